@@ -1,0 +1,227 @@
+"""The contract between the operator and the pods it starts: plans go in, summaries come out.
+
+A plan is the JSON value of the environment variable ``DBT_OPERATOR_PLAN`` of a container. A summary is the container's
+termination message. Both carry the protocol's number, so that an operator can read what the runner of the version
+before wrote: an upgrade of the operator must not lose a run that is under way.
+
+A pod has 12 KiB of termination messages for all its containers together, so a summary is kept to
+:data:`SUMMARY_BYTES`; the whole of what it shortens is in the artifacts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Self
+
+PROTOCOL = 1
+PLAN_VARIABLE = "DBT_OPERATOR_PLAN"
+
+SUMMARY_BYTES = 1500
+MESSAGE_BYTES = 600
+FAILURE_MESSAGE_BYTES = 160
+FAILURES = 20
+
+# Where things are in the pod. The shared volume is an emptyDir that all three containers mount.
+SHARED = "/dbt-operator"
+RUNNER = f"{SHARED}/runner.pyz"  # the zipapp of this package, put there by the init container
+PROJECT = f"{SHARED}/project"  # the checked out project, unless it is part of the dbt image
+WORK = f"{SHARED}/work"  # WORK/<step> is dbt's target and log path while the step runs ...
+ARTIFACTS = f"{SHARED}/artifacts"  # ... and is renamed to ARTIFACTS/<step> once it has ended: what is here is complete
+PROFILES = "/dbt-operator-profiles"  # the target's Secret, in the dbt container only
+SOURCE = "/dbt-operator-source"  # the project's ConfigMap, in the init container only
+TERMINATION_LOG = "/dev/termination-log"
+
+# Container names, known to both sides.
+PREPARE_CONTAINER = "prepare"
+DBT_CONTAINER = "dbt"
+ARTIFACTS_CONTAINER = "artifacts"
+
+
+class ProtocolError(ValueError):
+    """A plan or summary that cannot be read."""
+
+
+class _Message:
+    """JSON to and from a frozen dataclass; unknown fields are ignored, so that an older reader meets a newer writer."""
+
+    protocol: int
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a message.
+
+        Raises:
+            ProtocolError: the text is no JSON object, a field is missing, or the protocol is newer than this reader.
+        """
+        try:
+            data = json.loads(text)
+            if not isinstance(data, dict):
+                raise ProtocolError(f"expected a JSON object, found {type(data).__name__}")
+            if not 1 <= int(data["protocol"]) <= PROTOCOL:
+                raise ProtocolError(f"protocol {data['protocol']} is not one of 1 to {PROTOCOL}")
+            return cls._from_mapping(data)
+        except ProtocolError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ProtocolError(f"{cls.__name__} cannot be read: {error!r}") from error
+
+    @classmethod
+    def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**_known(cls, data))
+
+
+def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(cls)}
+    return {name: value for name, value in data.items() if name in names}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One dbt command, as an argv list for dbt (without the program's name)."""
+
+    name: str  # unique in the run and usable as a folder name, for example "2-build"
+    command: str  # the step's type as the API names it: build, sourceFreshness, docs, runOperation, ...
+    argv: list[str]
+    allow_failure: bool = False
+    always: bool = False  # run although an earlier step failed
+
+
+@dataclass(frozen=True)
+class RunPlan(_Message):
+    """What the dbt container does."""
+
+    namespace: str
+    run: str
+    run_uid: str
+    attempt: int
+    project_dir: str
+    target: str  # the only target the profile may resolve to
+    steps: list[Step]
+    schema_pattern: str | None = None  # every node that writes must match, case-folded, from the start to the end
+    database_pattern: str | None = None
+    timeout_seconds: float | None = None  # then SIGINT
+    grace_seconds: float = 60  # from SIGINT to SIGKILL
+    protocol: int = PROTOCOL
+
+    @classmethod
+    def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        known = _known(cls, data)
+        known["steps"] = [Step(**_known(Step, step)) for step in data["steps"]]
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class PreparePlan(_Message):
+    """What the init container does: copy the runner and, unless the project is in the dbt image, the source."""
+
+    source: str  # "image" or "configMap"
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True)
+class UploadPlan(_Message):
+    """Where the sidecar uploads ARTIFACTS to. Credentials come from AWS_* variables or the pod's identity."""
+
+    endpoint: str  # https://host[:port] or http://host[:port]
+    bucket: str
+    prefix: str  # of this attempt, without a slash at either end
+    region: str | None = None
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A node that did not end well."""
+
+    unique_id: str
+    status: str  # dbt's: error, fail, skipped, "runtime error", "partial success", ...
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """How many nodes ended how, over all steps. Field names are dbt's statuses."""
+
+    total: int = 0
+    success: int = 0
+    error: int = 0
+    skipped: int = 0
+    passed: int = 0
+    warn: int = 0
+    fail: int = 0
+    no_op: int = 0
+
+    def __add__(self, other: Nodes) -> Nodes:
+        return Nodes(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Summary(_Message):
+    """How the dbt container (or the init container) ended.
+
+    ``reason`` is empty when everything succeeded, else one of the reasons of a DbtRun's status.
+    """
+
+    reason: str = ""
+    message: str = ""
+    exit_code: int = 0
+    dbt_version: str = ""
+    nodes: Nodes = field(default_factory=Nodes)
+    failures: list[Failure] = field(default_factory=list)
+    failures_total: int = 0
+    protocol: int = PROTOCOL
+
+    SHORTENED: ClassVar[str] = "..."
+
+    @classmethod
+    def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        known = _known(cls, data)
+        known["nodes"] = Nodes(**_known(Nodes, data.get("nodes", {})))
+        known["failures"] = [Failure(**_known(Failure, failure)) for failure in data.get("failures", [])]
+        return cls(**known)
+
+    def to_json(self) -> str:
+        """Serialize into at most SUMMARY_BYTES: messages are shortened first, then failures dropped from the end."""
+        failures = [
+            Failure(_shorten(f.unique_id, 200), f.status, _shorten(f.message, FAILURE_MESSAGE_BYTES))
+            for f in self.failures[:FAILURES]
+        ]
+        total = max(self.failures_total, len(self.failures))
+        for keep in range(len(failures), -1, -1):
+            text = _dump(self, message=_shorten(self.message, MESSAGE_BYTES), failures=failures[:keep], total=total)
+            if len(text.encode()) <= SUMMARY_BYTES:
+                return text
+        return _dump(self, message=_shorten(self.message, 200), failures=[], total=total)
+
+
+def _dump(summary: Summary, *, message: str, failures: list[Failure], total: int) -> str:
+    data = asdict(summary) | {
+        "message": message,
+        "failures": [asdict(failure) for failure in failures],
+        "failures_total": total,
+    }
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+
+def _shorten(text: str, size: int) -> str:
+    """Cut to at most ``size`` bytes of UTF-8, at a character's boundary."""
+    encoded = text.encode()
+    if len(encoded) <= size:
+        return text
+    return encoded[: size - len(Summary.SHORTENED)].decode(errors="ignore") + Summary.SHORTENED
+
+
+@dataclass(frozen=True)
+class UploadSummary(_Message):
+    """What the sidecar uploaded. ``error`` is empty when every object arrived whole."""
+
+    location: str  # s3://bucket/prefix
+    objects: int = 0
+    size: int = 0  # bytes
+    error: str = ""
+    protocol: int = PROTOCOL
