@@ -13,7 +13,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from typing import Self  # 3.11; the dbt image may have 3.9
 
 PROTOCOL = 1
 PLAN_VARIABLE = "DBT_OPERATOR_PLAN"
@@ -89,6 +92,7 @@ class Step:
     argv: list[str]
     allow_failure: bool = False
     always: bool = False  # run although an earlier step failed
+    allow_empty: bool = False  # a selection that matches nothing succeeds instead of ending in NothingSelected
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class RunPlan(_Message):
     database_pattern: str | None = None
     timeout_seconds: float | None = None  # then SIGINT
     grace_seconds: float = 60  # from SIGINT to SIGKILL
+    isolation: str = "Auto"  # Fork: steps share one import and parse; Process: a new process each; Auto: Fork if it is safe
     protocol: int = PROTOCOL
 
     @classmethod

@@ -1,0 +1,77 @@
+# Thin: each target is a line or two. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash -o pipefail
+PYTHON ?= python3
+BIN := .venv/bin
+CLUSTER := $(BIN)/python -m tests.cluster
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
+
+.venv/ready: requirements.lock pyproject.toml
+	@echo "Installing the Python environment into .venv"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dbt-operator needs Python 3.11 or later; set PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' requirements.lock)"
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+.PHONY: demo demo-down
+demo: .venv/ready ## Run the example shop on a local cluster, and show what came of it
+	$(BIN)/python -m tests.cluster.demo
+
+demo-down: .venv/ready ## Remove everything that demo and test have started
+	$(CLUSTER) down
+
+.PHONY: cluster-up cluster-down cluster-status exec images
+cluster-up: .venv/ready ## Start the local cluster
+	$(CLUSTER) up
+
+cluster-down: .venv/ready ## Stop it and remove what it left
+	$(CLUSTER) down
+
+cluster-status: .venv/ready ## Say how it is
+	$(CLUSTER) status
+
+images: .venv/ready ## Build the images and load them into the cluster
+	$(CLUSTER) images
+
+exec: .venv/ready ## Run CMD='...' in the cluster's network, with KUBECONFIG set
+	$(CLUSTER) exec -- bash -c $(call quote,$(CMD))
+
+quote = '$(subst ','\'',$(1))'
+
+.PHONY: test lint unit api e2e test-full
+test: lint unit api e2e ## Everything
+
+lint: .venv/ready ## Style, types, the direction of imports, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: .venv/ready ## Without a cluster
+	$(BIN)/pytest tests/unit
+
+api: .venv/ready ## Against a real API server
+	$(CLUSTER) up
+	$(CLUSTER) exec -- pytest tests/api
+
+e2e: .venv/ready ## The whole product on a real node
+	$(CLUSTER) up
+	$(CLUSTER) images
+	$(CLUSTER) exec -- pytest tests/e2e
+
+test-full: test ## Everything, and what takes too long for every change
+
+.PHONY: crds lock
+crds: .venv/ready ## Generate the CRDs from the models
+	$(BIN)/python -m dbt_operator.api.crd crds charts/dbt-operator/templates/crds
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" pyproject.toml
+lock: .venv/ready ## Pin the dependencies anew: of the environment, and of each image
+	$(COMPILE) --all-extras --group dev --output-file requirements.lock
+	for extra in operator runner dbt; do \
+	  $(COMPILE) --extra $$extra --constraint requirements.lock --output-file images/$$extra/requirements.lock; done

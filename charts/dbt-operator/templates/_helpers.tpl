@@ -1,0 +1,50 @@
+{{- define "dbt-operator.name" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{- define "dbt-operator.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "dbt-operator.labels" -}}
+{{ include "dbt-operator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "dbt-operator.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "dbt-operator.name" .) }}
+{{- else }}{{ .Values.serviceAccount.name | default "default" }}{{ end }}
+{{- end }}
+
+{{- /* An image by digest or, without one, by tag: (dict "image" .Values.image "chart" .Chart) */ -}}
+{{- define "dbt-operator.image" -}}
+{{- if .image.digest }}{{ .image.repository }}@{{ .image.digest }}
+{{- else }}{{ .image.repository }}:{{ .image.tag | default .chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{- /* What the operator may do. No verb on secrets, no wildcard; events are read for what keeps a pod from starting. */ -}}
+{{- define "dbt-operator.rules" -}}
+- apiGroups: [dbt-operator.dev]
+  resources: [dbttargets, dbtprojects, dbtruns]
+  verbs: [get, list, watch]
+- apiGroups: [dbt-operator.dev]
+  resources: [dbttargets/status, dbtprojects/status, dbtruns/status]
+  verbs: [patch]
+# A Job that belongs to a DbtRun and blocks its deletion needs this where OwnerReferencesPermissionEnforcement is on.
+- apiGroups: [dbt-operator.dev]
+  resources: [dbtruns/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, create]
+{{- end }}

@@ -1,0 +1,155 @@
+"""What all models of the API share, and the shapes that several kinds use.
+
+A model is written once, here; ``crd.py`` turns it into an OpenAPI schema. Descriptions are the attributes' docstrings,
+so ``kubectl explain`` says what the source says. Rules in CEL are attached with :func:`rules`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+GROUP = "dbt-operator.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """CEL rules with their messages, as ``json_schema_extra`` of a model or a field."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+class Model(BaseModel):
+    """camelCase outside, snake_case inside; unknown fields are ignored, since the API server prunes what is wrong."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        frozen=True,
+        extra="ignore",
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in a manifest: camelCase, without what is not set."""
+        return self.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+# Kubernetes object names. Labels hold 63 characters, and a run's name becomes one.
+Name = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+Image = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+# A regular expression that CEL (RE2) can compile: `in` makes an invalid one an error, hence a refusal.
+Pattern = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    Field(
+        json_schema_extra=rules(
+            ("''.matches(self) in [true, false]", "is not a regular expression (RE2 syntax)"),
+        )
+    ),
+]
+# As Go writes durations. CEL refuses what parses to nothing.
+Duration = Annotated[
+    str,
+    StringConstraints(pattern=r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$", min_length=2, max_length=20),
+    Field(
+        json_schema_extra=rules(
+            ("duration(self) >= duration('1s')", "must be at least 1s"),
+            ("duration(self) <= duration('720h')", "must be at most 720h (30 days)"),
+        )
+    ),
+]
+# A key of a Secret or ConfigMap.
+Key = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+VariableName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+VariableValue = Annotated[str, StringConstraints(max_length=4096)]
+
+
+class ObjectRef(Model):
+    """Another object of the same namespace."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    """Its name."""
+
+
+class SecretRef(Model):
+    """A Secret of the same namespace."""
+
+    name: Name
+    """Name of the Secret."""
+
+
+class KeyRef(Model):
+    """One key of a Secret or ConfigMap of the same namespace."""
+
+    name: Name
+    """Name of the Secret or ConfigMap."""
+    key: Key
+    """The key in it."""
+
+
+class PlainVariable(Model):
+    """An environment variable with a plain value."""
+
+    name: VariableName
+    """Its name. What the operator sets itself is refused."""
+    value: VariableValue
+    """Its value. It is readable by everyone who can read the object: secrets belong into a Secret."""
+
+
+class Variable(Model):
+    """An environment variable: a plain value, or a key of a Secret or ConfigMap."""
+
+    name: VariableName
+    """Its name. What the operator sets itself is refused."""
+    value: VariableValue | None = None
+    """A plain value."""
+    secret_key_ref: KeyRef | None = None
+    """A key of a Secret."""
+    config_map_key_ref: KeyRef | None = None
+    """A key of a ConfigMap."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "[has(self.value), has(self.secretKeyRef), has(self.configMapKeyRef)].filter(set, set).size() == 1",
+                "set exactly one of value, secretKeyRef and configMapKeyRef",
+            )
+        )
+    )
+
+
+# What the runner or the pod's builder sets; a user's value would be lost or would lead dbt elsewhere.
+OWN_VARIABLES = (
+    "DBT_TARGET",
+    "DBT_PROFILE",
+    "DBT_PROFILES_DIR",
+    "DBT_PROJECT_DIR",
+    "DBT_TARGET_PATH",
+    "DBT_LOG_PATH",
+    "DBT_OPERATOR_PLAN",
+    "DBT_STATE",
+    "DBT_ENV_CUSTOM_ENV_RUN",
+    "DBT_ENV_CUSTOM_ENV_RUN_UID",
+    "DBT_ENV_CUSTOM_ENV_ATTEMPT",
+    "HOME",
+    "TMPDIR",
+    "PATH",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+)
+
+_own = "[" + ", ".join(f"'{name}'" for name in OWN_VARIABLES) + "]"
+VARIABLE_RULES = (
+    (
+        f"self.all(v, !(v.name in {_own}) && !v.name.startsWith('DBT_ENGINE_'))",
+        "names a variable that the operator sets itself, such as DBT_TARGET, HOME or PATH: remove it",
+    ),
+)
+Variables = Annotated[list[Variable], Field(max_length=64, json_schema_extra=rules(*VARIABLE_RULES))]
+PlainVariables = Annotated[list[PlainVariable], Field(max_length=64, json_schema_extra=rules(*VARIABLE_RULES))]

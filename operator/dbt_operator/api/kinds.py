@@ -1,0 +1,78 @@
+"""The kinds of the API: names, short names, the columns of ``kubectl get`` and the rules on the whole object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dbt_operator.api.base import Model
+from dbt_operator.api.project import DbtProject
+from dbt_operator.api.run import DbtRun
+from dbt_operator.api.target import DbtTarget
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of ``kubectl get``; with priority 1 it is shown by ``-o wide`` only."""
+
+    name: str
+    path: str
+    type: str = "string"
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of the API."""
+
+    kind: str
+    plural: str
+    short: str
+    model: type[Model]
+    columns: tuple[Column, ...]
+    name_length: int
+    immutable: bool = False  # every field of spec
+
+    @property
+    def singular(self) -> str:
+        """As kubectl takes it."""
+        return self.kind.lower()
+
+
+_READY = Column("Ready", ".status.conditions[?(@.type=='Ready')].status")
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+RUN = Kind(
+    kind="DbtRun",
+    plural="dbtruns",
+    short="dbtr",
+    model=DbtRun,
+    columns=(
+        Column("Project", ".spec.projectRef.name"),
+        Column("Target", ".spec.targetRef.name"),
+        Column("Phase", ".status.phase"),
+        Column("Reason", ".status.reason"),
+        Column("Nodes", ".status.nodes.done"),
+        Column("Duration", ".status.duration"),
+        _AGE,
+        Column("Message", ".status.message", priority=1),
+    ),
+    name_length=63,
+    immutable=True,
+)
+PROJECT = Kind(
+    kind="DbtProject",
+    plural="dbtprojects",
+    short="dbtp",
+    model=DbtProject,
+    columns=(Column("Image", ".spec.image"), _READY, _AGE),
+    name_length=40,
+)
+TARGET = Kind(
+    kind="DbtTarget",
+    plural="dbttargets",
+    short="dbtt",
+    model=DbtTarget,
+    columns=(Column("Target", ".spec.target"), Column("Schemas", ".spec.schemaPattern"), _READY, _AGE),
+    name_length=40,
+)
+KINDS = (TARGET, PROJECT, RUN)

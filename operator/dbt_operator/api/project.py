@@ -1,0 +1,183 @@
+"""DbtProject: what is run, in which image, and where its artifacts go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from dbt_operator.api.base import Image, Key, Model, Name, SecretRef, Variables, Word, rules
+from dbt_operator.api.status import Condition
+
+
+class ImageSource(Model):
+    """The project is part of the dbt image."""
+
+    path: Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^/.*$")]
+    """The absolute path of the folder with dbt_project.yml."""
+
+
+class Item(Model):
+    """A file of the project."""
+
+    key: Key
+    """The key in the ConfigMap."""
+    path: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=253),
+        Field(
+            json_schema_extra=rules(
+                (
+                    "!self.startsWith('/') && !self.split('/').exists(p, p == '..')",
+                    "must stay inside the project's folder",
+                )
+            )
+        ),
+    ]
+    """Where it belongs, relative to the project's folder."""
+
+
+class ConfigMapSource(Model):
+    """The project is in a ConfigMap, which holds at most 1 MiB: for small projects and demonstrations."""
+
+    name: Name
+    """Name of the ConfigMap. Every key is a file; one that ends in .tar.gz or .tgz is unpacked."""
+    items: Annotated[list[Item], Field(min_length=1, max_length=500)] | None = None
+    """Which keys are which files, for example {key: orders, path: models/orders.sql}. Default: all, by their names."""
+
+
+class Source(Model):
+    """Where the project's files come from: exactly one of the following."""
+
+    image: ImageSource | None = None
+    """A folder of the dbt image."""
+    config_map: ConfigMapSource | None = None
+    """A ConfigMap."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(("has(self.image) != has(self.configMap)", "set exactly one of image and configMap"))
+    )
+
+
+class Artifacts(Model):
+    """Where artifacts are uploaded: a bucket of MinIO, S3 or what speaks like it."""
+
+    endpoint: Annotated[
+        str,
+        StringConstraints(min_length=8, max_length=512, pattern=r"^https?://[^/?#@]+/?$"),
+    ]
+    """Address of the object store, for example https://s3.eu-west-1.amazonaws.com."""
+    bucket: Annotated[str, StringConstraints(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
+    """Name of the bucket. It must exist."""
+    prefix: (
+        Annotated[str, StringConstraints(max_length=512, pattern=r"^[A-Za-z0-9!_.*'()=-]+(/[A-Za-z0-9!_.*'()=-]+)*$")]
+        | None
+    ) = None
+    """Put before every object's name, without a slash at either end."""
+    region: Word | None = None
+    """The region that requests are signed for."""
+    secret_ref: SecretRef | None = None
+    """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default: the identity of the pod's ServiceAccount."""
+    insecure: bool | None = None
+    """Allow an endpoint that begins with http://. Default: false."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!self.endpoint.startsWith('http:') || (has(self.insecure) && self.insecure)",
+                "an endpoint without TLS needs insecure: true",
+            )
+        )
+    )
+
+
+Quantity = Annotated[
+    int | str,
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+]
+
+
+class Resources(Model):
+    """As in a container of a pod."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    """What is set aside."""
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    """What it may use at most."""
+
+
+class Toleration(Model):
+    """As in a pod."""
+
+    key: Word | None = None
+    """The taint's key."""
+    operator: Literal["Exists", "Equal"] | None = None
+    """How value is compared. Default: Equal."""
+    value: Word | None = None
+    """The taint's value."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """The taint's effect. Default: all."""
+    toleration_seconds: int | None = None
+    """For NoExecute: how long the pod stays."""
+
+
+class Pod(Model):
+    """What may be set on the pods."""
+
+    resources: Resources | None = None
+    """Of the dbt container. Default: 250m CPU and 512Mi requested, no limits."""
+    node_selector: Annotated[dict[str, Word], Field(max_length=32)] | None = None
+    """Labels that a node must have."""
+    tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = None
+    """Taints that the pods tolerate."""
+    run_as_user: Annotated[int, Field(ge=1)] | None = None
+    """User of all containers. Default: 65532. Never root."""
+    fs_group: Annotated[int, Field(ge=1)] | None = None
+    """Group that owns the pod's volumes. Default: that of runAsUser."""
+
+
+class DbtProjectSpec(Model):
+    """What is run."""
+
+    image: Annotated[
+        Image,
+        Field(
+            json_schema_extra=rules(
+                (
+                    "self.matches('@sha256:[0-9a-f]{64}$') || (self.matches(':[^:/@]+$') && !self.endsWith(':latest'))",
+                    "must be pinned: give a digest (@sha256:...) or a tag that is not latest",
+                )
+            )
+        ),
+    ]
+    """Image with dbt and its adapter, pinned by a digest or by a tag that is not latest."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """As in a container of a pod."""
+    image_pull_secrets: Annotated[list[SecretRef], Field(max_length=16)] | None = None
+    """Secrets for the registry."""
+    source: Source
+    """Where the project's files come from."""
+    env: Variables | None = None
+    """Environment of the dbt container. A target's env is put over it, a run's over both."""
+    artifacts: Artifacts
+    """Where artifacts are uploaded."""
+    pod: Pod | None = None
+    """What may be set on the pods."""
+
+
+class DbtProjectStatus(Model):
+    """What the operator found."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status is about."""
+    conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
+    """Ready, Reconciling, Stalled."""
+
+
+class DbtProject(Model):
+    """What is run: an image with dbt, the project's files, and the bucket for its artifacts."""
+
+    spec: DbtProjectSpec
+    """What is run."""
+    status: DbtProjectStatus | None = None
+    """What the operator found."""

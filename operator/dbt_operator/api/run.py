@@ -1,0 +1,345 @@
+"""DbtRun: run dbt once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from dbt_operator.api.base import Duration, KeyRef, Model, ObjectRef, PlainVariables, SecretRef, Variable, rules
+from dbt_operator.api.project import Artifacts, Pod, Source
+from dbt_operator.api.status import Condition, Phase, Reason
+
+# A value that begins with a dash would be read as another option of dbt.
+Selection = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^-\s]")]
+Selections = Annotated[list[Selection], Field(min_length=1, max_length=100)]
+Selector = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_.][-A-Za-z0-9_. ]*$")]
+FreeForm = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+
+
+class Selecting(Model):
+    """A command that works on a selection of nodes."""
+
+    select: Selections | None = None
+    """What to select, as after dbt's --select. Several are a union. Default: everything."""
+    exclude: Selections | None = None
+    """What to leave out of it, as after dbt's --exclude."""
+    selector: Selector | None = None
+    """Name of a selector in selectors.yml, instead of select and exclude."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.selector) || (!has(self.select) && !has(self.exclude))",
+                "selector replaces select and exclude: set one or the other",
+            )
+        )
+    )
+
+
+class FailingFast(Selecting):
+    """A command that may stop at its first failure."""
+
+    fail_fast: bool | None = None
+    """Stop at the first failure. Default: false."""
+
+
+class Build(FailingFast):
+    """Run seeds, models, snapshots and tests in the order of their dependencies."""
+
+    full_refresh: bool | None = None
+    """Drop incremental models and seeds and build them anew. Default: false."""
+
+
+class Run(FailingFast):
+    """Build models."""
+
+    full_refresh: bool | None = None
+    """Drop incremental models and build them anew. Default: false."""
+
+
+class Test(FailingFast):
+    """Run tests."""
+
+
+class Seed(Selecting):
+    """Load seeds."""
+
+    full_refresh: bool | None = None
+    """Drop the tables and create them anew. Default: false."""
+
+
+class Snapshot(Selecting):
+    """Take snapshots."""
+
+
+class SourceFreshness(Selecting):
+    """Check that the sources are fresh enough."""
+
+
+class Docs(Model):
+    """Generate the documentation: manifest.json, catalog.json, and a page that holds both."""
+
+
+class RunOperation(Model):
+    """Call a macro."""
+
+    macro: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$"),
+    ]
+    """Name of the macro."""
+    args: FreeForm | None = None
+    """Its arguments by name."""
+
+
+COMMANDS = ("build", "run", "test", "seed", "snapshot", "docs", "sourceFreshness", "runOperation")
+_commands_set = " + ".join(f"(has(self.{command}) ? 1 : 0)" for command in COMMANDS)
+_one_command = (f"{_commands_set} == 1", f"a step has exactly one of {', '.join(COMMANDS)}")
+
+
+class Step(Model):
+    """One dbt command. All steps of a run share one pod, one process and one parsed project."""
+
+    build: Build | None = None
+    """dbt build."""
+    run: Run | None = None
+    """dbt run."""
+    test: Test | None = None
+    """dbt test."""
+    seed: Seed | None = None
+    """dbt seed."""
+    snapshot: Snapshot | None = None
+    """dbt snapshot."""
+    docs: Docs | None = None
+    """dbt docs generate --static."""
+    source_freshness: SourceFreshness | None = None
+    """dbt source freshness."""
+    run_operation: RunOperation | None = None
+    """dbt run-operation."""
+    allow_failure: bool | None = None
+    """Let the run go on and succeed although this step fails. Default: false, for docs true."""
+    when: Literal["OnSuccess", "Always"] | None = None
+    """Always: run it although an earlier step failed. Default: OnSuccess."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_one_command))
+
+    @model_validator(mode="after")
+    def _exactly_one_command(self) -> Step:
+        if sum(getattr(self, field) is not None for field in _FIELDS.values()) != 1:
+            raise ValueError(_one_command[1])
+        return self
+
+    @property
+    def command(self) -> str:
+        """The step's type, as the API names it."""
+        return next(command for command, field in _FIELDS.items() if getattr(self, field) is not None)
+
+    @property
+    def options(self) -> Model:
+        """The options of its command."""
+        options: Model = getattr(self, _FIELDS[self.command])
+        return options
+
+
+_FIELDS = {field.alias or name: name for name, field in Step.model_fields.items() if (field.alias or name) in COMMANDS}
+
+
+class DbtRunSpec(Model):
+    """What to run once. None of it can be changed."""
+
+    project_ref: ObjectRef
+    """The DbtProject to run."""
+    target_ref: ObjectRef
+    """The DbtTarget to run it against."""
+    steps: Annotated[list[Step], Field(min_length=1, max_length=20)]
+    """dbt commands, run in this order in one pod."""
+    env: PlainVariables | None = None
+    """Environment of the dbt container, over that of project and target: for example the schema of a pull request."""
+    vars: FreeForm | None = None
+    """dbt's --vars. They stand in plain text in run_results.json: no secrets."""
+    threads: Annotated[int, Field(ge=1, le=256)] | None = None
+    """dbt's --threads. Default: what the profile says."""
+    timeout: Duration | None = None
+    """From the start of dbt: then it is interrupted, artifacts are uploaded, and the run fails. Default: none."""
+    start_timeout: Duration | None = None
+    """From the Job's creation to the start of dbt. Default: 10m."""
+
+
+class ResolvedGenerations(Model):
+    """Which versions of the objects were read."""
+
+    project: int
+    """metadata.generation of the DbtProject."""
+    target: int
+    """metadata.generation of the DbtTarget."""
+
+
+class ResolvedStep(Model):
+    """A step as it is run."""
+
+    name: str
+    """Unique in the run; the folder of its artifacts."""
+    command: str
+    """The step's type."""
+    argv: list[str]
+    """Arguments of dbt."""
+    allow_failure: bool = False
+    """Whether the run may succeed although it fails."""
+    always: bool = False
+    """Whether it runs although an earlier step failed."""
+
+
+class Resolved(Model):
+    """Everything that the run's Jobs are built from, written once at admission: later edits of project or target
+    change nothing.
+    """
+
+    generations: ResolvedGenerations
+    """Which versions of the objects were read."""
+    protocol: int
+    """Version of the contract between operator and pod."""
+    image: str
+    """The dbt image."""
+    image_pull_policy: str | None = None
+    """Its pull policy."""
+    image_pull_secrets: list[SecretRef] | None = None
+    """Secrets for the registry."""
+    runner_image: str
+    """The operator's image for the init container and the sidecar."""
+    source: Source
+    """Where the project's files come from."""
+    steps: list[ResolvedStep]
+    """dbt commands."""
+    env: list[Variable] | None = None
+    """Environment of the dbt container: that of project, target and run, merged."""
+    target: str
+    """The target in profiles.yml."""
+    profiles: KeyRef
+    """The Secret and the key that hold profiles.yml."""
+    schema_pattern: str | None = None
+    """What schemas must match."""
+    database_pattern: str | None = None
+    """What databases must match."""
+    service_account_name: str | None = None
+    """ServiceAccount of the pods."""
+    artifacts: Artifacts
+    """Where artifacts are uploaded."""
+    location: str
+    """The folder of this run's artifacts in the bucket."""
+    pod: Pod | None = None
+    """What is set on the pods."""
+    timeout_seconds: int | None = None
+    """spec.timeout."""
+    start_timeout_seconds: int
+    """spec.startTimeout."""
+
+
+class Attempt(Model):
+    """One Job."""
+
+    number: int
+    """From 1."""
+    job_name: str
+    """The Job."""
+    job_uid: str | None = Field(default=None, alias="jobUID")
+    """The Job's UID, once it has been seen. From then on it is never created again."""
+    created_at: str
+    """When the attempt was decided on."""
+    started_at: str | None = None
+    """When dbt started."""
+    finished_at: str | None = None
+    """When the pod had ended."""
+    exit_code: int | None = None
+    """Of the dbt container."""
+    reason: Reason | None = None
+    """Why it failed."""
+    message: str | None = None
+    """The reason in a sentence."""
+
+
+class NodeCounts(Model):
+    """How many nodes ended how, all steps taken together."""
+
+    total: int
+    """All of them."""
+    success: int = 0
+    """Built."""
+    error: int = 0
+    """Ended in an error."""
+    skipped: int = 0
+    """Not run, because of a failure before them."""
+    passed: int = Field(default=0, alias="pass")
+    """Tests and sources that passed."""
+    warn: int = 0
+    """Tests and sources that warned."""
+    fail: int = 0
+    """Tests that failed."""
+    no_op: int = 0
+    """Nothing to do."""
+    done: str
+    """Those that were run, of all: 12/40."""
+
+
+class NodeFailure(Model):
+    """A node that did not end well."""
+
+    unique_id: str
+    """dbt's unique_id."""
+    status: str
+    """dbt's status."""
+    message: str | None = None
+    """The error, shortened."""
+
+
+class ArtifactsStatus(Model):
+    """Where the artifacts are."""
+
+    location: str
+    """s3://bucket/prefix of the run."""
+    objects: int = 0
+    """How many there are."""
+
+
+class DbtRunStatus(Model):
+    """What the operator found."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status is about."""
+    phase: Phase | None = None
+    """Where the run stands."""
+    reason: Reason | None = None
+    """Why it failed."""
+    message: str | None = None
+    """One sentence that a person can act on."""
+    resolved: Resolved | None = None
+    """What the Jobs are built from."""
+    image_id: str | None = Field(default=None, alias="imageID")
+    """The dbt image that really ran."""
+    dbt_version: str | None = None
+    """The dbt-core that really ran."""
+    attempts: Annotated[list[Attempt], Field(max_length=20)] | None = None
+    """One for each Job."""
+    nodes: NodeCounts | None = None
+    """How many nodes ended how."""
+    failures: Annotated[list[NodeFailure], Field(max_length=20)] | None = None
+    """The first nodes that did not end well; all of them are in the artifacts."""
+    artifacts: ArtifactsStatus | None = None
+    """Where the artifacts are."""
+    started_at: str | None = None
+    """When dbt started."""
+    finished_at: str | None = None
+    """When the run ended."""
+    duration: str | None = None
+    """From startedAt to finishedAt."""
+    conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
+    """Admitted, TestsPassed, ArtifactsUploaded, Succeeded, Finished, Ready, Reconciling, Stalled."""
+
+
+class DbtRun(Model):
+    """Run dbt once, in a pod of its own, and keep the artifacts."""
+
+    spec: DbtRunSpec
+    """What to run."""
+    status: DbtRunStatus | None = None
+    """What the operator found."""

@@ -1,0 +1,77 @@
+"""Conditions, phases and reasons: the words in which status speaks. They are part of the API; none may be renamed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
+
+from dbt_operator.api.base import Model
+
+
+class Phase(StrEnum):
+    """Where a DbtRun stands. Succeeded and Failed are ends."""
+
+    PENDING = "Pending"  # not admitted yet, or its pod is being started
+    RUNNING = "Running"  # dbt is running
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing follows on this phase."""
+        return self in (Phase.SUCCEEDED, Phase.FAILED)
+
+
+class Reason(StrEnum):
+    """Why a DbtRun failed. The runner uses the same words in its summary."""
+
+    MODEL_ERROR = "ModelError"  # a node (model, seed, snapshot, or a test's query) ended in an error
+    TEST_FAILED = "TestFailed"  # a test of severity error failed
+    FRESHNESS_FAILED = "FreshnessFailed"  # a source is older than its error_after
+    HOOK_FAILED = "HookFailed"  # an on-run-start or on-run-end hook failed
+    PARSE_ERROR = "ParseError"  # dbt cannot parse the project
+    CONFIG_ERROR = "ConfigError"  # a profile, Secret, ConfigMap or option is missing or wrong
+    ENVIRONMENT_MISMATCH = "EnvironmentMismatch"  # the run would write where its target does not allow it
+    NOTHING_SELECTED = "NothingSelected"  # the selection of a step is empty
+    UNAVAILABLE = "Unavailable"  # the warehouse cannot be reached
+    OOM_KILLED = "OOMKilled"  # dbt used more memory than its limit
+    TIMEOUT = "Timeout"  # spec.timeout is over
+    CANCELLED = "Cancelled"  # dbt was asked to stop
+    INFRASTRUCTURE = "Infrastructure"  # the pod was evicted, drained or lost with its node
+    IMAGE_PULL_FAILED = "ImagePullFailed"  # an image cannot be pulled
+    UNSCHEDULABLE = "Unschedulable"  # no node takes the pod
+    NAME_CONFLICT = "NameConflict"  # somebody else's Job has the name of ours
+    INVALID_SPEC = "InvalidSpec"  # the object does not say what the API asks for
+    UNKNOWN = "Unknown"  # the result is lost or cannot be read; never taken for a success
+
+
+class ConditionType(StrEnum):
+    """The conditions of all kinds. Ready, Reconciling and Stalled are kstatus's."""
+
+    ADMITTED = "Admitted"  # project and target are resolved into status.resolved
+    TESTS_PASSED = "TestsPassed"  # no test of severity error failed
+    ARTIFACTS_UPLOADED = "ArtifactsUploaded"  # every artifact is in the bucket, verified
+    SUCCEEDED = "Succeeded"
+    FINISHED = "Finished"  # True at every end
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class Condition(Model):
+    """As in metav1.Condition."""
+
+    type: Annotated[str, StringConstraints(max_length=64)]
+    """Name of the condition."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: Annotated[str, StringConstraints(max_length=64)]
+    """One word for programs."""
+    message: Annotated[str, StringConstraints(max_length=4096)] = ""
+    """One sentence for people."""
+    last_transition_time: str
+    """When status last changed, RFC 3339."""
+    observed_generation: int | None = None
+    """The generation of the object that this was found for."""

@@ -1,0 +1,92 @@
+"""kopf's side: watch events go into the store, and the keys of what they concern into the queue. Nothing else.
+
+``on.event`` only, without finalizers, annotations or kopf's own retries: the queue retries, the planners decide, and an
+operator that is away holds up no deletion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import kopf
+
+from dbt_operator.api.base import GROUP, VERSION
+from dbt_operator.api.kinds import KINDS, RUN, Kind
+from dbt_operator.planning.names import RUN_LABEL, RUN_UID_LABEL
+from dbt_operator.reconcile import Key
+from dbt_operator.store import Store
+from dbt_operator.workqueue import WorkQueue
+
+_REFERENCES = {"DbtProject": "projectRef", "DbtTarget": "targetRef"}
+_ERROR_BACKOFFS = (1, 2, 3, 5, 8, 13, 21, 34, 60, 60, 60, 60, 60, 60, 60)  # 8 minutes, then kopf exits
+
+
+def register(registry: kopf.OperatorRegistry, store: Store, queue: WorkQueue[Key]) -> None:
+    """Watch our kinds, and the Jobs and pods of runs."""
+    for kind in KINDS:
+        _watch_kind(registry, kind, store, queue)
+    _watch_of_runs(registry, ("batch", "v1", "jobs"), "Job", store, queue)
+    _watch_of_runs(registry, ("", "v1", "pods"), "Pod", store, queue)
+
+
+def _watch_kind(registry: kopf.OperatorRegistry, kind: Kind, store: Store, queue: WorkQueue[Key]) -> None:
+    @kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id=kind.singular)
+    async def observe(event: kopf.RawEvent, **_: Any) -> None:
+        manifest = event["object"]
+        _keep(store, kind.kind, event)
+        for key in concerned(kind.kind, manifest, store):
+            queue.add(key)
+
+
+def _watch_of_runs(
+    registry: kopf.OperatorRegistry, resource: tuple[str, str, str], kind: str, store: Store, queue: WorkQueue[Key]
+) -> None:
+    @kopf.on.event(*resource, labels={RUN_UID_LABEL: kopf.PRESENT}, registry=registry, id=kind.lower())
+    async def observe(event: kopf.RawEvent, **_: Any) -> None:
+        _keep(store, kind, event)
+        queue.add(run_key(event["object"]))
+
+
+def _keep(store: Store, kind: str, event: kopf.RawEvent) -> None:
+    if event["type"] == "DELETED":
+        store.drop(kind, event["object"])
+    else:
+        store.put(kind, event["object"])
+
+
+def run_key(manifest: Mapping[str, Any]) -> Key:
+    """The run that a Job or pod belongs to."""
+    metadata = manifest["metadata"]
+    return Key(RUN.kind, metadata["namespace"], metadata["labels"][RUN_LABEL])
+
+
+def concerned(kind: str, manifest: Mapping[str, Any], store: Store) -> Iterator[Key]:
+    """What may have to be done when an object has changed: that object, and the runs that wait for it."""
+    metadata = manifest["metadata"]
+    yield Key(kind, metadata["namespace"], metadata["name"])
+    if reference := _REFERENCES.get(kind):
+        for run in store.all(RUN.kind):
+            same_namespace = run["metadata"]["namespace"] == metadata["namespace"]
+            if same_namespace and _waits_for(run, reference, metadata["name"]):
+                yield Key(RUN.kind, metadata["namespace"], run["metadata"]["name"])
+
+
+def _waits_for(run: Mapping[str, Any], reference: str, name: str) -> bool:
+    waits = "resolved" not in run.get("status", {}) and "finishedAt" not in run.get("status", {})
+    return waits and run["spec"].get(reference, {}).get("name") == name
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Make kopf patient with the API server, and quiet."""
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.networking.error_backoffs = _ERROR_BACKOFFS
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.reconnect_backoff = 1
+    settings.watching.label_selectors["batch", "v1", "jobs"] = RUN_UID_LABEL
+    settings.watching.label_selectors["", "v1", "pods"] = RUN_UID_LABEL
+    settings.persistence.finalizer = f"{GROUP}/finalizer"
+    settings.persistence.progress_storage = kopf.StatusProgressStorage(field="status.kopf")
+    settings.persistence.diffbase_storage = kopf.StatusDiffBaseStorage(field="status.kopf")

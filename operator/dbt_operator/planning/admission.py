@@ -1,0 +1,92 @@
+"""Admission of a run: what it asks for, with its project and target, becomes ``status.resolved``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dbt_operator.api.base import PlainVariable, Variable
+from dbt_operator.api.project import DbtProject
+from dbt_operator.api.run import DbtRun, Resolved, ResolvedGenerations, ResolvedStep, Step
+from dbt_operator.api.target import DbtTarget
+from dbt_operator.planning.dbt_args import argv
+from dbt_operator.planning.duration import seconds
+from dbt_operator.planning.names import short_uid
+from dbt_runner.protocol import PROTOCOL
+
+START_TIMEOUT = "10m"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What metadata says of an object."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+
+
+def resolve(
+    run: DbtRun,
+    identity: Identity,
+    project: tuple[DbtProject, int],
+    target: tuple[DbtTarget, int],
+    runner_image: str,
+) -> Resolved:
+    """Put together everything that the run's Jobs are built from. Project and target come with their generations."""
+    spec, (project_spec, target_spec) = run.spec, (project[0].spec, target[0].spec)
+    return Resolved(
+        generations=ResolvedGenerations(project=project[1], target=target[1]),
+        protocol=PROTOCOL,
+        image=project_spec.image,
+        image_pull_policy=project_spec.image_pull_policy,
+        image_pull_secrets=project_spec.image_pull_secrets,
+        runner_image=runner_image,
+        source=project_spec.source,
+        steps=[_step(number, step, run) for number, step in enumerate(spec.steps, start=1)],
+        env=merge_env(project_spec.env, target_spec.env, spec.env),
+        target=target_spec.target or spec.target_ref.name,
+        profiles=target_spec.profiles.secret_ref,
+        schema_pattern=target_spec.schema_pattern,
+        database_pattern=target_spec.database_pattern,
+        service_account_name=target_spec.service_account_name,
+        artifacts=project_spec.artifacts,
+        location=location(run, identity, project[0]),
+        pod=project_spec.pod,
+        timeout_seconds=seconds(spec.timeout) if spec.timeout else None,
+        start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
+    )
+
+
+def _step(number: int, step: Step, run: DbtRun) -> ResolvedStep:
+    allow_failure = step.command == "docs" if step.allow_failure is None else step.allow_failure
+    return ResolvedStep(
+        name=f"{number}-{step.command}",
+        command=step.command,
+        argv=argv(step, run.spec),
+        allow_failure=allow_failure,
+        always=step.when == "Always",
+    )
+
+
+def merge_env(*layers: Iterable[Variable | PlainVariable] | None) -> list[Variable] | None:
+    """Later layers win, variable by variable."""
+    merged: dict[str, Variable] = {}
+    for layer in layers:
+        for variable in layer or ():
+            merged[variable.name] = Variable.model_validate(variable.to_dict())
+    return list(merged.values()) or None
+
+
+def location(run: DbtRun, identity: Identity, project: DbtProject) -> str:
+    """The folder of a run's artifacts in the bucket. The UID keeps runs of one name apart."""
+    parts = [
+        project.spec.artifacts.prefix,
+        identity.namespace,
+        run.spec.project_ref.name,
+        run.spec.target_ref.name,
+        "runs",
+        f"{identity.name}-{short_uid(identity.uid)}",
+    ]
+    return "/".join(part for part in parts if part)

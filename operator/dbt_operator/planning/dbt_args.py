@@ -1,0 +1,58 @@
+"""A typed step to dbt's argv. Lists only: nothing is ever put into a shell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from dbt_operator.api.base import Model
+from dbt_operator.api.run import DbtRunSpec, RunOperation, Step
+
+_SUBCOMMANDS = {
+    "build": ["build"],
+    "run": ["run"],
+    "test": ["test"],
+    "seed": ["seed"],
+    "snapshot": ["snapshot"],
+    "docs": ["docs", "generate", "--static"],
+    "sourceFreshness": ["source", "freshness"],
+    "runOperation": ["run-operation"],
+}
+_LISTS = {"select": "--select", "exclude": "--exclude"}
+_VALUES = {"selector": "--selector"}
+_FLAGS = {"full_refresh": "--full-refresh", "fail_fast": "--fail-fast"}
+
+
+def argv(step: Step, spec: DbtRunSpec) -> list[str]:
+    """The arguments of dbt for a step of a run, without the program's name."""
+    arguments = list(_SUBCOMMANDS[step.command])
+    if isinstance(step.options, RunOperation):
+        arguments += _operation(step.options)
+    else:
+        arguments += _options(step.options)
+    if spec.vars:
+        arguments += ["--vars", _json(spec.vars)]
+    if spec.threads:
+        arguments += ["--threads", str(spec.threads)]
+    return arguments
+
+
+def _operation(options: RunOperation) -> list[str]:
+    return [options.macro, *(["--args", _json(options.args)] if options.args else [])]
+
+
+def _options(options: Model) -> list[str]:
+    arguments: list[str] = []
+    for field, flag in _LISTS.items():
+        if values := getattr(options, field, None):
+            arguments += [flag, *values]
+    for field, flag in _VALUES.items():
+        if value := getattr(options, field, None):
+            arguments += [flag, value]
+    return arguments + [flag for field, flag in _FLAGS.items() if getattr(options, field, None)]
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    """One argument; sorted, so that equal vars are equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

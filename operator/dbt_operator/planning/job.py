@@ -1,0 +1,214 @@
+"""A run's ``status.resolved`` to the Job of an attempt, and nothing else goes in: later edits change no attempt.
+
+Three containers. ``prepare`` (init) copies the runner and the source; ``artifacts`` (native sidecar) uploads and is the
+only one that sees the bucket's Secret; ``dbt`` is the user's image and the only one that sees the profile. The sidecar
+gets SIGTERM after dbt has ended, also when dbt was killed for its memory, and uploads what there is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dbt_operator.api.base import API_VERSION, Variable
+from dbt_operator.api.project import Pod
+from dbt_operator.api.run import Resolved
+from dbt_operator.planning import names
+from dbt_operator.planning.admission import Identity
+from dbt_runner import protocol
+from dbt_runner.protocol import PreparePlan, RunPlan, Step, UploadPlan
+
+GRACE_SECONDS = 120  # of the pod: dbt gets at most half of it, the upload the rest
+USER = 65532
+_HOME = "/tmp"  # noqa: S108 -- an emptyDir, and the one folder that programs expect to be writable in any image
+_RESOURCES = {"requests": {"cpu": "250m", "memory": "512Mi"}}
+_SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+
+Manifest = dict[str, Any]
+
+
+def build(resolved: Resolved, run: Identity, project: str, target: str, attempt: int) -> Manifest:
+    """The Job of an attempt; project and target are the names of the objects that the run refers to."""
+    name = names.job_name(run.name, run.uid, attempt)
+    labels = {
+        **names.MANAGED_BY,
+        names.RUN_LABEL: run.name,
+        names.RUN_UID_LABEL: run.uid,
+        names.ATTEMPT_LABEL: str(attempt),
+        names.PROJECT_LABEL: project,
+        names.TARGET_LABEL: target,
+        names.HOLDER_LABEL: run.uid,
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": run.namespace, "labels": labels, "ownerReferences": [_owner(run)]},
+        "spec": {
+            # The operator owns attempts: the Job makes exactly one pod, and never a second beside a living one.
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "podReplacementPolicy": "Failed",
+            # Keeps the reason on the Job although an evicted pod is gone.
+            "podFailurePolicy": {
+                "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "template": {"metadata": {"labels": labels}, "spec": _pod(resolved, run, attempt)},
+        },
+    }
+
+
+def _owner(run: Identity) -> Manifest:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DbtRun",
+        "name": run.name,
+        "uid": run.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _pod(resolved: Resolved, run: Identity, attempt: int) -> Manifest:
+    pod = resolved.pod or Pod()
+    user = pod.run_as_user or USER
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "runAsGroup": user,
+            "fsGroup": pod.fs_group or user,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "initContainers": [_prepare(resolved), _artifacts(resolved, attempt)],
+        "containers": [_dbt(resolved, run, attempt, pod)],
+        "volumes": _volumes(resolved),
+    }
+    if resolved.timeout_seconds is not None:
+        # A backstop only: the runner keeps the timeout itself, and lets dbt cancel its queries.
+        spec["activeDeadlineSeconds"] = resolved.start_timeout_seconds + resolved.timeout_seconds + GRACE_SECONDS
+    return spec | _optional(resolved, pod)
+
+
+def _optional(resolved: Resolved, pod: Pod) -> Manifest:
+    found: Manifest = {
+        "serviceAccountName": resolved.service_account_name,
+        "imagePullSecrets": [secret.to_dict() for secret in resolved.image_pull_secrets or ()],
+        "nodeSelector": pod.node_selector,
+        "tolerations": [toleration.to_dict() for toleration in pod.tolerations or ()],
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _container(name: str, image: str, environment: list[Manifest], mounts: list[Manifest]) -> Manifest:
+    return {
+        "name": name,
+        "image": image,
+        "env": environment,
+        "volumeMounts": [
+            {"name": "shared", "mountPath": protocol.SHARED},
+            *mounts,
+        ],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _plan(plan: PreparePlan | RunPlan | UploadPlan) -> Manifest:
+    return {"name": protocol.PLAN_VARIABLE, "value": plan.to_json()}
+
+
+def _prepare(resolved: Resolved) -> Manifest:
+    from_config_map = resolved.source.config_map is not None
+    plan = PreparePlan(source="configMap" if from_config_map else "image")
+    mounts = [{"name": "source", "mountPath": protocol.SOURCE, "readOnly": True}] if from_config_map else []
+    container = _container(protocol.PREPARE_CONTAINER, resolved.runner_image, [_plan(plan)], mounts)
+    return container | {"args": ["prepare"], "resources": _SMALL}
+
+
+def _artifacts(resolved: Resolved, attempt: int) -> Manifest:
+    artifacts = resolved.artifacts
+    plan = UploadPlan(
+        endpoint=artifacts.endpoint,
+        bucket=artifacts.bucket,
+        prefix=f"{resolved.location}/attempt-{attempt}",
+        region=artifacts.region,
+    )
+    environment = [_plan(plan)]
+    if artifacts.secret_ref:
+        secret = artifacts.secret_ref.name
+        environment += [
+            {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+            for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        ]
+    container = _container(protocol.ARTIFACTS_CONTAINER, resolved.runner_image, environment, [])
+    return container | {"args": ["artifacts"], "restartPolicy": "Always", "resources": _SMALL}
+
+
+def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod) -> Manifest:
+    environment: list[Manifest] = [
+        *(_variable(variable) for variable in resolved.env or ()),
+        {"name": "HOME", "value": _HOME},
+        _plan(_run_plan(resolved, run, attempt)),
+    ]
+    mounts: list[Manifest] = [
+        {"name": "profiles", "mountPath": protocol.PROFILES, "readOnly": True},
+        {"name": "tmp", "mountPath": _HOME},
+    ]
+    container = _container(protocol.DBT_CONTAINER, resolved.image, environment, mounts)
+    if resolved.image_pull_policy:
+        container["imagePullPolicy"] = resolved.image_pull_policy
+    return container | {
+        # The runner goes on in the interpreter that dbt is installed for, should that be another one.
+        "command": ["python3", protocol.RUNNER, "run"],
+        "resources": pod.resources.to_dict() if pod.resources else _RESOURCES,
+    }
+
+
+def _run_plan(resolved: Resolved, run: Identity, attempt: int) -> RunPlan:
+    image = resolved.source.image
+    return RunPlan(
+        namespace=run.namespace,
+        run=run.name,
+        run_uid=run.uid,
+        attempt=attempt,
+        project_dir=image.path if image else protocol.PROJECT,
+        target=resolved.target,
+        steps=[Step(s.name, s.command, s.argv, s.allow_failure, s.always) for s in resolved.steps],
+        schema_pattern=resolved.schema_pattern,
+        database_pattern=resolved.database_pattern,
+        timeout_seconds=resolved.timeout_seconds,
+        grace_seconds=GRACE_SECONDS / 2,
+    )
+
+
+def _variable(variable: Variable) -> Manifest:
+    if variable.secret_key_ref:
+        return {"name": variable.name, "valueFrom": {"secretKeyRef": variable.secret_key_ref.to_dict()}}
+    if variable.config_map_key_ref:
+        return {"name": variable.name, "valueFrom": {"configMapKeyRef": variable.config_map_key_ref.to_dict()}}
+    return {"name": variable.name, "value": variable.value or ""}
+
+
+def _volumes(resolved: Resolved) -> list[Manifest]:
+    profiles = {
+        "secretName": resolved.profiles.name,
+        "items": [{"key": resolved.profiles.key, "path": "profiles.yml"}],
+        "defaultMode": 0o440,
+    }
+    volumes: list[Manifest] = [
+        {"name": "shared", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "profiles", "secret": profiles},
+    ]
+    if source := resolved.source.config_map:
+        items = {"items": [item.to_dict() for item in source.items]} if source.items else {}
+        volumes.append({"name": "source", "configMap": {"name": source.name, **items}})
+    return volumes

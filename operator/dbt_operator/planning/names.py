@@ -1,0 +1,27 @@
+"""Names and labels of what the operator creates. One place, since adoption and live lists depend on them."""
+
+from __future__ import annotations
+
+from dbt_operator.api.base import GROUP
+
+RUN_LABEL = f"{GROUP}/run"
+RUN_UID_LABEL = f"{GROUP}/run-uid"
+ATTEMPT_LABEL = f"{GROUP}/attempt"
+PROJECT_LABEL = f"{GROUP}/project"
+TARGET_LABEL = f"{GROUP}/target"
+HOLDER_LABEL = f"{GROUP}/holder-uid"  # who holds the target's slot for this pod
+MANAGED_BY = {"app.kubernetes.io/managed-by": "dbt-operator"}
+
+_NAME_LENGTH = 63  # a Job's name becomes a label of its pods
+
+
+def short_uid(uid: str) -> str:
+    """The first 8 characters of a UID: enough to tell two objects of one name apart."""
+    return uid[:8]
+
+
+def job_name(run: str, uid: str, attempt: int) -> str:
+    """The name of an attempt's Job: the same whenever it is asked for, so that no attempt can get two."""
+    suffix = f"-{short_uid(uid)}-{attempt}"
+    head = run.replace(".", "-")[: _NAME_LENGTH - len(suffix)].rstrip("-")
+    return head + suffix

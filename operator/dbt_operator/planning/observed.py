@@ -1,0 +1,136 @@
+"""Facts about Jobs and pods, read from their manifests into frozen dataclasses.
+
+Planners and :mod:`verdict` work on these, so a test can write down a pod that would take a broken node to produce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dbt_operator.planning.duration import parse_time
+from dbt_runner.protocol import ARTIFACTS_CONTAINER, DBT_CONTAINER, PREPARE_CONTAINER
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ContainerFacts:
+    """One container of a pod."""
+
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    exit_code: int | None = None  # None until it has ended
+    end_reason: str = ""  # OOMKilled, Error, StartError, ...
+    end_message: str = ""  # its termination message
+    image: str = ""
+    image_id: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has run and ended."""
+        return self.exit_code is not None
+
+
+@dataclass(frozen=True)
+class PodFacts:
+    """A pod of an attempt."""
+
+    uid: str = ""
+    phase: str = "Pending"
+    reason: str = ""  # Evicted, DeadlineExceeded, ...
+    message: str = ""
+    created_at: datetime | None = None
+    unschedulable: str = ""  # the scheduler's message
+    disrupted: str = ""  # the message of the condition DisruptionTarget
+    prepare: ContainerFacts = field(default_factory=ContainerFacts)
+    dbt: ContainerFacts = field(default_factory=ContainerFacts)
+    artifacts: ContainerFacts = field(default_factory=ContainerFacts)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all its containers have ended and none will be started again."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """The Job of an attempt."""
+
+    uid: str
+    owner_uid: str = ""
+    created_at: datetime | None = None
+    failed_reason: str = ""  # of the condition Failed
+    failed_message: str = ""
+    complete: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the Job controller has done with it."""
+        return self.complete or bool(self.failed_reason)
+
+
+def job_facts(manifest: Manifest) -> JobFacts:
+    """Read a Job."""
+    metadata = manifest["metadata"]
+    conditions = {c["type"]: c for c in manifest.get("status", {}).get("conditions") or () if c["status"] == "True"}
+    failed = conditions.get("Failed", {})
+    return JobFacts(
+        uid=metadata["uid"],
+        owner_uid=controller_uid(manifest),
+        created_at=_time(metadata.get("creationTimestamp")),
+        failed_reason=failed.get("reason", "Failed") if failed else "",
+        failed_message=failed.get("message", ""),
+        complete="Complete" in conditions,
+    )
+
+
+def controller_uid(manifest: Manifest) -> str:
+    """The UID of the object that an object belongs to; empty when it belongs to none."""
+    owners: Iterable[Manifest] = manifest["metadata"].get("ownerReferences") or ()
+    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), "")
+
+
+def pod_facts(manifest: Manifest) -> PodFacts:
+    """Read a pod."""
+    status: Manifest = manifest.get("status", {})
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    scheduled, disrupted = conditions.get("PodScheduled", {}), conditions.get("DisruptionTarget", {})
+    return PodFacts(
+        uid=manifest["metadata"]["uid"],
+        phase=status.get("phase", "Pending"),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        created_at=_time(manifest["metadata"].get("creationTimestamp")),
+        unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
+        disrupted=disrupted.get("message", "disrupted") if disrupted.get("status") == "True" else "",
+        prepare=_container(status, PREPARE_CONTAINER),
+        dbt=_container(status, DBT_CONTAINER),
+        artifacts=_container(status, ARTIFACTS_CONTAINER),
+    )
+
+
+def _container(status: Manifest, name: str) -> ContainerFacts:
+    every = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    found: Manifest = next((c for c in every if c["name"] == name), {})
+    state: Manifest = found.get("state", {})
+    waiting, ended = state.get("waiting", {}), state.get("terminated", {})
+    return ContainerFacts(
+        waiting_reason=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        started_at=(state.get("running") or ended).get("startedAt") or "",
+        finished_at=ended.get("finishedAt") or "",
+        exit_code=ended.get("exitCode"),
+        end_reason=ended.get("reason", ""),
+        end_message=ended.get("message", ""),
+        image=found.get("image", ""),
+        image_id=found.get("imageID", ""),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return parse_time(text) if text else None

@@ -1,0 +1,49 @@
+"""What a planner answers: actions to take, the status to write, and when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dbt_operator.api.base import Model
+
+
+@dataclass(frozen=True)
+class CreateJob:
+    """Create a Job, or find that it exists."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DeleteJob:
+    """Delete a Job and its pods; it stays until they are gone."""
+
+    name: str
+    uid: str
+
+
+Action = CreateJob | DeleteJob
+
+
+@dataclass(frozen=True)
+class Event:
+    """A Kubernetes event about the object, posted once the status that it speaks of has been written."""
+
+    type: str  # Normal or Warning
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A decision.
+
+    Actions are taken first and what they bring about is observed; the status is written when none is left.
+    """
+
+    status: Model | None = None  # None: leave it as it is
+    actions: tuple[Action, ...] = ()
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None  # seconds

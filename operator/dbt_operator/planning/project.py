@@ -1,0 +1,17 @@
+"""The planner of a DbtProject: says whether it can be used."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dbt_operator.api.project import DbtProject, DbtProjectStatus
+from dbt_operator.planning.admission import Identity
+from dbt_operator.planning.conditions import Conditions
+from dbt_operator.planning.plan import Plan
+
+
+def plan(project: DbtProject, identity: Identity, now: datetime) -> Plan:
+    """Decide on the status of a project: what can be checked without a pod was checked at admission."""
+    conditions = Conditions.of(project.status.conditions if project.status else None, identity.generation, now)
+    conditions.ready("Accepted", "runs may use this project")
+    return Plan(DbtProjectStatus(observed_generation=identity.generation, conditions=conditions.list()))

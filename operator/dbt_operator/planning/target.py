@@ -1,0 +1,34 @@
+"""The planner of a DbtTarget: says whether it can be used."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from dbt_operator.api.target import DbtTarget, DbtTargetStatus
+from dbt_operator.planning.admission import Identity
+from dbt_operator.planning.conditions import Conditions
+from dbt_operator.planning.plan import Plan
+
+
+def plan(target: DbtTarget, identity: Identity, now: datetime) -> Plan:
+    """Decide on the status of a target. No Secret is read, so whether the profile is right shows in a run."""
+    conditions = Conditions.of(target.status.conditions if target.status else None, identity.generation, now)
+    if problem := _problem(target):
+        conditions.stalled("InvalidSpec", problem)
+    else:
+        conditions.ready("Accepted", "runs may use this target")
+    return Plan(DbtTargetStatus(observed_generation=identity.generation, conditions=conditions.list()))
+
+
+def _problem(target: DbtTarget) -> str:
+    """What CEL cannot see: its regular expressions are RE2's, and the runner's are Python's."""
+    for field, pattern in (
+        ("schemaPattern", target.spec.schema_pattern),
+        ("databasePattern", target.spec.database_pattern),
+    ):
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            return f"spec.{field} is not a regular expression that Python reads: {error}"
+    return ""

@@ -1,0 +1,264 @@
+"""Read, plan, act, write status once. Level-triggered: what woke it does not matter, only what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from dbt_operator.api.base import Model
+from dbt_operator.api.project import DbtProject
+from dbt_operator.api.run import DbtRun, DbtRunStatus
+from dbt_operator.api.status import ConditionType, Phase, Reason
+from dbt_operator.api.target import DbtTarget
+from dbt_operator.cluster import Cluster, ClusterError, ConflictError, InvalidError, NotFoundError
+from dbt_operator.planning import project as project_planner
+from dbt_operator.planning import run as run_planner
+from dbt_operator.planning import target as target_planner
+from dbt_operator.planning.admission import Identity
+from dbt_operator.planning.conditions import Conditions
+from dbt_operator.planning.duration import parse_time
+from dbt_operator.planning.names import ATTEMPT_LABEL, job_name
+from dbt_operator.planning.observed import job_facts, pod_facts
+from dbt_operator.planning.plan import Action, DeleteJob, Event, Plan
+from dbt_operator.store import Store
+
+log = structlog.get_logger()
+
+Manifest = Mapping[str, Any]
+
+_ROUNDS = 4  # of planning after an action, in one reconciliation
+_NO_WARNINGS_YET = 3.0  # seconds; a pod usually starts sooner, and then nobody needs its events
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is reconciled."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class Reconciler:
+    """Brings one object nearer to what it asks for. Safe to call at any time and from several threads."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        runner_image: str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._runner_image = runner_image
+        self._clock = clock
+
+    def reconcile(self, key: Key) -> float | None:
+        """Reconcile an object; the seconds after which it wants to be looked at again, or None.
+
+        Raises:
+            ClusterError: the API server refused or did not answer; try again.
+        """
+        manifest = self._store.get(key.kind, key.namespace, key.name)
+        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+            return None  # the Jobs belong to it and go with it
+        try:
+            return self._write(key, manifest, self._carry_out(key, manifest))
+        except ConflictError:
+            # Something newer exists: look at it instead of at what the watch has not delivered yet.
+            self._refresh(key, manifest)
+            return 0.0
+
+    def _carry_out(self, key: Key, manifest: Manifest) -> Plan:
+        """Plan and act until nothing is left to do but to write the status, or to wait."""
+        planned = self._plan(key, manifest)
+        for _ in range(_ROUNDS):
+            if not planned.actions:
+                return planned
+            refusals = [refusal for action in planned.actions if (refusal := self._act(manifest, action))]
+            if planned.requeue_after is not None:
+                return planned
+            planned = self._plan(key, manifest, refusal="; ".join(refusals))
+        return planned
+
+    # Reading
+
+    def _plan(self, key: Key, manifest: Manifest, refusal: str = "") -> Plan:
+        try:
+            if key.kind == "DbtTarget":
+                return target_planner.plan(DbtTarget.model_validate(manifest), _identity(manifest), self._clock())
+            if key.kind == "DbtProject":
+                return project_planner.plan(DbtProject.model_validate(manifest), _identity(manifest), self._clock())
+            return run_planner.plan(_replace(self._observe(manifest), refusal=refusal), self._clock())
+        except ValidationError as error:
+            return _invalid(key, manifest, error, self._clock())
+
+    def _observe(self, manifest: Manifest) -> run_planner.Observed:
+        run, identity = DbtRun.model_validate(manifest), _identity(manifest)
+        status = run.status or DbtRunStatus()
+        namespace = identity.namespace
+        seen = run_planner.Observed(
+            run=run,
+            identity=identity,
+            created_at=parse_time(manifest["metadata"]["creationTimestamp"]),
+            runner_image=self._runner_image,
+        )
+        if status.phase and status.phase.finished:
+            return seen
+        if not status.attempts:
+            project = self._reference("DbtProject", namespace, run.spec.project_ref.name, DbtProject)
+            target = self._reference("DbtTarget", namespace, run.spec.target_ref.name, DbtTarget)
+            return _replace(seen, project=project, target=target)
+        return self._observe_attempt(seen, status.attempts[-1].number)
+
+    def _reference(self, kind: str, namespace: str, name: str, model: type[Any]) -> tuple[Any, int] | None:
+        manifest = self._store.get(kind, namespace, name)
+        if manifest is None:
+            try:
+                manifest = self._cluster.get(kind, namespace, name)
+            except NotFoundError:
+                return None
+            self._store.put(kind, manifest)
+        return model.model_validate(manifest), manifest["metadata"]["generation"]
+
+    def _observe_attempt(self, seen: run_planner.Observed, number: int) -> run_planner.Observed:
+        """Job and pod of an attempt. Absence is confirmed live: the store may not have heard yet, or have missed it."""
+        identity = seen.identity
+        name = job_name(identity.name, identity.uid, number)
+        job = next((j for j in self._store.of_run("Job", identity.uid) if j["metadata"]["name"] == name), None)
+        pods = _of_attempt(self._store.of_run("Pod", identity.uid), number)
+        if job is None:
+            job = self._cluster.get_job(identity.namespace, name)
+            if job is not None and _belongs(job, identity.uid):
+                self._store.put("Job", job)
+        if not pods and (job is None or job_facts(job).ended):
+            pods = _of_attempt(self._cluster.pods_of_run(identity.namespace, identity.uid), number)
+        pod = max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]), default=None)
+        return _replace(
+            seen,
+            job=job_facts(job) if job else None,
+            pod=pod_facts(pod) if pod else None,
+            warning=self._warning(identity.namespace, job, pod),
+        )
+
+    def _warning(self, namespace: str, job: Manifest | None, pod: Manifest | None) -> str:
+        """Why a pod does not start, which only events tell when a volume or the pod itself is what is missing."""
+        about = pod or job
+        if about is None or (pod and pod.get("status", {}).get("phase", "Pending") != "Pending"):
+            return ""
+        age = self._clock() - parse_time(about["metadata"]["creationTimestamp"])
+        if age.total_seconds() < _NO_WARNINGS_YET:
+            return ""
+        return self._cluster.newest_warning(namespace, about["metadata"]["uid"])
+
+    # Writing
+
+    def _act(self, manifest: Manifest, action: Action) -> str:
+        """Take an action; what the API server has against it, where it refuses it for good."""
+        if isinstance(action, DeleteJob):
+            self._cluster.delete_job(manifest["metadata"]["namespace"], action.name, action.uid)
+            return ""
+        try:
+            self._store.put("Job", self._cluster.create_job(action.manifest))
+        except InvalidError as error:
+            return str(error)
+        return ""
+
+    def _write(self, key: Key, manifest: Manifest, planned: Plan) -> float | None:
+        patch = merge_patch(manifest.get("status", {}), planned.status.to_dict()) if planned.status else {}
+        if not patch:
+            return planned.requeue_after
+        try:
+            written = self._cluster.patch_status(key.kind, manifest, patch)
+        except NotFoundError:
+            self._store.drop(key.kind, manifest)
+            return None
+        self._store.put(key.kind, written)
+        for event in planned.events:
+            self._post(key, written, event)
+        if key.kind == "DbtRun" and _goes_on(written):
+            return 0.0  # the watch would say so too, only later
+        return planned.requeue_after
+
+    def _post(self, key: Key, manifest: Manifest, event: Event) -> None:
+        """Events are for people; a lost one loses nothing."""
+        log.info(event.reason, kind=key.kind, namespace=key.namespace, name=key.name, message=event.message)
+        try:
+            self._cluster.post_event(key.kind, manifest, event)
+        except ClusterError as error:
+            log.warning("event lost", name=key.name, error=str(error))
+
+    def _refresh(self, key: Key, manifest: Manifest) -> None:
+        try:
+            self._store.put(key.kind, self._cluster.get(key.kind, key.namespace, key.name))
+        except NotFoundError:
+            self._store.drop(key.kind, manifest)
+
+
+def _identity(manifest: Manifest) -> Identity:
+    metadata = manifest["metadata"]
+    return Identity(metadata["namespace"], metadata["name"], metadata["uid"], metadata["generation"])
+
+
+def _replace(seen: run_planner.Observed, **changed: Any) -> run_planner.Observed:
+    return run_planner.Observed(**{**seen.__dict__, **changed})
+
+
+def _of_attempt(pods: list[Manifest], number: int) -> list[Manifest]:
+    return [pod for pod in pods if pod["metadata"]["labels"].get(ATTEMPT_LABEL) == str(number)]
+
+
+def _belongs(job: Manifest, run_uid: str) -> bool:
+    return job_facts(job).owner_uid == run_uid
+
+
+def _goes_on(run: Manifest) -> bool:
+    """Whether a run that was just written is admitted and has no Job yet."""
+    attempts = run["status"].get("attempts") or []
+    return bool(attempts) and "jobUID" not in attempts[-1] and run["status"]["phase"] == Phase.PENDING
+
+
+def _invalid(key: Key, manifest: Manifest, error: ValidationError, now: datetime) -> Plan:
+    """An object that CEL let through and the models do not: said once, in its status."""
+    first = error.errors()[0]
+    message = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    generation = manifest["metadata"]["generation"]
+    conditions = Conditions(generation, now)
+    conditions.stalled(Reason.INVALID_SPEC, message)
+    if key.kind != "DbtRun":
+        return Plan(_Minimal(observed_generation=generation, conditions=conditions.list()))
+    conditions.set(ConditionType.SUCCEEDED, "False", Reason.INVALID_SPEC, message)
+    conditions.set(ConditionType.FINISHED, "True", Reason.INVALID_SPEC, message)
+    return Plan(
+        DbtRunStatus(
+            observed_generation=generation,
+            phase=Phase.FAILED,
+            reason=Reason.INVALID_SPEC,
+            message=message,
+            conditions=conditions.list(),
+        ),
+        events=(Event("Warning", Reason.INVALID_SPEC, message),),
+    )
+
+
+class _Minimal(Model):
+    observed_generation: int
+    conditions: list[Any]
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """What turns ``old`` into ``new`` as a JSON merge patch (RFC 7386); empty when nothing does."""
+    patch: dict[str, Any] = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        if isinstance(value, Mapping) and isinstance(old.get(name), Mapping):
+            if inner := merge_patch(old[name], value):
+                patch[name] = inner
+        elif name not in old or old[name] != value:
+            patch[name] = value
+    return patch

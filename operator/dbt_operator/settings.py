@@ -1,0 +1,55 @@
+"""Settings, from environment variables that the chart sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_PREFIX = "DBT_OPERATOR_"
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the message names the variable."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this operator runs."""
+
+    runner_image: str  # image of the init container and the sidecar
+    namespaces: tuple[str, ...] = ()  # empty: all of them
+    workers: int = 4  # objects reconciled at a time
+    resync_seconds: float = 300  # everything is listed anew this often
+    log_level: str = "INFO"
+    log_format: str = "json"  # or console
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read them.
+
+        Raises:
+            SettingsError: one is missing or wrong.
+        """
+        namespaces = environment.get(f"{_PREFIX}NAMESPACES", "")
+        return cls(
+            runner_image=_required(environment, "RUNNER_IMAGE"),
+            namespaces=tuple(name.strip() for name in namespaces.split(",") if name.strip()),
+            workers=_positive(environment, "WORKERS", cls.workers),
+            resync_seconds=_positive(environment, "RESYNC_SECONDS", int(cls.resync_seconds)),
+            log_level=environment.get(f"{_PREFIX}LOG_LEVEL", cls.log_level).upper(),
+            log_format=environment.get(f"{_PREFIX}LOG_FORMAT", cls.log_format),
+        )
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    if value := environment.get(_PREFIX + name):
+        return value
+    raise SettingsError(f"set {_PREFIX}{name}")
+
+
+def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(_PREFIX + name, str(default))
+    if not text.isdigit() or int(text) == 0:
+        raise SettingsError(f"{_PREFIX}{name} must be a whole number above 0, not {text!r}")
+    return int(text)

@@ -1,0 +1,77 @@
+"""Where the runner finds and leaves things: the paths of :mod:`dbt_runner.protocol`, below a root that tests can move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dbt_runner import protocol
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of a pod. In a pod ``root`` is ``/``."""
+
+    root: str = "/"
+
+    def _at(self, path: str) -> Path:
+        return Path(self.root) / path.lstrip("/")
+
+    @property
+    def shared(self) -> Path:
+        """The emptyDir that all containers of the pod mount."""
+        return self._at(protocol.SHARED)
+
+    @property
+    def runner(self) -> Path:
+        """The zipapp of this package, where the dbt container finds it."""
+        return self._at(protocol.RUNNER)
+
+    @property
+    def bundled_runner(self) -> Path:
+        """The zipapp as the runner image brings it."""
+        return self._at("/opt/runner.pyz")
+
+    @property
+    def project(self) -> Path:
+        """The checked out project."""
+        return self._at(protocol.PROJECT)
+
+    @property
+    def work(self) -> Path:
+        """Holds the target path of the step that is running."""
+        return self._at(protocol.WORK)
+
+    @property
+    def artifacts(self) -> Path:
+        """Holds the folders of the steps that have ended."""
+        return self._at(protocol.ARTIFACTS)
+
+    @property
+    def profiles(self) -> Path:
+        """The mounted Secret that holds profiles.yml."""
+        return self._at(protocol.PROFILES)
+
+    @property
+    def source(self) -> Path:
+        """The mounted ConfigMap that holds the project."""
+        return self._at(protocol.SOURCE)
+
+    @property
+    def parse(self) -> Path:
+        """Target paths of the parses that steps share; the leading dot keeps them apart from steps."""
+        return self.work / ".parse"
+
+    @property
+    def parsed_manifest(self) -> Path:
+        """manifest.json as it was before the first step, for steps that leave none of their own."""
+        return self.work / ".manifest.json"
+
+    @property
+    def result(self) -> Path:
+        """The whole result of the run, of which the termination message is the short form."""
+        return self.artifacts / "result.json"
+
+    def report(self, message: str) -> None:
+        """Leave the container's termination message."""
+        self._at(protocol.TERMINATION_LOG).write_text(message, encoding="utf-8")
