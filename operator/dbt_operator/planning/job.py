@@ -122,7 +122,8 @@ def _container(name: str, image: str, environment: list[Manifest], mounts: list[
 
 
 def _plan(plan: PreparePlan | RunPlan | UploadPlan) -> Manifest:
-    return {"name": protocol.PLAN_VARIABLE, "value": plan.to_json()}
+    """Escaped, since Kubernetes would put the value of another variable, a password even, in the place of $(NAME)."""
+    return {"name": protocol.PLAN_VARIABLE, "value": plan.to_json().replace("$", "$$")}
 
 
 def _prepare(resolved: Resolved) -> Manifest:

@@ -1,0 +1,284 @@
+"""The only module that uses dbt's Python API: load a project, ask for a selection, run a command.
+
+It is imported by :mod:`dbt_runner.zygote` after everything that does not need dbt is done, because this import takes
+most of a small run's time. Beside the public ``dbtRunner`` it uses three things inside dbt, in one function each:
+
+* :func:`load` replaces the body of dbt's commands by one that keeps what the command's decorators have loaded. So a
+  manifest is parsed under the flags, vars and name of the very command that will use it, which ``dbt parse`` could not.
+* :func:`selected` stops a command between its selection and its first statement. So it is dbt's own selection that is
+  validated, not a second implementation of it.
+* :func:`run` gives a shared manifest the ID of the invocation that uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from dbt.cli import requires
+from dbt.cli.main import cli, dbtRunner
+
+from dbt_runner.redact import Redactor
+
+# Flags that take no part in parsing: what is selected, how it is run, what is shown.
+_NOT_PARSED = frozenset(
+    """select exclude selector models resource_types resource_type exclude_resource_types exclude_resource_type
+    indirect_selection fail_fast threads event_time_start event_time_end static compile empty_catalog output output_keys
+    show quiet print log_level log_level_file log_format log_format_file use_colors state defer defer_state favor_state
+    macro args cache_selected_only populate_cache write_json printer_width""".split()
+)
+_LOOKS_AT_FLAGS = re.compile(r"\bflags\s*(\.|\[)|\binvocation_args_dict\b")
+_SHOWN_ERRORS = 20
+
+
+@dataclass
+class Loaded:
+    """A parsed project."""
+
+    manifest: Any
+    target: str  # the profile's target that was resolved
+    store_failures: bool
+    exports: bool
+
+
+@dataclass
+class Ended:
+    """How an invocation ended; the JSON of this goes to the supervisor."""
+
+    exit_code: int
+    exception: list[str] = field(default_factory=list)
+    message: str = ""
+    invocation_id: str = ""
+    announced: int | None = None
+    empty: bool = False
+    errors: list[str] = field(default_factory=list)
+
+
+class LoadError(Exception):
+    """dbt could not load the project; ``ended`` says why."""
+
+    def __init__(self, ended: Ended) -> None:
+        super().__init__(ended.message)
+        self.ended = ended
+
+
+class Events:
+    """Takes dbt's events: keeps the few facts the verdict needs and writes events.jsonl, info and above only."""
+
+    def __init__(self, folder: Path, redactor: Redactor, on_first: Callable[[str], None] = lambda _: None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / "events.jsonl").open("a", encoding="utf-8", buffering=1)
+        self._redactor = redactor
+        self._on_first = on_first
+        self.invocation_id = ""
+        self.announced: int | None = None
+        self.empty = False
+        self.errors: list[str] = []
+
+    def __call__(self, event: Any) -> None:
+        """Called by dbt, in whichever of its threads, for every event including debug ones: cheap for those."""
+        info = event.info
+        if not self.invocation_id:
+            self.invocation_id = info.invocation_id
+            self._on_first(info.invocation_id)
+        if info.name == "ConcurrencyLine":
+            self.announced = event.data.node_count
+        elif info.name in ("NothingToDo", "NoNodesSelected"):
+            self.empty = True
+        if info.level not in ("debug", "test"):
+            self._keep(event)
+
+    def _keep(self, event: Any) -> None:
+        info = event.info
+        message = self._redactor.text(info.msg)
+        if info.level == "error" and message.strip() and len(self.errors) < _SHOWN_ERRORS:
+            self.errors.append(message)
+        line = {"ts": info.ts.ToJsonString(), "level": info.level, "name": info.name, "msg": message}
+        node = getattr(event.data, "node_info", None)
+        if node is not None and node.unique_id:
+            line.update(node=node.unique_id, status=node.node_status)
+        self._file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
+
+
+def explicit_flags(argv: list[str]) -> dict[str, str]:
+    """The flags of a dbt command line that can change what is parsed, by dbt's names for them.
+
+    Raises:
+        LoadError: dbt does not understand the command line.
+    """
+    found: dict[str, str] = {}
+
+    def look(ctx: click.Context, **_: object) -> tuple[None, bool]:
+        level: click.Context | None = ctx
+        while level:
+            for name, value in level.params.items():
+                if level.get_parameter_source(name) is ParameterSource.COMMANDLINE and name not in _NOT_PARSED:
+                    found[name] = repr(value)
+            level = level.parent
+        return None, True
+
+    with _bodies_replaced(look):
+        _raise_failure(dbtRunner().invoke(argv), None)
+    return found
+
+
+def load(argv: list[str], folder: Path, redactor: Redactor) -> Loaded:
+    """Parse the project as this command line would.
+
+    Raises:
+        LoadError: profile, project or the parse failed.
+    """
+    loaded: list[Loaded] = []
+
+    def keep(ctx: click.Context, **_: object) -> tuple[None, bool]:
+        flags = ctx.obj["flags"]
+        loaded.append(
+            Loaded(
+                manifest=ctx.obj["manifest"],
+                target=ctx.obj["profile"].target_name,
+                store_failures=bool(getattr(flags, "STORE_FAILURES", False)),
+                exports=bool(getattr(flags, "EXPORT_SAVED_QUERIES", False)),
+            )
+        )
+        return None, True
+
+    body: Any = requires.manifest(write=False)(keep)
+    for decorate in ("runtime_config", "catalogs", "project", "profile", "preflight", "postflight"):
+        body = getattr(requires, decorate)(body)
+    _write_to(folder)
+    events = Events(folder, redactor)
+    with _bodies_replaced(body):
+        _raise_failure(dbtRunner(callbacks=[events]).invoke(argv), events)
+    return loaded[0]
+
+
+@contextmanager
+def _bodies_replaced(body: Callable[..., Any]) -> Iterator[None]:
+    """Let every dbt command call ``body`` with its click context, instead of doing its work."""
+    commands = list(_commands(cli))
+    original = [command.callback for command in commands]
+    for command in commands:
+        command.callback = click.pass_context(body)
+    try:
+        yield
+    finally:
+        for command, callback in zip(commands, original):
+            command.callback = callback
+
+
+def _commands(group: Any) -> Iterator[Any]:
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            yield from _commands(command)
+        else:
+            yield command
+
+
+def looks_at_flags(manifest: Any, project: Path) -> bool:
+    """Whether the project's own code asks for the command's flags, so that another command could parse differently.
+
+    dbt's and the adapter's own macros do so only while a node runs.
+    """
+    texts = [macro.macro_sql for macro in manifest.macros.values() if macro.package_name not in _built_in()]
+    texts += [getattr(node, "raw_code", "") for node in manifest.nodes.values()]
+    if any(_LOOKS_AT_FLAGS.search(text or "") for text in texts):
+        return True
+    files = (path for pattern in ("*.yml", "*.yaml") for path in project.rglob(pattern))
+    return any(_LOOKS_AT_FLAGS.search(path.read_text(encoding="utf-8", errors="replace")) for path in files)
+
+
+def _built_in() -> set[str]:
+    from dbt.adapters.factory import FACTORY
+
+    return set(FACTORY.packages)
+
+
+class _Selected(BaseException):
+    """Carries a selection past all of dbt's handlers of Exception."""
+
+    def __init__(self, unique_ids: frozenset[str]) -> None:
+        super().__init__()
+        self.unique_ids = unique_ids
+
+
+def selected(argv: list[str], manifest: Any, folder: Path) -> list[str]:
+    """The unique IDs that this command line selects. No connection is opened.
+
+    Raises:
+        LoadError: dbt cannot tell, for example because a selector does not exist.
+    """
+    from dbt.task.runnable import GraphRunnableTask
+
+    def stop(_: object, selected_uids: frozenset[str]) -> None:
+        raise _Selected(selected_uids)
+
+    _write_to(folder)
+    original = GraphRunnableTask.execute_with_hooks
+    GraphRunnableTask.execute_with_hooks = stop
+    try:
+        result = dbtRunner(manifest=manifest).invoke([*argv, "--quiet"])
+    finally:
+        GraphRunnableTask.execute_with_hooks = original
+    if isinstance(result.exception, _Selected):
+        return sorted(result.exception.unique_ids)
+    _raise_failure(result, None)
+    return []
+
+
+def run(argv: list[str], manifest: Any, folder: Path, redactor: Redactor) -> Ended:
+    """Run a dbt command.
+
+    Args:
+        argv: the command line, without the program's name.
+        manifest: a parsed one, or None to let dbt parse.
+        folder: dbt's target and log path.
+        redactor: for the error messages and events.jsonl.
+    """
+
+    def adopt(invocation_id: str) -> None:
+        if manifest is not None:
+            manifest.metadata.invocation_id = invocation_id
+
+    _write_to(folder)
+    events = Events(folder, redactor, adopt)
+    result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(argv)
+    return _ended(result, events)
+
+
+def write_manifest(manifest: Any, path: Path) -> None:
+    """Write manifest.json as it is before anything has run; complete or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    manifest.write(str(partial))
+    partial.replace(path)
+
+
+def _write_to(folder: Path) -> None:
+    """Make this folder dbt's target and log path: an environment variable holds for every dbt command."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["DBT_TARGET_PATH"] = os.environ["DBT_LOG_PATH"] = str(folder)
+
+
+def _raise_failure(result: Any, events: Events | None) -> None:
+    if not result.success:
+        raise LoadError(_ended(result, events))
+
+
+def _ended(result: Any, events: Events | None) -> Ended:
+    """dbt's exit code is made by its command line program, of which dbtRunner is the inside: 2 if it raised, else 1."""
+    error = result.exception
+    ended = Ended(exit_code=0 if result.success else 2 if error else 1)
+    if error is not None:
+        ended.exception = [cls.__name__ for cls in type(error).__mro__ if cls is not object]
+        ended.message = str(getattr(error, "msg", "") or error)
+    if events is not None:
+        ended.invocation_id, ended.announced = events.invocation_id, events.announced
+        ended.empty, ended.errors = events.empty, events.errors
+    return ended

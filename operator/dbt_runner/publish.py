@@ -1,0 +1,57 @@
+"""Which files of a step's folder are artifacts, and how the folder is handed to the sidecar.
+
+dbt's target path also holds what nobody reads afterwards (graph.gpickle, partial_parse.msgpack, run/). Those stay behind.
+A folder gets its final name only when every artifact in it is free of secrets: the sidecar, which does not know the
+secrets, uploads what it finds there at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dbt_runner.redact import Redactor
+
+MANIFEST = "manifest.json"
+LOGS = ("dbt.log", "events.jsonl")
+_FILES = {
+    MANIFEST,
+    "run_results.json",
+    "sources.json",
+    "catalog.json",
+    "semantic_manifest.json",
+    "static_index.html",
+    "index.html",
+    *LOGS,
+}
+_FOLDERS = ("compiled",)
+
+
+def artifacts_of(folder: Path) -> Iterator[Path]:
+    """The files of a step's folder that are worth keeping, in the order of their names."""
+    for path in sorted(folder.iterdir()):
+        # dbt.log is rotated to dbt.log.1 and so on.
+        if path.is_file() and (path.name in _FILES or path.name.startswith("dbt.log.")):
+            yield path
+        elif path.is_dir() and path.name in _FOLDERS:
+            yield from (inner for inner in sorted(path.rglob("*")) if inner.is_file())
+
+
+def publish(work: Path, final: Path, redactor: Redactor, parsed_manifest: Path) -> None:
+    """Complete the folder of a step that has ended, free it of secrets and rename it to its final name.
+
+    Args:
+        work: dbt's target path of the step; made if dbt did not get as far.
+        final: the folder's place among the artifacts.
+        redactor: knows the secrets.
+        parsed_manifest: stands in if dbt left no manifest.json (an interrupt, run-operation). Linked, not copied.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    manifest = work / MANIFEST
+    if not manifest.exists() and parsed_manifest.exists():
+        os.link(parsed_manifest, manifest)
+    for path in artifacts_of(work):
+        redactor.file(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    work.rename(final)

@@ -1,0 +1,300 @@
+"""What a step's end means: pure functions from what was seen of a dbt invocation to a reason and a sentence.
+
+dbt's exit codes say little: 0 is also an empty selection, 1 is also a failed hook, 2 is nearly everything else. So the
+verdict is drawn from the artifacts of *this* invocation, the exception and the signal, and success has to be proved:
+exit code 0, a result for everything dbt announced, and no status but known good ones.
+
+When several things went wrong, the first of these gives the reason, because it explains the rest or needs the more
+careful reaction: the runner's own end (Timeout, Cancelled), OOMKilled and other signals, dbt's exception, Unavailable
+(every error is one of connection), HookFailed (a retry has to run everything again), ModelError, TestFailed,
+FreshnessFailed, Unknown, NothingSelected.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dbt_runner.protocol import Failure, Nodes
+
+_GOOD = {"success", "pass", "warn", "no-op", "reused"}
+_ERRORS = {"error", "runtime error", "partial success"}
+_COUNTED_AS = {
+    "success": "success",
+    "reused": "success",
+    "error": "error",
+    "runtime error": "error",
+    "partial success": "error",
+    "skipped": "skipped",
+    "pass": "passed",
+    "warn": "warn",
+    "fail": "fail",
+    "no-op": "no_op",
+}
+
+# Steps that leave run_results.json behind, and of those the ones whose results are not what the user counts as nodes.
+_WITH_RESULTS = {"build", "run", "test", "seed", "snapshot", "clone", "compile", "docs", "runOperation"}
+_NOT_COUNTED = {"compile", "docs", "list", "runOperation"}
+_MAY_BE_EMPTY = {"docs", "runOperation"}
+
+_CONNECTION = re.compile(
+    r"could not connect|couldn't connect|unable to connect|failed to connect|connection (refused|reset|timed out|closed)"
+    r"|connection to server (at .* )?failed|could not (open|establish) .*connection|could not translate host name"
+    r"|name or service not known|temporary failure in name resolution|no route to host|network is unreachable"
+    r"|server closed the connection|terminating connection|the database system is (starting up|shutting down)"
+    r"|too many (clients|connections)|remaining connection slots|ssl syscall error|broken pipe|max retries exceeded"
+    r"|service unavailable|could not set lock on file",
+    re.IGNORECASE,
+)
+_LOCATION = re.compile(r"^(compiled code at|in macro|> in macro|> called by)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of one dbt invocation."""
+
+    command: str  # the step's type
+    selection: str = ""  # the selection flags, for messages
+    allow_empty: bool = False
+    exit_code: int | None = None  # None: it did not get as far as an exit code
+    signal: int | None = None  # that ended the process
+    out_of_memory: bool = False  # the memory cgroup's OOM killer was at work meanwhile
+    stopped: str = ""  # Timeout or Cancelled: the runner ended it
+    exception: Sequence[str] = ()  # names of the exception's classes, the most special first
+    message: str = ""  # of the exception
+    parsing: bool = False  # it ended before its first node
+    invocation_id: str = ""
+    announced: int | None = None  # how many nodes dbt said it would run
+    empty: bool = False  # dbt said there was nothing to do
+    errors: Sequence[str] = ()  # error lines of dbt's log
+    run_results: Mapping[str, Any] | None = None
+    sources: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step ended. ``reason`` is empty when it succeeded."""
+
+    reason: str = ""
+    message: str = ""
+    nodes: Nodes = field(default_factory=Nodes)
+    failures: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Result:
+    unique_id: str
+    status: str
+    message: str
+
+    @property
+    def is_hook(self) -> bool:
+        return self.unique_id.startswith("operation.")
+
+    @property
+    def is_good(self) -> bool:
+        # An exposure is skipped when what it depends on is; dbt itself does not count it.
+        return self.status in _GOOD or (self.status == "skipped" and self.unique_id.startswith("exposure."))
+
+
+def classify(seen: Seen) -> Outcome:
+    """Draw the verdict on a step."""
+    results = _results(seen)
+    nodes = _count(seen, results)
+    failures = _failures(results)
+    for judge in (_stopped, _killed, _raised, _failed, _incomplete, _nothing_selected):
+        verdict = judge(seen, results)
+        if verdict:
+            reason, message = verdict
+            return Outcome(reason, message, nodes, failures)
+    return Outcome("", "", nodes, failures)
+
+
+def _results(seen: Seen) -> list[_Result]:
+    """The results of this very invocation: a stale file of an earlier one proves nothing."""
+    artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
+    if not artifact or artifact.get("metadata", {}).get("invocation_id") != seen.invocation_id:
+        return []
+    return [
+        _Result(str(r.get("unique_id", "")), str(r.get("status", "")), str(r.get("message") or r.get("error") or ""))
+        for r in artifact.get("results", ())
+    ]
+
+
+def _count(seen: Seen, results: Iterable[_Result]) -> Nodes:
+    """Nodes by status. Hooks are no nodes, and a step that only compiles would count every node a second time."""
+    if seen.command in _NOT_COUNTED:
+        return Nodes()
+    total = Nodes()
+    for result in results:
+        if not result.is_hook:
+            counted = {_COUNTED_AS[result.status]: 1} if result.status in _COUNTED_AS else {}
+            total += Nodes(total=1, **counted)
+    return total
+
+
+def _failures(results: Iterable[_Result]) -> list[Failure]:
+    """What did not end well: causes first, then what was skipped because of them."""
+    bad = [result for result in results if not result.is_good]
+    bad.sort(key=lambda result: (result.status == "skipped", result.status == "fail"))
+    return [Failure(result.unique_id, result.status, first_lines(result.message)) for result in bad]
+
+
+def _stopped(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+    if not seen.stopped and "KeyboardInterrupt" not in seen.exception:
+        return None
+    why = "ran longer than its timeout" if seen.stopped == "Timeout" else "was cancelled"
+    if seen.parsing:
+        return seen.stopped or "Cancelled", f"the run {why} before dbt had started its first node"
+    done = sum(1 for result in results if not result.is_hook)
+    of = f" of {seen.announced}" if seen.announced else ""
+    return seen.stopped or "Cancelled", f"the run {why}; {done}{of} nodes had ended by then"
+
+
+def _killed(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+    del results
+    if seen.out_of_memory and (seen.signal == signal.SIGKILL or "MemoryError" in seen.exception):
+        return "OOMKilled", "dbt was killed because the container's memory limit was reached; raise resources.limits.memory"
+    if seen.signal is not None:
+        return "Unknown", f"dbt was ended by {signal_name(seen.signal)}, which the runner did not send"
+    if seen.exit_code is None:
+        return "Unknown", "dbt ended without an exit code"
+    return None
+
+
+def signal_name(number: int) -> str:
+    """SIGSEGV for 11, and "signal 99" for one without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _raised(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+    if not seen.exception or any(not result.is_good for result in results):
+        return None  # with failed nodes at hand, those say more (fail-fast, for example)
+    text = first_lines(seen.message) or seen.exception[0]
+    for names, words, reason, remedy in _EXCEPTIONS:
+        known = not names or names.intersection(seen.exception)
+        if known and re.search(words, seen.message, re.IGNORECASE):
+            return reason, f"{text}{remedy}"
+    if "DbtBaseException" in seen.exception or "DbtRuntimeError" in seen.exception:
+        return ("ParseError" if seen.parsing else "ModelError"), text
+    return "Unknown", f"{seen.exception[0]}: {text}"
+
+
+# In order: (classes, any if empty; words of the message; reason; what to add to the message).
+_EXCEPTIONS: list[tuple[set[str], str, str, str]] = [
+    (
+        {"DbtProfileError"},
+        r"does not have a target named",
+        "EnvironmentMismatch",
+        "; the DbtTarget's spec.target must be an output of profiles.yml",
+    ),
+    (set(), r"nothing to do|no nodes selected", "NothingSelected", ""),
+    (
+        set(),
+        r"--state|--defer-state|previous run in '.*' target directory",
+        "MissingState",
+        "",
+    ),
+    ({"UninstalledPackagesFoundError"}, "", "ConfigError", "; install the packages or set deps in the DbtProject"),
+    ({"DbtConfigError", "DbtUsageException", "DependencyError", "ModuleNotFoundError", "ImportError"}, "", "ConfigError", ""),
+    ({"UsageError", "InvalidSelectorError", "RequiredVarNotFoundError", "EnvVarMissingError"}, "", "ConfigError", ""),
+    ({"FailedToConnectError"}, "", "Unavailable", ""),
+    (set(), _CONNECTION.pattern, "Unavailable", ""),
+    ({"DbtRuntimeError"}, r"invalid --project-dir|not a dbt project|no dbt_project.yml found", "ConfigError", ""),
+]
+
+
+def _failed(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+    bad = [result for result in results if not result.is_good]
+    errors = [result for result in bad if result.status in _ERRORS]
+    causes = [result for result in bad if result.status != "skipped"]
+    if seen.command == "sourceFreshness":
+        return _freshness(seen, bad)
+    if not bad:
+        return None
+    if causes and all(_CONNECTION.search(result.message) for result in causes):
+        return "Unavailable", f"the warehouse could not be reached: {_sentence(causes)}"
+    if any(result.is_hook for result in errors) and seen.command != "runOperation":
+        return "HookFailed", _sentence([result for result in errors if result.is_hook])
+    if errors:
+        return "ModelError", _sentence(errors)
+    if any(result.status == "fail" for result in bad):
+        return "TestFailed", _sentence([result for result in bad if result.status == "fail"])
+    unknown = [result for result in causes if result.status not in _COUNTED_AS]
+    if unknown:
+        return "Unknown", f"dbt reported the status {unknown[0].status!r}, which the runner does not know: {_sentence(unknown)}"
+    return "Unknown", f"nodes were skipped although none failed: {_sentence(bad)}"
+
+
+def _freshness(seen: Seen, bad: Sequence[_Result]) -> tuple[str, str] | None:
+    """Sources that raised are missing in sources.json, so the exit code and the log decide along with it."""
+    if bad:
+        stale = [result for result in bad if result.status == "error"]
+        if stale:
+            return "FreshnessFailed", f"{_names(stale)} {'is' if len(stale) == 1 else 'are'} older than error_after allows"
+        return "FreshnessFailed", _sentence(bad)
+    if seen.exit_code == 0:
+        return None
+    log = first_lines(next(iter(seen.errors), ""))
+    if seen.errors and all(_CONNECTION.search(error) for error in seen.errors):
+        return "Unavailable", f"the warehouse could not be reached: {log}"
+    return "FreshnessFailed", f"the freshness of a source could not be determined: {log}"
+
+
+def _incomplete(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+    """Everything looks good; is it all there?"""
+    if seen.exit_code != 0:
+        log = first_lines(next(iter(seen.errors), "")) or "its log gives no error"
+        return ("ParseError" if seen.parsing else "Unknown"), f"dbt ended with exit code {seen.exit_code}: {log}"
+    if seen.parsing or seen.command == "list":
+        return None
+    artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
+    name = "sources.json" if seen.command == "sourceFreshness" else "run_results.json"
+    if seen.command in _WITH_RESULTS | {"sourceFreshness"} and (
+        not artifact or artifact.get("metadata", {}).get("invocation_id") != seen.invocation_id
+    ):
+        return "Unknown", f"dbt ended with exit code 0, but left no {name} of this invocation"
+    found = sum(1 for result in results if not result.is_hook)
+    if found < (seen.announced or 0):
+        return "Unknown", f"dbt announced {seen.announced} nodes, but {name} holds {found}"
+    return None
+
+
+def _nothing_selected(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+    if seen.allow_empty or seen.parsing or seen.command in _MAY_BE_EMPTY:
+        return None
+    if seen.empty or (seen.command != "list" and not any(not result.is_hook for result in results)):
+        by = f"the selection {seen.selection}" if seen.selection else f"dbt's {seen.command}"
+        hint = "check its spelling with dbt list, or set onEmptySelection: Succeed"
+        return "NothingSelected", f"{by} matches nothing in the project; {hint}"
+    return None
+
+
+def _sentence(results: Sequence[_Result]) -> str:
+    first = results[0]
+    text = first_lines(first.message)
+    return f"{_names(results)} {'has' if len(results) == 1 else 'have'} status {first.status}" + (f": {text}" if text else "")
+
+
+def _names(results: Sequence[_Result]) -> str:
+    """The first names and how many more there are."""
+    more = f" and {len(results) - 2} more" if len(results) > 2 else ""
+    return ", ".join(result.unique_id for result in results[:2]) + more
+
+
+def first_lines(text: str, size: int = 300) -> str:
+    """The lines of an error message that say what is wrong, as one line of at most ``size`` characters.
+
+    dbt's messages start with a line such as "Database Error in model orders (models/orders.sql)" and end in the places
+    where compiled code and macros are, which help nobody who has no shell in the pod.
+    """
+    lines = [line.strip() for line in text.strip().splitlines()]
+    useful = [line for line in lines if line and not _LOCATION.match(line) and not set(line) <= set("^~ ")]
+    joined = re.sub(r"\s+", " ", ": ".join(useful[:1]) + (" " if useful[1:] else "") + " ".join(useful[1:4]))
+    return joined if len(joined) <= size else joined[: size - 3] + "..."

@@ -1,0 +1,301 @@
+"""The process that imports dbt once, parses once, validates the environment and forks a child for every step.
+
+Importing dbt and parsing take most of a small run's time; three commands of dbt's own command line would pay it three
+times. A child has its own target and log path and its own ``dbtRunner``, so that no step sees what another left behind.
+
+Forking is safe as long as this process has one thread. dbt's static parser brings a pool of idle ones (rayon), which
+children never use because they get DBT_STATIC_PARSER=false; any thread beyond those, as cloud warehouses' clients start
+them, makes every step run in a process of its own that imports and parses again (isolation Process).
+
+The supervisor (:mod:`dbt_runner.run`) talks to it in JSON lines over two pipes: ``{"run": 0}`` goes in;
+``secrets``, ``ready`` or ``failed``, then ``outcome`` and ``ended`` of each step come out.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import signal
+import sys
+import warnings
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dbt_runner import environment
+from dbt_runner.layout import Layout
+from dbt_runner.protocol import RunPlan, Step
+from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
+
+if TYPE_CHECKING:
+    from dbt_runner import invocation as dbt_invocation
+
+
+class Channel:
+    """Sends events to the supervisor. A write is one line, so that parent and child do not mix theirs."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def send(self, event: str, **content: object) -> None:
+        """Send one event."""
+        data = (json.dumps({"event": event, **content}) + "\n").encode()
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+
+class Refused(Exception):  # noqa: N818 - it is the environment that is wrong, not the program
+    """Environment validation says no."""
+
+
+def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | None) -> int:
+    """Run as the zygote, or, with a step's number, as the process of that step alone."""
+    channel = Channel(events)
+    try:
+        redactor = _send_secrets(layout, channel)
+        dbt = _import_dbt(channel)
+        if dbt is None:
+            return 2
+        if step is not None:
+            _run_here(dbt, plan.steps[step], layout, redactor, channel)
+        else:
+            _Zygote(dbt, plan, layout, redactor, channel).serve(commands)
+    except KeyboardInterrupt:
+        channel.send("failed", step=0, exit_code=2, exception=["KeyboardInterrupt"], message="interrupted")
+    return _leave(0)
+
+
+def _send_secrets(layout: Layout, channel: Channel) -> Redactor:
+    """Find the secrets of the profile, tell the supervisor, and make dbt's own log scrub them.
+
+    dbt scrubs the values of variables called ``DBT_ENV_SECRET_*`` when it writes a log line: so also dbt.log of a
+    container that is killed before anyone could go over its files is clean.
+    """
+    import yaml  # dbt's
+
+    found = environment_secrets(os.environ)
+    try:
+        profiles = yaml.safe_load((layout.profiles / "profiles.yml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        # dbt will say what is wrong with it; until then the supervisor's scan has to do.
+        return Redactor(found)
+    public_free = profile_secrets(profiles, os.environ)
+    redactor = Redactor(public_free | {value for value in found if not _is_public(value, profiles)})
+    channel.send("secrets", values=sorted(redactor.secrets))
+    for number, secret in enumerate(sorted(redactor.secrets)):
+        os.environ[f"DBT_ENV_SECRET_OPERATOR_{number}"] = secret
+    return redactor
+
+
+def _is_public(value: str, profiles: object) -> bool:
+    """Whether the profile holds the value in the open, too: as a secret's value alone it would have been found."""
+    return value not in profile_secrets({"token": value, "profiles": profiles}, os.environ)
+
+
+def _import_dbt(channel: Channel) -> Any:
+    """Import dbt with the garbage collector off: it has nothing to find among modules, and would look often."""
+    gc.disable()
+    try:
+        from dbt_runner import invocation
+    except ImportError as error:
+        channel.send("failed", step=0, exit_code=2, exception=["ImportError"], message=f"dbt cannot be imported: {error}")
+        return None
+    return invocation
+
+
+def _dbt_version() -> str:
+    """From the package's metadata: ``dbt --version`` asks the network."""
+    try:
+        return metadata.version("dbt-core")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+class _Zygote:
+    def __init__(self, dbt: Any, plan: RunPlan, layout: Layout, redactor: Redactor, channel: Channel) -> None:
+        self._dbt: dbt_invocation = dbt  # type: ignore[valid-type]
+        self._plan = plan
+        self._layout = layout
+        self._redactor = redactor
+        self._channel = channel
+        self._idle_threads = 0
+        self._loaded: list[Any] = []  # of each step
+
+    def serve(self, commands: int) -> None:
+        """Parse and validate, then run steps as they are asked for, until the supervisor closes the pipe."""
+        self._idle_threads = _start_static_parser()
+        if not self._prepare():
+            return
+        fork = self._may_fork()
+        self._channel.send("ready", dbt_version=_dbt_version(), isolation="Fork" if fork else "Process")
+        if not fork:
+            return
+        # What is there now stays, so children need not look through it, which would also copy its pages.
+        gc.collect()
+        gc.freeze()
+        signal.signal(signal.SIGINT, lambda *_: None)  # meant for the child; this process ends with the pipe
+        with os.fdopen(commands, encoding="utf-8") as lines:
+            for line in lines:
+                self._step(int(json.loads(line)["run"]))
+
+    def _may_fork(self) -> bool:
+        if self._plan.isolation == "Auto":
+            return _threads() <= 1 + self._idle_threads
+        return self._plan.isolation == "Fork"
+
+    def _prepare(self) -> bool:
+        step = 0
+        try:
+            flags = []
+            for step, each in enumerate(self._plan.steps):  # noqa: B007 - named in what is sent on failure
+                flags.append(self._dbt.explicit_flags(each.argv))
+            self._load(flags)
+            for step, each in enumerate(self._plan.steps):
+                self._validate(step, each)
+        except self._dbt.LoadError as error:
+            self._channel.send("failed", step=step, **asdict(error.ended))
+        except (Refused, environment.PatternError) as error:
+            reason = "EnvironmentMismatch" if isinstance(error, Refused) else "ConfigError"
+            self._channel.send("failed", step=step, reason=reason, message=str(error))
+        else:
+            return True
+        return False
+
+    def _load(self, flags: list[dict[str, str]]) -> None:
+        """Parse once for all steps that parsing cannot tell apart.
+
+        A second parse gets a target path of its own: dbt's partial parsing does not notice changed flags.
+        """
+        parsed: dict[str, Any] = {}
+        by_step = False
+        for number, step in enumerate(self._plan.steps):
+            key = json.dumps([flags[number], step.argv if by_step else []], sort_keys=True)
+            if key not in parsed:
+                parsed[key] = self._dbt.load(step.argv, self._layout.parse / str(len(parsed)), self._redactor)
+                if number == 0:
+                    by_step = self._dbt.looks_at_flags(parsed[key].manifest, Path(self._plan.project_dir))
+            self._loaded.append(parsed[key])
+
+    def _validate(self, number: int, step: Step) -> None:
+        loaded = self._loaded[number]
+        wrong = environment.wrong_target(loaded.target, self._plan.target)
+        if wrong:
+            raise Refused(wrong)
+        if not environment.WRITING_COMMANDS.intersection(step.argv):
+            return
+        allowed = environment.Allowed.of(self._plan.schema_pattern, self._plan.database_pattern)
+        found = environment.offenders(
+            environment.written(loaded.manifest, store_failures=loaded.store_failures, exports=loaded.exports), allowed
+        )
+        # Most runs end here: it takes a selection only if some node of the project would be wrong.
+        complaint = environment.complaint(found, self._selection(step, loaded)) if found else ""
+        if complaint:
+            raise Refused(complaint)
+
+    def _selection(self, step: Step, loaded: Any) -> list[str]:
+        """What the step selects; asked of a child where that is possible, since selecting changes the manifest."""
+        folder = self._layout.work / ".select"
+        if not self._may_fork():
+            return list(self._dbt.selected(step.argv, loaded.manifest, folder))
+        reader, writer = os.pipe()
+        if _fork() == 0:
+            _child(lambda: _answer(self._dbt, step, loaded, folder, Channel(writer)))
+        os.close(writer)
+        with os.fdopen(reader, encoding="utf-8") as lines:
+            answer = json.loads(lines.readline() or "{}")
+        os.wait()
+        if "unique_ids" not in answer:
+            raise self._dbt.LoadError(self._dbt.Ended(**answer["ended"]) if answer else self._dbt.Ended(exit_code=2))
+        return list(answer["unique_ids"])
+
+    def _step(self, number: int) -> None:
+        step, loaded = self._plan.steps[number], self._loaded[number]
+
+        def work() -> None:
+            folder = self._layout.work / step.name
+            ended = self._dbt.run(step.argv, loaded.manifest, folder, self._redactor)
+            self._channel.send("outcome", step=number, **asdict(ended))
+
+        child = _fork()
+        if child == 0:
+            _child(work)
+        if not self._layout.parsed_manifest.exists():
+            # For steps that leave no manifest. It costs no time here: the child has begun, and there is another core.
+            self._dbt.write_manifest(loaded.manifest, self._layout.parsed_manifest)
+        _, status = os.waitpid(child, 0)
+        self._channel.send("ended", step=number, status=status)
+
+
+def _answer(dbt: Any, step: Step, loaded: Any, folder: Path, channel: Channel) -> None:
+    try:
+        channel.send("selected", unique_ids=dbt.selected(step.argv, loaded.manifest, folder))
+    except dbt.LoadError as error:
+        channel.send("selected", ended=asdict(error.ended))
+
+
+def _run_here(dbt: Any, step: Step, layout: Layout, redactor: Redactor, channel: Channel) -> None:
+    gc.enable()
+    ended = dbt.run(step.argv, None, layout.work / step.name, redactor)
+    channel.send("outcome", step=0, **asdict(ended))
+
+
+def _fork() -> int:
+    """Fork with SIGINT held back, so that one which comes now reaches the child when that is ready for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 counts the static parser's idle threads
+        child = os.fork()
+    if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    return child
+
+
+def _child(work: Any) -> NoReturn:
+    """Do the child's work and end: the zygote's stack below is none of its business."""
+    code = 70
+    try:
+        # The static parser's threads did not come along; a parse in the child would wait for them for ever.
+        os.environ["DBT_STATIC_PARSER"] = "false"
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        gc.enable()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        work()
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        _leave(code)
+    raise AssertionError  # not reached
+
+
+def _leave(code: int) -> NoReturn:
+    """End without taking the interpreter apart, which takes a while and lets libraries complain about leaks.
+
+    The handlers of atexit have to run: they release the semaphores that dbt's locks hold.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _threads() -> int:
+    """Threads of this process, also those that Python does not know of."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def _start_static_parser() -> int:
+    """Start dbt's static parser, and return how many idle threads that adds."""
+    before = _threads()
+    try:
+        from dbt_extractor import py_extract_from_source
+
+        py_extract_from_source("select 1")
+    except Exception:  # noqa: BLE001 - without it dbt renders the Jinja, and there are no threads to know of
+        return 0
+    return _threads() - before

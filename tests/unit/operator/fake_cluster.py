@@ -1,0 +1,114 @@
+"""An API server in memory, for what a real one cannot do on demand: die between any two writes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dbt_operator.cluster import ConflictError, NotFoundError
+from dbt_operator.planning.plan import Event
+
+Manifest = dict[str, Any]
+
+
+class KilledError(BaseException):
+    """The operator was killed. Not an Exception: nothing in the operator may catch it."""
+
+
+class FakeCluster:
+    """Has what :class:`dbt_operator.cluster.Cluster` has, as far as a reconciler uses it."""
+
+    def __init__(self, *manifests: Manifest) -> None:
+        self.objects: dict[tuple[str, str], Manifest] = {(m["kind"], m["metadata"]["name"]): m for m in manifests}
+        self.pods: list[Manifest] = []
+        self.created_jobs: list[str] = []
+        self.deleted_jobs: list[str] = []
+        self.events: list[Event] = []
+        self.warning = ""
+        self.writes = 0
+        self.before_write: Callable[[int], None] = lambda _: None
+        self.after_write: Callable[[int], None] = lambda _: None
+        self._version = 100
+
+    def _write(self, change: Callable[[], Any]) -> Any:
+        self.writes += 1
+        self.before_write(self.writes)
+        result = copy.deepcopy(change())
+        self.after_write(self.writes)
+        return result
+
+    def _next_version(self) -> str:
+        self._version += 1
+        return str(self._version)
+
+    def get(self, kind: str, _namespace: str, name: str) -> Manifest:
+        try:
+            return copy.deepcopy(self.objects[kind, name])
+        except KeyError:
+            raise NotFoundError(name) from None
+
+    def get_job(self, _namespace: str, name: str) -> Manifest | None:
+        return copy.deepcopy(self.objects.get(("Job", name)))
+
+    def pods_of_run(self, _namespace: str, run_uid: str) -> list[Manifest]:
+        label = "dbt-operator.dev/run-uid"
+        return [copy.deepcopy(pod) for pod in self.pods if pod["metadata"]["labels"][label] == run_uid]
+
+    def newest_warning(self, _namespace: str, _uid: str) -> str:
+        return self.warning
+
+    def create_job(self, manifest: Mapping[str, Any]) -> Manifest:
+        def create() -> Manifest:
+            name = manifest["metadata"]["name"]
+            if ("Job", name) not in self.objects:
+                job: Manifest = copy.deepcopy(dict(manifest))
+                job["metadata"] |= {
+                    "uid": f"uid-of-{name}-{len(self.created_jobs)}",
+                    "resourceVersion": self._next_version(),
+                    "creationTimestamp": "2026-01-02T03:04:05Z",
+                }
+                self.objects["Job", name] = job
+                self.created_jobs.append(name)
+            return self.objects["Job", name]
+
+        return self._write(create)  # type: ignore[no-any-return]
+
+    def delete_job(self, _namespace: str, name: str, uid: str) -> None:
+        def delete() -> None:
+            job = self.objects.get(("Job", name))
+            if job is not None and job["metadata"]["uid"] == uid:
+                del self.objects["Job", name]
+                self.deleted_jobs.append(name)
+
+        self._write(delete)
+
+    def patch_status(self, kind: str, manifest: Mapping[str, Any], patch: Mapping[str, Any]) -> Manifest:
+        def change() -> Manifest:
+            stored = self.objects.get((kind, manifest["metadata"]["name"]))
+            if stored is None:
+                raise NotFoundError(manifest["metadata"]["name"])
+            if stored["metadata"]["resourceVersion"] != manifest["metadata"]["resourceVersion"]:
+                raise ConflictError("the object has been modified")
+            stored["status"] = _merged(stored["status"], patch)
+            stored["metadata"]["resourceVersion"] = self._next_version()
+            return stored
+
+        return self._write(change)  # type: ignore[no-any-return]
+
+    def post_event(self, _kind: str, _manifest: Mapping[str, Any], event: Event) -> None:
+        self.events.append(event)
+
+
+def _merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 7386."""
+    merged = dict(old)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            base = merged.get(key)
+            merged[key] = _merged(base if isinstance(base, Mapping) else {}, value)
+        else:
+            merged[key] = value
+    return merged

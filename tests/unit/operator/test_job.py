@@ -1,0 +1,157 @@
+"""The Job of a run, compared with what is committed. After a change that is meant: WRITE_GOLDEN=1."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbt_operator.api.crd import dump
+from dbt_operator.api.project import DbtProject
+from dbt_operator.api.run import DbtRun
+from dbt_operator.api.target import DbtTarget
+from dbt_operator.planning.admission import Identity, merge_env, resolve
+from dbt_operator.planning.job import build
+from dbt_operator.planning.names import job_name
+from dbt_runner.protocol import RunPlan, UploadPlan
+from tests.unit.operator.builders import UID, project, run, target
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "smallest": (run(), project(), target()),
+    "everything": (
+        run(
+            steps=[
+                {"sourceFreshness": {}},
+                {"build": {"select": ["tag:finance"]}, "when": "Always"},
+                {"docs": {}},
+            ],
+            vars={"ds": "2024-01-01"},
+            env=[{"name": "SCHEMA", "value": "analytics_pr_7"}],
+            timeout="30m",
+            startTimeout="5m",
+        ),
+        project(
+            source={"configMap": {"name": "files", "items": [{"key": "orders", "path": "models/orders.sql"}]}},
+            image="registry.example.com/dbt@sha256:" + "0" * 64,
+            imagePullPolicy="Always",
+            imagePullSecrets=[{"name": "registry"}],
+            env=[{"name": "SCHEMA", "value": "analytics"}],
+            pod={
+                "resources": {"limits": {"memory": "1Gi"}},
+                "nodeSelector": {"pool": "dbt"},
+                "tolerations": [{"key": "dbt", "operator": "Exists"}],
+                "runAsUser": 1000,
+                "fsGroup": 2000,
+            },
+        ),
+        target(
+            target="production",
+            databasePattern="^warehouse$",
+            serviceAccountName="dbt",
+            env=[
+                {"name": "PGPASSWORD", "secretKeyRef": {"name": "warehouse", "key": "password"}},
+                {"name": "REGION", "configMapKeyRef": {"name": "settings", "key": "region"}},
+            ],
+        ),
+    ),
+}
+
+
+def job(case: str) -> dict[str, Any]:
+    run_manifest, project_manifest, target_manifest = CASES[case]
+    identity = Identity("analytics", "nightly", UID, 1)
+    resolved = resolve(
+        DbtRun.model_validate(run_manifest),
+        identity,
+        (DbtProject.model_validate(project_manifest), 1),
+        (DbtTarget.model_validate(target_manifest), 1),
+        "registry.example.com/runner:0.1.0",
+    )
+    return build(resolved, identity, "shop", "prod", 1)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_job_is_as_committed(case: str) -> None:
+    path = GOLDEN / f"{case}.yaml"
+    text = dump(job(case))
+    if os.environ.get("WRITE_GOLDEN"):
+        path.write_text(text)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_secrets_go_only_where_they_are_needed(case: str) -> None:
+    spec = job(case)["spec"]["template"]["spec"]
+    containers = {c["name"]: c for c in [*spec["initContainers"], *spec["containers"]]}
+    mounts = {name: {m["name"] for m in c["volumeMounts"]} for name, c in containers.items()}
+    assert [name for name, mounted in mounts.items() if "profiles" in mounted] == ["dbt"]
+    keys = {
+        name: {e["valueFrom"]["secretKeyRef"]["name"] for e in c["env"] if "secretKeyRef" in e.get("valueFrom", {})}
+        for name, c in containers.items()
+    }
+    assert "bucket" in keys["artifacts"]
+    assert "bucket" not in keys["dbt"]
+    assert "bucket" not in keys["prepare"]
+    assert spec["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_pods_are_restricted(case: str) -> None:
+    """As the restricted level of Pod Security asks: https://kubernetes.io/docs/concepts/security/pod-security-standards/."""
+    spec = job(case)["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in [*spec["initContainers"], *spec["containers"]]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_the_plans_can_be_read_by_the_runner() -> None:
+    spec = job("everything")["spec"]["template"]["spec"]
+    plans = {
+        c["name"]: next(e["value"] for e in c["env"] if e["name"] == "DBT_OPERATOR_PLAN")
+        for c in [*spec["initContainers"], *spec["containers"]]
+    }
+    plan = RunPlan.from_json(plans["dbt"])
+    assert [step.name for step in plan.steps] == ["1-sourceFreshness", "2-build", "3-docs"]
+    assert [step.always for step in plan.steps] == [False, True, False]
+    assert [step.allow_failure for step in plan.steps] == [False, False, True]
+    assert plan.timeout_seconds == 1800
+    upload = UploadPlan.from_json(plans["artifacts"])
+    assert upload.prefix == f"dbt/analytics/shop/prod/runs/nightly-{UID[:8]}/attempt-1"
+
+
+def test_kubernetes_expands_nothing_in_a_plan() -> None:
+    """$(NAME) in an environment variable would be replaced by another one's value: by a password, for example."""
+    identity = Identity("analytics", "nightly", UID, 1)
+    references = (DbtProject.model_validate(project()), 1), (DbtTarget.model_validate(target()), 1)
+    run_model = DbtRun.model_validate(run(vars={"a": "$(PGPASSWORD) costs $5"}))
+    manifest = build(resolve(run_model, identity, *references, "runner:1"), identity, "shop", "prod", 1)
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    assert "$$(PGPASSWORD) costs $$5" in container["env"][-1]["value"]
+
+
+def test_the_runs_environment_wins_over_targets_and_projects() -> None:
+    run_manifest, project_manifest, target_manifest = CASES["everything"]
+    merged = merge_env(
+        DbtProject.model_validate(project_manifest).spec.env,
+        DbtTarget.model_validate(target_manifest).spec.env,
+        DbtRun.model_validate(run_manifest).spec.env,
+    )
+    assert {v.name: v.value for v in merged or []} == {"SCHEMA": "analytics_pr_7", "PGPASSWORD": None, "REGION": None}
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 63, "nightly.2024-01-01", "a" * 50 + "." + "b" * 12])
+def test_job_names_fit_into_labels_and_are_told_apart_by_uid_and_attempt(name: str) -> None:
+    one = job_name(name, UID, 1)
+    assert len(one) <= 63
+    assert "." not in one
+    assert one == job_name(name, UID, 1)
+    assert len({one, job_name(name, UID, 2), job_name(name, "22222222-x", 1)}) == 3

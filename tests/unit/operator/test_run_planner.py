@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dbt_operator.api.project import DbtProject
+from dbt_operator.api.run import DbtRun, DbtRunStatus
+from dbt_operator.api.status import Phase, Reason
+from dbt_operator.api.target import DbtTarget
+from dbt_operator.planning.admission import Identity
+from dbt_operator.planning.observed import ContainerFacts, JobFacts, PodFacts
+from dbt_operator.planning.plan import CreateJob, DeleteJob, Plan
+from dbt_operator.planning.run import Observed, plan
+from tests.unit.operator.builders import (
+    JOB_UID,
+    NOW,
+    UID,
+    ended,
+    ended_pod,
+    failed_summary,
+    later,
+    project,
+    run,
+    stamp,
+    summary,
+    target,
+)
+
+
+def seen(manifest: dict[str, Any] | None = None, **facts: Any) -> Observed:
+    return Observed(
+        run=DbtRun.model_validate(manifest or run()),
+        identity=Identity("analytics", "nightly", UID, 1),
+        created_at=NOW,
+        runner_image="runner:1",
+        **facts,
+    )
+
+
+def references() -> dict[str, Any]:
+    return {
+        "project": (DbtProject.model_validate(project()), 7),
+        "target": (DbtTarget.model_validate(target()), 8),
+    }
+
+
+def admitted(**spec: Any) -> Observed:
+    """A run after its admission, as it stands in status."""
+    first = seen(run(**spec), **references())
+    return _after(first, plan(first, NOW))
+
+
+def _after(before: Observed, planned: Plan) -> Observed:
+    assert isinstance(planned.status, DbtRunStatus)
+    return replace(before, run=before.run.model_copy(update={"status": planned.status}), project=None, target=None)
+
+
+def job(uid: str = JOB_UID, owner: str = UID, **fields: Any) -> JobFacts:
+    return JobFacts(uid, owner, NOW, **fields)
+
+
+def status(planned: Plan) -> DbtRunStatus:
+    assert isinstance(planned.status, DbtRunStatus)
+    return planned.status
+
+
+def conditions(found: DbtRunStatus) -> dict[str, str]:
+    return {condition.type: condition.status for condition in found.conditions or []}
+
+
+def test_admission_resolves_everything_and_creates_nothing_yet() -> None:
+    planned = plan(seen(**references()), NOW)
+    found = status(planned)
+    assert planned.actions == ()
+    assert found.phase is Phase.PENDING
+    assert found.resolved is not None
+    assert found.resolved.generations.project == 7
+    assert found.resolved.target == "prod"
+    assert found.resolved.location == f"dbt/analytics/shop/prod/runs/nightly-{UID[:8]}"
+    assert [a.job_name for a in found.attempts or []] == [f"nightly-{UID[:8]}-1"]
+    assert conditions(found)["Admitted"] == "True"
+
+
+def test_an_admitted_run_gets_its_job_from_what_was_resolved() -> None:
+    (action,) = plan(admitted(), NOW).actions
+    assert isinstance(action, CreateJob)
+    assert action.manifest["metadata"]["name"] == f"nightly-{UID[:8]}-1"
+
+
+@pytest.mark.parametrize("missing", ["project", "target"])
+def test_a_missing_reference_is_waited_for_and_then_named(missing: str) -> None:
+    facts = references() | {missing: None}
+    early = plan(seen(**facts), later(60))
+    assert status(early).phase is Phase.PENDING
+    assert early.requeue_after == 540
+    late = status(plan(seen(**facts), later(601)))
+    assert (late.phase, late.reason) == (Phase.FAILED, Reason.CONFIG_ERROR)
+    assert {"project": "DbtProject shop", "target": "DbtTarget prod"}[missing] in (late.message or "")
+
+
+def test_a_job_of_a_stranger_is_never_adopted() -> None:
+    found = status(plan(replace(admitted(), job=job(owner="somebody")), NOW))
+    assert (found.phase, found.reason) == (Phase.FAILED, Reason.NAME_CONFLICT)
+
+
+def test_a_job_that_vanished_is_not_made_again() -> None:
+    with_job = _after(admitted(), plan(replace(admitted(), job=job()), NOW))
+    planned = plan(replace(with_job, job=None, pod=None), NOW)
+    assert planned.actions == ()
+    assert status(planned).reason is Reason.UNKNOWN
+
+
+def test_a_running_pod_makes_the_run_running() -> None:
+    pod = PodFacts(phase="Running", prepare=ended(0), dbt=ContainerFacts(started_at=stamp(5), image_id="sha256:x"))
+    found = status(plan(replace(admitted(), job=job(), pod=pod), later(6)))
+    assert (found.phase, found.started_at, found.image_id) == (Phase.RUNNING, stamp(5), "sha256:x")
+    assert conditions(found)["Reconciling"] == "True"
+
+
+def test_a_run_ends_only_when_its_pod_has_ended() -> None:
+    """While the sidecar uploads, the pod lives, and so does its hold on the target."""
+    pod = ended_pod(ended(0, summary()), phase="Running")
+    assert status(plan(replace(admitted(), job=job(), pod=pod), later(70))).phase is Phase.RUNNING
+
+
+def test_success() -> None:
+    found = status(plan(replace(admitted(), job=job(), pod=ended_pod(ended(0, summary()))), later(70)))
+    assert (found.phase, found.reason, found.duration) == (Phase.SUCCEEDED, None, "1m")
+    assert found.nodes is not None
+    assert found.nodes.done == "28/28"
+    assert {kind: state for kind, state in conditions(found).items() if state == "True"}.keys() == {
+        "Admitted",
+        "TestsPassed",
+        "ArtifactsUploaded",
+        "Succeeded",
+        "Finished",
+        "Ready",
+    }
+
+
+def test_failure_is_stalled_for_kstatus_and_names_the_nodes() -> None:
+    found = status(plan(replace(admitted(), job=job(), pod=ended_pod(ended(1, failed_summary()))), later(70)))
+    assert (found.phase, found.reason) == (Phase.FAILED, Reason.MODEL_ERROR)
+    assert [failure.unique_id for failure in found.failures or []] == ["model.shop.orders"]
+    assert conditions(found)["Stalled"] == "True"
+    assert conditions(found)["Succeeded"] == "False"
+
+
+@pytest.mark.parametrize(
+    ("upload", "state"),
+    [("", "False"), ('{"protocol":1,"location":"s3://b/x","error":"403"}', "False")],
+)
+def test_what_was_not_uploaded_is_said_and_changes_no_verdict(upload: str, state: str) -> None:
+    pod = ended_pod(ended(0, summary()), artifacts=ended(1, upload))
+    found = status(plan(replace(admitted(), job=job(), pod=pod), later(70)))
+    assert found.phase is Phase.SUCCEEDED
+    assert conditions(found)["ArtifactsUploaded"] == state
+
+
+def test_a_pod_that_does_not_start_is_given_up_in_time_and_only_ended_when_gone() -> None:
+    unschedulable = replace(admitted(startTimeout="1m"), job=job(), pod=PodFacts(unschedulable="no memory"))
+    waiting = plan(unschedulable, later(30))
+    assert status(waiting).phase is Phase.PENDING
+    assert "no memory" in (status(waiting).message or "")
+    assert waiting.requeue_after is not None
+    given_up = plan(unschedulable, later(61))
+    assert (status(given_up).attempts or [])[0].reason is Reason.UNSCHEDULABLE
+    assert status(given_up).phase is Phase.PENDING
+    decided = _after(unschedulable, given_up)
+    (delete,) = plan(replace(decided, job=job(), pod=PodFacts()), later(62)).actions
+    assert isinstance(delete, DeleteJob)
+    assert plan(replace(decided, job=None, pod=PodFacts()), later(63)).status is None
+    found = status(plan(replace(decided, job=None, pod=None), later(64)))
+    assert (found.phase, found.reason) == (Phase.FAILED, Reason.UNSCHEDULABLE)
+
+
+def test_a_refused_job_is_tried_again_until_the_start_timeout() -> None:
+    refused = replace(admitted(startTimeout="1m"), refusal="403 Forbidden: exceeded quota")
+    early = plan(refused, later(30))
+    assert "exceeded quota" in (status(early).message or "")
+    assert early.requeue_after is not None
+    assert status(plan(refused, later(61))).reason is Reason.CONFIG_ERROR
+
+
+def test_nothing_is_planned_for_a_run_that_has_ended() -> None:
+    done = replace(admitted(), job=job(), pod=ended_pod(ended(0, summary())))
+    assert plan(_after(done, plan(done, later(70))), later(71)) == Plan()
+
+
+JOBS = [None, job(), job(complete=True), job(failed_reason="BackoffLimitExceeded"), job(owner="somebody")]
+PODS = [
+    None,
+    PodFacts(),
+    PodFacts(unschedulable="no memory"),
+    PodFacts(phase="Running", dbt=ContainerFacts(started_at=stamp(5))),
+    ended_pod(ended(0, summary())),
+    ended_pod(ended(0, summary()), phase="Running"),
+    ended_pod(ended(1, failed_summary())),
+    ended_pod(ended(137, "", "OOMKilled")),
+    ended_pod(ended(0, "")),
+    PodFacts(phase="Failed", reason="Evicted"),
+]
+GREEN = ended_pod(ended(0, summary()))
+
+
+@pytest.mark.parametrize(
+    ("found_job", "pod", "known", "age"), list(itertools.product(JOBS, PODS, [False, True], [10, 10_000]))
+)
+def test_every_observation(found_job: JobFacts | None, pod: PodFacts | None, known: bool, age: float) -> None:
+    """Over the product of what can be seen: no success without a green pod, no Job where one is or was, no dead end."""
+    base = admitted()
+    if known:
+        base = _after(base, plan(replace(base, job=job()), NOW))
+    planned = plan(replace(base, job=found_job, pod=pod), later(age))
+    if isinstance(planned.status, DbtRunStatus) and planned.status.phase is Phase.SUCCEEDED:
+        assert pod is GREEN or pod == GREEN
+        assert found_job is None or found_job.owner_uid == UID
+    if any(isinstance(action, CreateJob) for action in planned.actions):
+        assert found_job is None
+        assert pod is None
+        assert not known
+    lives = pod is not None and not pod.ended
+    waits_for_a_watch = lives or (found_job is not None and not found_job.ended)
+    moves = planned.status is not None or planned.actions or planned.requeue_after is not None
+    assert moves or waits_for_a_watch
