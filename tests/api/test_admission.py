@@ -1,0 +1,165 @@
+"""What the API server takes and what it refuses: the schemas and the CEL rules, on a real one."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.support.kube import CommandError, Manifest, create, get, kubectl, resource
+
+ARTIFACTS = {"endpoint": "https://s3.example.com", "bucket": "artifacts"}
+SPECS: dict[str, Manifest] = {
+    "DbtTarget": {"profiles": {"secretRef": {"name": "warehouse", "key": "profiles.yml"}}},
+    "DbtProject": {"image": "dbt:1.0", "source": {"image": {"path": "/project"}}, "artifacts": ARTIFACTS},
+    "DbtRun": {"projectRef": {"name": "p"}, "targetRef": {"name": "t"}, "steps": [{"build": {}}]},
+}
+
+
+def manifest(kind: str, where: str, **spec: Any) -> Manifest:
+    """The smallest object of a kind, with some fields put over it; None takes a field away."""
+    merged = {key: value for key, value in (SPECS[kind] | spec).items() if value is not None}
+    return resource(kind, f"x-{uuid.uuid4().hex[:8]}", where, merged)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("DbtTarget", {}),
+        ("DbtTarget", {"schemaPattern": "^analytics(_.*)?$", "databasePattern": "db", "target": "prod"}),
+        ("DbtTarget", {"env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": {"name": "s", "key": "k"}}]}),
+        ("DbtProject", {}),
+        ("DbtProject", {"image": "registry:5000/dbt@sha256:" + "a" * 64}),
+        ("DbtProject", {"image": "registry:5000/dbt:1.11"}),
+        ("DbtProject", {"source": {"configMap": {"name": "c", "items": [{"key": "a", "path": "models/a.sql"}]}}}),
+        ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000", "insecure": True}}),
+        ("DbtProject", {"pod": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}, "runAsUser": 1000}}),
+        ("DbtRun", {}),
+        ("DbtRun", {"vars": {"a": {"b": [1, None]}}, "threads": 8, "timeout": "1h30m", "startTimeout": "90s"}),
+        ("DbtRun", {"steps": [{"runOperation": {"macro": "p.m", "args": {"x": 1}}}, {"docs": {}, "when": "Always"}]}),
+        ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}]}),
+    ],
+)
+def test_accepted(where: str, kind: str, spec: Manifest) -> None:
+    created = create(manifest(kind, where, **spec))
+    assert created["spec"].items() >= {key: value for key, value in spec.items() if key != "steps"}.items()
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "message"),
+    [
+        ("DbtTarget", {"profiles": None}, "spec.profiles: Required value"),
+        ("DbtTarget", {"schemaPattern": "("}, "is not a regular expression"),
+        ("DbtTarget", {"env": [{"name": "A"}]}, "set exactly one of value, secretKeyRef and configMapKeyRef"),
+        ("DbtTarget", {"env": [{"name": "DBT_TARGET", "value": "dev"}]}, "that the operator sets itself"),
+        ("DbtTarget", {"env": [{"name": "DBT_ENGINE_TARGET", "value": "dev"}]}, "that the operator sets itself"),
+        ("DbtTarget", {"env": [{"name": "LD_PRELOAD", "value": "x"}]}, "that the operator sets itself"),
+        ("DbtTarget", {"env": [{"name": "A B", "value": "x"}]}, "spec.env[0].name"),
+        ("DbtProject", {"image": "dbt"}, "must be pinned"),
+        ("DbtProject", {"image": "dbt:latest"}, "must be pinned"),
+        ("DbtProject", {"image": "registry:5000/dbt"}, "must be pinned"),
+        ("DbtProject", {"source": {}}, "set exactly one of image and configMap"),
+        (
+            "DbtProject",
+            {"source": {"image": {"path": "/p"}, "configMap": {"name": "c"}}},
+            "set exactly one of image and configMap",
+        ),
+        ("DbtProject", {"source": {"image": {"path": "project"}}}, "spec.source.image.path"),
+        (
+            "DbtProject",
+            {"source": {"configMap": {"name": "c", "items": [{"key": "a", "path": "x/../../y"}]}}},
+            "must stay inside the project's folder",
+        ),
+        ("DbtProject", {"artifacts": None}, "spec.artifacts: Required value"),
+        ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000"}}, "needs insecure: true"),
+        ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "https://user:pw@s3"}}, "spec.artifacts.endpoint"),
+        ("DbtProject", {"pod": {"runAsUser": 0}}, "spec.pod.runAsUser"),
+        ("DbtRun", {"steps": []}, "spec.steps"),
+        ("DbtRun", {"steps": [{}]}, "a step has exactly one of build, run"),
+        ("DbtRun", {"steps": [{"build": {}, "run": {}}]}, "a step has exactly one of build, run"),
+        ("DbtRun", {"steps": [{"build": {"select": ["--target"]}}]}, "spec.steps[0].build.select[0]"),
+        ("DbtRun", {"steps": [{"build": {"select": ["a"], "selector": "b"}}]}, "selector replaces select and exclude"),
+        ("DbtRun", {"steps": [{"runOperation": {}}]}, "spec.steps[0].runOperation.macro: Required value"),
+        ("DbtRun", {"timeout": "30"}, "spec.timeout"),
+        ("DbtRun", {"timeout": "0s"}, "must be at least 1s"),
+        ("DbtRun", {"timeout": "721h"}, "must be at most 720h"),
+        ("DbtRun", {"threads": 0}, "spec.threads"),
+        ("DbtRun", {"env": [{"name": "HOME", "value": "/"}]}, "that the operator sets itself"),
+    ],
+)
+def test_refused_with_the_field_and_the_remedy(where: str, kind: str, spec: Manifest, message: str) -> None:
+    with pytest.raises(CommandError, match=r"invalid|Invalid") as refusal:
+        create(manifest(kind, where, **spec))
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize("field", ["namespace", "unknown"])
+def test_no_reference_leads_out_of_the_namespace(where: str, field: str) -> None:
+    """Unknown fields are refused by kubectl, and pruned by the API server for whoever does not validate."""
+    with pytest.raises(CommandError, match="unknown field"):
+        create(manifest("DbtRun", where, projectRef={"name": "p", field: "other"}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vars": {"a": {"b": 2}}},
+        {"steps": [{"runOperation": {"macro": "m", "args": {"x": 2}}}]},
+        {"timeout": "2m"},
+        {"threads": 4},
+        {"targetRef": {"name": "prod"}},
+    ],
+)
+def test_no_field_of_a_runs_spec_can_be_changed_or_added(where: str, change: Manifest) -> None:
+    run = create(
+        manifest(
+            "DbtRun",
+            where,
+            vars={"a": {"b": 1}},
+            steps=[{"runOperation": {"macro": "m", "args": {"x": 1}}}],
+            timeout="1m",
+        )
+    )
+    patch = json.dumps({"spec": change})
+    with pytest.raises(CommandError, match="cannot be changed: create another object"):
+        kubectl("patch", "dbtrun", run["metadata"]["name"], "--type=merge", "-p", patch, namespace=where)
+
+
+@pytest.mark.parametrize(("kind", "length"), [("DbtRun", 63), ("DbtProject", 40), ("DbtTarget", 40)])
+def test_names_fit_into_labels(where: str, kind: str, length: int) -> None:
+    tail = uuid.uuid4().hex[:8]
+    fits = manifest(kind, where)
+    fits["metadata"]["name"] = "a" * (length - 8) + tail
+    create(fits)
+    too_long = manifest(kind, where)
+    too_long["metadata"]["name"] = "a" * (length - 7) + tail
+    with pytest.raises(CommandError, match=f"has at most {length} characters"):
+        create(too_long)
+
+
+@pytest.mark.parametrize(("kind", "short"), [("DbtRun", "dbtr"), ("DbtProject", "dbtp"), ("DbtTarget", "dbtt")])
+def test_a_new_object_is_not_taken_for_a_healthy_one_and_has_a_short_name(where: str, kind: str, short: str) -> None:
+    run = create(manifest(kind, where))
+    assert run["status"]["observedGeneration"] == -1
+    assert get(short, run["metadata"]["name"], where)["kind"] == kind
+
+
+def test_the_columns_of_kubectl_get(where: str) -> None:
+    create(manifest("DbtRun", where))
+    header = kubectl("get", "dbtruns", namespace=where).splitlines()[0].split()
+    assert header == ["NAME", "PROJECT", "TARGET", "PHASE", "REASON", "NODES", "DURATION", "AGE"]
+
+
+def test_all_kinds_are_in_one_category(where: str) -> None:
+    for kind in SPECS:
+        create(manifest(kind, where))
+    listed = kubectl("get", "dbt", "-o", "name", namespace=where)
+    for kind in SPECS:
+        assert f"{kind.lower()}.dbt-operator.dev/" in listed
+
+
+def test_every_field_can_be_explained() -> None:
+    assert "spec.startTimeout" not in kubectl("explain", "dbtrun.spec")  # fields are named without their path
+    assert "From the Job's creation to the start of dbt" in kubectl("explain", "dbtrun.spec.startTimeout")

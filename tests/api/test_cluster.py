@@ -1,0 +1,112 @@
+"""The adapter against a real API server: compare-and-swap, adoption, deletion, and its exceptions."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from dbt_operator.cluster import Cluster, ConflictError, InvalidError, NotFoundError
+from dbt_operator.planning.plan import Event
+from tests.api.test_admission import manifest
+from tests.support.kube import Manifest, create, items, kubectl
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Cluster:
+    return Cluster()
+
+
+def job(where: str, name: str = "") -> Manifest:
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "none:1"}], "nodeSelector": {"no": "node"}}
+    labels = {"dbt-operator.dev/run-uid": "some-run"}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name or f"j-{uuid.uuid4().hex[:8]}", "namespace": where, "labels": labels},
+        "spec": {"template": {"metadata": {"labels": labels}, "spec": pod}, "suspend": True},
+    }
+
+
+def test_a_status_is_written_only_over_the_version_that_was_read(cluster: Cluster, where: str) -> None:
+    run = create(manifest("DbtTarget", where))
+    written = cluster.patch_status("DbtTarget", run, {"observedGeneration": 1})
+    assert written["status"] == {"observedGeneration": 1}
+    with pytest.raises(ConflictError):
+        cluster.patch_status("DbtTarget", run, {"observedGeneration": 2})
+
+
+def test_null_takes_a_field_away(cluster: Cluster, where: str) -> None:
+    run = create(manifest("DbtRun", where))
+    written = cluster.patch_status("DbtRun", run, {"message": "x", "phase": "Pending"})
+    written = cluster.patch_status("DbtRun", written, {"message": None})
+    assert "message" not in written["status"]
+    assert written["status"]["phase"] == "Pending"
+
+
+def test_an_object_created_anew_gets_no_status_of_the_old_one(cluster: Cluster, where: str) -> None:
+    run = create(manifest("DbtTarget", where))
+    kubectl("delete", "dbttarget", run["metadata"]["name"], namespace=where)
+    with pytest.raises(NotFoundError):
+        cluster.patch_status("DbtTarget", run, {"observedGeneration": 1})
+    create({key: run[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": _name(run)})
+    with pytest.raises(ConflictError):
+        cluster.patch_status("DbtTarget", run, {"observedGeneration": 1})
+
+
+def _name(manifest: Manifest) -> Manifest:
+    return {key: manifest["metadata"][key] for key in ("name", "namespace")}
+
+
+def test_a_phase_outside_the_api_is_refused(cluster: Cluster, where: str) -> None:
+    run = create(manifest("DbtRun", where))
+    with pytest.raises(InvalidError, match="phase"):
+        cluster.patch_status("DbtRun", run, {"phase": "Sleeping"})
+
+
+def test_creating_a_job_twice_finds_the_first(cluster: Cluster, where: str) -> None:
+    wanted = job(where)
+    first, second = cluster.create_job(wanted), cluster.create_job(wanted)
+    assert first["metadata"]["uid"] == second["metadata"]["uid"]
+    found = cluster.get_job(where, wanted["metadata"]["name"])
+    assert found is not None
+    assert found["metadata"]["uid"] == first["metadata"]["uid"]
+
+
+def test_only_the_job_that_was_meant_is_deleted(cluster: Cluster, where: str) -> None:
+    created = cluster.create_job(job(where))
+    name, uid = created["metadata"]["name"], created["metadata"]["uid"]
+    cluster.delete_job(where, name, "another-uid")
+    assert cluster.get_job(where, name) is not None
+    cluster.delete_job(where, name, uid)
+    cluster.delete_job(where, "absent", uid)
+
+
+def test_lists_hold_the_jobs_of_runs_only(cluster: Cluster, where: str) -> None:
+    ours = cluster.create_job(job(where))
+    foreign = job(where)
+    foreign["metadata"]["labels"] = {"app": "another"}  # with none at all, a Job gets those of its pods
+    create(foreign)
+    for namespace in (where, None):
+        listed, version = cluster.list_all("Job", namespace)
+        names = {item["metadata"]["name"] for item in listed}
+        assert ours["metadata"]["name"] in names
+        assert foreign["metadata"]["name"] not in names
+        assert int(version) >= int(ours["metadata"]["resourceVersion"])
+
+
+def test_a_list_of_our_kinds(cluster: Cluster, where: str) -> None:
+    target = create(manifest("DbtTarget", where))
+    for namespace in (where, None):
+        listed, _ = cluster.list_all("DbtTarget", namespace)
+        assert target["metadata"]["uid"] in {item["metadata"]["uid"] for item in listed}
+
+
+def test_events_are_posted_where_people_look_and_warnings_are_found(cluster: Cluster, where: str) -> None:
+    run = create(manifest("DbtRun", where))
+    cluster.post_event("DbtRun", run, Event("Normal", "Running", "dbt is running"))
+    assert cluster.newest_warning(where, run["metadata"]["uid"]) == ""
+    cluster.post_event("DbtRun", run, Event("Warning", "ModelError", "1 node failed"))
+    assert cluster.newest_warning(where, run["metadata"]["uid"]) == "ModelError: 1 node failed"
+    about = f"involvedObject.uid={run['metadata']['uid']}"
+    assert len(items("events", where, f"--field-selector={about}")) == 2
