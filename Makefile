@@ -20,7 +20,9 @@ help: ## List the targets
 
 .PHONY: demo demo-down
 demo: .venv/ready ## Run the example shop on a local cluster, and show what came of it
-	$(BIN)/python -m tests.cluster.demo
+	$(CLUSTER) up
+	$(CLUSTER) images
+	$(CLUSTER) exec -- python -m tests.demo
 
 demo-down: .venv/ready ## Remove everything that demo and test have started
 	$(CLUSTER) down
@@ -65,6 +67,12 @@ e2e: .venv/ready ## The whole product on a real node
 	$(CLUSTER) exec -- pytest tests/e2e
 
 test-full: test ## Everything, and what takes too long for every change
+
+.PHONY: bench-run
+bench-run: .venv/ready ## Measure a DbtRun against a bare Job that runs the dbt commands one by one
+	$(CLUSTER) up
+	$(CLUSTER) images
+	$(CLUSTER) exec -- python -m tests.bench.run
 
 .PHONY: crds lock
 crds: .venv/ready ## Generate the CRDs from the models

@@ -37,7 +37,16 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000", "insecure": True}}),
         ("DbtProject", {"pod": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}, "runAsUser": 1000}}),
         ("DbtRun", {}),
-        ("DbtRun", {"vars": {"a": {"b": [1, None]}}, "threads": 8, "timeout": "1h30m", "startTimeout": "90s"}),
+        (
+            "DbtRun",
+            {
+                "vars": {"a": {"b": [1, None]}},
+                "onEmptySelection": "Succeed",
+                "threads": 8,
+                "timeout": "1h30m",
+                "startTimeout": "90s",
+            },
+        ),
         ("DbtRun", {"steps": [{"runOperation": {"macro": "p.m", "args": {"x": 1}}}, {"docs": {}, "when": "Always"}]}),
         ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}]}),
     ],

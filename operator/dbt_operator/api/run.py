@@ -160,6 +160,8 @@ class DbtRunSpec(Model):
     """dbt's --vars. They stand in plain text in run_results.json: no secrets."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """dbt's --threads. Default: what the profile says."""
+    on_empty_selection: Literal["Succeed", "Fail"] | None = None
+    """What becomes of a step that selects nothing. Default: Fail (NothingSelected), since it may be a misspelt tag."""
     timeout: Duration | None = None
     """From the start of dbt: then it is interrupted, artifacts are uploaded, and the run fails. Default: none."""
     start_timeout: Duration | None = None
@@ -188,6 +190,8 @@ class ResolvedStep(Model):
     """Whether the run may succeed although it fails."""
     always: bool = False
     """Whether it runs although an earlier step failed."""
+    allow_empty: bool = False
+    """Whether it succeeds although it selects nothing."""
 
 
 class Resolved(Model):

@@ -67,6 +67,7 @@ def _step(number: int, step: Step, run: DbtRun) -> ResolvedStep:
         argv=argv(step, run.spec),
         allow_failure=allow_failure,
         always=step.when == "Always",
+        allow_empty=run.spec.on_empty_selection == "Succeed",
     )
 
 

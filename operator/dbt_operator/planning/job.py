@@ -182,7 +182,7 @@ def _run_plan(resolved: Resolved, run: Identity, attempt: int) -> RunPlan:
         attempt=attempt,
         project_dir=image.path if image else protocol.PROJECT,
         target=resolved.target,
-        steps=[Step(s.name, s.command, s.argv, s.allow_failure, s.always) for s in resolved.steps],
+        steps=[Step(**step.model_dump()) for step in resolved.steps],
         schema_pattern=resolved.schema_pattern,
         database_pattern=resolved.database_pattern,
         timeout_seconds=resolved.timeout_seconds,

@@ -1,11 +1,13 @@
-// Command cluster holds every program of a small Kubernetes control plane and node, and picks one by its first
-// argument. One program instead of nine: they share most of their packages, so building and storing them together
-// costs a fraction of building them apart.
+// Command cluster holds every program of a small Kubernetes control plane and node, and picks one by the name it is
+// called by (a link), or else by its first argument. One program instead of nine: they share most of their packages,
+// so building and storing them together costs a fraction of building them apart.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
@@ -24,38 +26,37 @@ import (
 	kubeproxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	kubescheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
-
-	"context"
 )
 
-var commands = map[string]func() *cobra.Command{
-	"kube-apiserver":          kubeapiserver.NewAPIServerCommand,
-	"kube-controller-manager": kubecontrollermanager.NewControllerManagerCommand,
-	"kube-proxy":              kubeproxy.NewProxyCommand,
-	"kube-scheduler":          func() *cobra.Command { return kubescheduler.NewSchedulerCommand() },
-	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
-	"kubectl":                 kubectl.NewDefaultKubectlCommand,
+var programs = map[string]func(){
+	"coredns":                 coredns,
+	"etcd":                    func() { etcdmain.Main(os.Args) },
+	"kube-apiserver":          func() { run(kubeapiserver.NewAPIServerCommand()) },
+	"kube-controller-manager": func() { run(kubecontrollermanager.NewControllerManagerCommand()) },
+	"kube-proxy":              func() { run(kubeproxy.NewProxyCommand()) },
+	"kube-scheduler":          func() { run(kubescheduler.NewSchedulerCommand()) },
+	"kubelet":                 func() { run(kubelet.NewKubeletCommand(context.Background())) },
+	"kubectl":                 func() { run(kubectl.NewDefaultKubectlCommand()) },
+}
+
+func run(command *cobra.Command) {
+	os.Exit(cli.Run(command))
+}
+
+func coredns() {
+	dnsserver.Directives = []string{"errors", "health", "ready", "cache", "kubernetes"}
+	coremain.Run()
 }
 
 func main() {
-	if len(os.Args) < 2 {
+	program, known := programs[filepath.Base(os.Args[0])]
+	if !known && len(os.Args) > 1 {
+		os.Args = os.Args[1:]
+		program, known = programs[os.Args[0]]
+	}
+	if !known {
 		fmt.Fprintln(os.Stderr, "usage: cluster PROGRAM [ARGUMENT ...]")
 		os.Exit(2)
 	}
-	name := os.Args[1]
-	os.Args = os.Args[1:]
-	switch name {
-	case "etcd":
-		etcdmain.Main(os.Args)
-	case "coredns":
-		dnsserver.Directives = []string{"errors", "health", "ready", "cache", "kubernetes"}
-		coremain.Run()
-	default:
-		command, known := commands[name]
-		if !known {
-			fmt.Fprintf(os.Stderr, "cluster: unknown program %q\n", name)
-			os.Exit(2)
-		}
-		os.Exit(cli.Run(command()))
-	}
+	program()
 }

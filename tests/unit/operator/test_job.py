@@ -30,6 +30,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
             ],
             vars={"ds": "2024-01-01"},
             env=[{"name": "SCHEMA", "value": "analytics_pr_7"}],
+            onEmptySelection="Succeed",
             timeout="30m",
             startTimeout="5m",
         ),
@@ -123,6 +124,7 @@ def test_the_plans_can_be_read_by_the_runner() -> None:
     assert [step.name for step in plan.steps] == ["1-sourceFreshness", "2-build", "3-docs"]
     assert [step.always for step in plan.steps] == [False, True, False]
     assert [step.allow_failure for step in plan.steps] == [False, False, True]
+    assert all(step.allow_empty for step in plan.steps)
     assert plan.timeout_seconds == 1800
     upload = UploadPlan.from_json(plans["artifacts"])
     assert upload.prefix == f"dbt/analytics/shop/prod/runs/nightly-{UID[:8]}/attempt-1"

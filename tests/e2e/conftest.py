@@ -1,0 +1,33 @@
+"""The product, installed once: everything below runs dbt in real pods on a real node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.cluster.images import references
+from tests.support import product
+from tests.support.kube import apply, namespace, require_cluster
+from tests.support.scenarios import NAMESPACE, create_user, secrets, start_all
+
+
+@pytest.fixture(scope="session")
+def images() -> Mapping[str, str]:
+    require_cluster()
+    return references()
+
+
+@pytest.fixture(scope="session")
+def installed(images: Mapping[str, str]) -> None:
+    product.install_services(images)
+    product.install_chart(images)
+
+
+@pytest.fixture(scope="session")
+def scenarios(installed: None, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it has to be there first
+    """Every scenario's run, started together: the node has work to do while the tests wait for one of them."""
+    apply(namespace(NAMESPACE))
+    create_user()
+    apply(*secrets())
+    start_all(images)

@@ -1,0 +1,124 @@
+"""Each way for a run to end, on a real node with a real warehouse and a real bucket."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from tests.support import product
+from tests.support.kube import items, kubectl
+from tests.support.scenarios import BUCKET_SECRET, NAMESPACE, PASSWORD, SCENARIOS, Scenario, location, logs
+
+pytestmark = pytest.mark.usefixtures("scenarios")
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+CONTAINERS = ("prepare", "artifacts", "dbt")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_it_ends_as_it_must(scenario: Scenario) -> None:
+    run = product.wait_until_finished(scenario.name, NAMESPACE, timeout=600)
+    status = run["status"]
+    assert (status["phase"], status.get("reason")) == (scenario.phase, scenario.reason), status["message"]
+    assert scenario.message in status["message"]
+    assert product.condition(run, "Succeeded") == ("True" if scenario.phase == "Succeeded" else "False")
+    assert any(
+        failure["uniqueId"].startswith(scenario.failed) for failure in status.get("failures", [{"uniqueId": ""}])
+    )
+
+
+@pytest.mark.parametrize("name", [s.name for s in SCENARIOS if s.failed])
+def test_the_last_line_of_the_log_names_every_failed_node(name: str) -> None:
+    run = product.wait_until_finished(name, NAMESPACE)
+    last = logs(name, "dbt").strip().splitlines()[-1]
+    for failure in run["status"]["failures"]:
+        if failure["status"] != "skipped":
+            assert failure["uniqueId"] in last
+
+
+def test_a_warning_passes_and_is_counted() -> None:
+    run = product.wait_until_finished("warning-test", NAMESPACE)
+    assert run["status"]["nodes"]["warn"] > 0
+    assert product.condition(run, "TestsPassed") == "True"
+
+
+def test_a_failed_test_is_a_condition() -> None:
+    run = product.wait_until_finished("failing-test", NAMESPACE)
+    assert product.condition(run, "TestsPassed") == "False"
+
+
+@pytest.mark.parametrize("name", ["green", "failing-model", "failing-test", "timeout", "out-of-memory"])
+def test_artifacts_are_in_the_bucket(name: str) -> None:
+    run = product.wait_until_finished(name, NAMESPACE)
+    assert product.condition(run, "ArtifactsUploaded") == "True"
+    found = product.objects(location(run))
+    wanted = (
+        {"manifest.json", "dbt.log"} if name == "out-of-memory" else {"manifest.json", "run_results.json", "dbt.log"}
+    )
+    assert wanted <= {path.rpartition("/")[2] for path in found}
+    for path, data in found.items():
+        if path.endswith(".json"):
+            json.loads(data)
+
+
+def test_what_was_finished_before_an_oom_kill_is_in_the_log_in_the_bucket() -> None:
+    run = product.wait_until_finished("out-of-memory", NAMESPACE)
+    text = b"".join(data for path, data in product.objects(location(run)).items() if path.endswith("dbt.log"))
+    assert b"OK created" in text
+
+
+@pytest.mark.parametrize("name", ["wrong-schema", "wrong-target", "wrong-database", "parse-error"])
+def test_nothing_was_written_before_the_environment_was_validated(name: str) -> None:
+    product.wait_until_finished(name, NAMESPACE)
+    assert "OK created" not in logs(name, "dbt")
+
+
+def test_a_schema_that_does_not_match_was_never_created() -> None:
+    product.wait_until_finished("wrong-schema", NAMESPACE)
+    assert "forbidden" not in product.psql("\\dn", "--tuples-only")
+
+
+def test_a_timeout_reaches_the_warehouse() -> None:
+    product.wait_until_finished("timeout", NAMESPACE)
+    still = product.psql(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()", "-At"
+    )
+    assert still.strip() == "0"
+
+
+@pytest.mark.parametrize("name", ["missing-secret", "missing-image", "unschedulable"])
+def test_what_cannot_start_leaves_no_pod_behind(name: str) -> None:
+    product.wait_until_finished(name, NAMESPACE)
+    assert items("pods", NAMESPACE, f"--selector=dbt-operator.dev/run={name}") == []
+
+
+def test_a_run_tells_its_story_in_events() -> None:
+    product.wait_until_finished("failing-model", NAMESPACE)
+    events = items("events", NAMESPACE, "--field-selector=involvedObject.kind=DbtRun,involvedObject.name=failing-model")
+    assert {"Pending", "Running", "ModelError"} <= {event["reason"] for event in events}
+
+
+def test_the_columns_show_the_reason() -> None:
+    product.wait_until_finished("failing-model", NAMESPACE)
+    row = kubectl("get", "dbtrun", "failing-model", "--no-headers", namespace=NAMESPACE).split()
+    assert row[3:5] == ["Failed", "ModelError"]
+
+
+def test_no_password_in_any_log_event_status_or_artifact() -> None:
+    """The profile's password, and the bucket's, as they are and in base64."""
+    texts: dict[str, bytes] = {}
+    for scenario in SCENARIOS:
+        run = product.wait_until_finished(scenario.name, NAMESPACE)
+        for container in CONTAINERS:
+            texts[f"log of {scenario.name}/{container}"] = logs(scenario.name, container).encode()
+        if "resolved" in run["status"]:
+            texts |= {f"artifact {path}": data for path, data in product.objects(location(run)).items()}
+    for kind in ("dbtruns", "dbtprojects", "dbttargets", "jobs", "pods", "events", "configmaps"):
+        texts[kind] = kubectl("get", kind, "-o", "json", namespace=NAMESPACE).encode()
+    operator = kubectl("logs", "deployment/dbt-operator", "--tail=-1", namespace=product.OPERATOR_NAMESPACE)
+    texts["log of the operator"] = operator.encode()
+    assert texts["log of green/dbt"], "looked at nothing"
+    for password in (PASSWORD, BUCKET_SECRET):
+        for needle in (password.encode(), base64.b64encode(password.encode())):
+            assert [where for where, text in texts.items() if needle in text] == []

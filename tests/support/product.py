@@ -1,0 +1,132 @@
+"""The whole product on a cluster: warehouse, bucket, operator. For the demo, the e2e suite and the benchmarks."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import minio
+
+from tests.support.kube import ROOT, Manifest, command, kubectl, wait_for
+
+EXAMPLES = ROOT / "examples"
+BUCKET = "dbt-artifacts"
+OPERATOR_NAMESPACE = "dbt-operator"
+RELEASE = "dbt-operator"
+# Of the demo's own bucket, which lives as long as the cluster; examples/ has the same.
+MINIO_USER, MINIO_PASSWORD = "demo-access-key", "demo-secret-key"
+
+
+def manifest_text(path: Path, images: Mapping[str, str]) -> str:
+    """A manifest of examples/ with the images that were built here in the place of the ones it names."""
+    text = path.read_text()
+    for name, reference in images.items():
+        text = re.sub(rf"\S+/{name}:example\b", reference, text)
+    return text
+
+
+def apply_example(path: Path, images: Mapping[str, str]) -> None:
+    kubectl("apply", "-f", "-", stdin=manifest_text(path, images))
+
+
+def install_services(images: Mapping[str, str]) -> None:
+    """PostgreSQL and MinIO, in pods, and the bucket."""
+    for name in ("postgres", "minio"):
+        apply_example(EXAMPLES / "local" / f"{name}.yaml", images)
+    for name, where in (("postgres", "warehouse"), ("minio", "minio")):
+        kubectl("rollout", "status", f"deployment/{name}", "--timeout=180s", namespace=where)
+    with bucket() as client:
+        if not client.bucket_exists(BUCKET):
+            client.make_bucket(BUCKET)
+
+
+def install_chart(images: Mapping[str, str]) -> None:
+    """helm install, or upgrade."""
+    values = {"image": _image(images["operator"]), "runnerImage": _image(images["runner"])}
+    command(
+        "helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "dbt-operator"),
+        "--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--take-ownership",
+        "--wait", "--timeout", "180s", "--values", "-",
+        stdin=json.dumps(values),
+    )  # fmt: skip
+
+
+def _image(reference: str) -> dict[str, str]:
+    repository, _, tag = reference.rpartition(":")
+    return {"repository": repository, "tag": tag}
+
+
+@contextmanager
+def port_forward(where: str, service: str, port: int) -> Iterator[int]:
+    """A local port that leads to a service."""
+    argv = ["kubectl", "--namespace", where, "port-forward", f"service/{service}", f":{port}"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
+        if found is None:
+            raise AssertionError(f"no port was forwarded to {service} in {where}")
+        yield int(found.group(1))
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+@contextmanager
+def bucket() -> Iterator[minio.Minio]:
+    """A client of the demo's MinIO."""
+    with port_forward("minio", "minio", 9000) as port:
+        yield minio.Minio(endpoint=f"127.0.0.1:{port}", access_key=MINIO_USER, secret_key=MINIO_PASSWORD, secure=False)
+
+
+def objects(prefix: str) -> dict[str, bytes]:
+    """Every object below a prefix, by its name after the prefix."""
+    with bucket() as client:
+        names = [str(found.object_name) for found in client.list_objects(BUCKET, prefix, recursive=True)]
+        return {name.removeprefix(prefix).lstrip("/"): client.get_object(BUCKET, name).data for name in names}
+
+
+def object_names(prefix: str) -> list[str]:
+    with bucket() as client:
+        return sorted(str(found.object_name) for found in client.list_objects(BUCKET, prefix, recursive=True))
+
+
+def psql(query: str, *options: str) -> str:
+    """What PostgreSQL answers, in its own pod."""
+    argv = ["exec", "deployment/postgres", "--", "psql", "-h", "127.0.0.1", "-U", "dbt", "-d", "warehouse"]
+    return kubectl(*argv, *options, "-c", query, namespace="warehouse")
+
+
+def packed(folder: Path, *overlays: Path) -> bytes:
+    """A dbt project as .tar.gz, with the files of the overlays put over it."""
+    files: dict[str, Path] = {}
+    for layer in (folder, *overlays):
+        found = (path for path in layer.rglob("*") if path.is_file() and "target" not in path.parts)
+        files |= {str(path.relative_to(layer)): path for path in found}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, path in sorted(files.items()):
+            archive.add(path, arcname=name)
+    return out.getvalue()
+
+
+def wait_until_finished(name: str, where: str, timeout: float = 300) -> Manifest:
+    """The run, once it has ended."""
+
+    def look() -> Manifest | None:
+        run: Manifest = json.loads(kubectl("get", "dbtrun", name, "-o", "json", namespace=where))
+        return run if condition(run, "Finished") == "True" else None
+
+    return wait_for(f"DbtRun {name} ends", look, timeout)
+
+
+def condition(run: Mapping[str, Any], kind: str) -> str:
+    found = [c["status"] for c in run.get("status", {}).get("conditions", []) if c["type"] == kind]
+    return str(found[0]) if found else ""

@@ -1,0 +1,185 @@
+"""Runs that must end in a certain way, each with the project, target and run that lead there."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+from tests.support import product
+from tests.support.kube import ROOT, Manifest, apply, kubectl, resource, secret
+
+NAMESPACE = "e2e"
+PROJECTS = ROOT / "tests" / "data" / "projects"
+PASSWORD = "canary-8f41c7d2e9"  # noqa: S105 -- looked for in everything that a run leaves behind
+BUCKET_SECRET = product.MINIO_PASSWORD
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A run and its end. ``overlay`` is put over the mini project; specs are put over the usual ones."""
+
+    name: str
+    phase: str = "Failed"
+    reason: str | None = None
+    failed: str = ""  # a node that status.failures must name
+    message: str = ""  # words of status.message
+    overlay: str = ""
+    project: Manifest = field(default_factory=dict)
+    target: Manifest = field(default_factory=dict)
+    run: Manifest = field(default_factory=dict)
+
+
+SCENARIOS = (
+    Scenario("green", "Succeeded"),
+    Scenario("warning-test", "Succeeded", overlay="warning-test"),
+    Scenario("failing-model", reason="ModelError", failed="model.mini.", overlay="failing-model"),
+    Scenario("failing-test", reason="TestFailed", failed="test.mini.", overlay="failing-test"),
+    Scenario("failing-hook", reason="HookFailed", overlay="failing-hook"),
+    Scenario("parse-error", reason="ParseError", overlay="parse-error"),
+    Scenario("wrong-schema", reason="EnvironmentMismatch", message="schema", overlay="wrong-schema"),
+    Scenario("wrong-target", reason="EnvironmentMismatch", message="staging", target={"target": "staging"}),
+    Scenario("wrong-database", reason="EnvironmentMismatch", message="database", target={"databasePattern": "^prod$"}),
+    Scenario(
+        "nothing-selected",
+        reason="NothingSelected",
+        message="tag:absent",
+        run={"steps": [{"build": {"select": ["tag:absent"]}}]},
+    ),
+    Scenario(
+        "nothing-selected-allowed",
+        "Succeeded",
+        run={"steps": [{"build": {"select": ["tag:absent"]}}], "onEmptySelection": "Succeed"},
+    ),
+    Scenario(
+        "out-of-memory",
+        reason="OOMKilled",
+        message="limits.memory",
+        overlay="out-of-memory",
+        project={"pod": {"resources": {"limits": {"memory": "700Mi"}}}},
+    ),
+    Scenario("timeout", reason="Timeout", overlay="slow", run={"timeout": "20s"}),
+    Scenario(
+        "missing-secret",
+        reason="ConfigError",
+        message="no-such-secret",
+        target={"profiles": {"secretRef": {"name": "no-such-secret", "key": "profiles.yml"}}},
+        run={"startTimeout": "15s"},
+    ),
+    Scenario(
+        "missing-image",
+        reason="ImagePullFailed",
+        message="no-such-image:1.0",
+        project={"image": "dbt-operator.local/no-such-image:1.0"},
+        run={"startTimeout": "15s"},
+    ),
+    Scenario(
+        "unschedulable",
+        reason="Unschedulable",
+        project={"pod": {"nodeSelector": {"no-such": "node"}}},
+        run={"startTimeout": "10s"},
+    ),
+    Scenario(
+        "missing-project",
+        reason="ConfigError",
+        message="DbtProject absent",
+        run={"projectRef": {"name": "absent"}, "startTimeout": "5s"},
+    ),
+)
+
+
+def profiles(profile: str, schema: str = "analytics_e2e") -> str:
+    """profiles.yml for the warehouse in the cluster."""
+    output = {
+        "type": "postgres",
+        "host": "postgres.warehouse.svc",
+        "port": 5432,
+        "user": "e2e",
+        "password": PASSWORD,
+        "dbname": "warehouse",
+        "schema": schema,
+        "threads": 2,
+    }
+    return yaml.safe_dump({profile: {"target": "prod", "outputs": {"prod": output}}})
+
+
+def create_user() -> None:
+    """The user in PostgreSQL whose password is looked for."""
+    if product.psql("SELECT 1 FROM pg_roles WHERE rolname = 'e2e'", "-At").strip() != "1":
+        product.psql("CREATE ROLE e2e LOGIN")
+    product.psql(f"ALTER ROLE e2e PASSWORD '{PASSWORD}'")
+    product.psql("GRANT ALL ON DATABASE warehouse TO e2e")
+
+
+def secrets(where: str = NAMESPACE) -> list[Manifest]:
+    """The Secrets of a namespace."""
+    keys = {"AWS_ACCESS_KEY_ID": product.MINIO_USER, "AWS_SECRET_ACCESS_KEY": product.MINIO_PASSWORD}
+    return [
+        secret("warehouse", where, {"profiles.yml": profiles("mini")}),
+        secret("artifacts", where, keys),
+    ]
+
+
+def artifacts() -> Manifest:
+    return {
+        "endpoint": "http://minio.minio.svc:9000",
+        "bucket": product.BUCKET,
+        "prefix": "e2e",
+        "secretRef": {"name": "artifacts"},
+        "insecure": True,
+    }
+
+
+def project_source(name: str, overlay: str) -> Manifest:
+    """A ConfigMap with the project in it."""
+    layers = [PROJECTS / overlay] if overlay else []
+    data = base64.b64encode(product.packed(PROJECTS / "mini", *layers)).decode()
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "binaryData": {"project.tar.gz": data}}
+
+
+def manifests(scenario: Scenario, images: Mapping[str, str]) -> list[Manifest]:
+    """Project, target and run of a scenario, all of its name."""
+    name = scenario.name
+    project = {
+        "image": images["dbt"],
+        "source": {"configMap": {"name": name}},
+        "artifacts": artifacts(),
+        "pod": {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}}},
+    }
+    target = {
+        "target": "prod",
+        "profiles": {"secretRef": {"name": "warehouse", "key": "profiles.yml"}},
+        "schemaPattern": "^analytics(_.*)?$",
+    }
+    # Each scenario writes into a schema of its own, as they run side by side.
+    run = {
+        "projectRef": {"name": name},
+        "targetRef": {"name": name},
+        "steps": [{"build": {}}],
+    }
+    return [
+        project_source(name, scenario.overlay),
+        resource("DbtProject", name, NAMESPACE, project | scenario.project),
+        resource("DbtTarget", name, NAMESPACE, target | scenario.target),
+        resource("DbtRun", name, NAMESPACE, run | scenario.run),
+    ]
+
+
+def start_all(images: Mapping[str, str]) -> None:
+    """Start every scenario anew."""
+    kubectl("delete", "dbtruns", "--all", "--wait", namespace=NAMESPACE)
+    apply(*(manifest for scenario in SCENARIOS for manifest in manifests(scenario, images)))
+
+
+def logs(name: str, container: str, where: str = NAMESPACE) -> str:
+    """What a container of a run printed."""
+    selector = f"dbt-operator.dev/run={name}"
+    return kubectl("logs", f"--selector={selector}", "-c", container, "--tail=-1", namespace=where, check=False)
+
+
+def location(run: Manifest) -> str:
+    """The prefix of a run's artifacts in the bucket."""
+    return str(run["status"]["resolved"]["location"])

@@ -1,0 +1,81 @@
+"""The chart without a cluster: it lints, and renders what it promises. Needs helm, which the harness builds."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.programs import helm
+from tests.support.kube import ROOT
+
+CHART = ROOT / "charts" / "dbt-operator"
+
+
+def run_helm(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(helm()), *argv], capture_output=True, text=True, check=False)
+
+
+def template(*settings: str) -> list[dict[str, Any]]:
+    done = run_helm("template", "x", str(CHART), "--kube-version=1.34.4", *(f"--set={s}" for s in settings))
+    assert done.returncode == 0, done.stderr
+    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+
+
+def kinds(manifests: list[dict[str, Any]]) -> set[str]:
+    return {manifest["kind"] for manifest in manifests}
+
+
+def test_it_lints() -> None:
+    done = run_helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("settings", [(), ("namespaces={a,b}",)])
+def test_no_rule_has_a_wildcard_or_touches_secrets(settings: tuple[str, ...]) -> None:
+    rules = [rule for m in template(*settings) for rule in m.get("rules", [])]
+    assert len(rules) > 5
+    for rule in rules:
+        assert "secrets" not in rule["resources"]
+        assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+
+
+def test_named_namespaces_get_roles_and_nothing_cluster_wide() -> None:
+    manifests = template("namespaces={a,b}", "aggregateRoles=false")
+    assert "ClusterRole" not in kinds(manifests)
+    assert "ClusterRoleBinding" not in kinds(manifests)
+    assert {m["metadata"]["namespace"] for m in manifests if m["kind"] == "Role"} == {"a", "b"}
+
+
+def test_crds_can_be_left_out_and_are_kept() -> None:
+    assert "CustomResourceDefinition" not in kinds(template("crds.enabled=false"))
+    annotations = [m["metadata"].get("annotations") for m in template() if m["kind"] == "CustomResourceDefinition"]
+    assert annotations == [{"helm.sh/resource-policy": "keep"}] * 3
+    assert all(
+        "annotations" not in m["metadata"] for m in template("crds.keep=false") if m["kind"].startswith("Custom")
+    )
+
+
+def test_a_digest_wins_over_a_tag() -> None:
+    digest = "sha256:" + "a" * 64
+    (deployment,) = (m for m in template(f"image.digest={digest}", "image.tag=x") if m["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"dbt-operator/operator@{digest}"
+
+
+def test_the_operator_is_restricted() -> None:
+    (deployment,) = (m for m in template() if m["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert pod["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize("setting", ["workers=0", "log.level=LOUD", "image.digest=abc", "unknown=1"])
+def test_wrong_values_are_refused(setting: str) -> None:
+    done = run_helm("template", "x", str(CHART), "--kube-version=1.34.4", f"--set={setting}")
+    assert done.returncode != 0
+    assert setting.partition("=")[0].rpartition(".")[2] in done.stderr
