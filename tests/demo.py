@@ -11,7 +11,7 @@ from tests.support import product
 from tests.support.kube import Manifest, get, items, kubectl, wait_for
 
 NAMESPACE, RUN = "shop", "shop-build"
-MART = "select * from analytics_marts.daily_revenue order by 1 desc limit 5"
+MART = "select * from analytics_marts.daily_revenue_by_category order by 1 desc limit 5"
 SHOWN = ("manifest.json", "run_results.json", "sources.json", "catalog.json", "dbt.log", "events.jsonl", "result.json")
 _begin = time.monotonic()
 
@@ -48,7 +48,7 @@ def show(run: Manifest) -> None:
     print(kubectl("get", "dbt", namespace=NAMESPACE))
     status = run["status"]
     print("\n".join(f"  {c['type']:18} {c['status']:6} {c['message']}" for c in status["conditions"]))
-    say("the last days of the mart daily_revenue, from PostgreSQL")
+    say("the last days of the mart daily_revenue_by_category, from PostgreSQL")
     print(product.psql(MART))
     location = status["resolved"]["location"]
     say(f"artifacts in MinIO, in {product.BUCKET}/{location}")

@@ -21,14 +21,21 @@ BUCKET = "dbt-artifacts"
 OPERATOR_NAMESPACE = "dbt-operator"
 RELEASE = "dbt-operator"
 # Of the demo's own bucket, which lives as long as the cluster; examples/ has the same.
-MINIO_USER, MINIO_PASSWORD = "demo-access-key", "demo-secret-key"
+MINIO_USER, MINIO_PASSWORD = "demo-access-key", "only-for-the-demo"
+POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DATABASE = "shop", "only-for-the-demo", "shop"
+# What examples/ names, and the image of tests/cluster that is put in its place.
+PLACEHOLDERS = {
+    "registry.example.com/shop-dbt:1.0.0": "shop",
+    "dbt-operator.local/postgres": "postgres",
+    "dbt-operator.local/minio": "minio",
+}
 
 
 def manifest_text(path: Path, images: Mapping[str, str]) -> str:
     """A manifest of examples/ with the images that were built here in the place of the ones it names."""
     text = path.read_text()
-    for name, reference in images.items():
-        text = re.sub(rf"\S+/{name}:example\b", reference, text)
+    for placeholder, name in PLACEHOLDERS.items():
+        text = re.sub(rf"{re.escape(placeholder)}$", images[name], text, flags=re.MULTILINE)
     return text
 
 
@@ -40,8 +47,8 @@ def install_services(images: Mapping[str, str]) -> None:
     """PostgreSQL and MinIO, in pods, and the bucket."""
     for name in ("postgres", "minio"):
         apply_example(EXAMPLES / "local" / f"{name}.yaml", images)
-    for name, where in (("postgres", "warehouse"), ("minio", "minio")):
-        kubectl("rollout", "status", f"deployment/{name}", "--timeout=180s", namespace=where)
+    for name in ("warehouse", "minio"):
+        kubectl("rollout", "status", f"deployment/{name}", "--timeout=180s", namespace=name)
     with bucket() as client:
         if not client.bucket_exists(BUCKET):
             client.make_bucket(BUCKET)
@@ -100,8 +107,9 @@ def object_names(prefix: str) -> list[str]:
 
 def psql(query: str, *options: str) -> str:
     """What PostgreSQL answers, in its own pod."""
-    argv = ["exec", "deployment/postgres", "--", "psql", "-h", "127.0.0.1", "-U", "dbt", "-d", "warehouse"]
-    return kubectl(*argv, *options, "-c", query, namespace="warehouse")
+    login = ["env", f"PGPASSWORD={POSTGRES_PASSWORD}", "psql", "-h", "127.0.0.1", "-U", POSTGRES_USER]
+    argv = ["exec", "deployment/warehouse", "--", *login, "-d", POSTGRES_DATABASE, *options, "-c", query]
+    return kubectl(*argv, namespace="warehouse")
 
 
 def packed(folder: Path, *overlays: Path) -> bytes:

@@ -94,11 +94,11 @@ def profiles(profile: str, schema: str = "analytics_e2e") -> str:
     """profiles.yml for the warehouse in the cluster."""
     output = {
         "type": "postgres",
-        "host": "postgres.warehouse.svc",
+        "host": "warehouse.warehouse.svc",
         "port": 5432,
         "user": "e2e",
         "password": PASSWORD,
-        "dbname": "warehouse",
+        "dbname": product.POSTGRES_DATABASE,
         "schema": schema,
         "threads": 2,
     }
@@ -110,7 +110,7 @@ def create_user() -> None:
     if product.psql("SELECT 1 FROM pg_roles WHERE rolname = 'e2e'", "-At").strip() != "1":
         product.psql("CREATE ROLE e2e LOGIN")
     product.psql(f"ALTER ROLE e2e PASSWORD '{PASSWORD}'")
-    product.psql("GRANT ALL ON DATABASE warehouse TO e2e")
+    product.psql(f"GRANT ALL ON DATABASE {product.POSTGRES_DATABASE} TO e2e")
 
 
 def secrets(where: str = NAMESPACE) -> list[Manifest]:
