@@ -251,3 +251,21 @@ def test_a_merge_patch_turns_the_old_into_the_new(old: dict[str, Any], new: dict
     patch = merge_patch(old, new)
     assert _merged(old, patch) == new
     assert bool(patch) == (old != new)
+
+
+@pytest.mark.parametrize("pod", [running_status, ended_status])
+def test_what_the_store_has_missed_is_looked_up_before_it_is_taken_for_gone(pod: Any) -> None:
+    world = World()
+    world.settle()
+    world.pod(pod())
+    world.store = Store()
+    for kind in ("DbtRun", "DbtProject", "DbtTarget"):
+        name = {"DbtRun": "nightly", "DbtProject": "shop", "DbtTarget": "prod"}[kind]
+        world.store.put(kind, world.cluster.objects[kind, name])
+    if pod is ended_status:  # the Job has ended too: only then is a pod that is not in the store worth a question
+        job = world.cluster.objects["Job", "nightly-11111111-1"]
+        job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    world.reconciler = Reconciler(world.cluster, world.store, "runner:1", lambda: world.now)  # type: ignore[arg-type]
+    world.settle()
+    assert world.status["phase"] == ("Succeeded" if pod is ended_status else "Pending")
+    assert len(world.cluster.created_jobs) == 1

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import kopf
+import pytest
+
+from dbt_operator import handlers
+from dbt_operator.reconcile import Key
+from dbt_operator.store import Store
+from dbt_operator.workqueue import WorkQueue
+from tests.unit.operator.builders import project, run, target
+
+RUN = Key("DbtRun", "analytics", "nightly")
+
+
+@pytest.mark.parametrize(("manifest", "name"), [(project(), "shop"), (target(), "prod")])
+def test_a_change_of_a_reference_concerns_the_runs_that_wait_for_it(manifest: dict, name: str) -> None:  # type: ignore[type-arg]
+    store = Store()
+    store.put("DbtRun", run())
+    key = Key(manifest["kind"], "analytics", name)
+    assert list(handlers.concerned(manifest["kind"], manifest, store)) == [key, RUN]
+
+
+@pytest.mark.parametrize("status", [{"resolved": {}}, {"finishedAt": "2026-01-01T00:00:00Z"}])
+def test_it_concerns_no_run_that_waits_no_more(status: dict) -> None:  # type: ignore[type-arg]
+    store = Store()
+    store.put("DbtRun", run() | {"status": status})
+    assert RUN not in list(handlers.concerned("DbtProject", project(), store))
+
+
+def test_a_job_or_pod_concerns_its_run() -> None:
+    labels = {"dbt-operator.dev/run": "nightly", "dbt-operator.dev/run-uid": "x"}
+    assert handlers.run_key({"metadata": {"namespace": "analytics", "name": "pod", "labels": labels}}) == RUN
+
+
+def test_the_framework_watches_without_finalizers_or_patches() -> None:
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, Store(), WorkQueue())
+    assert len(registry._watching.get_all_handlers()) == 5
+    assert not registry._changing.get_all_handlers()
+    assert not registry._spawning.get_all_handlers()
+
+
+def test_lists_of_jobs_and_pods_are_filtered_by_the_server() -> None:
+    settings = kopf.OperatorSettings()
+    handlers.configure(settings)
+    assert settings.posting.enabled is False
+    assert len(list(settings.watching.label_selectors.items())) == 2
