@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 
-from tests.cluster.images import references
 from tests.support import product
 from tests.support.kube import Manifest, get, items, kubectl, wait_for
 
@@ -25,7 +24,7 @@ def start() -> None:
     kubectl("delete", "dbtrun", RUN, "--ignore-not-found", "--wait", namespace=NAMESPACE, check=False)
     for path in sorted(product.EXAMPLES.glob("*.yaml")):
         say(f"kubectl apply -f examples/{path.name}")
-        product.apply_example(path, references())
+        product.apply_example(path, product.references())
 
 
 def follow() -> Manifest:
@@ -62,9 +61,9 @@ def show(run: Manifest) -> None:
 def main() -> None:
     """The demo."""
     say("PostgreSQL and MinIO")
-    product.install_services(references())
+    product.install_services(product.references())
     say("helm upgrade --install dbt-operator charts/dbt-operator")
-    product.install_chart(references())
+    product.install_chart(product.references())
     start()
     run = follow()
     show(run)

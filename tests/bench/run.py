@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tests.cluster.images import references
 from tests.support import product, scenarios
 from tests.support.kube import ROOT, Manifest, apply, get, items, kubectl, namespace, resource, secret
 
@@ -42,7 +41,7 @@ class Case:
 
 def cases(models: int) -> list[Case]:
     """The example shop, in its image, and a generated project, in a ConfigMap."""
-    images = references()
+    images = product.references()
     with tempfile.TemporaryDirectory() as folder:
         argv = [sys.executable, str(ROOT / "tests/bench/generate.py"), "--models", str(models), folder]
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
@@ -185,7 +184,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--models", type=int, default=500)
     options = parser.parse_args()
-    images = references()
+    images = product.references()
     product.install_services(images)
     product.install_chart(images)
     scenarios.create_user()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.cluster.images import references
 from tests.support import product
 from tests.support.kube import apply, namespace, require_cluster
 from tests.support.scenarios import NAMESPACE, create_user, secrets, start_all
@@ -15,7 +14,7 @@ from tests.support.scenarios import NAMESPACE, create_user, secrets, start_all
 @pytest.fixture(scope="session")
 def images() -> Mapping[str, str]:
     require_cluster()
-    return references()
+    return product.references()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from typing import Any
 
 import minio
 
+from tests.cluster.state import IMAGES
 from tests.support.kube import ROOT, Manifest, command, kubectl, wait_for
 
 EXAMPLES = ROOT / "examples"
@@ -29,6 +30,14 @@ PLACEHOLDERS = {
     "dbt-operator.local/postgres": "postgres",
     "dbt-operator.local/minio": "minio",
 }
+
+
+def references() -> dict[str, str]:
+    """The images that are loaded into the cluster, by their names in tests/cluster."""
+    if not IMAGES.exists():
+        raise AssertionError("no images are loaded: run `make images`")
+    found: dict[str, str] = json.loads(IMAGES.read_text())
+    return found
 
 
 def manifest_text(path: Path, images: Mapping[str, str]) -> str:
