@@ -132,6 +132,8 @@ def main() -> None:
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         standalone=True,
+        # By default kopf looks for the name of the user, and in a container the user has none.
+        identity="dbt-operator",  # type: ignore[arg-type]
         liveness_endpoint="http://0.0.0.0:8080/healthz",
     )
 

@@ -37,7 +37,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Allowed:
-    """The DbtTarget's patterns; each has to match from start to end, whatever the case, because warehouses fold names."""
+    """The DbtTarget's patterns. Each has to match from start to end, in any case, because warehouses fold names."""
 
     schema: re.Pattern[str] | None
     database: re.Pattern[str] | None
@@ -105,7 +105,7 @@ def complaint(found: Sequence[tuple[Written, str]], selected: Collection[str]) -
         return ""
     named = "; ".join(f"{place.unique_id}: {objection}" for place, objection in wrong[:3])
     more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    return f"nothing was sent to the warehouse, because {len(wrong)} selected node(s) would be written elsewhere: {named}{more}"
+    return f"nothing was sent to the warehouse: {len(wrong)} selected node(s) would be written elsewhere: {named}{more}"
 
 
 def wrong_target(resolved: str, wanted: str) -> str:

@@ -30,10 +30,44 @@ from dbt_runner.redact import Redactor
 
 # Flags that take no part in parsing: what is selected, how it is run, what is shown.
 _NOT_PARSED = frozenset(
-    """select exclude selector models resource_types resource_type exclude_resource_types exclude_resource_type
-    indirect_selection fail_fast threads event_time_start event_time_end static compile empty_catalog output output_keys
-    show quiet print log_level log_level_file log_format log_format_file use_colors state defer defer_state favor_state
-    macro args cache_selected_only populate_cache write_json printer_width""".split()
+    {
+        "select",
+        "exclude",
+        "selector",
+        "models",
+        "resource_types",
+        "resource_type",
+        "exclude_resource_types",
+        "exclude_resource_type",
+        "indirect_selection",
+        "fail_fast",
+        "threads",
+        "event_time_start",
+        "event_time_end",
+        "static",
+        "compile",
+        "empty_catalog",
+        "output",
+        "output_keys",
+        "show",
+        "quiet",
+        "print",
+        "log_level",
+        "log_level_file",
+        "log_format",
+        "log_format_file",
+        "use_colors",
+        "state",
+        "defer",
+        "defer_state",
+        "favor_state",
+        "macro",
+        "args",
+        "cache_selected_only",
+        "populate_cache",
+        "write_json",
+        "printer_width",
+    }
 )
 _LOOKS_AT_FLAGS = re.compile(r"\bflags\s*(\.|\[)|\binvocation_args_dict\b")
 _SHOWN_ERRORS = 20
@@ -60,6 +94,7 @@ class Ended:
     announced: int | None = None
     empty: bool = False
     errors: list[str] = field(default_factory=list)
+    raised: list[dict[str, str]] = field(default_factory=list)  # sources whose freshness query failed
 
 
 class LoadError(Exception):
@@ -82,6 +117,7 @@ class Events:
         self.announced: int | None = None
         self.empty = False
         self.errors: list[str] = []
+        self.raised: list[dict[str, str]] = []
 
     def __call__(self, event: Any) -> None:
         """Called by dbt, in whichever of its threads, for every event including debug ones: cheap for those."""
@@ -93,6 +129,11 @@ class Events:
             self.announced = event.data.node_count
         elif info.name in ("NothingToDo", "NoNodesSelected"):
             self.empty = True
+        elif info.name == "NodeFinished" and event.data.run_result.status == "runtime error":
+            # Nowhere else does dbt say which source it was: sources.json leaves it out.
+            result, node = event.data.run_result, event.data.node_info.unique_id
+            message = self._redactor.text(result.message)
+            self.raised.append({"unique_id": node, "status": result.status, "message": message})
         if info.level not in ("debug", "test"):
             self._keep(event)
 
@@ -170,7 +211,7 @@ def _bodies_replaced(body: Callable[..., Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        for command, callback in zip(commands, original):
+        for command, callback in zip(commands, original):  # noqa: B905 - strict needs 3.10, the image may have 3.9
             command.callback = callback
 
 
@@ -272,13 +313,13 @@ def _raise_failure(result: Any, events: Events | None) -> None:
 
 
 def _ended(result: Any, events: Events | None) -> Ended:
-    """dbt's exit code is made by its command line program, of which dbtRunner is the inside: 2 if it raised, else 1."""
+    """Make the exit code as dbt's command line does around dbtRunner: 2 if it raised, else 1."""
     error = result.exception
     ended = Ended(exit_code=0 if result.success else 2 if error else 1)
     if error is not None:
         ended.exception = [cls.__name__ for cls in type(error).__mro__ if cls is not object]
-        ended.message = str(getattr(error, "msg", "") or error)
+        ended.message = str(error)
     if events is not None:
         ended.invocation_id, ended.announced = events.invocation_id, events.announced
-        ended.empty, ended.errors = events.empty, events.errors
+        ended.empty, ended.errors, ended.raised = events.empty, events.errors, events.raised
     return ended

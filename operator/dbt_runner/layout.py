@@ -1,4 +1,4 @@
-"""Where the runner finds and leaves things: the paths of :mod:`dbt_runner.protocol`, below a root that tests can move."""
+"""Where the runner finds and leaves things: the paths of :mod:`dbt_runner.protocol`, below a root that tests move."""
 
 from __future__ import annotations
 

@@ -110,7 +110,9 @@ class RunPlan(_Message):
     database_pattern: str | None = None
     timeout_seconds: float | None = None  # then SIGINT
     grace_seconds: float = 60  # from SIGINT to SIGKILL
-    isolation: str = "Auto"  # Fork: steps share one import and parse; Process: a new process each; Auto: Fork if it is safe
+    isolation: str = (
+        "Auto"  # Fork: steps share one import and parse; Process: a new process each; Auto: Fork if it is safe
+    )
     protocol: int = PROTOCOL
 
     @classmethod

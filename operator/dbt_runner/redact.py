@@ -1,8 +1,8 @@
 """Keep secrets out of everything that leaves the dbt container: log, termination message, artifacts.
 
-dbt itself scrubs only ``DBT_ENV_SECRET_*`` variables, and only from its log. What counts as a secret here is found twice:
-the supervisor, which has no YAML parser, scans profiles.yml as text before anything is printed; the zygote, which has
-dbt's, reads it properly and adds what the scan missed.
+dbt itself scrubs only ``DBT_ENV_SECRET_*`` variables, and only from its log. What counts as a secret here is found
+twice: the supervisor, which has no YAML parser, scans profiles.yml as text before anything is printed, rather too
+eagerly; the zygote, which has dbt's, reads it properly, and what it finds replaces what the scan found.
 
 Values of fewer than :data:`MIN_LENGTH` characters are left alone, and so are values that the profile also holds under a
 key that is no secret (``password: postgres`` beside ``type: postgres``): replacing those would wreck logs and artifacts
@@ -45,7 +45,7 @@ _YAML_ENTRY = re.compile(
 
 
 class Redactor:
-    """Replaces secrets by stars, in the spellings in which they turn up: as they are, in JSON, in a URL, line by line."""
+    """Replaces secrets by stars, however they are spelt: as they are, in JSON, in a URL, line by line."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         """Keep those secrets that are long enough to be replaced."""
@@ -67,7 +67,7 @@ class Redactor:
         return self._data.sub(STARS.encode(), data) if self._data else data
 
     def file(self, path: Path) -> None:
-        """Rewrite the file if it holds a secret. The search maps it, so that a big artifact does not fill the memory."""
+        """Rewrite the file if it holds a secret. It is mapped for the search: a big one must not fill the memory."""
         if self._data is None or not path.stat().st_size:
             return
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -129,9 +129,9 @@ def _block(lines: list[str], start: int) -> Iterator[str]:
         yield line.strip()
 
 
-def profile_secrets(profiles: object, env: Mapping[str, str]) -> set[str]:
-    """Secrets of a parsed profiles.yml, without those that it also holds in the open."""
-    secret: set[str] = set()
+def profile_secrets(profiles: object, env: Mapping[str, str], also: Iterable[str] = ()) -> set[str]:
+    """Secrets of a parsed profiles.yml and ``also`` these, without those that it holds in the open as well."""
+    secret: set[str] = set(also)
     public: set[str] = set()
     _walk(profiles, env, secret, public, hidden=False)
     return secret - public

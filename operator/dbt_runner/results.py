@@ -41,7 +41,8 @@ _NOT_COUNTED = {"compile", "docs", "list", "runOperation"}
 _MAY_BE_EMPTY = {"docs", "runOperation"}
 
 _CONNECTION = re.compile(
-    r"could not connect|couldn't connect|unable to connect|failed to connect|connection (refused|reset|timed out|closed)"
+    r"could not connect|couldn't connect|unable to connect|failed to connect"
+    r"|connection (refused|reset|timed out|closed)"
     r"|connection to server (at .* )?failed|could not (open|establish) .*connection|could not translate host name"
     r"|name or service not known|temporary failure in name resolution|no route to host|network is unreachable"
     r"|server closed the connection|terminating connection|the database system is (starting up|shutting down)"
@@ -70,6 +71,7 @@ class Seen:
     announced: int | None = None  # how many nodes dbt said it would run
     empty: bool = False  # dbt said there was nothing to do
     errors: Sequence[str] = ()  # error lines of dbt's log
+    raised: Sequence[Mapping[str, str]] = ()  # results that dbt reported but wrote into no artifact
     run_results: Mapping[str, Any] | None = None
     sources: Mapping[str, Any] | None = None
 
@@ -117,10 +119,11 @@ def _results(seen: Seen) -> list[_Result]:
     """The results of this very invocation: a stale file of an earlier one proves nothing."""
     artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
     if not artifact or artifact.get("metadata", {}).get("invocation_id") != seen.invocation_id:
-        return []
+        artifact = {}
+    log = "\n".join(seen.errors) if seen.command == "runOperation" else ""  # dbt gives its result no message
     return [
-        _Result(str(r.get("unique_id", "")), str(r.get("status", "")), str(r.get("message") or r.get("error") or ""))
-        for r in artifact.get("results", ())
+        _Result(str(r.get("unique_id", "")), str(r.get("status", "")), str(r.get("message") or r.get("error") or log))
+        for r in [*artifact.get("results", ()), *seen.raised]
     ]
 
 
@@ -157,7 +160,10 @@ def _stopped(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
 def _killed(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
     del results
     if seen.out_of_memory and (seen.signal == signal.SIGKILL or "MemoryError" in seen.exception):
-        return "OOMKilled", "dbt was killed because the container's memory limit was reached; raise resources.limits.memory"
+        return (
+            "OOMKilled",
+            "dbt was killed because the container's memory limit was reached; raise resources.limits.memory",
+        )
     if seen.signal is not None:
         return "Unknown", f"dbt was ended by {signal_name(seen.signal)}, which the runner did not send"
     if seen.exit_code is None:
@@ -197,16 +203,26 @@ _EXCEPTIONS: list[tuple[set[str], str, str, str]] = [
     (set(), r"nothing to do|no nodes selected", "NothingSelected", ""),
     (
         set(),
-        r"--state|--defer-state|previous run in '.*' target directory",
+        r"--state|--defer-state|no comparison manifest|previous run in '.*' target directory",
         "MissingState",
         "",
     ),
     ({"UninstalledPackagesFoundError"}, "", "ConfigError", "; install the packages or set deps in the DbtProject"),
-    ({"DbtConfigError", "DbtUsageException", "DependencyError", "ModuleNotFoundError", "ImportError"}, "", "ConfigError", ""),
+    (
+        {"DbtConfigError", "DbtUsageException", "DependencyError", "ModuleNotFoundError", "ImportError"},
+        "",
+        "ConfigError",
+        "",
+    ),
     ({"UsageError", "InvalidSelectorError", "RequiredVarNotFoundError", "EnvVarMissingError"}, "", "ConfigError", ""),
     ({"FailedToConnectError"}, "", "Unavailable", ""),
     (set(), _CONNECTION.pattern, "Unavailable", ""),
-    ({"DbtRuntimeError"}, r"invalid --project-dir|not a dbt project|no dbt_project.yml found", "ConfigError", ""),
+    (
+        {"DbtRuntimeError"},
+        r"trying to read your profiles.yml|invalid --project-dir|not a dbt project|no dbt_project.yml found",
+        "ConfigError",
+        "",
+    ),
 ]
 
 
@@ -228,23 +244,23 @@ def _failed(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
         return "TestFailed", _sentence([result for result in bad if result.status == "fail"])
     unknown = [result for result in causes if result.status not in _COUNTED_AS]
     if unknown:
-        return "Unknown", f"dbt reported the status {unknown[0].status!r}, which the runner does not know: {_sentence(unknown)}"
+        return (
+            "Unknown",
+            f"dbt reported the status {unknown[0].status!r}, which the runner does not know: {_sentence(unknown)}",
+        )
     return "Unknown", f"nodes were skipped although none failed: {_sentence(bad)}"
 
 
 def _freshness(seen: Seen, bad: Sequence[_Result]) -> tuple[str, str] | None:
-    """Sources that raised are missing in sources.json, so the exit code and the log decide along with it."""
-    if bad:
-        stale = [result for result in bad if result.status == "error"]
-        if stale:
-            return "FreshnessFailed", f"{_names(stale)} {'is' if len(stale) == 1 else 'are'} older than error_after allows"
-        return "FreshnessFailed", _sentence(bad)
-    if seen.exit_code == 0:
-        return None
-    log = first_lines(next(iter(seen.errors), ""))
-    if seen.errors and all(_CONNECTION.search(error) for error in seen.errors):
-        return "Unavailable", f"the warehouse could not be reached: {log}"
-    return "FreshnessFailed", f"the freshness of a source could not be determined: {log}"
+    stale = [result for result in bad if result.status == "error"]
+    if stale:
+        return "FreshnessFailed", f"{_names(stale)} {'is' if len(stale) == 1 else 'are'} older than error_after allows"
+    if bad and all(_CONNECTION.search(result.message) for result in bad):
+        return "Unavailable", f"the warehouse could not be reached: {_sentence(bad)}"
+    if bad or seen.exit_code == 1:
+        what = _sentence(bad) if bad else first_lines(next(iter(seen.errors), ""))
+        return "FreshnessFailed", f"the freshness of sources could not be determined: {what}"
+    return None
 
 
 def _incomplete(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
@@ -279,7 +295,9 @@ def _nothing_selected(seen: Seen, results: Sequence[_Result]) -> tuple[str, str]
 def _sentence(results: Sequence[_Result]) -> str:
     first = results[0]
     text = first_lines(first.message)
-    return f"{_names(results)} {'has' if len(results) == 1 else 'have'} status {first.status}" + (f": {text}" if text else "")
+    return f"{_names(results)} {'has' if len(results) == 1 else 'have'} status {first.status}" + (
+        f": {text}" if text else ""
+    )
 
 
 def _names(results: Sequence[_Result]) -> str:
@@ -296,5 +314,6 @@ def first_lines(text: str, size: int = 300) -> str:
     """
     lines = [line.strip() for line in text.strip().splitlines()]
     useful = [line for line in lines if line and not _LOCATION.match(line) and not set(line) <= set("^~ ")]
-    joined = re.sub(r"\s+", " ", ": ".join(useful[:1]) + (" " if useful[1:] else "") + " ".join(useful[1:4]))
+    head, rest = useful[:1], " ".join(useful[1:4])
+    joined = re.sub(r"\s+", " ", ": ".join([*head, rest] if rest else head))
     return joined if len(joined) <= size else joined[: size - 3] + "..."

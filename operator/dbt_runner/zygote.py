@@ -20,18 +20,16 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from dbt_runner import environment
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
-
-if TYPE_CHECKING:
-    from dbt_runner import invocation as dbt_invocation
 
 
 class Channel:
@@ -82,17 +80,11 @@ def _send_secrets(layout: Layout, channel: Channel) -> Redactor:
     except (OSError, ValueError, yaml.YAMLError):
         # dbt will say what is wrong with it; until then the supervisor's scan has to do.
         return Redactor(found)
-    public_free = profile_secrets(profiles, os.environ)
-    redactor = Redactor(public_free | {value for value in found if not _is_public(value, profiles)})
+    redactor = Redactor(profile_secrets(profiles, os.environ, also=found))
     channel.send("secrets", values=sorted(redactor.secrets))
     for number, secret in enumerate(sorted(redactor.secrets)):
         os.environ[f"DBT_ENV_SECRET_OPERATOR_{number}"] = secret
     return redactor
-
-
-def _is_public(value: str, profiles: object) -> bool:
-    """Whether the profile holds the value in the open, too: as a secret's value alone it would have been found."""
-    return value not in profile_secrets({"token": value, "profiles": profiles}, os.environ)
 
 
 def _import_dbt(channel: Channel) -> Any:
@@ -101,7 +93,9 @@ def _import_dbt(channel: Channel) -> Any:
     try:
         from dbt_runner import invocation
     except ImportError as error:
-        channel.send("failed", step=0, exit_code=2, exception=["ImportError"], message=f"dbt cannot be imported: {error}")
+        channel.send(
+            "failed", step=0, exit_code=2, exception=["ImportError"], message=f"dbt cannot be imported: {error}"
+        )
         return None
     return invocation
 
@@ -116,13 +110,14 @@ def _dbt_version() -> str:
 
 class _Zygote:
     def __init__(self, dbt: Any, plan: RunPlan, layout: Layout, redactor: Redactor, channel: Channel) -> None:
-        self._dbt: dbt_invocation = dbt  # type: ignore[valid-type]
+        self._dbt = dbt  # the module dbt_runner.invocation
         self._plan = plan
         self._layout = layout
         self._redactor = redactor
         self._channel = channel
         self._idle_threads = 0
         self._loaded: list[Any] = []  # of each step
+        self._at = 0  # the step that is being prepared
 
     def serve(self, commands: int) -> None:
         """Parse and validate, then run steps as they are asked for, until the supervisor closes the pipe."""
@@ -130,13 +125,13 @@ class _Zygote:
         if not self._prepare():
             return
         fork = self._may_fork()
+        if fork:
+            # What is there now stays: the collector of a child need not look through it, which would copy its pages.
+            gc.freeze()
+            signal.signal(signal.SIGINT, lambda *_: None)  # meant for the child; this process ends with the pipe
         self._channel.send("ready", dbt_version=_dbt_version(), isolation="Fork" if fork else "Process")
         if not fork:
             return
-        # What is there now stays, so children need not look through it, which would also copy its pages.
-        gc.collect()
-        gc.freeze()
-        signal.signal(signal.SIGINT, lambda *_: None)  # meant for the child; this process ends with the pipe
         with os.fdopen(commands, encoding="utf-8") as lines:
             for line in lines:
                 self._step(int(json.loads(line)["run"]))
@@ -147,22 +142,23 @@ class _Zygote:
         return self._plan.isolation == "Fork"
 
     def _prepare(self) -> bool:
-        step = 0
         try:
-            flags = []
-            for step, each in enumerate(self._plan.steps):  # noqa: B007 - named in what is sent on failure
-                flags.append(self._dbt.explicit_flags(each.argv))
-            self._load(flags)
-            for step, each in enumerate(self._plan.steps):
-                self._validate(step, each)
+            self._load([self._dbt.explicit_flags(step.argv) for step in self._each_step()])
+            for step in self._each_step():
+                self._validate(step, self._loaded[self._at])
         except self._dbt.LoadError as error:
-            self._channel.send("failed", step=step, **asdict(error.ended))
+            self._channel.send("failed", step=self._at, **asdict(error.ended))
         except (Refused, environment.PatternError) as error:
             reason = "EnvironmentMismatch" if isinstance(error, Refused) else "ConfigError"
-            self._channel.send("failed", step=step, reason=reason, message=str(error))
+            self._channel.send("failed", step=self._at, reason=reason, message=str(error))
         else:
             return True
         return False
+
+    def _each_step(self) -> Iterator[Step]:
+        """The steps, and keep in mind which of them is at work, for the message of a failure."""
+        for self._at, step in enumerate(self._plan.steps):
+            yield step
 
     def _load(self, flags: list[dict[str, str]]) -> None:
         """Parse once for all steps that parsing cannot tell apart.
@@ -171,16 +167,15 @@ class _Zygote:
         """
         parsed: dict[str, Any] = {}
         by_step = False
-        for number, step in enumerate(self._plan.steps):
-            key = json.dumps([flags[number], step.argv if by_step else []], sort_keys=True)
+        for step in self._each_step():
+            key = json.dumps([flags[self._at], step.argv if by_step else []], sort_keys=True)
             if key not in parsed:
                 parsed[key] = self._dbt.load(step.argv, self._layout.parse / str(len(parsed)), self._redactor)
-                if number == 0:
+                if self._at == 0:
                     by_step = self._dbt.looks_at_flags(parsed[key].manifest, Path(self._plan.project_dir))
             self._loaded.append(parsed[key])
 
-    def _validate(self, number: int, step: Step) -> None:
-        loaded = self._loaded[number]
+    def _validate(self, step: Step, loaded: Any) -> None:
         wrong = environment.wrong_target(loaded.target, self._plan.target)
         if wrong:
             raise Refused(wrong)
@@ -201,12 +196,13 @@ class _Zygote:
         if not self._may_fork():
             return list(self._dbt.selected(step.argv, loaded.manifest, folder))
         reader, writer = os.pipe()
-        if _fork() == 0:
+        child = _fork()
+        if child == 0:
             _child(lambda: _answer(self._dbt, step, loaded, folder, Channel(writer)))
         os.close(writer)
         with os.fdopen(reader, encoding="utf-8") as lines:
             answer = json.loads(lines.readline() or "{}")
-        os.wait()
+        os.waitpid(child, 0)
         if "unique_ids" not in answer:
             raise self._dbt.LoadError(self._dbt.Ended(**answer["ended"]) if answer else self._dbt.Ended(exit_code=2))
         return list(answer["unique_ids"])
@@ -286,16 +282,14 @@ def _leave(code: int) -> NoReturn:
 
 def _threads() -> int:
     """Threads of this process, also those that Python does not know of."""
-    return len(os.listdir("/proc/self/task"))
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
 def _start_static_parser() -> int:
     """Start dbt's static parser, and return how many idle threads that adds."""
     before = _threads()
     try:
-        from dbt_extractor import py_extract_from_source
-
-        py_extract_from_source("select 1")
-    except Exception:  # noqa: BLE001 - without it dbt renders the Jinja, and there are no threads to know of
+        import_module("dbt_extractor").py_extract_from_source("select 1")
+    except Exception:  # without it dbt renders the Jinja, and there are no threads to know of
         return 0
     return _threads() - before

@@ -123,21 +123,22 @@ class Node:
     def _join(self) -> str:
         first, *others = self.parents
         aliases = [f"other_{number}" for number in range(1, len(others) + 1)]
-        amount = " + ".join(["first.amount", *(f"coalesce({alias}.amount, 0)" for alias in aliases)])
+        amounts = ["events.amount", *(f"coalesce({alias}.amount, 0)" for alias in aliases)]
+        average = f"({' + '.join(amounts)}) / {len(amounts)}" if others else amounts[0]
         lines = [
             "select",
-            "    first.event_id,",
-            "    first.customer_id,",
-            f"    {{{{ money('({amount}) / {len(self.parents)}') }}}} as amount,",
-            "    first.occurred_at",
-            f"from {{{{ ref('{first}') }}}} as first",
+            "    events.event_id,",
+            "    events.customer_id,",
+            f"    {{{{ money('{average}') }}}} as amount,",
+            "    events.occurred_at",
+            f"from {{{{ ref('{first}') }}}} as events",
         ]
         lines += [
-            f"left join {{{{ ref('{other}') }}}} as {alias} on {alias}.event_id = first.event_id"
+            f"left join {{{{ ref('{other}') }}}} as {alias} on {alias}.event_id = events.event_id"
             for alias, other in zip(aliases, others, strict=True)
         ]
         if self.materialized == "incremental":
-            lines.append("{{ only_new('first.occurred_at') }}")
+            lines.append("{{ only_new('events.occurred_at') }}")
         return "\n".join(lines) + "\n"
 
     def properties(self, tested: bool) -> str:
@@ -195,7 +196,7 @@ def events() -> str:
     """The seed's rows."""
     chance = random.Random(ROWS)  # noqa: S311 -- as above
     lines = ["event_id,customer_id,amount,occurred_at,loaded_at"]
-    moment = datetime(2025, 1, 1)  # noqa: DTZ001 -- the column has no time zone
+    moment = datetime(2025, 1, 1)
     for number in range(1, ROWS + 1):
         moment += timedelta(minutes=chance.randint(5, 300))
         lines.append(f"{number},{chance.randint(1, 40)},{chance.randint(500, 20000) / 100:.2f},{moment},")

@@ -7,6 +7,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.cluster.progress import run
 from tests.cluster.state import NETNS
@@ -51,7 +52,7 @@ def create() -> None:
 @contextmanager
 def inside() -> Iterator[None]:
     """Enter the namespace, this thread only: sockets opened here belong to it."""
-    with open("/proc/thread-self/ns/net") as home, NETNS.open() as there:
+    with Path("/proc/thread-self/ns/net").open() as home, NETNS.open() as there:
         _enter(there.fileno())
         try:
             yield

@@ -38,7 +38,7 @@ def follow(
     env: Mapping[str, str] | None = None,
     tell: Callable[[int, str], str] = lambda _, line: line[:100],
 ) -> None:
-    """Run a long command, and say every few seconds how far it got: `tell` gets the number and text of its last line."""
+    """Run a long command, and say every few seconds how far it got: `tell` gets number and text of its last line."""
     say(what)
     process = subprocess.Popen(
         [str(word) for word in argv],
@@ -51,12 +51,12 @@ def follow(
         errors="replace",
     )
     assert process.stdout is not None
-    last = _watch(process.stdout, what, tell)
+    last = _watch(process.stdout, tell)
     if process.wait():
         raise CommandError(f"{_title(argv)} failed ({process.returncode}):\n" + "\n".join(last))
 
 
-def _watch(output: IO[str], what: str, tell: Callable[[int, str], str]) -> Sequence[str]:
+def _watch(output: IO[str], tell: Callable[[int, str], str]) -> Sequence[str]:
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_pump, args=(output, lines), daemon=True).start()
     last: deque[str] = deque(maxlen=30)
@@ -65,7 +65,7 @@ def _watch(output: IO[str], what: str, tell: Callable[[int, str], str]) -> Seque
         try:
             line = lines.get(timeout=max(0.0, told + _EVERY - time.monotonic()))
         except queue.Empty:
-            say(f"  {what}: {tell(number, last[-1] if last else '')}")
+            say(f"  … {tell(number, last[-1] if last else '')}")
             told = time.monotonic()
             continue
         if line is None:

@@ -22,13 +22,13 @@ BUCKET = "dbt-artifacts"
 OPERATOR_NAMESPACE = "dbt-operator"
 RELEASE = "dbt-operator"
 # Of the demo's own bucket, which lives as long as the cluster; examples/ has the same.
-MINIO_USER, MINIO_PASSWORD = "demo-access-key", "only-for-the-demo"
-POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DATABASE = "shop", "only-for-the-demo", "shop"
+MINIO_USER, MINIO_PASSWORD = "demo-access-key", "demo-secret-key"
+POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DATABASE = "dbt", "only-for-the-demo", "warehouse"
 # What examples/ names, and the image of tests/cluster that is put in its place.
 PLACEHOLDERS = {
-    "registry.example.com/shop-dbt:1.0.0": "shop",
-    "dbt-operator.local/postgres": "postgres",
-    "dbt-operator.local/minio": "minio",
+    "registry.example.com/shop:example": "shop",
+    "dbt-operator.local/postgres:example": "postgres",
+    "dbt-operator.local/minio:example": "minio",
 }
 
 
@@ -56,8 +56,8 @@ def install_services(images: Mapping[str, str]) -> None:
     """PostgreSQL and MinIO, in pods, and the bucket."""
     for name in ("postgres", "minio"):
         apply_example(EXAMPLES / "local" / f"{name}.yaml", images)
-    for name in ("warehouse", "minio"):
-        kubectl("rollout", "status", f"deployment/{name}", "--timeout=180s", namespace=name)
+    for name, where in (("postgres", "warehouse"), ("minio", "minio")):
+        kubectl("rollout", "status", f"deployment/{name}", "--timeout=180s", namespace=where)
     with bucket() as client:
         if not client.bucket_exists(BUCKET):
             client.make_bucket(BUCKET)
@@ -117,7 +117,7 @@ def object_names(prefix: str) -> list[str]:
 def psql(query: str, *options: str) -> str:
     """What PostgreSQL answers, in its own pod."""
     login = ["env", f"PGPASSWORD={POSTGRES_PASSWORD}", "psql", "-h", "127.0.0.1", "-U", POSTGRES_USER]
-    argv = ["exec", "deployment/warehouse", "--", *login, "-d", POSTGRES_DATABASE, *options, "-c", query]
+    argv = ["exec", "deployment/postgres", "--", *login, "-d", POSTGRES_DATABASE, *options, "-c", query]
     return kubectl(*argv, namespace="warehouse")
 
 

@@ -94,7 +94,7 @@ def profiles(profile: str, schema: str = "analytics_e2e") -> str:
     """profiles.yml for the warehouse in the cluster."""
     output = {
         "type": "postgres",
-        "host": "warehouse.warehouse.svc",
+        "host": "postgres.warehouse.svc",
         "port": 5432,
         "user": "e2e",
         "password": PASSWORD,

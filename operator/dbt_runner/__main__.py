@@ -1,0 +1,86 @@
+"""Entry point of the zipapp: ``python3 runner.pyz prepare|run|artifacts``, one command for each container of the pod.
+
+Each takes its plan from the environment. ``zygote`` is how ``run`` starts dbt and not for anyone else; ``--root`` moves
+all paths below a folder, for tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from dbt_runner.layout import Layout
+from dbt_runner.protocol import (
+    PLAN_VARIABLE,
+    PreparePlan,
+    ProtocolError,
+    RunPlan,
+    Summary,
+    UploadPlan,
+    UploadSummary,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the container's exit code."""
+    parser = argparse.ArgumentParser(prog="runner")
+    parser.add_argument("command", choices=["prepare", "run", "artifacts", "zygote"])
+    parser.add_argument("--root", default="/")
+    parser.add_argument("--commands", type=int)
+    parser.add_argument("--events", type=int)
+    parser.add_argument("--step", type=int)
+    arguments = parser.parse_args(argv)
+    layout = Layout(arguments.root)
+    plan = os.environ.get(PLAN_VARIABLE, "")
+    if arguments.command == "zygote":
+        return _zygote(layout, plan, arguments)
+    command = {"prepare": _prepare, "run": _run, "artifacts": _artifacts}[arguments.command]
+    return _reported(command, layout, plan, lost_upload=arguments.command == "artifacts")
+
+
+def _reported(command: Callable[[Layout, str], int], layout: Layout, plan: str, *, lost_upload: bool) -> int:
+    """Whatever goes wrong, there is a termination message: the operator has nothing else to go by."""
+    try:
+        return command(layout, plan)
+    except ProtocolError as error:
+        reason, message = "ConfigError", f"{PLAN_VARIABLE} cannot be read: {error}"
+    except Exception as error:  # the last resort
+        traceback.print_exc()
+        reason, message = "Unknown", f"the runner failed: {error!r}"
+    if lost_upload:
+        layout.report(UploadSummary(location="", error=message).to_json())
+    else:
+        layout.report(Summary(reason=reason, message=message, exit_code=2).to_json())
+    return 2
+
+
+def _prepare(layout: Layout, plan: str) -> int:
+    from dbt_runner import prepare
+
+    return prepare.main(layout, PreparePlan.from_json(plan))
+
+
+def _run(layout: Layout, plan: str) -> int:
+    from dbt_runner import run
+
+    return run.main(layout, RunPlan.from_json(plan), os.environ)
+
+
+def _artifacts(layout: Layout, plan: str) -> int:
+    from dbt_runner import artifacts
+
+    return artifacts.main(layout, UploadPlan.from_json(plan), os.environ)
+
+
+def _zygote(layout: Layout, plan: str, arguments: argparse.Namespace) -> int:
+    from dbt_runner import zygote
+
+    del os.environ[PLAN_VARIABLE]  # not dbt's business
+    return zygote.main(layout, RunPlan.from_json(plan), arguments.commands, arguments.events, arguments.step)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

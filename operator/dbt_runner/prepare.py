@@ -1,0 +1,124 @@
+"""The init container: puts the runner, and the project unless the dbt image has it, where the other containers find it.
+
+It runs in the operator's runner image, without rights and with a read-only root. The containers of the pod may run as
+different users; what they share is the fsGroup, so folders are made writable for the group.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import sys
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from dbt_runner.layout import Layout
+from dbt_runner.protocol import PreparePlan, Summary
+
+PROJECT_FILE = "dbt_project.yml"
+_ARCHIVES = (".tar.gz", ".tgz")
+_BROKEN_ARCHIVE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
+
+
+class PrepareError(Exception):
+    """The project cannot be prepared; the message says what is wrong with its source and what to do."""
+
+
+def main(layout: Layout, plan: PreparePlan) -> int:
+    """Prepare the shared volume; returns the container's exit code."""
+    try:
+        _folders(layout)
+        if plan.source == "configMap":
+            unpack_config_map(layout.source, layout.project)
+        elif plan.source != "image":
+            raise PrepareError(
+                f"this runner does not know the source {plan.source!r}; operator and runner image must match"
+            )
+    except PrepareError as error:
+        print(f"dbt-operator: {error}", file=sys.stderr)  # noqa: T201 - the container's log
+        layout.report(Summary(reason="ConfigError", message=str(error), exit_code=2).to_json())
+        return 2
+    layout.report(Summary().to_json())
+    return 0
+
+
+def _folders(layout: Layout) -> None:
+    for folder in (layout.shared, layout.work, layout.artifacts):
+        _make(folder)
+    shutil.copyfile(layout.bundled_runner, layout.runner)
+    layout.runner.chmod(0o644)
+
+
+def _make(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o2775)  # what is made in it belongs to the group, too
+
+
+def unpack_config_map(source: Path, project: Path) -> None:
+    """Copy the files of a mounted ConfigMap and unpack the archives among them.
+
+    The keys of a ConfigMap hold no slashes, so a project with folders comes as an archive, ``kubectl create configmap
+    shop --from-file=project.tgz``; or its keys are mapped to paths in the volume.
+
+    Raises:
+        PrepareError: an archive cannot be unpacked, or there is no dbt_project.yml in the end.
+    """
+    _make(project)
+    archives = []
+    for entry in _entries(source):
+        if entry.name.endswith(_ARCHIVES):
+            archives.append(entry)
+        elif entry.is_dir():
+            shutil.copytree(entry, project / entry.name, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(entry, project / entry.name)
+    for archive in archives:
+        _unpack(archive, project)
+    if not (project / PROJECT_FILE).is_file():
+        found = ", ".join(entry.name for entry in _entries(source)) or "nothing"
+        raise PrepareError(
+            f"the project's ConfigMap holds no {PROJECT_FILE} (found: {found}); create it from the project's files, or "
+            f"from an archive of the project's folder, named *.tgz or *.tar.gz"
+        )
+
+
+def _entries(source: Path) -> list[Path]:
+    """The keys, without the ``..data`` links by which the kubelet swaps a ConfigMap's versions."""
+    return sorted(entry for entry in source.iterdir() if not entry.name.startswith("..")) if source.is_dir() else []
+
+
+def _unpack(archive: Path, project: Path) -> None:
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            members = tar.getmembers()
+            top = None if (project / PROJECT_FILE).exists() else _top_folder(members)
+            for member in _below(members, top) if top else members:
+                tar.extract(member, project, filter="data")
+    except tarfile.FilterError as error:
+        raise PrepareError(f"{archive.name} in the project's ConfigMap is refused: {error}") from error
+    except _BROKEN_ARCHIVE as error:
+        raise PrepareError(f"{archive.name} in the project's ConfigMap is no whole .tar.gz archive: {error}") from error
+
+
+def _top_folder(members: Iterable[tarfile.TarInfo]) -> str | None:
+    """The folder that holds the project within the archive, if it is not the archive's top itself."""
+    paths = [PurePosixPath(member.name) for member in members]
+    projects = [path for path in paths if path.name == PROJECT_FILE and len(path.parts) <= 2]
+    if any(len(path.parts) == 1 for path in projects):
+        return None
+    tops = {path.parts[0] for path in paths if path.parts}
+    return next(iter(tops)) if len(tops) == 1 and projects else None
+
+
+def _below(members: Iterable[tarfile.TarInfo], top: str) -> Iterator[tarfile.TarInfo]:
+    """The members without the top folder; a hard link names its target from the archive's top, too."""
+    for member in members:
+        parts = PurePosixPath(member.name).parts
+        if len(parts) > 1:
+            link = PurePosixPath(member.linkname)
+            if member.islnk() and link.parts[:1] == (top,):
+                member = member.replace(linkname=str(PurePosixPath(*link.parts[1:])), deep=False)
+            yield member.replace(name=str(PurePosixPath(*parts[1:])), deep=False)

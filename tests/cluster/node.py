@@ -1,0 +1,128 @@
+"""The cluster built from programs: one node that is this machine, in a network of its own."""
+
+import os
+import shutil
+from pathlib import Path
+
+from tests.cluster import api, components, credentials, images, network, packages, processes, programs, runtime
+from tests.cluster.components import Component
+from tests.cluster.progress import CommandError, run, say, wait_for
+from tests.cluster.state import BIN, KUBECONFIG, LOGS, NETNS, STATE, ClusterError
+
+NEEDS = "root, on Linux, and Go 1.25 or later"
+
+
+def possible() -> bool:
+    """Say whether this machine can run it."""
+    return os.geteuid() == 0 and Path("/proc/self/ns/net").exists()
+
+
+def up() -> None:
+    """Start the cluster, or what of it does not run."""
+    packages.add_sbin()
+    packages.install()
+    programs.build()
+    if healthy():
+        say("the cluster is up")
+        return
+    fresh = not network.exists()
+    try:
+        _start()
+    except (TimeoutError, CommandError, OSError) as error:
+        if fresh:
+            raise ClusterError(f"the cluster did not start: {error}") from error
+        say(f"the cluster does not come back, so it is started afresh: {error}")
+        down()
+        _start()
+    say(f"the cluster is up: KUBECONFIG={KUBECONFIG}, logs in {LOGS}")
+
+
+def healthy() -> bool:
+    """Say whether all of it runs and is well."""
+    return network.exists() and all(_well(component) for stage in components.stages() for component in stage)
+
+
+def down() -> None:
+    """Stop all of it, and remove all that it left. What has been built stays in the cache."""
+    packages.add_sbin()
+    # First those that would start something anew.
+    processes.stop(["kubelet", "kube-controller-manager", "kube-scheduler"])
+    if processes.running("containerd"):
+        say("removing containers")
+        runtime.remove_quietly()
+    processes.stop(processes.names())
+    runtime.remove_remains()
+    if network.exists():
+        run(["umount", NETNS])
+    _remove_links()
+    shutil.rmtree(STATE, ignore_errors=True)
+    say("the cluster is down")
+
+
+def status() -> list[tuple[str, str]]:
+    """Return each component and how it is."""
+    rows = [(component.name, _describe(component)) for stage in components.stages() for component in stage]
+    return [*rows, (f"node {credentials.NODE}", "Ready" if network.exists() and api.node_is_ready() else "not ready")]
+
+
+def command(argv: list[str]) -> list[str]:
+    """Return the command that runs another one in the cluster's network."""
+    if not network.exists():
+        raise ClusterError("there is no cluster: make cluster-up")
+    return ["nsenter", f"--net={NETNS}", "--", *argv]
+
+
+def _start() -> None:
+    fresh = not network.exists()
+    if fresh:
+        say("starting the cluster")
+        network.create()
+    BIN.unlink(missing_ok=True)
+    BIN.symlink_to(programs.folder() / "bin")
+    credentials.ensure()
+    components.configure()
+    runtime.configure(images.reference("pause"))
+    runtime.make_cgroups()
+    base, server, rest = components.stages()
+    _bring_up(base)
+    if fresh:
+        # A crash may have left some that no kubelet remembers.
+        runtime.remove_containers()
+    images.load(["pause"])
+    _bring_up(server)
+    api.allow_coredns()
+    _bring_up(rest)
+    wait_for("the node to take pods", api.takes_pods)
+
+
+def _bring_up(stage: list[Component]) -> None:
+    for component in stage:
+        if not processes.running(component.name, component.argv):
+            processes.stop([component.name])
+            processes.start(component.name, component.argv)
+    for component in stage:
+        wait_for(component.name, lambda component=component: _came_up(component))
+        say(f"{component.name} is well")
+
+
+def _came_up(component: Component) -> bool:
+    if not processes.running(component.name):
+        raise CommandError(f"{component.name} has ended:\n{processes.tail(component.name)}")
+    return api.answers(component.health)
+
+
+def _well(component: Component) -> bool:
+    return processes.running(component.name, component.argv) and api.answers(component.health)
+
+
+def _describe(component: Component) -> str:
+    if not processes.running(component.name):
+        return f"does not run; see {LOGS / component.name}.log"
+    return "well" if api.answers(component.health) else f"runs, but {component.health} does not answer"
+
+
+def _remove_links() -> None:
+    """Remove the links to the pods' logs, in a folder that the kubelet has built in."""
+    for link in Path("/var/log/containers").glob("*.log"):
+        if link.is_symlink() and str(link.readlink()).startswith(f"{STATE}/"):
+            link.unlink()

@@ -1,0 +1,5 @@
+select
+    station,
+    max(celsius) as celsius
+from {{ ref('measurements') }}
+group by station

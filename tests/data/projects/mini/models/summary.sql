@@ -1,0 +1,2 @@
+select count(*) as stations
+from {{ ref('stations') }}

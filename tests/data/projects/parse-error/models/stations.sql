@@ -1,0 +1,2 @@
+select station
+from {{ ref('absent') }}

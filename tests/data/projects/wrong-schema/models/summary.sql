@@ -1,0 +1,4 @@
+{{ config(schema='forbidden') }}
+
+select count(*) as stations
+from {{ ref('stations') }}

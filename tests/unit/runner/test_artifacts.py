@@ -1,0 +1,269 @@
+"""The sidecar, with a store that can be told to fail, and with a real MinIO where one is at hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dbt_runner.artifacts import MinioStore, Store, UploadError, Uploader, content_type
+from dbt_runner.layout import Layout
+from dbt_runner.protocol import UploadPlan, UploadSummary
+
+from .pods import HOME
+
+
+class FakeStore:
+    """Keeps objects in memory, after as many failures as it is told to have."""
+
+    def __init__(self, failures: int = 0, *, final: bool = False) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.types: dict[str, str] = {}
+        self.failures = failures
+        self.final = final
+        self.arrived = threading.Condition()
+
+    def put(self, key: str, path: Path, content_type: str) -> None:
+        with self.arrived:
+            if self.failures:
+                self.failures -= 1
+                raise UploadError("https://store, bucket b: it broke", final=self.final)
+            self.objects[key] = path.read_bytes()
+            self.types[key] = content_type
+            self.arrived.notify_all()
+
+    def wait_for(self, key: str) -> None:
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: key in self.objects, timeout=30)
+
+
+class Sidecar:
+    def __init__(self, layout: Layout, store: Callable[[], Store], grace: float = 30) -> None:
+        self.stop = threading.Event()
+        self.summary = UploadSummary("")
+        self._uploader = Uploader(layout, "runs/one", store, poll_seconds=0.01, grace_seconds=grace)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.summary = self._uploader.run(self.stop)
+
+    def end(self) -> UploadSummary:
+        self.stop.set()
+        self._thread.join(timeout=60)
+        assert not self._thread.is_alive()
+        return self.summary
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(str(tmp_path))
+    (tmp_path / "dev").mkdir()
+    layout.work.mkdir(parents=True)
+    layout.artifacts.mkdir()
+    return layout
+
+
+def finish_step(layout: Layout, name: str, **files: str) -> None:
+    work = layout.work / name
+    for path, text in files.items():
+        (work / path).parent.mkdir(parents=True, exist_ok=True)
+        (work / path).write_text(text)
+    work.rename(layout.artifacts / name)
+
+
+BUILD = {
+    "manifest.json": "{}",
+    "compiled/shop/models/a.sql": "select 1",
+    "dbt.log": "log",
+    "dbt.log.1": "older log",
+    "graph.gpickle": "x",
+    "partial_parse.msgpack": "x",
+    "run/shop/models/a.sql": "create",
+}
+
+
+def test_a_finished_step_is_uploaded_at_once(layout: Layout) -> None:
+    store = FakeStore()
+    sidecar = Sidecar(layout, lambda: store)
+    finish_step(layout, "1-build", **BUILD)
+    store.wait_for("runs/one/1-build/dbt.log.1")
+    assert not sidecar.stop.is_set()
+    layout.result.write_text("{}")
+    summary = sidecar.end()
+    assert set(store.objects) == {
+        "runs/one/1-build/manifest.json",
+        "runs/one/1-build/compiled/shop/models/a.sql",
+        "runs/one/1-build/dbt.log",
+        "runs/one/1-build/dbt.log.1",
+        "runs/one/result.json",
+    }
+    assert (summary.objects, summary.size, summary.error) == (5, 24, "")
+
+
+def test_the_logs_of_a_step_that_died_are_uploaded_in_the_end(layout: Layout) -> None:
+    store = FakeStore()
+    for name in ("dbt.log", "events.jsonl", "run_results.json"):
+        (layout.work / "2-run").mkdir(exist_ok=True)
+        (layout.work / "2-run" / name).write_text("x")
+    (layout.parse / "0").mkdir(parents=True)
+    (layout.parse / "0/dbt.log").write_text("x")
+    assert Sidecar(layout, lambda: store).end().error == ""
+    assert set(store.objects) == {"runs/one/2-run/dbt.log", "runs/one/2-run/events.jsonl"}
+
+
+def test_a_store_that_comes_back_gets_everything(layout: Layout) -> None:
+    store = FakeStore(failures=3)
+    finish_step(layout, "1-build", **BUILD)
+    assert Sidecar(layout, lambda: store).end() == UploadSummary("", 4, 22)
+
+
+def test_a_store_that_stays_away_ends_with_the_grace_period(layout: Layout) -> None:
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    summary = Sidecar(layout, lambda: FakeStore(failures=1000), grace=0.2).end()
+    assert summary.error == "1 of 1 objects were not uploaded: https://store, bucket b: it broke"
+
+
+def test_an_upload_that_hangs_ends_with_the_grace_period(layout: Layout) -> None:
+    release = threading.Event()
+
+    class Hanging:
+        def put(self, key: str, path: Path, content_type: str) -> None:
+            release.wait(60)
+
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    try:
+        summary = Sidecar(layout, Hanging, grace=0.2).end()
+    finally:
+        release.set()
+    assert summary.error == "1 of 1 objects were not uploaded: the grace period was over"
+
+
+def test_a_refusal_is_not_waited_out(layout: Layout) -> None:
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    started = time.monotonic()
+    summary = Sidecar(layout, lambda: FakeStore(failures=1000, final=True), grace=60).end()
+    assert summary.error
+    assert time.monotonic() - started < 30
+
+
+def test_without_artifacts_the_store_is_not_opened(layout: Layout) -> None:
+    def refuse() -> Store:
+        raise AssertionError("opened")
+
+    assert Sidecar(layout, refuse).end() == UploadSummary("")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("manifest.json", "application/json"),
+        ("events.jsonl", "application/x-ndjson"),
+        ("index.html", "text/html; charset=utf-8"),
+        ("a.sql", "text/plain; charset=utf-8"),
+        ("dbt.log", "text/plain; charset=utf-8"),
+    ],
+)
+def test_content_types(name: str, expected: str) -> None:
+    assert content_type(Path(name)) == expected
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_store_that_cannot_be_reached_is_named_without_keys(layout: Layout, tmp_path: Path) -> None:
+    plan = UploadPlan(f"http://127.0.0.1:{free_port()}", "dbt", "runs/one", region="us-east-1")
+    store = MinioStore(plan, {"AWS_ACCESS_KEY_ID": "the-access-key", "AWS_SECRET_ACCESS_KEY": "the-secret-key"})
+    path = tmp_path / "manifest.json"
+    path.write_text("{}")
+    with pytest.raises(UploadError) as error:
+        store.put("runs/one/manifest.json", path, "application/json")
+    assert plan.endpoint in str(error.value)
+    assert "bucket dbt" in str(error.value)
+    assert "-key" not in str(error.value)
+    assert not error.value.final
+
+
+MINIO = os.environ.get("MINIO_BINARY", "")
+
+if MINIO:
+    KEYS = {"AWS_ACCESS_KEY_ID": "runner-test", "AWS_SECRET_ACCESS_KEY": "runner-test-secret"}
+
+    @pytest.fixture(scope="module")
+    def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+        import minio
+        import urllib3
+
+        address = f"127.0.0.1:{free_port()}"
+        server = subprocess.Popen(
+            [MINIO, "server", "--address", address, str(tmp_path_factory.mktemp("minio"))],
+            env={"MINIO_ROOT_USER": KEYS["AWS_ACCESS_KEY_ID"], "MINIO_ROOT_PASSWORD": KEYS["AWS_SECRET_ACCESS_KEY"]},
+        )
+        http = urllib3.PoolManager(retries=urllib3.Retry(total=20, backoff_factor=0.1))
+        http.request("GET", f"http://{address}/minio/health/ready")
+        minio.Minio(address, *KEYS.values(), secure=False).make_bucket("dbt")
+        yield f"http://{address}"
+        server.terminate()
+        server.wait()
+
+    def start(layout: Layout, endpoint: str, bucket: str, **env: str) -> subprocess.Popen[bytes]:
+        plan = UploadPlan(endpoint, bucket, "runs/one")
+        return subprocess.Popen(
+            [sys.executable, "-m", "dbt_runner", "artifacts", "--root", layout.root],
+            env={"PYTHONPATH": HOME, "DBT_OPERATOR_PLAN": plan.to_json(), **KEYS, **env},
+        )
+
+    def end(layout: Layout, process: subprocess.Popen[bytes]) -> tuple[int, UploadSummary]:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=60)
+        return code, UploadSummary.from_json((Path(layout.root) / "dev/termination-log").read_text())
+
+    def test_a_real_store_keeps_the_objects(layout: Layout, endpoint: str) -> None:
+        import minio
+
+        finish_step(layout, "1-build", **BUILD)
+        (layout.artifacts / "1-build/catalog.json").write_bytes(b"x" * 12_000_000)  # in parts
+        client = minio.Minio(endpoint.removeprefix("http://"), *KEYS.values(), secure=False)
+        process = start(layout, endpoint, "dbt")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and len(list(client.list_objects("dbt", recursive=True))) < 5:
+            time.sleep(0.05)
+        code, summary = end(layout, process)
+        assert (code, summary) == (0, UploadSummary("s3://dbt/runs/one", 5, 12_000_022))
+        kept = client.stat_object("dbt", "runs/one/1-build/catalog.json")
+        assert (kept.size, kept.content_type) == (12_000_000, "application/json")
+
+    @pytest.mark.parametrize(
+        ("bucket", "env", "words"),
+        [
+            ("missing", {}, "NoSuchBucket"),
+            ("dbt", {"AWS_SECRET_ACCESS_KEY": "a-wrong-secret"}, "SignatureDoesNotMatch"),
+        ],
+    )
+    def test_a_refusal_of_a_real_store_is_told(
+        layout: Layout, endpoint: str, bucket: str, env: dict[str, str], words: str
+    ) -> None:
+        finish_step(layout, "1-build", **{"manifest.json": "{}"})
+        process = start(layout, endpoint, bucket, **env)
+        # SIGTERM before its handler is there would just end the process.
+        while not any(b"SigCgt" in line and int(line.split()[1], 16) & 1 << 14 for line in status(process.pid)):
+            time.sleep(0.01)
+        code, summary = end(layout, process)
+        assert code == 1
+        assert words in summary.error
+        assert f"bucket {bucket}" in summary.error
+        assert "secret" not in summary.error
+
+    def status(pid: int) -> list[bytes]:
+        return Path(f"/proc/{pid}/status").read_bytes().splitlines()
