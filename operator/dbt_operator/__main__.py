@@ -134,7 +134,7 @@ def main() -> None:
         standalone=True,
         # By default kopf looks for the name of the user, and in a container the user has none.
         identity="dbt-operator",  # type: ignore[arg-type]
-        liveness_endpoint="http://0.0.0.0:8080/healthz",
+        liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
     )
 
 

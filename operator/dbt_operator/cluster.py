@@ -98,8 +98,8 @@ class Cluster:
         )
         return list(answer["items"])
 
-    def newest_warning(self, namespace: str, uid: str) -> str:
-        """The newest warning event about an object, as ``Reason: message``; empty where there is none."""
+    def warnings(self, namespace: str, uid: str) -> tuple[str, ...]:
+        """The warning events about an object, the newest first, each as ``Reason: message``."""
         answer = _call(
             lambda: self._core.list_namespaced_event(
                 namespace,
@@ -108,8 +108,8 @@ class Cluster:
                 _request_timeout=_TIMEOUT,
             )
         )
-        events = sorted(answer["items"], key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
-        return f"{events[-1]['reason']}: {events[-1]['message']}" if events else ""
+        events = sorted(answer["items"], key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True)
+        return tuple(f"{event['reason']}: {event['message']}" for event in events)
 
     # Writes
 

@@ -144,18 +144,18 @@ class Reconciler:
             seen,
             job=job_facts(job) if job else None,
             pod=pod_facts(pod) if pod else None,
-            warning=self._warning(identity.namespace, job, pod),
+            warnings=self._warnings(identity.namespace, job, pod),
         )
 
-    def _warning(self, namespace: str, job: Manifest | None, pod: Manifest | None) -> str:
+    def _warnings(self, namespace: str, job: Manifest | None, pod: Manifest | None) -> tuple[str, ...]:
         """Why a pod does not start, which only events tell when a volume or the pod itself is what is missing."""
         about = pod or job
         if about is None or (pod and pod.get("status", {}).get("phase", "Pending") != "Pending"):
-            return ""
+            return ()
         age = self._clock() - parse_time(about["metadata"]["creationTimestamp"])
         if age.total_seconds() < _NO_WARNINGS_YET:
-            return ""
-        return self._cluster.newest_warning(namespace, about["metadata"]["uid"])
+            return ()
+        return self._cluster.warnings(namespace, about["metadata"]["uid"])
 
     # Writing
 

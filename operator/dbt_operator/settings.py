@@ -21,6 +21,7 @@ class Settings:
     namespaces: tuple[str, ...] = ()  # empty: all of them
     workers: int = 4  # objects reconciled at a time
     resync_seconds: float = 300  # everything is listed anew this often
+    health_port: int = 8080  # where /healthz answers
     log_level: str = "INFO"
     log_format: str = "json"  # or console
 
@@ -37,6 +38,7 @@ class Settings:
             namespaces=tuple(name.strip() for name in namespaces.split(",") if name.strip()),
             workers=_positive(environment, "WORKERS", cls.workers),
             resync_seconds=_positive(environment, "RESYNC_SECONDS", int(cls.resync_seconds)),
+            health_port=_positive(environment, "HEALTH_PORT", cls.health_port),
             log_level=environment.get(f"{_PREFIX}LOG_LEVEL", cls.log_level).upper(),
             log_format=environment.get(f"{_PREFIX}LOG_FORMAT", cls.log_format),
         )

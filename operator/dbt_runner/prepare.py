@@ -11,7 +11,7 @@ import shutil
 import sys
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from dbt_runner.layout import Layout
@@ -93,14 +93,37 @@ def _entries(source: Path) -> list[Path]:
 def _unpack(archive: Path, project: Path) -> None:
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            members = tar.getmembers()
+            members = [member for member in tar.getmembers() if not member.isdir()]
             top = None if (project / PROJECT_FILE).exists() else _top_folder(members)
-            for member in _below(members, top) if top else members:
-                tar.extract(member, project, filter="data")
-    except tarfile.FilterError as error:
-        raise PrepareError(f"{archive.name} in the project's ConfigMap is refused: {error}") from error
+            for member in members:
+                _extract(tar, member, project / _inside(archive, member, top))
     except _BROKEN_ARCHIVE as error:
         raise PrepareError(f"{archive.name} in the project's ConfigMap is no whole .tar.gz archive: {error}") from error
+
+
+def _inside(archive: Path, member: tarfile.TarInfo, top: str | None) -> PurePosixPath:
+    """Where a file of the archive belongs in the project's folder.
+
+    Checked here, since the filters of tarfile are not in every Python 3.11. Links are refused: they can lead out, too.
+
+    Raises:
+        PrepareError: it is no file, or would lie outside.
+    """
+    path = PurePosixPath(member.name)
+    if not member.isfile() or path.is_absolute() or ".." in path.parts:
+        raise PrepareError(
+            f"{archive.name} in the project's ConfigMap is refused: {member.name} is no plain file inside the project"
+        )
+    return PurePosixPath(*path.parts[1:]) if top and path.parts[0] == top else path
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    source = tar.extractfile(member)
+    if source is not None:
+        with source, to.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        to.chmod(0o775 if member.mode & 0o100 else 0o664)
 
 
 def _top_folder(members: Iterable[tarfile.TarInfo]) -> str | None:
@@ -111,14 +134,3 @@ def _top_folder(members: Iterable[tarfile.TarInfo]) -> str | None:
         return None
     tops = {path.parts[0] for path in paths if path.parts}
     return next(iter(tops)) if len(tops) == 1 and projects else None
-
-
-def _below(members: Iterable[tarfile.TarInfo], top: str) -> Iterator[tarfile.TarInfo]:
-    """The members without the top folder; a hard link names its target from the archive's top, too."""
-    for member in members:
-        parts = PurePosixPath(member.name).parts
-        if len(parts) > 1:
-            link = PurePosixPath(member.linkname)
-            if member.islnk() and link.parts[:1] == (top,):
-                member = member.replace(linkname=str(PurePosixPath(*link.parts[1:])), deep=False)
-            yield member.replace(name=str(PurePosixPath(*parts[1:])), deep=False)

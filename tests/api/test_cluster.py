@@ -105,8 +105,8 @@ def test_a_list_of_our_kinds(cluster: Cluster, where: str) -> None:
 def test_events_are_posted_where_people_look_and_warnings_are_found(cluster: Cluster, where: str) -> None:
     run = create(manifest("DbtRun", where))
     cluster.post_event("DbtRun", run, Event("Normal", "Running", "dbt is running"))
-    assert cluster.newest_warning(where, run["metadata"]["uid"]) == ""
+    assert cluster.warnings(where, run["metadata"]["uid"]) == ()
     cluster.post_event("DbtRun", run, Event("Warning", "ModelError", "1 node failed"))
-    assert cluster.newest_warning(where, run["metadata"]["uid"]) == "ModelError: 1 node failed"
+    assert cluster.warnings(where, run["metadata"]["uid"]) == ("ModelError: 1 node failed",)
     about = f"involvedObject.uid={run['metadata']['uid']}"
     assert len(items("events", where, f"--field-selector={about}")) == 2

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,7 +58,11 @@ def _scale(replicas: int) -> None:
 @contextmanager
 def operator(images: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """An operator as a process of this machine, which can be killed as the kernel kills."""
-    environment = os.environ | {"DBT_OPERATOR_RUNNER_IMAGE": images["runner"], "DBT_OPERATOR_NAMESPACES": NAMESPACE}
+    environment = os.environ | {
+        "DBT_OPERATOR_RUNNER_IMAGE": images["runner"],
+        "DBT_OPERATOR_NAMESPACES": NAMESPACE,
+        "DBT_OPERATOR_HEALTH_PORT": str(_free_port()),
+    }
     process = subprocess.Popen([sys.executable, "-m", "dbt_operator"], env=environment, stdout=subprocess.DEVNULL)
     try:
         yield process
@@ -65,24 +71,36 @@ def operator(images: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
 @contextmanager
 def every_job() -> Iterator[set[tuple[str, str]]]:
     """Name and UID of every Job that ever exists in the namespace, as a watch reports them."""
     argv = ["kubectl", "get", "jobs", "-n", NAMESPACE, "--watch", "-o", "json"]
     seen: set[tuple[str, str]] = set()
-    process = subprocess.Popen([*argv, "--output-watch-events"], stdout=subprocess.PIPE, text=True)
-    try:
-        yield seen
-    finally:
-        process.terminate()
-        assert process.stdout is not None
-        decoder, text = json.JSONDecoder(), process.stdout.read()
-        while text := text.lstrip():
-            event, end = decoder.raw_decode(text)
-            metadata = event["object"]["metadata"]
-            seen.add((metadata["name"], metadata["uid"]))
-            text = text[end:]
-        process.wait(timeout=10)
+    with tempfile.TemporaryFile("w+") as file:
+        process = subprocess.Popen([*argv, "--output-watch-events"], stdout=file, text=True)
+        try:
+            yield seen
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+            file.seek(0)
+            seen.update(_identities(file.read()))
+
+
+def _identities(text: str) -> Iterator[tuple[str, str]]:
+    decoder = json.JSONDecoder()
+    while text := text.lstrip():
+        event, end = decoder.raw_decode(text)
+        metadata = event["object"]["metadata"]
+        yield metadata["name"], metadata["uid"]
+        text = text[end:]
 
 
 @pytest.mark.usefixtures("scenarios", "no_operator")

@@ -83,16 +83,15 @@ def _image(reference: str) -> dict[str, str]:
 def port_forward(where: str, service: str, port: int) -> Iterator[int]:
     """A local port that leads to a service."""
     argv = ["kubectl", "--namespace", where, "port-forward", f"service/{service}", f":{port}"]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        found = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
-        if found is None:
-            raise AssertionError(f"no port was forwarded to {service} in {where}")
-        yield int(found.group(1))
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
+            if found is None:
+                raise AssertionError(f"no port was forwarded to {service} in {where}")
+            yield int(found.group(1))
+        finally:
+            process.terminate()
 
 
 @contextmanager

@@ -60,7 +60,7 @@ SCENARIOS = (
         overlay="out-of-memory",
         project={"pod": {"resources": {"limits": {"memory": "700Mi"}}}},
     ),
-    Scenario("timeout", reason="Timeout", overlay="slow", run={"timeout": "20s"}),
+    Scenario("timeout", reason="Timeout", overlay="slow", run={"timeout": "60s"}),
     Scenario(
         "missing-secret",
         reason="ConfigError",
@@ -90,7 +90,7 @@ SCENARIOS = (
 )
 
 
-def profiles(profile: str, schema: str = "analytics_e2e") -> str:
+def profiles(profile: str, schema: str = "{{ env_var('SCHEMA') }}") -> str:
     """profiles.yml for the warehouse in the cluster."""
     output = {
         "type": "postgres",
@@ -159,6 +159,7 @@ def manifests(scenario: Scenario, images: Mapping[str, str]) -> list[Manifest]:
         "projectRef": {"name": name},
         "targetRef": {"name": name},
         "steps": [{"build": {}}],
+        "env": [{"name": "SCHEMA", "value": f"analytics_{name.replace('-', '_')}"}],
     }
     return [
         project_source(name, scenario.overlay),

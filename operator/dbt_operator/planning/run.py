@@ -41,8 +41,8 @@ class Observed:
     """All that is known of a run when a decision is due.
 
     Project and target come with their generations; None where they do not exist. ``job`` and ``pod`` are those of the
-    current attempt, and None means confirmed absent. ``warning`` is the newest warning event about a pod or Job that
-    has not started; ``refusal`` what the API server has just had against creating the Job.
+    current attempt, and None means confirmed absent. ``warnings`` are the warning events about a pod or Job that
+    has not started, the newest first; ``refusal`` is what the API server has just had against creating the Job.
     """
 
     run: DbtRun
@@ -53,7 +53,7 @@ class Observed:
     target: tuple[DbtTarget, int] | None = None
     job: JobFacts | None = None
     pod: PodFacts | None = None
-    warning: str = ""
+    warnings: tuple[str, ...] = ()
     refusal: str = ""
 
     @property
@@ -187,7 +187,7 @@ def _starting(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetim
     deadline = since + timedelta(seconds=resolved.start_timeout_seconds)
     held_up = _held_up(seen)
     if now >= deadline:
-        why = held_up or stuck(seen.pod, seen.warning)
+        why = held_up or stuck(seen.pod, seen.warnings)
         limit = duration(resolved.start_timeout_seconds)
         attempt = attempt.model_copy(update={"reason": why.reason, "message": f"{why.message} (startTimeout {limit})"})
         found = _status(seen, _conditions(seen, now), Phase.PENDING, f"giving up: {why.message}")
@@ -201,8 +201,8 @@ def _starting(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetim
 
 def _held_up(seen: Observed) -> Verdict | None:
     """What keeps the pod from starting, where something says so already."""
-    why = stuck(seen.pod, seen.warning)
-    told = seen.warning or (seen.pod is not None and why.reason is not Reason.INFRASTRUCTURE)
+    why = stuck(seen.pod, seen.warnings)
+    told = seen.warnings or (seen.pod is not None and why.reason is not Reason.INFRASTRUCTURE)
     return why if told else None
 
 

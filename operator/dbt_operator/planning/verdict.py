@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dbt_operator.api.status import Reason
@@ -19,6 +20,7 @@ _IMAGE_ERRORS = (
     "RegistryUnavailable",
     "SignatureValidationFailed",
 )
+_FAILED_PULL = "Failed to pull image"  # the kubelet's words
 _OOM = "OOMKilled"
 
 
@@ -111,16 +113,17 @@ def _without_pod(job: JobFacts | None) -> Verdict:
     return Verdict(Reason.UNKNOWN, "the Job or its pod was deleted before the result was read; it is not run again")
 
 
-def stuck(pod: PodFacts | None, warning: str) -> Verdict:
+def stuck(pod: PodFacts | None, warnings: Sequence[str]) -> Verdict:
     """Why a pod has not started dbt yet.
 
     Args:
         pod: the pod, or None when the Job has not been able to create it.
-        warning: the newest warning event about the pod or its Job. What keeps a volume from being mounted or a pod from
-            being created stands nowhere else.
+        warnings: warning events about the pod or its Job, the newest first. What keeps a volume from being mounted or a
+            pod from being created stands nowhere else, and a failed pull not while the next is being tried.
     """
+    newest = next(iter(warnings), "")
     if pod is None:
-        return Verdict(Reason.CONFIG_ERROR, f"the pod cannot be created: {warning or 'no event says why'}")
+        return Verdict(Reason.CONFIG_ERROR, f"the pod cannot be created: {newest or 'no event says why'}")
     if pod.unschedulable:
         return Verdict(Reason.UNSCHEDULABLE, f"no node takes the pod: {pod.unschedulable}")
     for container in (pod.prepare, pod.artifacts, pod.dbt):
@@ -129,8 +132,10 @@ def stuck(pod: PodFacts | None, warning: str) -> Verdict:
             return Verdict(Reason.IMAGE_PULL_FAILED, f"image {container.image} cannot be pulled: {text}")
         if container.waiting_reason in _START_ERRORS:
             return Verdict(Reason.CONFIG_ERROR, f"a container cannot be started: {container.waiting_message}")
-    if warning:
-        return Verdict(Reason.CONFIG_ERROR, f"the pod cannot start: {warning}")
+    if pull := next((warning for warning in warnings if _FAILED_PULL in warning), ""):
+        return Verdict(Reason.IMAGE_PULL_FAILED, pull)
+    if newest:
+        return Verdict(Reason.CONFIG_ERROR, f"the pod cannot start: {newest}")
     return Verdict(Reason.INFRASTRUCTURE, "the pod has not started, and no event says why")
 
 

@@ -25,7 +25,7 @@ class FakeCluster:
         self.created_jobs: list[str] = []
         self.deleted_jobs: list[str] = []
         self.events: list[Event] = []
-        self.warning = ""
+        self.warning_events: tuple[str, ...] = ()
         self.writes = 0
         self.before_write: Callable[[int], None] = lambda _: None
         self.after_write: Callable[[int], None] = lambda _: None
@@ -55,8 +55,8 @@ class FakeCluster:
         label = "dbt-operator.dev/run-uid"
         return [copy.deepcopy(pod) for pod in self.pods if pod["metadata"]["labels"][label] == run_uid]
 
-    def newest_warning(self, _namespace: str, _uid: str) -> str:
-        return self.warning
+    def warnings(self, _namespace: str, _uid: str) -> tuple[str, ...]:
+        return self.warning_events
 
     def create_job(self, manifest: Mapping[str, Any]) -> Manifest:
         def create() -> Manifest:

@@ -212,7 +212,7 @@ def test_a_pod_that_cannot_mount_its_secret_is_given_up_and_its_job_deleted() ->
     world = World(run(startTimeout="1m"), project(), target())
     world.settle()
     world.pod({"phase": "Pending"})
-    world.cluster.warning = 'FailedMount: secret "warehouse" not found'
+    world.cluster.warning_events = ('FailedMount: secret "warehouse" not found',)
     world.now += timedelta(seconds=20)
     world.settle()
     assert "warehouse" in world.status["message"]

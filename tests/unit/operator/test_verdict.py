@@ -86,10 +86,12 @@ def test_the_message_of_an_oom_kill_names_the_remedy() -> None:
             '"b" missing',
         ),
         (PodFacts(), 'FailedMount: secret "warehouse" not found', Reason.CONFIG_ERROR, "warehouse"),
+        # While a pull is being tried again, the status does not show that it failed.
+        (PodFacts(), 'Failed: Failed to pull image "x:1": not found', Reason.IMAGE_PULL_FAILED, "x:1"),
         (PodFacts(), "", Reason.INFRASTRUCTURE, "no event"),
     ],
 )
 def test_what_keeps_a_pod_from_starting(pod: PodFacts | None, warning: str, reason: Reason, words: str) -> None:
-    verdict = stuck(pod, warning)
+    verdict = stuck(pod, [warning, "Older: warning"] if warning else [])
     assert verdict.reason is reason
     assert words in verdict.message
