@@ -69,7 +69,8 @@ _NOT_PARSED = frozenset(
         "printer_width",
     }
 )
-_LOOKS_AT_FLAGS = re.compile(r"\bflags\s*(\.|\[)|\binvocation_args_dict\b")
+# Within Jinja's delimiters: in prose and as a column the word is common.
+_LOOKS_AT_FLAGS = re.compile(r"\{[{%](?:(?!\}\}|%\}).)*?\b(flags|invocation_args_dict)\b", re.DOTALL)
 _SHOWN_ERRORS = 20
 
 

@@ -39,8 +39,10 @@ _ENV_VAR = re.compile(r"env_var\(\s*(['\"])(?P<name>.+?)\1(?:\s*,\s*(['\"])(?P<d
 _EMBEDDED = re.compile(
     r"(?:password|passwd|pwd|token|secret)\w*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@", re.IGNORECASE
 )
+# A plain value is looked at but not consumed: it may be the rest of a flow mapping, with more entries in it.
 _YAML_ENTRY = re.compile(
-    r"""["']?(?P<key>[A-Za-z_][\w-]*)["']?\s*:\s*(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s\[{][^\n]*)"""
+    r"""["']?(?P<key>[A-Za-z_][\w-]*)["']?\s*:\s*"""
+    r"""(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')|(?=(?P<plain>[^\s\[{"'][^\n]*)))"""
 )
 
 
@@ -101,7 +103,7 @@ def scan_profiles(text: str, env: Mapping[str, str]) -> set[str]:
         for entry in _YAML_ENTRY.finditer(line):
             if not _is_secret(entry["key"]):
                 continue
-            value = entry["value"].strip()
+            value = (entry["quoted"] or entry["plain"]).strip()
             if value[0] in "|>":
                 found.update(_block(lines, number))
             else:
@@ -116,7 +118,7 @@ def _plain_spellings(value: str) -> Iterator[str]:
         inner = value[1:-1]
         yield from {inner, inner.replace("''", "'"), inner.replace('\\"', '"').replace("\\\\", "\\")}
     else:
-        yield value.split(" #")[0].strip()
+        yield value.split(" #")[0].rstrip(" ,}]")
         yield re.split(r"[,}]", value)[0].strip()
 
 

@@ -273,15 +273,18 @@ class Supervisor:
         child = self._child
         if child is None:
             return None
-        child.read_events()
+        self._learn_secrets(child)
         while child.received:
             event = child.received.popleft()
-            if event["event"] == "secrets":
-                # These are exact, where the scan of the text that they replace was only careful.
-                self._redactor = Redactor(event["values"])
-            elif event["event"] in wanted:
+            if event["event"] in wanted:
                 return event
         return {"event": "ended", "step": 0, "status": child.status} if child.status is not None else None
+
+    def _learn_secrets(self, child: Child) -> None:
+        """Take in what has arrived; the secrets in it are exact, where the scan that they replace was only careful."""
+        child.read_events()
+        while child.received and child.received[0]["event"] == "secrets":
+            self._redactor = Redactor(child.received.popleft()["values"])
 
     def _handle(self, descriptor: int, selector: selectors.BaseSelector) -> None:
         child = self._child
@@ -331,6 +334,9 @@ class Supervisor:
     def _pass_on(self) -> bool:
         """Print what dbt has printed, line by line and without secrets; False at the end of its output."""
         data = self._child.read_output() if self._child else None
+        if self._child:
+            # A process sends its secrets before it prints anything, so for this output they are there by now.
+            self._learn_secrets(self._child)
         complete, newline, self._line = (self._line + (data or b"")).rpartition(b"\n")
         if data is None or len(self._line) > _LINE_LIMIT:
             complete, self._line = complete + newline + self._line, b""

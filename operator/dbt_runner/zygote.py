@@ -157,7 +157,8 @@ class _Zygote:
 
     def _each_step(self) -> Iterator[Step]:
         """The steps, and keep in mind which of them is at work, for the message of a failure."""
-        for self._at, step in enumerate(self._plan.steps):
+        for number, step in enumerate(self._plan.steps):
+            self._at = number
             yield step
 
     def _load(self, flags: list[dict[str, str]]) -> None:

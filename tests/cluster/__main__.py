@@ -8,7 +8,7 @@ from types import ModuleType
 
 from tests.cluster import images, kind, node
 from tests.cluster.progress import CommandError
-from tests.cluster.state import BIN, KUBECONFIG, LOGS, REPOSITORY, ClusterError, locked
+from tests.cluster.state import BIN, KUBECONFIG, LOGS, REPOSITORY, STATE, ClusterError, locked
 
 _DESCRIPTION = """\
 A real Kubernetes for the tests and the demo. Where Docker and kind are at hand, kind makes it. Elsewhere, as root on
@@ -82,7 +82,14 @@ def _images(_: argparse.Namespace) -> int:
 def _exec(arguments: argparse.Namespace) -> int:
     argv = _cluster().command(arguments.argv)
     path = [str(BIN), str(REPOSITORY / ".venv" / "bin"), os.environ["PATH"]]
-    os.environ |= {"KUBECONFIG": str(KUBECONFIG), "PATH": os.pathsep.join(path)}
+    os.environ |= {
+        "HELM_CACHE_HOME": str(STATE / "helm" / "cache"),
+        "HELM_CONFIG_HOME": str(STATE / "helm" / "config"),
+        "HELM_DATA_HOME": str(STATE / "helm" / "data"),
+        "KUBECACHEDIR": str(STATE / "kubectl"),
+        "KUBECONFIG": str(KUBECONFIG),
+        "PATH": os.pathsep.join(path),
+    }
     sys.stdout.flush()
     os.execvp(argv[0], argv)  # noqa: S606
 

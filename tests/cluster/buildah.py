@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import runtime
-from tests.cluster.progress import follow, run, say
+from tests.cluster.progress import follow, run
 from tests.cluster.state import CACHE, write
 
 _SUITE = "bookworm"
@@ -33,7 +33,8 @@ _CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 def built(reference: str) -> bool:
     """Say whether an image has been built."""
-    return reference in _built()
+    images = json.loads(run([*_BUILDAH, "images", "--json"]) or "[]") or []
+    return any(reference in (image.get("names") or []) for image in images)
 
 
 def loaded() -> set[str]:
@@ -53,18 +54,23 @@ def build(reference: str, context: Path, dockerfile: Path, arguments: Mapping[st
     """Build an image."""
     command = [*_BUILDAH, "bud", "--isolation=chroot", "--layers", "--pull-never", f"--tag={reference}"]
     command += [f"--build-arg={name}={value}" for name, value in arguments.items()]
-    follow([*command, *_certificates(), f"--file={dockerfile}", context], f"building {reference}")
+    try:
+        follow([*command, *_certificates(), f"--file={dockerfile}", context], f"building {reference}")
+    finally:
+        clean()
 
 
-def remove_old(repository: str, kept: int) -> None:
-    """Remove all but the newest images of a repository, here and from the cluster."""
-    references = [reference for reference in _built() if reference.startswith(f"{repository}:")]
-    in_cluster = runtime.loaded_images()
-    for reference in references[kept:]:
-        say(f"removing {reference}")
-        run([*_BUILDAH, "rmi", reference])
-        if reference in in_cluster:
-            runtime.remove_image(reference)
+def remove(reference: str) -> None:
+    """Remove an image, here and from the cluster."""
+    run([*_BUILDAH, "rmi", reference], check=False)
+    if reference in runtime.loaded_images():
+        runtime.remove_image(reference)
+
+
+def clean() -> None:
+    """Remove what unfinished builds have left: containers, and the mounts of their filesystems."""
+    if _STORAGE.exists():
+        run([*_BUILDAH, "rm", "--all"], check=False)
 
 
 def base_recipe() -> str:
@@ -114,10 +120,3 @@ def _certificates() -> list[str]:
         return []
     pip = write(_STORAGE / "pip.conf", f"[global]\ncert = {_CA_BUNDLE}\n")
     return [f"--volume={_CA_BUNDLE}:{_CA_BUNDLE}:ro", f"--volume={pip}:/etc/pip.conf:ro"]
-
-
-def _built() -> list[str]:
-    """Return the built images, the newest first."""
-    images = json.loads(run([*_BUILDAH, "images", "--json"]) or "[]") or []
-    images.sort(key=lambda image: image["created"], reverse=True)
-    return [name for image in images for name in image.get("names") or []]

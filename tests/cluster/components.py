@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tests.cluster import credentials, network, programs, runtime
 from tests.cluster.credentials import NODE
 from tests.cluster.network import NODE_ADDRESS
-from tests.cluster.state import STATE, write
+from tests.cluster.state import NAME, STATE, write
 
 _ETCD = "http://127.0.0.1:2379"
 _KUBELET = STATE / "kubelet.json"
@@ -149,7 +149,7 @@ _KUBELET_CONFIGURATION = {
     },
     "authorization": {"mode": "Webhook"},
     "cgroupDriver": "cgroupfs",
-    "cgroupRoot": f"/{runtime.CGROUP}",
+    "cgroupRoot": f"/{NAME}",
     "clusterDNS": [NODE_ADDRESS],
     "clusterDomain": "cluster.local",
     "containerRuntimeEndpoint": f"unix://{runtime.SOCKET}",

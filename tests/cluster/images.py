@@ -1,7 +1,8 @@
 """The images of the product, of its example and of the tests: built, named by what they are made of, and loaded.
 
 An image's tag is a hash of its inputs. So an image is never stale, is built once, and pods need no pull policy but
-IfNotPresent. A build sees a copy of its inputs only: what the hash does not cover, it cannot use.
+IfNotPresent. Hash and build use the same copy of the inputs, and a build sees nothing else: what the hash does not
+cover cannot get into the image, even while somebody edits.
 """
 
 import hashlib
@@ -9,15 +10,18 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 from tests.cluster import buildah, kind, programs
 from tests.cluster.progress import say
-from tests.cluster.state import IMAGES, REPOSITORY, STATE, write
+from tests.cluster.state import CACHE, IMAGES, REPOSITORY, write
 
 _REGISTRY = "dbt-operator.local"
+_USED = CACHE / "images"
 _KEPT = 3  # generations of each image: those of another branch, or of a test that runs while we build
 
 
@@ -33,113 +37,129 @@ class Image:
     context: str = "."
 
 
-# Each stands after its parent.
+_TESTS = "tests/cluster/images"
 _ALL = {
-    "pause": Image("tests/cluster/images/pause/Dockerfile", program="pause"),
-    "base": Image("tests/cluster/images/base/Dockerfile"),
+    "base": Image(f"{_TESTS}/base/Dockerfile"),
+    "dbt": Image("images/dbt/Dockerfile", ["images/dbt/requirements.lock"], "base"),
+    "minio": Image(f"{_TESTS}/minio/Dockerfile", program="minio"),
     "operator": Image(
         "images/operator/Dockerfile",
-        ["images/operator/requirements.lock", "operator/dbt_operator", "operator/dbt_runner"],
+        [
+            "images/operator/requirements.lock",
+            "operator/dbt_operator",
+            "operator/dbt_runner/__init__.py",
+            "operator/dbt_runner/protocol.py",
+        ],
         "base",
     ),
+    "pause": Image(f"{_TESTS}/pause/Dockerfile", program="pause"),
+    "postgres": Image(f"{_TESTS}/postgres/Dockerfile", [f"{_TESTS}/postgres/entrypoint.sh"], "base"),
     "runner": Image(
         "images/runner/Dockerfile",
         ["images/runner/requirements.lock", "images/runner/__main__.py", "operator/dbt_runner"],
         "base",
     ),
-    "dbt": Image("images/dbt/Dockerfile", ["images/dbt/requirements.lock"], "base"),
     "shop": Image("examples/shop/Dockerfile", ["examples/shop"], "dbt", "DBT_IMAGE", context="examples/shop"),
-    "postgres": Image(
-        "tests/cluster/images/postgres/Dockerfile", ["tests/cluster/images/postgres/entrypoint.sh"], "base"
-    ),
-    "minio": Image("tests/cluster/images/minio/Dockerfile", program="minio"),
 }
-_LOADED = [name for name in _ALL if name not in ("pause", "base")]
+_FOR_PODS = ("operator", "runner", "dbt", "shop", "postgres", "minio")
+_DERIVED = ("__pycache__", "dbt_packages", "logs", "target")
 
 
 def ensure() -> Mapping[str, str]:
     """Build and load what is missing; returns the reference of each image by its name."""
-    names = [name for name in _LOADED if (REPOSITORY / _ALL[name].dockerfile).exists()]
-    load(names)
-    _remove_old(names)
-    references = {name: reference(name) for name in names}
+    references = load(_FOR_PODS)
     write(IMAGES, json.dumps(references, indent=2) + "\n")
     return references
 
 
-def load(names: Iterable[str]) -> None:
-    """Build some images and load them into the cluster, if they are not there."""
+def load(names: Iterable[str]) -> Mapping[str, str]:
+    """Build some images and load them into the cluster, unless they are there; returns their references."""
     there = _tool().loaded()
-    for name in names:
-        if reference(name) in there:
-            continue
-        _build(name)
-        say(f"loading {reference(name)}")
-        _tool().load(reference(name))
+    with _snapshot() as sources:
+        references = {name: reference(name, sources) for name in names}
+        for name, wanted in references.items():
+            if wanted not in there:
+                _build(name, sources)
+                say(f"loading {wanted}")
+                _tool().load(wanted)
+    _remove_old(references)
+    return references
 
 
 @cache
-def reference(name: str) -> str:
+def reference(name: str, sources: Path = REPOSITORY) -> str:
     """Return an image's full name: it tells what the image is made of."""
     image = _ALL[name]
-    digest = hashlib.sha256((REPOSITORY / image.dockerfile).read_bytes())
+    digest = hashlib.sha256()
     if name == "base":
         digest.update(buildah.base_recipe().encode())
     if image.parent:
-        digest.update(reference(image.parent).encode())
+        digest.update(reference(image.parent, sources).encode())
     if image.program:
         digest.update(programs.folder().name.encode())
-    for path in _files(image):
-        digest.update(f"\0{path.relative_to(REPOSITORY)}\0{path.stat().st_mode & 0o111}\0".encode())
+    for path in _files(image, sources):
+        digest.update(f"\0{path.relative_to(sources)}\0{path.stat().st_mode & 0o111}\0".encode())
         digest.update(path.read_bytes())
     return f"{_REGISTRY}/{name}:{digest.hexdigest()[:12]}"
 
 
-def _build(name: str) -> None:
-    if _tool().built(reference(name)):
+def _build(name: str, sources: Path) -> None:
+    if _tool().built(reference(name, sources)):
         return
     image = _ALL[name]
     arguments = {}
     if image.parent:
-        _build(image.parent)
-        arguments[image.parent_argument] = reference(image.parent)
-    STATE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=STATE, prefix=f"build-{name}-") as context:
-        _copy_inputs(name, Path(context))
-        _tool().build(reference(name), Path(context, image.context), Path(context, image.dockerfile), arguments)
+        _build(image.parent, sources)
+        arguments[image.parent_argument] = reference(image.parent, sources)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"build-{name}-") as folder:
+        context = Path(folder)
+        _copy(image, sources, context)
+        if image.program:
+            shutil.copy2(programs.folder() / image.program, context)
+        if name == "base":
+            _tool().add_base(context)
+        _tool().build(reference(name, sources), context / image.context, context / image.dockerfile, arguments)
 
 
-def _copy_inputs(name: str, context: Path) -> None:
-    image = _ALL[name]
-    for path in {REPOSITORY / image.dockerfile, *_files(image)}:
-        copy = context / path.relative_to(REPOSITORY)
+@contextmanager
+def _snapshot() -> Iterator[Path]:
+    """Copy the inputs of all images: others may be editing them."""
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="sources-") as folder:
+        for image in _ALL.values():
+            _copy(image, REPOSITORY, Path(folder))
+        yield Path(folder)
+
+
+def _copy(image: Image, source: Path, target: Path) -> None:
+    for path in _files(image, source):
+        copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, copy)
-    if image.program:
-        shutil.copy2(programs.folder() / image.program, context)
-    if name == "base":
-        _tool().add_base(context)
 
 
-def _files(image: Image) -> Iterator[Path]:
-    for name in image.inputs:
-        path = REPOSITORY / name
+def _files(image: Image, sources: Path) -> Iterator[Path]:
+    """Yield the files that an image is made of, without those that running something has left among them."""
+    for name in (image.dockerfile, *image.inputs):
+        path = sources / name
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
-        yield from (file for file in found if file.is_file() and not _derived(file.relative_to(REPOSITORY)))
+        for file in found:
+            parts = file.relative_to(sources).parts
+            if file.is_file() and not set(parts).intersection(_DERIVED) and file.suffix not in (".duckdb", ".pyc"):
+                yield file
 
 
-def _derived(path: Path) -> bool:
-    """Say whether a file is the result of running something, not a source."""
-    return any(part in ("__pycache__", "target", "logs", "dbt_packages") for part in path.parts) or path.suffix in (
-        ".duckdb",
-        ".pyc",
-    )
+def _remove_old(used: Mapping[str, str]) -> None:
+    """Remove all but the last few generations of each image in use."""
+    for name, latest in used.items():
+        mark = _USED / name / latest.rpartition(":")[2]
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        marks = sorted(mark.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in marks[_KEPT:]:
+            say(f"removing {_REGISTRY}/{name}:{old.name}")
+            _tool().remove(f"{_REGISTRY}/{name}:{old.name}")
+            old.unlink()
 
 
-def _remove_old(names: Iterable[str]) -> None:
-    for name in names:
-        _tool().remove_old(f"{_REGISTRY}/{name}", _KEPT)
-
-
-def _tool():
+def _tool() -> ModuleType:
     return kind if kind.usable() else buildah

@@ -42,8 +42,10 @@ def create() -> None:
         f"ip link add {_CARD} type bridge",
         f"ip address add {NODE_ADDRESS}/24 dev {_CARD}",
         f"ip link set {_CARD} up",
-        # Services have addresses in no network: they need a way out before their rules get to see the packet.
-        f"ip route add default dev {_CARD}",
+        # Services have addresses in no network: what is sent there needs a way before their rules get to see it.
+        f"ip route add {SERVICES} dev {_CARD}",
+        # All else is refused at once, so that nobody waits in vain: a pull of a missing image, or dbt's news.
+        "ip route add unreachable default",
         *(f"sysctl --quiet --write {setting}" for setting in _SYSCTLS),
     ):
         run(["nsenter", f"--net={NETNS}", "--", *command.split()])

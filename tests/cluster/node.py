@@ -4,9 +4,21 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.cluster import api, components, credentials, images, network, packages, processes, programs, runtime
+from tests.cluster import (
+    api,
+    buildah,
+    components,
+    credentials,
+    host,
+    images,
+    network,
+    packages,
+    processes,
+    programs,
+    runtime,
+)
 from tests.cluster.components import Component
-from tests.cluster.progress import CommandError, run, say, wait_for
+from tests.cluster.progress import CommandError, say, wait_for
 from tests.cluster.state import BIN, KUBECONFIG, LOGS, NETNS, STATE, ClusterError
 
 NEEDS = "root, on Linux, and Go 1.25 or later"
@@ -39,7 +51,8 @@ def up() -> None:
 
 def healthy() -> bool:
     """Say whether all of it runs and is well."""
-    return network.exists() and all(_well(component) for stage in components.stages() for component in stage)
+    parts = [component for stage in components.stages() for component in stage]
+    return network.exists() and all(map(_well, parts)) and api.takes_pods()
 
 
 def down() -> None:
@@ -48,19 +61,20 @@ def down() -> None:
     # First those that would start something anew.
     processes.stop(["kubelet", "kube-controller-manager", "kube-scheduler"])
     if processes.running("containerd"):
-        say("removing containers")
-        runtime.remove_quietly()
-    processes.stop(processes.names())
-    runtime.remove_remains()
-    if network.exists():
-        run(["umount", NETNS])
-    _remove_links()
+        _remove_containers()
+    # Only containerd has something to keep: its images. The API server would wait ten seconds for its clients.
+    processes.stop(["containerd"])
+    processes.stop(processes.names(), seconds=0)
+    runtime.kill_remains()
+    buildah.clean()
+    host.restore()
     shutil.rmtree(STATE, ignore_errors=True)
     say("the cluster is down")
 
 
 def status() -> list[tuple[str, str]]:
     """Return each component and how it is."""
+    command([])
     rows = [(component.name, _describe(component)) for stage in components.stages() for component in stage]
     return [*rows, (f"node {credentials.NODE}", "Ready" if network.exists() and api.node_is_ready() else "not ready")]
 
@@ -76,13 +90,14 @@ def _start() -> None:
     fresh = not network.exists()
     if fresh:
         say("starting the cluster")
+        host.remember_settings()
         network.create()
     BIN.unlink(missing_ok=True)
     BIN.symlink_to(programs.folder() / "bin")
     credentials.ensure()
     components.configure()
     runtime.configure(images.reference("pause"))
-    runtime.make_cgroups()
+    host.make_cgroups()
     base, server, rest = components.stages()
     _bring_up(base)
     if fresh:
@@ -121,8 +136,10 @@ def _describe(component: Component) -> str:
     return "well" if api.answers(component.health) else f"runs, but {component.health} does not answer"
 
 
-def _remove_links() -> None:
-    """Remove the links to the pods' logs, in a folder that the kubelet has built in."""
-    for link in Path("/var/log/containers").glob("*.log"):
-        if link.is_symlink() and str(link.readlink()).startswith(f"{STATE}/"):
-            link.unlink()
+def _remove_containers() -> None:
+    say("removing containers")
+    try:
+        runtime.remove_containers()
+    except CommandError as error:
+        # Whatever it is, the next steps need no runtime that answers.
+        say(f"  {error}")

@@ -42,8 +42,8 @@ def running(name: str, argv: Sequence[str] | None = None) -> bool:
     return _started(record["pid"]) == record["started"] is not None and argv in (None, record["argv"])
 
 
-def stop(names: Iterable[str], seconds: float = 10) -> None:
-    """Stop programs, by force those that do not end in time."""
+def stop(names: Sequence[str], seconds: float = 10) -> None:
+    """Stop programs, by force those that do not end in this time."""
     handles = [handle for name in names for handle in _handles(name)]
     try:
         _end(handles, seconds)

@@ -18,6 +18,7 @@ _FLAGS = (
     f"-ldflags=-s -w -X {_VERSION}.gitVersion=v1.34.4 -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=34",
 )
 _PACKAGES = (".", "./pause", "helm.sh/helm/v3/cmd/helm", "github.com/minio/minio")
+_KEPT = 2
 _LINKS = {"kubectl": "cluster", "helm": "helm"}
 
 
@@ -45,6 +46,8 @@ def build() -> None:
             tell=lambda number, package: f"{number} packages compiled, the last {package}" if number else "loading",
         )
         _link(new)
+    for old in sorted(folder().parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+        shutil.rmtree(old)
     say(f"built the programs: {folder()}")
 
 

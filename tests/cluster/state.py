@@ -1,6 +1,7 @@
 """Where the cluster keeps its things: a cache that outlives it, and inside it the state of the running one."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ KUBECONFIG = STATE / "kubeconfig"
 NETNS = STATE / "netns"
 BIN = STATE / "bin"
 IMAGES = STATE / "images.json"
+
+# The name of what it needs on the machine outside of this folder. Another folder makes another cluster.
+NAME = f"dbt-operator-{hashlib.sha256(str(STATE).encode()).hexdigest()[:6]}"
 
 
 class ClusterError(Exception):

@@ -71,8 +71,8 @@ class Pod:
 
     def plan(self, *steps: Step, **other: Any) -> RunPlan:
         fields: dict[str, Any] = {"namespace": "analytics", "run": "nightly", "run_uid": "uid-1", "attempt": 1}
-        fields.update(project_dir=str(self.layout.project), target="prod", steps=list(steps), **other)
-        return RunPlan(**fields)
+        fields.update(project_dir=str(self.layout.project), target="prod", steps=list(steps))
+        return RunPlan(**{**fields, **other})
 
     def start(self, *steps: Step, **other: Any) -> subprocess.Popen[str]:
         env = {
@@ -117,7 +117,7 @@ def step(command: str, *argv: str, name: str = "", **other: Any) -> Step:
     return Step(name or command, command, [*words.get(command, [command]), *argv], **other)
 
 
-def profile(database: Path, secret: str = "''") -> str:
+def profile(database: Path, credential: str = "''") -> str:
     """A profile whose other output holds the secret: DuckDB would have to download an extension in order to use it."""
     return f"""
 shop:
@@ -132,7 +132,7 @@ shop:
       type: duckdb
       path: ":memory:"
       schema: dev
-      secrets: [{{type: s3, key_id: someone, secret: {secret}}}]
+      secrets: [{{type: s3, key_id: someone, secret: {credential}}}]
 """
 
 

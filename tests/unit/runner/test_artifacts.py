@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dbt_runner.artifacts import MinioStore, Store, UploadError, Uploader, content_type
+from dbt_runner.artifacts import MinioStore, Store, Uploader, UploadError, content_type
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import UploadPlan, UploadSummary
 
@@ -136,7 +136,7 @@ def test_an_upload_that_hangs_ends_with_the_grace_period(layout: Layout) -> None
     release = threading.Event()
 
     class Hanging:
-        def put(self, key: str, path: Path, content_type: str) -> None:
+        def put(self, *_: object) -> None:
             release.wait(60)
 
     finish_step(layout, "1-build", **{"manifest.json": "{}"})
@@ -182,7 +182,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_store_that_cannot_be_reached_is_named_without_keys(layout: Layout, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_reached_is_named_without_keys(tmp_path: Path) -> None:
     plan = UploadPlan(f"http://127.0.0.1:{free_port()}", "dbt", "runs/one", region="us-east-1")
     store = MinioStore(plan, {"AWS_ACCESS_KEY_ID": "the-access-key", "AWS_SECRET_ACCESS_KEY": "the-secret-key"})
     path = tmp_path / "manifest.json"
@@ -206,18 +206,20 @@ if MINIO:
         import urllib3
 
         address = f"127.0.0.1:{free_port()}"
+        user, password = KEYS.values()
         server = subprocess.Popen(
             [MINIO, "server", "--address", address, str(tmp_path_factory.mktemp("minio"))],
-            env={"MINIO_ROOT_USER": KEYS["AWS_ACCESS_KEY_ID"], "MINIO_ROOT_PASSWORD": KEYS["AWS_SECRET_ACCESS_KEY"]},
+            env={"HOME": "/nonexistent", "MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password},
+            stdout=subprocess.DEVNULL,
         )
-        http = urllib3.PoolManager(retries=urllib3.Retry(total=20, backoff_factor=0.1))
+        http = urllib3.PoolManager(retries=urllib3.Retry(total=50, backoff_factor=0.1, backoff_max=0.5))
         http.request("GET", f"http://{address}/minio/health/ready")
         minio.Minio(address, *KEYS.values(), secure=False).make_bucket("dbt")
         yield f"http://{address}"
         server.terminate()
         server.wait()
 
-    def start(layout: Layout, endpoint: str, bucket: str, **env: str) -> subprocess.Popen[bytes]:
+    def start_sidecar(layout: Layout, endpoint: str, bucket: str, **env: str) -> subprocess.Popen[bytes]:
         plan = UploadPlan(endpoint, bucket, "runs/one")
         return subprocess.Popen(
             [sys.executable, "-m", "dbt_runner", "artifacts", "--root", layout.root],
@@ -235,7 +237,7 @@ if MINIO:
         finish_step(layout, "1-build", **BUILD)
         (layout.artifacts / "1-build/catalog.json").write_bytes(b"x" * 12_000_000)  # in parts
         client = minio.Minio(endpoint.removeprefix("http://"), *KEYS.values(), secure=False)
-        process = start(layout, endpoint, "dbt")
+        process = start_sidecar(layout, endpoint, "dbt")
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and len(list(client.list_objects("dbt", recursive=True))) < 5:
             time.sleep(0.05)
@@ -255,7 +257,7 @@ if MINIO:
         layout: Layout, endpoint: str, bucket: str, env: dict[str, str], words: str
     ) -> None:
         finish_step(layout, "1-build", **{"manifest.json": "{}"})
-        process = start(layout, endpoint, bucket, **env)
+        process = start_sidecar(layout, endpoint, bucket, **env)
         # SIGTERM before its handler is there would just end the process.
         while not any(b"SigCgt" in line and int(line.split()[1], 16) & 1 << 14 for line in status(process.pid)):
             time.sleep(0.01)

@@ -6,12 +6,18 @@ Importing dbt takes seconds, so one run serves many of these tests: a run of eve
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
+import subprocess
+import sys
+import zipapp
 from pathlib import Path
 
 import duckdb
 import pytest
 
+import dbt_runner
 from dbt_runner.protocol import Failure
 
 from .pods import BIN, Ended, Pod, forked_child, profile, step
@@ -63,8 +69,8 @@ unit_tests:
 @pytest.fixture(scope="module")
 def every_command(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     root = tmp_path_factory.mktemp("every") / "pod"
-    token = "\"{{ env_var('WAREHOUSE_TOKEN') }}\""
-    pod = Pod(root, SHOP, profile(root / "warehouse.duckdb", token))
+    credential = "\"{{ env_var('WAREHOUSE_TOKEN') }}\""
+    pod = Pod(root, SHOP, profile(root / "warehouse.duckdb", credential))
     pod.env["WAREHOUSE_TOKEN"] = CANARY
     return pod.run(
         step("seed"),
@@ -299,6 +305,20 @@ def test_what_is_wrong_before_the_first_node_has_its_reason(
         assert (ended.layout.artifacts / "build/dbt.log").stat().st_size
 
 
+NOBODY_THERE = """
+shop:
+  outputs:
+    prod: {type: postgres, host: 127.0.0.1, port: 1, user: bot, password: the-password, dbname: shop, schema: analytics}
+"""
+
+
+def test_a_warehouse_that_is_away_is_unavailable(tmp_path: Path) -> None:
+    ended = Pod(tmp_path / "pod", ONE_MODEL, NOBODY_THERE).run(step("build"), schema_pattern="analytics")
+    assert (ended.code, ended.summary.reason) == (2, "Unavailable")
+    assert "Connection refused" in ended.summary.message
+    assert "the-password" not in ended.log
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
@@ -330,7 +350,7 @@ def test_a_wrong_schema_that_is_not_selected_is_none_of_the_runs_business(tmp_pa
 # DuckDB needs longer for this than anyone waits.
 SLOW = {
     "models/quick.sql": "select 1 as id",
-    "models/slow.sql": "-- depends_on: {{ ref('quick') }}\nselect count(*) as n from range(1000000000) a, range(1000000000) b",
+    "models/slow.sql": "select count(*) as n from {{ ref('quick') }}, range(1000000000) a, range(1000000000) b",
     "models/after.sql": "select * from {{ ref('slow') }}",
 }
 
@@ -338,8 +358,8 @@ SLOW = {
 def test_sigterm_cancels_the_query_and_keeps_what_was_finished(tmp_path: Path) -> None:
     pod = Pod(tmp_path / "pod", SLOW)
     process = pod.start(step("run"), step("docs", always=True))
-    log = pod.wait_for(process, "START sql view model analytics.quick")
-    log += pod.wait_for(process, "START sql table model analytics.slow" if "table model" in log else "analytics.slow")
+    log = pod.wait_for(process, "analytics.quick")
+    log += pod.wait_for(process, "analytics.slow")
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
     ended = pod.finish(process, log)
@@ -357,7 +377,7 @@ def test_a_killed_step_is_unknown_and_the_rest_goes_on(tmp_path: Path) -> None:
     process = pod.start(step("run", allow_failure=True), step("run", "--select", "quick", name="again"))
     log = pod.wait_for(process, "analytics.slow")
     _, child = forked_child(process.pid)
-    signal_process(child)
+    os.kill(child, signal.SIGKILL)
     ended = pod.finish(process, log)
     assert ended.code == 0
     killed = ended.step("run")
@@ -373,16 +393,10 @@ def test_a_killed_zygote_takes_its_step_along_and_no_more(tmp_path: Path) -> Non
     process = pod.start(step("run"), step("run", "--select", "quick", name="again", always=True))
     log = pod.wait_for(process, "analytics.slow")
     zygote, _ = forked_child(process.pid)
-    signal_process(zygote)
+    os.kill(zygote, signal.SIGKILL)
     ended = pod.finish(process, log)
     assert (ended.code, ended.summary.reason) == (137, "Unknown")
     assert ended.step("again")["state"] == "Succeeded"
-
-
-def signal_process(pid: int) -> None:
-    import os
-
-    os.kill(pid, signal.SIGKILL)
 
 
 def test_the_timeout_also_holds_while_dbt_is_being_imported(tmp_path: Path) -> None:
@@ -404,15 +418,7 @@ def test_flags_that_the_project_parses_by_are_not_shared(tmp_path: Path) -> None
 
 
 def test_the_runner_is_a_zipapp_that_any_python_can_start(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-    import zipapp
-
-    import dbt_runner
-
     source = tmp_path / "source"
-    import shutil
-
     shutil.copytree(
         Path(dbt_runner.__file__).parent, source / "dbt_runner", ignore=shutil.ignore_patterns("__pycache__")
     )

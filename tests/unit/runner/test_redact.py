@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -88,8 +89,6 @@ def test_variables_are_secret_by_their_names() -> None:
 
 @pytest.mark.parametrize("secret", ['pa"ss\\word', "pä$$wörd", "a b&c/d+e%f", KEY])
 def test_every_spelling_is_replaced(secret: str) -> None:
-    from urllib.parse import quote
-
     redactor = Redactor([secret])
     for text in (
         secret,
