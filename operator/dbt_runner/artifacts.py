@@ -1,9 +1,9 @@
 """The native sidecar: uploads the folders of finished steps, and only it sees the object store's Secret.
 
-A folder that appears in ARTIFACTS is complete, so it is uploaded at once, while the next step runs. The kubelet sends
-SIGTERM when the dbt container has ended, even after an OOM kill; then the rest is uploaded, each object is verified,
-and the container ends with an :class:`~dbt_runner.protocol.UploadSummary`. Until then it waits: a sidecar that ended
-by itself would be started again.
+A folder that appears in ARTIFACTS is complete, so it is uploaded at once, while the next step runs. When the dbt
+container has ended, even by an OOM kill, the rest is uploaded, each object is verified, and the container ends with an
+:class:`~dbt_runner.protocol.UploadSummary`. It hears of that end by :mod:`dbt_runner.presence` or by the kubelet's
+SIGTERM, whichever comes first. Until then it waits: a sidecar that ended by itself would be started again.
 
 Of a step that never got to its final name only the logs are uploaded: dbt itself has kept secrets out of those, while
 nobody has looked for any in its other files (see :mod:`dbt_runner.publish`).
@@ -25,10 +25,11 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from dbt_runner.layout import Layout
+from dbt_runner.presence import Watch
 from dbt_runner.protocol import UploadPlan, UploadSummary
 from dbt_runner.publish import LOGS, artifacts_of
 
-POLL_SECONDS = 0.3
+POLL_SECONDS = 0.2
 GRACE_SECONDS = 60.0
 _PARALLEL = 4
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
@@ -84,8 +85,9 @@ class Uploader:
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_PARALLEL))
 
     def run(self, stop: threading.Event) -> UploadSummary:
-        """Upload until ``stop`` is set and then what is left, for as long as the grace period lasts."""
-        while not stop.is_set():
+        """Upload until dbt has ended or ``stop`` is set; then what is left, for as long as the grace period lasts."""
+        watch = Watch(self.layout.alive)
+        while not stop.is_set() and not watch.over:
             self._discover()
             self._submit()
             stop.wait(self.poll_seconds)

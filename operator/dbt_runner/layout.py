@@ -68,6 +68,11 @@ class Layout:
         return self.work / ".manifest.json"
 
     @property
+    def alive(self) -> Path:
+        """Locked by the dbt container's supervisor for as long as it lives."""
+        return self.shared / ".alive"
+
+    @property
     def result(self) -> Path:
         """The whole result of the run, of which the termination message is the short form."""
         return self.artifacts / "result.json"

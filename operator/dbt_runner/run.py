@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dbt_runner import redact, results
+from dbt_runner import presence, redact, results
 from dbt_runner.child import Child, Event, InterpreterError, find_interpreter
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import PLAN_VARIABLE, Failure, Nodes, RunPlan, Step, Summary
@@ -72,7 +72,7 @@ class StepResult:
 
 def main(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> int:
     """Run the plan; returns the container's exit code, which is 0 only if the run succeeded."""
-    with Signals() as signals:
+    with Signals() as signals, presence.held(layout.alive):
         return Supervisor(layout, plan, env, signals).run()
 
 

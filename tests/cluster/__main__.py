@@ -4,9 +4,11 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
-from tests.cluster import images, kind, node
+from tests.cluster import host, images, kind, node
 from tests.cluster.progress import CommandError
 from tests.cluster.state import BIN, KUBECONFIG, LOGS, REPOSITORY, STATE, ClusterError, locked
 
@@ -20,7 +22,7 @@ def main() -> int:
     """Run a command; returns the exit code."""
     arguments = _parser().parse_args()
     try:
-        return arguments.run(arguments)
+        return int(arguments.run(arguments))
     except (ClusterError, CommandError, TimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -46,19 +48,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cluster() -> ModuleType:
-    return kind if kind.usable() else node
+    if kind.usable():
+        return kind
+    if not node.possible():
+        raise ClusterError(f"a cluster needs Docker (running) and kind; or else {node.NEEDS}")
+    return node
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with locked():
+        host.new_temporary()
+        yield
 
 
 def _up(_: argparse.Namespace) -> int:
-    if _cluster() is node and not node.possible():
-        raise ClusterError(f"a cluster needs Docker (running) and kind; or else {node.NEEDS}")
-    with locked():
+    with _alone():
         _cluster().up()
     return 0
 
 
 def _down(_: argparse.Namespace) -> int:
-    with locked():
+    with _alone():
         _cluster().down()
     return 0
 
@@ -73,7 +84,7 @@ def _status(_: argparse.Namespace) -> int:
 
 def _images(_: argparse.Namespace) -> int:
     _cluster().command(["true"])
-    with locked():
+    with _alone():
         references = images.ensure()
     print(json.dumps(references, indent=2))
     return 0

@@ -76,7 +76,8 @@ def _call(path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     request = Request(credentials.SERVER + path, json.dumps(body).encode() if body else None, headers)  # noqa: S310
     context = ssl.create_default_context(cafile=str(credentials.SERVER_CERT))
     with network.inside(), urlopen(request, timeout=10, context=context) as response:  # noqa: S310
-        return json.load(response)
+        answer: dict[str, Any] = json.load(response)
+        return answer
 
 
 def _listens(path: Path) -> bool:

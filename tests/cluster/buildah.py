@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.cluster import runtime
 from tests.cluster.progress import follow, run
-from tests.cluster.state import CACHE, write
+from tests.cluster.state import CACHE, TEMPORARY, write
 
 _SUITE = "bookworm"
 _PACKAGES = "ca-certificates,python3,python3-venv"
@@ -44,7 +44,7 @@ def loaded() -> set[str]:
 
 def load(reference: str) -> None:
     """Load an image into the cluster."""
-    with tempfile.TemporaryDirectory(dir=_STORAGE, prefix="load-") as folder:
+    with tempfile.TemporaryDirectory(dir=TEMPORARY) as folder:
         archive = Path(folder) / "image.tar"
         run([*_BUILDAH, "push", "--quiet", reference, f"docker-archive:{archive}:{reference}"])
         runtime.load_image(archive)
@@ -55,7 +55,7 @@ def build(reference: str, context: Path, dockerfile: Path, arguments: Mapping[st
     command = [*_BUILDAH, "bud", "--isolation=chroot", "--layers", "--pull-never", f"--tag={reference}"]
     command += [f"--build-arg={name}={value}" for name, value in arguments.items()]
     try:
-        follow([*command, *_certificates(), f"--file={dockerfile}", context], f"building {reference}")
+        follow([*command, *_certificates(), f"--file={dockerfile}", str(context)], f"building {reference}")
     finally:
         clean()
 
@@ -81,7 +81,7 @@ def base_recipe() -> str:
 def add_base(context: Path) -> None:
     """Make the base image's root filesystem."""
     with _temporary_root() as root:
-        command = ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, root, *_mirror()]
+        command = ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, str(root), *_mirror()]
         follow(command, "installing a small Debian for the base image")
         for pattern in _UNNEEDED:
             for path in root.glob(pattern):
@@ -92,8 +92,7 @@ def add_base(context: Path) -> None:
 
 @contextmanager
 def _temporary_root() -> Iterator[Path]:
-    _STORAGE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_STORAGE, prefix="debootstrap-") as folder:
+    with tempfile.TemporaryDirectory(dir=TEMPORARY) as folder:
         root = Path(folder) / "root"
         root.mkdir()
         yield root

@@ -55,28 +55,20 @@ def kubeconfig(name: str) -> Path:
 
 def token(name: str) -> str:
     """Return a component's token."""
-    return json.loads(kubeconfig(name).read_text())["users"][0]["user"]["token"]
+    return str(json.loads(kubeconfig(name).read_text())["users"][0]["user"]["token"])
 
 
 def _make_keys(folder: Path) -> None:
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "3650"]
     ca, ca_key = folder / KUBELET_CLIENT_CA.name, folder / "kubelet-clients.key"
-    run(["openssl", "req", "-x509", *key, "-subj", "/CN=kubelet-clients", "-keyout", ca_key, "-out", ca])
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        *key,
-        "-subj",
-        "/O=system:masters/CN=kube-apiserver",
-        "-CA",
-        ca,
-        "-CAkey",
-        ca_key,
-    ]
-    command += ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=clientAuth"]
-    run([*command, "-keyout", folder / KUBELET_CLIENT_KEY.name, "-out", folder / KUBELET_CLIENT_CERT.name])
-    run(["openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", folder / SERVICE_ACCOUNT_KEY.name])
+    cert, key = folder / KUBELET_CLIENT_CERT.name, folder / KUBELET_CLIENT_KEY.name
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    new += ["-noenc", "-days", "3650"]
+    run([*new, "-subj", "/CN=kubelet-clients", "-keyout", ca_key, "-out", ca])
+    may = ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=clientAuth"]
+    signed = [*new, "-subj", "/O=system:masters/CN=kube-apiserver", "-CA", str(ca), "-CAkey", str(ca_key), *may]
+    run([*signed, "-keyout", key, "-out", cert])
+    account = folder / SERVICE_ACCOUNT_KEY.name
+    run(["openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", account])
 
 
 def _write_tokens(folder: Path, tokens: dict[str, str]) -> None:

@@ -4,12 +4,13 @@ All names here are of this one cluster: another one on the same machine, of whom
 """
 
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from tests.cluster import processes
 from tests.cluster.progress import run, wait_for
-from tests.cluster.state import NAME, STATE, ClusterError, write
+from tests.cluster.state import NAME, STATE, TEMPORARY, ClusterError, write
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _SETTINGS = STATE / "settings.json"
@@ -43,7 +44,7 @@ def container_processes() -> set[int]:
 
 def restore() -> None:
     """Undo all changes. The cluster's processes must have ended."""
-    _unmount()
+    _unmount(STATE)
     wait_for("the pods' cgroups to go", _remove_cgroups, 10)
     # These folders are built into the runtime's network library and into the kubelet.
     _remove(Path("/var/lib/cni/results").glob(f"{NAME}-*"))
@@ -53,18 +54,25 @@ def restore() -> None:
             Path(path).write_text(value)
 
 
-def mounts() -> list[str]:
-    """Return what is mounted below the cluster's folder, in the order of mounting."""
-    paths = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    return [path for path in map(_unescape, paths) if path.startswith(f"{STATE}/")]
+def new_temporary() -> None:
+    """Make the folder for temporary files anew."""
+    _unmount(TEMPORARY)  # debootstrap mounts /proc
+    shutil.rmtree(TEMPORARY, ignore_errors=True)
+    TEMPORARY.mkdir()
 
 
-def _unmount() -> None:
-    for path in reversed(mounts()):
+def _unmount(folder: Path) -> None:
+    """Unmount what is mounted below a folder that is to be removed, the last first."""
+    for path in reversed(_mounts(folder)):
         run(["umount", "--lazy", path])
-    if left := mounts():
+    if left := _mounts(folder):
         # What is removed next would be removed from these as well.
         raise ClusterError(f"still mounted: {' '.join(left)}")
+
+
+def _mounts(folder: Path) -> list[str]:
+    paths = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    return [path for path in map(_unescape, paths) if path.startswith(f"{folder}/")]
 
 
 def _remove_cgroups() -> bool:

@@ -18,7 +18,7 @@ from types import ModuleType
 
 from tests.cluster import buildah, kind, programs
 from tests.cluster.progress import say
-from tests.cluster.state import CACHE, IMAGES, REPOSITORY, write
+from tests.cluster.state import CACHE, IMAGES, REPOSITORY, TEMPORARY, write
 
 _REGISTRY = "dbt-operator.local"
 _USED = CACHE / "images"
@@ -82,7 +82,8 @@ def load(names: Iterable[str]) -> Mapping[str, str]:
                 _build(name, sources)
                 say(f"loading {wanted}")
                 _tool().load(wanted)
-    _remove_old(references)
+        parents = {image.parent for name in references if (image := _ALL[name]) and image.parent}
+        _remove_old(references | {name: reference(name, sources) for name in parents})
     return references
 
 
@@ -111,7 +112,7 @@ def _build(name: str, sources: Path) -> None:
     if image.parent:
         _build(image.parent, sources)
         arguments[image.parent_argument] = reference(image.parent, sources)
-    with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"build-{name}-") as folder:
+    with tempfile.TemporaryDirectory(dir=TEMPORARY) as folder:
         context = Path(folder)
         _copy(image, sources, context)
         if image.program:
@@ -124,7 +125,7 @@ def _build(name: str, sources: Path) -> None:
 @contextmanager
 def _snapshot() -> Iterator[Path]:
     """Copy the inputs of all images: others may be editing them."""
-    with tempfile.TemporaryDirectory(dir=CACHE, prefix="sources-") as folder:
+    with tempfile.TemporaryDirectory(dir=TEMPORARY) as folder:
         for image in _ALL.values():
             _copy(image, REPOSITORY, Path(folder))
         yield Path(folder)

@@ -45,7 +45,7 @@ def down() -> None:
 def status() -> list[tuple[str, str]]:
     """Return each node and how it is."""
     command(["true"])
-    kubectl = [BIN / "kubectl", f"--kubeconfig={KUBECONFIG}", "get", "nodes", "--no-headers"]
+    kubectl = [f"{BIN}/kubectl", f"--kubeconfig={KUBECONFIG}", "get", "nodes", "--no-headers"]
     return [(f"node {line.split()[0]}", line.split()[1]) for line in run(kubectl).splitlines()]
 
 
@@ -64,7 +64,9 @@ def built(reference: str) -> bool:
 def build(reference: str, context: Path, dockerfile: Path, arguments: Mapping[str, str]) -> None:
     """Build an image."""
     words = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-    follow(["docker", "build", f"--tag={reference}", *words, f"--file={dockerfile}", context], f"building {reference}")
+    follow(
+        ["docker", "build", f"--tag={reference}", *words, f"--file={dockerfile}", str(context)], f"building {reference}"
+    )
 
 
 def add_base(context: Path) -> None:

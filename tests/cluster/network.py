@@ -22,6 +22,8 @@ _SYSCTLS = (
     "net.ipv4.ip_forward=1",
     # Or the answers of a pod on the same bridge come from its own address instead of the service's.
     "net.bridge.bridge-nf-call-iptables=1",
+    # Each refusal is told, not one a second.
+    "net.ipv4.icmp_ratelimit=0",
 )
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 from tests.cluster import (
@@ -74,21 +75,27 @@ def down() -> None:
 
 def status() -> list[tuple[str, str]]:
     """Return each component and how it is."""
-    command([])
+    _require()
     rows = [(component.name, _describe(component)) for stage in components.stages() for component in stage]
-    return [*rows, (f"node {credentials.NODE}", "Ready" if network.exists() and api.node_is_ready() else "not ready")]
+    return [*rows, (f"node {credentials.NODE}", "Ready" if api.node_is_ready() else "not ready")]
 
 
 def command(argv: list[str]) -> list[str]:
     """Return the command that runs another one in the cluster's network."""
+    _require()
+    return ["nsenter", f"--net={NETNS}", "--", *argv]
+
+
+def _require() -> None:
     if not network.exists():
         raise ClusterError("there is no cluster: make cluster-up")
-    return ["nsenter", f"--net={NETNS}", "--", *argv]
 
 
 def _start() -> None:
     fresh = not network.exists()
     if fresh:
+        if STATE.exists():
+            down()  # what is left of one that ran before a reboot
         say("starting the cluster")
         host.remember_settings()
         network.create()
@@ -116,7 +123,7 @@ def _bring_up(stage: list[Component]) -> None:
             processes.stop([component.name])
             processes.start(component.name, component.argv)
     for component in stage:
-        wait_for(component.name, lambda component=component: _came_up(component))
+        wait_for(component.name, partial(_came_up, component))
         say(f"{component.name} is well")
 
 

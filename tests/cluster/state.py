@@ -13,6 +13,9 @@ from tests.cluster.progress import say
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbt-operator"
 
+# For what is of use during one command only; what a killed one has left is removed by the next.
+TEMPORARY = CACHE / "temporary"
+
 # Everything below here belongs to one running cluster, and `down` removes it.
 STATE = CACHE / "cluster"
 LOGS = STATE / "logs"

@@ -53,8 +53,12 @@ class PodFacts:
 
     @property
     def ended(self) -> bool:
-        """Whether all its containers have ended and none will be started again."""
-        return self.phase in ("Succeeded", "Failed")
+        """Whether all its containers have ended and none will be started again.
+
+        The kubelet reports the phase up to two seconds after the last container's end, once it has tidied up. A native
+        sidecar is not started again when the container that it belongs to has ended.
+        """
+        return self.phase in ("Succeeded", "Failed") or (self.dbt.ended and self.artifacts.ended)
 
 
 @dataclass(frozen=True)

@@ -122,8 +122,13 @@ def test_a_running_pod_makes_the_run_running() -> None:
 
 def test_a_run_ends_only_when_its_pod_has_ended() -> None:
     """While the sidecar uploads, the pod lives, and so does its hold on the target."""
-    pod = ended_pod(ended(0, summary()), phase="Running")
+    pod = ended_pod(ended(0, summary()), phase="Running", artifacts=ContainerFacts(started_at=stamp(3)))
     assert status(plan(replace(admitted(), job=job(), pod=pod), later(70))).phase is Phase.RUNNING
+
+
+def test_a_run_does_not_wait_for_the_kubelet_to_tidy_up() -> None:
+    pod = ended_pod(ended(0, summary()), phase="Running")
+    assert status(plan(replace(admitted(), job=job(), pod=pod), later(70))).phase is Phase.SUCCEEDED
 
 
 def test_success() -> None:
@@ -197,7 +202,7 @@ PODS = [
     PodFacts(unschedulable="no memory"),
     PodFacts(phase="Running", dbt=ContainerFacts(started_at=stamp(5))),
     ended_pod(ended(0, summary())),
-    ended_pod(ended(0, summary()), phase="Running"),
+    ended_pod(ended(0, summary()), phase="Running", artifacts=ContainerFacts(started_at=stamp(3))),
     ended_pod(ended(1, failed_summary())),
     ended_pod(ended(137, "", "OOMKilled")),
     ended_pod(ended(0, "")),

@@ -16,6 +16,7 @@ import pytest
 
 from dbt_runner.artifacts import MinioStore, Store, Uploader, UploadError, content_type
 from dbt_runner.layout import Layout
+from dbt_runner.presence import held
 from dbt_runner.protocol import UploadPlan, UploadSummary
 
 from .pods import HOME
@@ -58,6 +59,9 @@ class Sidecar:
 
     def end(self) -> UploadSummary:
         self.stop.set()
+        return self.wait()
+
+    def wait(self) -> UploadSummary:
         self._thread.join(timeout=60)
         assert not self._thread.is_alive()
         return self.summary
@@ -269,3 +273,14 @@ if MINIO:
 
     def status(pid: int) -> list[bytes]:
         return Path(f"/proc/{pid}/status").read_bytes().splitlines()
+
+
+def test_it_ends_by_itself_when_dbt_has_ended(layout: Layout) -> None:
+    store = FakeStore()
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    with held(layout.alive):
+        sidecar = Sidecar(layout, lambda: store)
+        store.wait_for("runs/one/1-build/manifest.json")
+        layout.result.write_text("{}")
+    assert sidecar.wait().objects == 2
+    assert not sidecar.stop.is_set()
