@@ -61,8 +61,13 @@ def _by_container(container: ContainerFacts, name: str) -> Verdict:
 
 
 def _oom(container: ContainerFacts, name: str) -> Verdict:
+    """The runner may have outlived what was killed, and then says which nodes had ended by then."""
     message = f"container {name} used more memory than its limit: raise pod.resources.limits.memory of the DbtProject"
-    return Verdict(Reason.OOM_KILLED, message, container.exit_code)
+    try:
+        summary = Summary.from_json(container.end_message)
+    except ProtocolError:
+        summary = None
+    return Verdict(Reason.OOM_KILLED, message, container.exit_code, summary)
 
 
 def _by_summary(summary: Summary, container: ContainerFacts) -> Verdict:

@@ -62,6 +62,13 @@ def test_an_attempt_without_its_pod_is_never_a_success(job: JobFacts | None, rea
     assert judge(None, job).reason == reason
 
 
+def test_what_had_ended_before_an_oom_kill_is_not_lost() -> None:
+    verdict = judge(ended_pod(ended(137, summary("OOMKilled"), "OOMKilled")), None)
+    assert verdict.reason is Reason.OOM_KILLED
+    assert verdict.summary is not None
+    assert verdict.summary.nodes.success == 20
+
+
 def test_the_message_of_an_oom_kill_names_the_remedy() -> None:
     assert "limits.memory" in judge(ended_pod(ended(137, "", "OOMKilled")), None).message
 
