@@ -46,7 +46,8 @@ exec: .venv/ready ## Run CMD='...' in the cluster's network, with KUBECONFIG set
 quote = '$(subst ','\'',$(1))'
 
 .PHONY: test lint unit api e2e test-full
-test: lint unit api e2e ## Everything
+test: lint unit api e2e ## Everything; with CI set, the cluster goes afterwards
+	$(if $(CI),$(CLUSTER) down)
 
 lint: .venv/ready ## Style, types, the direction of imports, generated files
 	$(BIN)/ruff check .

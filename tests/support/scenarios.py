@@ -35,6 +35,12 @@ class Scenario:
 SCENARIOS = (
     Scenario("green", "Succeeded"),
     Scenario("warning-test", "Succeeded", overlay="warning-test"),
+    Scenario(
+        "leaky",
+        "Succeeded",
+        overlay="leaky",
+        target={"env": [{"name": "DB_PASSWORD", "secretKeyRef": {"name": "warehouse", "key": "password"}}]},
+    ),
     Scenario("failing-model", reason="ModelError", failed="model.mini.", overlay="failing-model"),
     Scenario("failing-test", reason="TestFailed", failed="test.mini.", overlay="failing-test"),
     Scenario("failing-hook", reason="HookFailed", overlay="failing-hook"),
@@ -117,7 +123,7 @@ def secrets(where: str = NAMESPACE) -> list[Manifest]:
     """The Secrets of a namespace."""
     keys = {"AWS_ACCESS_KEY_ID": product.MINIO_USER, "AWS_SECRET_ACCESS_KEY": product.MINIO_PASSWORD}
     return [
-        secret("warehouse", where, {"profiles.yml": profiles("mini")}),
+        secret("warehouse", where, {"profiles.yml": profiles("mini"), "password": PASSWORD}),
         secret("artifacts", where, keys),
     ]
 

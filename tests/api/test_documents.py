@@ -1,0 +1,35 @@
+"""What the README and examples/ show is what the API server takes."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from tests.support.kube import ROOT, Manifest, create
+from tests.support.product import EXAMPLES
+
+OURS = "dbt-operator.dev/v1alpha1"
+
+
+def moved(manifest: Manifest, where: str) -> Manifest:
+    """The same object in a namespace of the tests."""
+    return manifest | {"metadata": manifest["metadata"] | {"namespace": where}}
+
+
+def test_the_manifests_of_the_readme_are_accepted(where: str) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    manifests = [manifest for block in blocks for manifest in yaml.safe_load_all(block)]
+    assert {manifest["kind"] for manifest in manifests} == {"DbtTarget", "DbtProject", "DbtRun"}
+    for manifest in manifests:
+        created = create(moved(manifest, where))
+        assert created["spec"] == manifest["spec"]
+
+
+def test_the_examples_are_accepted(where: str) -> None:
+    paths = [EXAMPLES / "shop.yaml", EXAMPLES / "shop-build.yaml"]
+    manifests = [m for path in paths for m in yaml.safe_load_all(path.read_text()) if m["apiVersion"] == OURS]
+    assert len(manifests) == 3
+    for manifest in manifests:
+        manifest["metadata"]["name"] += "-example"
+        assert create(moved(manifest, where))["spec"] == manifest["spec"]
