@@ -140,6 +140,18 @@ class Cluster:
         except (NotFoundError, ConflictError):
             return
 
+    def delete_pod(self, namespace: str, name: str, uid: str) -> None:
+        """Ask a pod to end. Nothing happens where it is gone or is another one by now."""
+        body = {"preconditions": {"uid": uid}}
+        try:
+            _call(
+                lambda: self._core.delete_namespaced_pod(
+                    name, namespace, body=body, _preload_content=False, _request_timeout=_TIMEOUT
+                )
+            )
+        except (NotFoundError, ConflictError):
+            return
+
     def patch_status(self, kind: str, manifest: Manifest, patch: Mapping[str, Any]) -> Manifest:
         """Write part of an object's status, provided that the object has not changed since it was read.
 

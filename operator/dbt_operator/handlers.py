@@ -50,7 +50,7 @@ def _watch_of_runs(
 
 def _keep(store: Store, kind: str, event: kopf.RawEvent) -> None:
     if event["type"] == "DELETED":
-        store.drop(kind, event["object"])
+        (store.bury if kind == "Pod" else store.drop)(kind, event["object"])
     else:
         store.put(kind, event["object"])
 

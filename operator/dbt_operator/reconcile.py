@@ -23,8 +23,8 @@ from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import ATTEMPT_LABEL, job_name
-from dbt_operator.planning.observed import job_facts, pod_facts
-from dbt_operator.planning.plan import Action, DeleteJob, Event, Plan
+from dbt_operator.planning.observed import GONE, job_facts, pod_facts
+from dbt_operator.planning.plan import Action, DeleteJob, DeletePod, Event, Plan
 from dbt_operator.store import Store
 
 log = structlog.get_logger()
@@ -139,7 +139,7 @@ class Reconciler:
                 self._store.put("Job", job)
         if not pods and (job is None or job_facts(job).ended):
             pods = _of_attempt(self._cluster.pods_of_run(identity.namespace, identity.uid), number)
-        pod = max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]), default=None)
+        pod = max(pods, key=lambda p: (GONE not in p, str(p["metadata"]["creationTimestamp"])), default=None)
         return _replace(
             seen,
             job=job_facts(job) if job else None,
@@ -161,8 +161,12 @@ class Reconciler:
 
     def _act(self, manifest: Manifest, action: Action) -> str:
         """Take an action; what the API server has against it, where it refuses it for good."""
+        namespace = manifest["metadata"]["namespace"]
         if isinstance(action, DeleteJob):
-            self._cluster.delete_job(manifest["metadata"]["namespace"], action.name, action.uid)
+            self._cluster.delete_job(namespace, action.name, action.uid)
+            return ""
+        if isinstance(action, DeletePod):
+            self._cluster.delete_pod(namespace, action.name, action.uid)
             return ""
         try:
             self._store.put("Job", self._cluster.create_job(action.manifest))

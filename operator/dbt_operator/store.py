@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dbt_operator.planning.names import RUN_UID_LABEL
+from dbt_operator.planning.observed import GONE
 
 Manifest = Mapping[str, Any]
 
@@ -36,6 +37,10 @@ class Store:
             if run := _run_uid(manifest):
                 self._runs.setdefault((kind, run), set()).add(metadata["uid"])
             return True
+
+    def bury(self, kind: str, manifest: Manifest) -> None:
+        """Keep the last state of an object that was deleted, until the next list: it may tell how a run has ended."""
+        self.put(kind, {**manifest, GONE: True})
 
     def drop(self, kind: str, manifest: Manifest) -> None:
         """Forget an object."""

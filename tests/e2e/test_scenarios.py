@@ -8,12 +8,41 @@ import json
 import pytest
 
 from tests.support import product
-from tests.support.kube import items, kubectl
+from tests.support.kube import get, items, kubectl, wait_for
 from tests.support.scenarios import BUCKET_SECRET, NAMESPACE, PASSWORD, SCENARIOS, Scenario, location, logs
 
 pytestmark = pytest.mark.usefixtures("scenarios")
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 CONTAINERS = ("prepare", "artifacts", "dbt")
+
+
+def queries(schema: str) -> int:
+    """How many slow queries of a schema's run the warehouse is working on."""
+    like = f"query LIKE '%pg_sleep(600)%' AND query LIKE '%{schema}%' AND pid <> pg_backend_pid()"
+    return int(product.psql(f"SELECT count(*) FROM pg_stat_activity WHERE {like}", "-At"))  # noqa: S608 -- our own words
+
+
+def wish(cancel: str) -> None:
+    patch = f'{{"spec":{{"cancel":{cancel}}}}}'
+    kubectl("patch", "dbtrun", "cancelled", "--type=merge", "-p", patch, namespace=NAMESPACE)
+
+
+def latched() -> str | None:
+    found: str | None = get("dbtrun", "cancelled", NAMESPACE)["status"].get("cancelRequestedAt")
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cancelled(scenarios: None) -> None:  # noqa: ARG001 -- it has to be there first
+    """Cancel one of them while the warehouse works on its query, and take the wish back, which must change nothing."""
+    wait_for("the slow query runs", lambda: queries("analytics_cancelled"), 300)
+    wish("true")
+    wait_for("the wish is latched", latched, 30)
+    wish("false")
+
+
+def test_a_cancelled_query_is_gone_from_the_warehouse_at_once() -> None:
+    wait_for("the query is gone", lambda: queries("analytics_cancelled") == 0, 3)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -81,10 +110,15 @@ def test_a_schema_that_does_not_match_was_never_created() -> None:
 
 def test_a_timeout_reaches_the_warehouse() -> None:
     product.wait_until_finished("timeout", NAMESPACE)
-    still = product.psql(
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()", "-At"
-    )
-    assert still.strip() == "0"
+    assert queries("analytics_timeout") == 0
+
+
+def test_what_was_finished_before_the_cancellation_is_in_the_bucket() -> None:
+    run = product.wait_until_finished("cancelled", NAMESPACE)
+    found = product.objects(location(run))
+    results = json.loads(found["attempt-1/1-build/run_results.json"])["results"]
+    assert [result["status"] for result in results].count("success") > 0
+    assert run["status"]["nodes"]["success"] > 0
 
 
 @pytest.mark.parametrize("name", ["missing-secret", "missing-image", "unschedulable"])

@@ -67,6 +67,8 @@ SCENARIOS = (
         project={"pod": {"resources": {"limits": {"memory": "700Mi"}}}},
     ),
     Scenario("timeout", reason="Timeout", overlay="slow", run={"timeout": "60s"}),
+    # Cancelled by the test as soon as its query runs.
+    Scenario("cancelled", "Cancelled", "Cancelled", overlay="slow"),
     Scenario(
         "missing-secret",
         reason="ConfigError",

@@ -71,8 +71,9 @@ def schema(kind: Kind) -> dict[str, Any]:
     # kstatus must never take a new object, which nobody has looked at yet, for a healthy one.
     properties["status"] = _without_rules(properties["status"]) | {"default": {"observedGeneration": -1}}
     _list_map(properties["status"], "conditions", "type")
-    if kind.immutable:
-        properties["spec"]["x-kubernetes-validations"] = [_immutable(name) for name in properties["spec"]["properties"]]
+    if kind.mutable is not None:
+        frozen = [name for name in properties["spec"]["properties"] if name not in kind.mutable]
+        properties["spec"]["x-kubernetes-validations"] = [_immutable(name) for name in frozen]
     return found
 
 

@@ -30,7 +30,7 @@ class Kind:
     model: type[Model]
     columns: tuple[Column, ...]
     name_length: int
-    immutable: bool = False  # every field of spec
+    mutable: frozenset[str] | None = None  # fields of an immutable spec that may be changed all the same
 
     @property
     def singular(self) -> str:
@@ -57,7 +57,7 @@ RUN = Kind(
         Column("Message", ".status.message", priority=1),
     ),
     name_length=63,
-    immutable=True,
+    mutable=frozenset({"cancel"}),
 )
 PROJECT = Kind(
     kind="DbtProject",

@@ -146,7 +146,7 @@ _FIELDS = {field.alias or name: name for name, field in Step.model_fields.items(
 
 
 class DbtRunSpec(Model):
-    """What to run once. None of it can be changed."""
+    """What to run once. None of it can be changed, except for cancel."""
 
     project_ref: ObjectRef
     """The DbtProject to run."""
@@ -166,6 +166,9 @@ class DbtRunSpec(Model):
     """From the start of dbt: then it is interrupted, artifacts are uploaded, and the run fails. Default: none."""
     start_timeout: Duration | None = None
     """From the Job's creation to the start of dbt. Default: 10m."""
+    cancel: bool | None = None
+    """Set it to true to stop the run: dbt cancels its queries, what is finished is recorded and uploaded, and the run
+    ends as Cancelled. It cannot be taken back."""
 
 
 class ResolvedGenerations(Model):
@@ -330,6 +333,8 @@ class DbtRunStatus(Model):
     """The first nodes that did not end well; all of them are in the artifacts."""
     artifacts: ArtifactsStatus | None = None
     """Where the artifacts are."""
+    cancel_requested_at: str | None = None
+    """When spec.cancel was first seen. From then on it holds, whatever becomes of the field."""
     started_at: str | None = None
     """When dbt started."""
     finished_at: str | None = None

@@ -11,17 +11,18 @@ from dbt_operator.api.base import Model
 
 
 class Phase(StrEnum):
-    """Where a DbtRun stands. Succeeded and Failed are ends."""
+    """Where a DbtRun stands. Succeeded, Failed and Cancelled are ends."""
 
     PENDING = "Pending"  # not admitted yet, or its pod is being started
     RUNNING = "Running"  # dbt is running
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+    CANCELLED = "Cancelled"
 
     @property
     def finished(self) -> bool:
         """Whether nothing follows on this phase."""
-        return self in (Phase.SUCCEEDED, Phase.FAILED)
+        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
 
 
 class Reason(StrEnum):
@@ -38,7 +39,7 @@ class Reason(StrEnum):
     UNAVAILABLE = "Unavailable"  # the warehouse cannot be reached
     OOM_KILLED = "OOMKilled"  # dbt used more memory than its limit
     TIMEOUT = "Timeout"  # spec.timeout is over
-    CANCELLED = "Cancelled"  # dbt was asked to stop
+    CANCELLED = "Cancelled"  # spec.cancel
     INFRASTRUCTURE = "Infrastructure"  # the pod was evicted, drained or lost with its node
     IMAGE_PULL_FAILED = "ImagePullFailed"  # an image cannot be pulled
     UNSCHEDULABLE = "Unschedulable"  # no node takes the pod

@@ -14,6 +14,7 @@ from dbt_operator.planning.duration import parse_time
 from dbt_runner.protocol import ARTIFACTS_CONTAINER, DBT_CONTAINER, PREPARE_CONTAINER
 
 Manifest = Mapping[str, Any]
+GONE = "gone"  # put into the manifest of a pod by the store, once it has been deleted
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,12 @@ class PodFacts:
     """A pod of an attempt."""
 
     uid: str = ""
+    name: str = ""
     phase: str = "Pending"
     reason: str = ""  # Evicted, DeadlineExceeded, ...
     message: str = ""
+    deleting: bool = False  # its containers have been asked to end
+    gone: bool = False  # this is the last that was seen of it
     created_at: datetime | None = None
     unschedulable: str = ""  # the scheduler's message
     disrupted: str = ""  # the message of the condition DisruptionTarget
@@ -58,7 +62,7 @@ class PodFacts:
         The kubelet reports the phase up to two seconds after the last container's end, once it has tidied up. A native
         sidecar is not started again when the container that it belongs to has ended.
         """
-        return self.phase in ("Succeeded", "Failed") or (self.dbt.ended and self.artifacts.ended)
+        return self.gone or self.phase in ("Succeeded", "Failed") or (self.dbt.ended and self.artifacts.ended)
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,12 @@ def pod_facts(manifest: Manifest) -> PodFacts:
     scheduled, disrupted = conditions.get("PodScheduled", {}), conditions.get("DisruptionTarget", {})
     return PodFacts(
         uid=manifest["metadata"]["uid"],
+        name=manifest["metadata"]["name"],
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
+        deleting="deletionTimestamp" in manifest["metadata"],
+        gone=bool(manifest.get(GONE)),
         created_at=_time(manifest["metadata"].get("creationTimestamp")),
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
         disrupted=disrupted.get("message", "disrupted") if disrupted.get("status") == "True" else "",

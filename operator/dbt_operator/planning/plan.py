@@ -24,7 +24,15 @@ class DeleteJob:
     uid: str
 
 
-Action = CreateJob | DeleteJob
+@dataclass(frozen=True)
+class DeletePod:
+    """Ask a pod to end, within its grace period. Its Job remains, and makes no other."""
+
+    name: str
+    uid: str
+
+
+Action = CreateJob | DeleteJob | DeletePod
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The planner of a DbtRun.
 
-Not admitted -> Pending (admitted, its Job being started) -> Running -> Succeeded or Failed. A step is taken on what was
-observed, never on an effect having been issued: an attempt is written into status before its Job is created, and the
-Job's UID after, so an operator that is killed in between finds what it must do, and a Job that vanishes is never made
-twice.
+Not admitted -> Pending (admitted, its Job being started) -> Running -> Succeeded, Failed or Cancelled. A step is taken
+on what was observed, never on an effect having been issued: an attempt is written into status before its Job is
+created, and the Job's UID after, so an operator that is killed in between finds what it must do, and a Job that
+vanishes is never made twice.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
 from dbt_operator.planning.names import job_name
 from dbt_operator.planning.observed import JobFacts, PodFacts
-from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, Event, Plan
+from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Event, Plan
 from dbt_operator.planning.verdict import Verdict, judge, stuck, uploaded
 from dbt_runner.protocol import Summary
 
+_END = {None: Phase.SUCCEEDED, Reason.CANCELLED: Phase.CANCELLED}  # every other reason: Failed
 _LOOK_AGAIN = 5.0  # seconds; while a pod has not started: what holds it up is told by events, which are not watched
 
 
@@ -67,6 +68,10 @@ def plan(seen: Observed, now: datetime) -> Plan:
     status = seen.status
     if status.phase and status.phase.finished:
         return Plan()
+    if seen.run.spec.cancel and status.cancel_requested_at is None:
+        return _latch_cancel(seen, now)
+    if status.cancel_requested_at is not None:
+        return _cancel(seen, now)
     if status.resolved is None or not status.attempts:
         return _admit(seen, now)
     attempt = status.attempts[-1]
@@ -216,6 +221,39 @@ def _give_up(seen: Observed, attempt: Attempt, now: datetime) -> Plan:
     return _finish(seen, Verdict(attempt.reason, attempt.message or ""), now, attempt)
 
 
+# Cancelling
+
+
+def _latch_cancel(seen: Observed, now: datetime) -> Plan:
+    """Written before anything is stopped: that spec.cancel is set back to false changes nothing any more."""
+    phase = seen.status.phase or Phase.PENDING
+    conditions = _conditions(seen, now)
+    return _status(seen, conditions, phase, "being cancelled", cancel_requested_at=format_time(now))
+
+
+def _cancel(seen: Observed, now: datetime) -> Plan:
+    """Stop what runs, and end the run when nothing does."""
+    job = seen.job if seen.job is not None and seen.job.owner_uid == seen.identity.uid else None
+    if (job is None and (seen.pod is None or seen.pod.ended)) or _over(seen):
+        return _finish(seen, _cancelled(seen), now)
+    actions: tuple[Action, ...] = ()
+    if seen.pod is not None and seen.pod.dbt.started_at:
+        # The pod only: its end is graceful, and the Job keeps what became of it.
+        actions = () if seen.pod.deleting else (DeletePod(seen.pod.name, seen.pod.uid),)
+    elif job is not None and seen.status.attempts:
+        actions = (DeleteJob(seen.status.attempts[-1].job_name, job.uid),)
+    return Plan(actions=actions, requeue_after=_LOOK_AGAIN)
+
+
+def _cancelled(seen: Observed) -> Verdict:
+    """A cancelled run is never a success, even if dbt was quicker."""
+    if seen.pod is None or not seen.pod.dbt.ended:
+        return Verdict(Reason.CANCELLED, "cancelled before dbt had started")
+    found = judge(seen.pod, seen.job)
+    said = found.summary.message if found.summary else "dbt left no result"
+    return Verdict(Reason.CANCELLED, f"cancelled: {said}", found.exit_code, found.summary)
+
+
 # The end
 
 
@@ -239,7 +277,7 @@ def _finish(seen: Observed, verdict: Verdict, now: datetime, attempt: Attempt | 
     found = _status(
         seen,
         conditions,
-        Phase.FAILED if verdict.reason else Phase.SUCCEEDED,
+        _END.get(verdict.reason, Phase.FAILED),
         verdict.message,
         reason=verdict.reason,
         attempts=attempts,

@@ -24,6 +24,7 @@ class FakeCluster:
         self.pods: list[Manifest] = []
         self.created_jobs: list[str] = []
         self.deleted_jobs: list[str] = []
+        self.deleted_pods: list[str] = []
         self.events: list[Event] = []
         self.warning_events: tuple[str, ...] = ()
         self.writes = 0
@@ -80,6 +81,15 @@ class FakeCluster:
             if job is not None and job["metadata"]["uid"] == uid:
                 del self.objects["Job", name]
                 self.deleted_jobs.append(name)
+
+        self._write(delete)
+
+    def delete_pod(self, _namespace: str, name: str, uid: str) -> None:
+        def delete() -> None:
+            for pod in self.pods:
+                if pod["metadata"]["uid"] == uid:
+                    pod["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:09Z"
+                    self.deleted_pods.append(name)
 
         self._write(delete)
 

@@ -12,7 +12,7 @@ from dbt_operator.api.status import Phase, Reason
 from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.observed import ContainerFacts, JobFacts, PodFacts
-from dbt_operator.planning.plan import CreateJob, DeleteJob, Plan
+from dbt_operator.planning.plan import CreateJob, DeleteJob, DeletePod, Plan
 from dbt_operator.planning.run import Observed, plan
 from tests.unit.operator.builders import (
     JOB_UID,
@@ -231,3 +231,86 @@ def test_every_observation(found_job: JobFacts | None, pod: PodFacts | None, kno
     waits_for_a_watch = lives or (found_job is not None and not found_job.ended)
     moves = planned.status is not None or planned.actions or planned.requeue_after is not None
     assert moves or waits_for_a_watch
+
+
+def cancelling(before: Observed) -> Observed:
+    """A run whose cancellation is latched."""
+    spec = before.run.spec.model_copy(update={"cancel": True})
+    asked = replace(before, run=before.run.model_copy(update={"spec": spec}))
+    return _after(asked, plan(asked, later(10)))
+
+
+def test_cancelling_is_latched_before_anything_is_stopped() -> None:
+    found = cancelling(replace(admitted(), job=job(), pod=RUNNING))
+    assert found.status.cancel_requested_at == stamp(10)
+    reset = replace(
+        found, run=found.run.model_copy(update={"spec": found.run.spec.model_copy(update={"cancel": False})})
+    )
+    (action,) = plan(reset, later(11)).actions
+    assert isinstance(action, DeletePod)
+
+
+RUNNING = PodFacts(uid="pod", name="pod", phase="Running", dbt=ContainerFacts(started_at=stamp(5)))
+
+
+@pytest.mark.parametrize(
+    ("facts", "action"),
+    [
+        ({"job": job(), "pod": RUNNING}, DeletePod),
+        ({"job": job(), "pod": replace(RUNNING, deleting=True)}, None),
+        ({"job": job(), "pod": PodFacts()}, DeleteJob),
+        ({"job": job(), "pod": None}, DeleteJob),
+    ],
+)
+def test_a_pod_is_asked_to_end_once_and_a_pod_that_has_not_started_goes_with_its_job(
+    facts: dict[str, Any], action: type | None
+) -> None:
+    planned = plan(replace(cancelling(admitted()), **facts), later(11))
+    assert [type(found) for found in planned.actions] == ([action] if action else [])
+    assert planned.status is None
+    assert planned.requeue_after is not None
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        None,
+        ended_pod(ended(2, summary("Cancelled"))),
+        ended_pod(ended(0, summary())),
+        ended_pod(ended(1, failed_summary())),
+        ended_pod(ended(137, "")),
+        replace(RUNNING, gone=True),
+    ],
+)
+def test_a_cancelled_run_is_never_a_success_and_never_a_failure(pod: PodFacts | None) -> None:
+    found = status(plan(replace(cancelling(admitted()), job=job(complete=True), pod=pod), later(70)))
+    assert (found.phase, found.reason) == (Phase.CANCELLED, Reason.CANCELLED)
+    assert conditions(found)["Succeeded"] == "False"
+    assert conditions(found)["Finished"] == "True"
+
+
+def test_a_run_cancelled_before_its_admission_starts_nothing() -> None:
+    found = cancelling(seen(**references()))
+    planned = plan(found, later(11))
+    assert planned.actions == ()
+    assert status(planned).phase is Phase.CANCELLED
+
+
+def test_a_run_cancelled_before_its_job_was_created_gets_none() -> None:
+    planned = plan(cancelling(admitted()), later(11))
+    assert planned.actions == ()
+    assert status(planned).phase is Phase.CANCELLED
+
+
+def test_cancelling_a_run_that_has_ended_changes_nothing() -> None:
+    done = replace(admitted(), job=job(), pod=GREEN)
+    over = _after(done, plan(done, later(70)))
+    spec = over.run.spec.model_copy(update={"cancel": True})
+    assert plan(replace(over, run=over.run.model_copy(update={"spec": spec})), later(80)) == Plan()
+
+
+def test_what_a_deleted_pod_left_is_not_lost() -> None:
+    pod = replace(ended_pod(ended(0, summary())), gone=True)
+    assert status(plan(replace(admitted(), job=job(), pod=pod), later(70))).phase is Phase.SUCCEEDED
+    lost = replace(RUNNING, gone=True)
+    assert status(plan(replace(admitted(), job=job(), pod=lost), later(70))).reason is Reason.UNKNOWN
