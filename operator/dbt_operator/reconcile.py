@@ -25,6 +25,7 @@ from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import ATTEMPT_LABEL, job_name
 from dbt_operator.planning.observed import GONE, job_facts, pod_facts
 from dbt_operator.planning.plan import Action, DeleteJob, DeletePod, Event, Plan
+from dbt_operator.planning.run_status import Observed
 from dbt_operator.store import Store
 
 log = structlog.get_logger()
@@ -99,11 +100,11 @@ class Reconciler:
         except ValidationError as error:
             return _invalid(key, manifest, error, self._clock())
 
-    def _observe(self, manifest: Manifest) -> run_planner.Observed:
+    def _observe(self, manifest: Manifest) -> Observed:
         run, identity = DbtRun.model_validate(manifest), _identity(manifest)
         status = run.status or DbtRunStatus()
         namespace = identity.namespace
-        seen = run_planner.Observed(
+        seen = Observed(
             run=run,
             identity=identity,
             created_at=parse_time(manifest["metadata"]["creationTimestamp"]),
@@ -127,7 +128,7 @@ class Reconciler:
             self._store.put(kind, manifest)
         return model.model_validate(manifest), manifest["metadata"]["generation"]
 
-    def _observe_attempt(self, seen: run_planner.Observed, number: int) -> run_planner.Observed:
+    def _observe_attempt(self, seen: Observed, number: int) -> Observed:
         """Job and pod of an attempt. Absence is confirmed live: the store may not have heard yet, or have missed it."""
         identity = seen.identity
         name = job_name(identity.name, identity.uid, number)
@@ -210,8 +211,8 @@ def _identity(manifest: Manifest) -> Identity:
     return Identity(metadata["namespace"], metadata["name"], metadata["uid"], metadata["generation"])
 
 
-def _replace(seen: run_planner.Observed, **changed: Any) -> run_planner.Observed:
-    return run_planner.Observed(**{**seen.__dict__, **changed})
+def _replace(seen: Observed, **changed: Any) -> Observed:
+    return Observed(**{**seen.__dict__, **changed})
 
 
 def _of_attempt(pods: list[Manifest], number: int) -> list[Manifest]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -64,6 +65,17 @@ def test_the_last_line_of_the_log_names_every_failed_node(name: str) -> None:
     for failure in run["status"]["failures"]:
         if failure["status"] != "skipped":
             assert failure["uniqueId"] in last
+
+
+@pytest.mark.parametrize(("name", "attempts"), [("flaky", 2), ("hopeless", 2), ("not-transient", 1)])
+def test_attempts_follow_one_another_and_each_leaves_its_artifacts(name: str, attempts: int) -> None:
+    run = product.wait_until_finished(name, NAMESPACE)
+    found = run["status"]["attempts"]
+    assert [attempt["number"] for attempt in found] == list(range(1, attempts + 1))
+    for before, after in pairwise(found):
+        assert before["finishedAt"] <= after["createdAt"]
+    folders = {path.split("/")[0] for path in product.objects(location(run))}
+    assert folders == {f"attempt-{number}" for number in range(1, attempts + 1)}
 
 
 def test_a_warning_passes_and_is_counted() -> None:

@@ -67,6 +67,20 @@ SCENARIOS = (
         project={"pod": {"resources": {"limits": {"memory": "700Mi"}}}},
     ),
     Scenario("timeout", reason="Timeout", overlay="slow", run={"timeout": "60s"}),
+    Scenario(
+        "flaky",
+        "Succeeded",
+        overlay="flaky",
+        run={"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "on": ["ModelError"]}},
+    ),
+    Scenario(
+        "hopeless",
+        reason="ModelError",
+        failed="model.mini.",
+        overlay="failing-model",
+        run={"retry": {"maxAttempts": 2, "backoff": {"initial": "1s"}, "on": ["ModelError"]}},
+    ),
+    Scenario("not-transient", reason="ModelError", overlay="failing-model", run={"retry": {"maxAttempts": 3}}),
     # Cancelled by the test as soon as its query runs.
     Scenario("cancelled", "Cancelled", "Cancelled", overlay="slow"),
     Scenario(

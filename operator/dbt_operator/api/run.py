@@ -145,6 +145,29 @@ class Step(Model):
 _FIELDS = {field.alias or name: name for name, field in Step.model_fields.items() if (field.alias or name) in COMMANDS}
 
 
+class Backoff(Model):
+    """How long to wait before the next attempt."""
+
+    initial: Duration | None = None
+    """Before the second attempt. Default: 30s."""
+    factor: Annotated[int, Field(ge=1, le=10)] | None = None
+    """Each wait is this many times the one before. Default: 2."""
+    max: Duration | None = None
+    """No wait is longer. Default: 10m."""
+
+
+class Retry(Model):
+    """Whether a run that failed is tried again, with a new Job, from its first step."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=10)]
+    """How many attempts there may be, the first one counted."""
+    backoff: Backoff | None = None
+    """How long to wait before the next attempt."""
+    on: Annotated[list[Reason], Field(min_length=1, max_length=24)] | None = None
+    """Reasons that are tried again. Default: Unavailable, Infrastructure, and ModelError where every failed node's
+    message tells of something that may pass: a connection, a lock, a timeout, a lack of capacity."""
+
+
 class DbtRunSpec(Model):
     """What to run once. None of it can be changed, except for cancel."""
 
@@ -163,9 +186,12 @@ class DbtRunSpec(Model):
     on_empty_selection: Literal["Succeed", "Fail"] | None = None
     """What becomes of a step that selects nothing. Default: Fail (NothingSelected), since it may be a misspelt tag."""
     timeout: Duration | None = None
-    """From the start of dbt: then it is interrupted, artifacts are uploaded, and the run fails. Default: none."""
+    """From the first start of dbt, retries included: then dbt is interrupted, artifacts are uploaded, and the run
+    fails. Default: none."""
     start_timeout: Duration | None = None
     """From the Job's creation to the start of dbt. Default: 10m."""
+    retry: Retry | None = None
+    """Whether a run that failed is tried again. Default: it is not."""
     cancel: bool | None = None
     """Set it to true to stop the run: dbt cancels its queries, what is finished is recorded and uploaded, and the run
     ends as Cancelled. It cannot be taken back."""
@@ -195,6 +221,21 @@ class ResolvedStep(Model):
     """Whether it runs although an earlier step failed."""
     allow_empty: bool = False
     """Whether it succeeds although it selects nothing."""
+
+
+class ResolvedRetry(Model):
+    """spec.retry, with its defaults."""
+
+    max_attempts: int
+    """How many attempts there may be."""
+    initial_seconds: int
+    """Wait before the second attempt."""
+    factor: int
+    """Growth of the waits."""
+    max_seconds: int
+    """Longest wait."""
+    on: list[Reason] | None = None
+    """Reasons that are tried again; None: what may pass."""
 
 
 class Resolved(Model):
@@ -240,6 +281,8 @@ class Resolved(Model):
     """spec.timeout."""
     start_timeout_seconds: int
     """spec.startTimeout."""
+    retry: ResolvedRetry | None = None
+    """spec.retry."""
 
 
 class Attempt(Model):

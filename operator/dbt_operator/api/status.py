@@ -15,6 +15,7 @@ class Phase(StrEnum):
 
     PENDING = "Pending"  # not admitted yet, or its pod is being started
     RUNNING = "Running"  # dbt is running
+    BACKING_OFF = "BackingOff"  # an attempt failed; the next one follows after a while
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     CANCELLED = "Cancelled"

@@ -9,6 +9,7 @@ from dbt_operator.api.base import PlainVariable, Variable
 from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import DbtRun, Resolved, ResolvedGenerations, ResolvedStep, Step
 from dbt_operator.api.target import DbtTarget
+from dbt_operator.planning import retry
 from dbt_operator.planning.dbt_args import argv
 from dbt_operator.planning.duration import seconds
 from dbt_operator.planning.names import short_uid
@@ -56,6 +57,7 @@ def resolve(
         pod=project_spec.pod,
         timeout_seconds=seconds(spec.timeout) if spec.timeout else None,
         start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
+        retry=retry.resolve(spec.retry) if spec.retry else None,
     )
 
 

@@ -26,8 +26,21 @@ _SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "25
 Manifest = dict[str, Any]
 
 
-def build(resolved: Resolved, run: Identity, project: str, target: str, attempt: int) -> Manifest:
-    """The Job of an attempt; project and target are the names of the objects that the run refers to."""
+def build(
+    resolved: Resolved, run: Identity, project: str, target: str, attempt: int, timeout: float | None = None
+) -> Manifest:
+    """The Job of an attempt.
+
+    Args:
+        resolved: what the run's Jobs are built from.
+        run: the DbtRun.
+        project: name of the DbtProject.
+        target: name of the DbtTarget.
+        attempt: its number.
+        timeout: seconds that are left of the run's timeout, for a later attempt. Default: all of them.
+    """
+    if timeout is not None:
+        resolved = resolved.model_copy(update={"timeout_seconds": max(1, round(timeout))})
     name = names.job_name(run.name, run.uid, attempt)
     labels = {
         **names.MANAGED_BY,

@@ -1,66 +1,38 @@
 """The planner of a DbtRun.
 
-Not admitted -> Pending (admitted, its Job being started) -> Running -> Succeeded, Failed or Cancelled. A step is taken
-on what was observed, never on an effect having been issued: an attempt is written into status before its Job is
-created, and the Job's UID after, so an operator that is killed in between finds what it must do, and a Job that
-vanishes is never made twice.
+Not admitted -> Pending (admitted, its Job being started) -> Running -> Succeeded, Failed or Cancelled; or BackingOff,
+and Pending again for the next attempt. A step is taken on what was observed, never on an effect having been issued: an
+attempt is written into status before its Job is created, and the Job's UID after, so an operator that is killed in
+between finds what it must do, and a Job that vanishes is never made twice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from dbt_operator.api.project import DbtProject
-from dbt_operator.api.run import (
-    ArtifactsStatus,
-    Attempt,
-    DbtRun,
-    DbtRunStatus,
-    NodeCounts,
-    NodeFailure,
-    Resolved,
-)
+from dbt_operator.api.run import Attempt, DbtRunStatus, Resolved
 from dbt_operator.api.status import ConditionType, Phase, Reason
-from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning import job as job_builder
-from dbt_operator.planning.admission import START_TIMEOUT, Identity, resolve
-from dbt_operator.planning.conditions import Conditions
+from dbt_operator.planning import retry
+from dbt_operator.planning.admission import START_TIMEOUT, resolve
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
 from dbt_operator.planning.names import job_name
-from dbt_operator.planning.observed import JobFacts, PodFacts
-from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Event, Plan
-from dbt_operator.planning.verdict import Verdict, judge, stuck, uploaded
-from dbt_runner.protocol import Summary
+from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan
+from dbt_operator.planning.run_status import (
+    Observed,
+    changed,
+    compose,
+    conditions_of,
+    elapsed,
+    replaced,
+    results,
+    set_end,
+)
+from dbt_operator.planning.verdict import Verdict, judge, stuck
 
 _END = {None: Phase.SUCCEEDED, Reason.CANCELLED: Phase.CANCELLED}  # every other reason: Failed
 _LOOK_AGAIN = 5.0  # seconds; while a pod has not started: what holds it up is told by events, which are not watched
-
-
-@dataclass(frozen=True)
-class Observed:
-    """All that is known of a run when a decision is due.
-
-    Project and target come with their generations; None where they do not exist. ``job`` and ``pod`` are those of the
-    current attempt, and None means confirmed absent. ``warnings`` are the warning events about a pod or Job that
-    has not started, the newest first; ``refusal`` is what the API server has just had against creating the Job.
-    """
-
-    run: DbtRun
-    identity: Identity
-    created_at: datetime
-    runner_image: str
-    project: tuple[DbtProject, int] | None = None
-    target: tuple[DbtTarget, int] | None = None
-    job: JobFacts | None = None
-    pod: PodFacts | None = None
-    warnings: tuple[str, ...] = ()
-    refusal: str = ""
-
-    @property
-    def status(self) -> DbtRunStatus:
-        """The status as it stands."""
-        return self.run.status or DbtRunStatus()
 
 
 def plan(seen: Observed, now: datetime) -> Plan:
@@ -75,6 +47,8 @@ def plan(seen: Observed, now: datetime) -> Plan:
     if status.resolved is None or not status.attempts:
         return _admit(seen, now)
     attempt = status.attempts[-1]
+    if status.phase is Phase.BACKING_OFF:
+        return _next_attempt(seen, status.resolved, attempt, now)
     if attempt.reason is not None:
         return _give_up(seen, attempt, now)
     if seen.job is not None and seen.job.owner_uid != seen.identity.uid:
@@ -94,9 +68,9 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     attempt = Attempt(
         number=1, job_name=job_name(seen.identity.name, seen.identity.uid, 1), created_at=format_time(now)
     )
-    conditions = _conditions(seen, now)
+    conditions = conditions_of(seen, now)
     conditions.set(ConditionType.ADMITTED, "True", "Resolved", "project and target are resolved into status.resolved")
-    return _status(
+    return compose(
         seen,
         conditions,
         Phase.PENDING,
@@ -120,9 +94,9 @@ def _wait(seen: Observed, missing: str, now: datetime) -> Plan:
     if now >= deadline:
         message = f"{missing}: create it, or correct the reference in a new DbtRun"
         return _finish(seen, Verdict(Reason.CONFIG_ERROR, message), now)
-    conditions = _conditions(seen, now)
+    conditions = conditions_of(seen, now)
     conditions.set(ConditionType.ADMITTED, "False", "ReferenceNotFound", missing)
-    found = _status(seen, conditions, Phase.PENDING, f"waiting: {missing}")
+    found = compose(seen, conditions, Phase.PENDING, f"waiting: {missing}")
     return replace(found, requeue_after=(deadline - now).total_seconds())
 
 
@@ -131,12 +105,21 @@ def _wait(seen: Observed, missing: str, now: datetime) -> Plan:
 
 def _create(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
     if attempt.job_uid is not None:
-        return _finish(seen, judge(None, None), now)
+        return _end_attempt(seen, judge(None, None), now, attempt)
     if seen.refusal:
         return _refused(seen, resolved, attempt, now)
     spec = seen.run.spec
-    manifest = job_builder.build(resolved, seen.identity, spec.project_ref.name, spec.target_ref.name, attempt.number)
-    return Plan(actions=(CreateJob(manifest),))
+    names = (spec.project_ref.name, spec.target_ref.name)
+    left = _time_left(seen.status, resolved, attempt)
+    return Plan(actions=(CreateJob(job_builder.build(resolved, seen.identity, *names, attempt.number, left)),))
+
+
+def _time_left(status: DbtRunStatus, resolved: Resolved, attempt: Attempt) -> float | None:
+    """The seconds that are left of the run's timeout when an attempt begins; from status, so it is always the same."""
+    if resolved.timeout_seconds is None or status.started_at is None:
+        return None
+    spent = parse_time(attempt.created_at) - parse_time(status.started_at)
+    return resolved.timeout_seconds - spent.total_seconds()
 
 
 def _refused(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
@@ -145,7 +128,7 @@ def _refused(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime
     deadline = parse_time(attempt.created_at) + timedelta(seconds=resolved.start_timeout_seconds)
     if now >= deadline:
         return _finish(seen, Verdict(Reason.CONFIG_ERROR, message), now)
-    found = _status(seen, _conditions(seen, now), Phase.PENDING, f"waiting: {message}")
+    found = compose(seen, conditions_of(seen, now), Phase.PENDING, f"waiting: {message}")
     return replace(found, requeue_after=_LOOK_AGAIN)
 
 
@@ -158,16 +141,16 @@ def _follow(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime)
     """A Job or a pod is there: wait for its end, and see that its start takes no longer than it may."""
     attempt = _seen_attempt(seen, attempt)
     if _over(seen):
-        return _finish(seen, judge(seen.pod, seen.job), now, attempt)
+        return _end_attempt(seen, _judge(seen), now, attempt)
     if attempt.started_at is not None:
-        return _status(
+        return compose(
             seen,
-            _conditions(seen, now),
+            conditions_of(seen, now),
             Phase.RUNNING,
             "dbt is running",
-            attempts=_replaced(seen, attempt),
+            attempts=replaced(seen, attempt),
             started_at=seen.status.started_at or attempt.started_at,
-            image_id=(seen.pod.dbt.image_id if seen.pod else None) or seen.status.image_id,
+            image_id=_image_id(seen),
             reason=None,
         )
     return _starting(seen, resolved, attempt, now)
@@ -195,11 +178,11 @@ def _starting(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetim
         why = held_up or stuck(seen.pod, seen.warnings)
         limit = duration(resolved.start_timeout_seconds)
         attempt = attempt.model_copy(update={"reason": why.reason, "message": f"{why.message} (startTimeout {limit})"})
-        found = _status(seen, _conditions(seen, now), Phase.PENDING, f"giving up: {why.message}")
-        return _with(found, attempts=_replaced(seen, attempt))
+        found = compose(seen, conditions_of(seen, now), Phase.PENDING, f"giving up: {why.message}")
+        return changed(found, attempts=replaced(seen, attempt))
     message = f"waiting: {held_up.message}" if held_up else "the pod is being started"
-    found = _status(
-        seen, _conditions(seen, now), Phase.PENDING, message, attempts=_replaced(seen, attempt), reason=None
+    found = compose(
+        seen, conditions_of(seen, now), Phase.PENDING, message, attempts=replaced(seen, attempt), reason=None
     )
     return replace(found, requeue_after=min(_LOOK_AGAIN, (deadline - now).total_seconds()))
 
@@ -218,7 +201,84 @@ def _give_up(seen: Observed, attempt: Attempt, now: datetime) -> Plan:
         actions = (DeleteJob(attempt.job_name, seen.job.uid),)
     if actions or (seen.pod is not None and not seen.pod.ended):
         return Plan(actions=actions, requeue_after=_LOOK_AGAIN)
-    return _finish(seen, Verdict(attempt.reason, attempt.message or ""), now, attempt)
+    return _end_attempt(seen, Verdict(attempt.reason, attempt.message or ""), now, attempt)
+
+
+# Another attempt
+
+
+def _judge(seen: Observed) -> Verdict:
+    """How the attempt ended; one that ran another image than the attempts before it proves nothing."""
+    ran = seen.pod.dbt.image_id if seen.pod else ""
+    if ran and seen.status.image_id and ran != seen.status.image_id:
+        message = (
+            f"the tag was moved between two attempts, from {seen.status.image_id} to {ran}: pin the image by digest"
+        )
+        return Verdict(Reason.CONFIG_ERROR, message)
+    return judge(seen.pod, seen.job)
+
+
+def _image_id(seen: Observed) -> str | None:
+    """That of the first attempt stands."""
+    return seen.status.image_id or (seen.pod.dbt.image_id if seen.pod else None) or None
+
+
+def _end_attempt(seen: Observed, verdict: Verdict, now: datetime, attempt: Attempt) -> Plan:
+    """An attempt is over, and no pod of it lives: the run is over too, or backs off."""
+    resolved = seen.status.resolved
+    started_at = seen.status.started_at or attempt.started_at
+    if resolved is None or not retry.again(resolved, verdict, attempt.number, started_at, now):
+        return _finish(seen, verdict, now, attempt)
+    ended = _ended_attempt(seen, attempt, verdict, now)
+    following = retry.following(resolved, ended)
+    text = f"attempt {attempt.number} failed ({verdict.reason}): {verdict.message}"
+    found = compose(
+        seen,
+        conditions_of(seen, now),
+        Phase.BACKING_OFF,
+        f"{text}; the next one starts at {format_time(following)}",
+        reason=verdict.reason,
+        attempts=replaced(seen, ended),
+        started_at=started_at,
+        image_id=_image_id(seen),
+    )
+    found = changed(found, **results(seen, verdict.summary))
+    return replace(found, requeue_after=max(0.0, (following - now).total_seconds()))
+
+
+def _next_attempt(seen: Observed, resolved: Resolved, last: Attempt, now: datetime) -> Plan:
+    """Begin the next attempt, when it is due and nothing of the last one lives."""
+    due = retry.following(resolved, last)
+    if now < due:
+        return Plan(requeue_after=(due - now).total_seconds())
+    if seen.pod is not None and not seen.pod.ended:
+        return Plan(requeue_after=_LOOK_AGAIN)
+    number = last.number + 1
+    name = job_name(seen.identity.name, seen.identity.uid, number)
+    attempt = Attempt(number=number, job_name=name, created_at=format_time(now))
+    return compose(
+        seen,
+        conditions_of(seen, now),
+        Phase.PENDING,
+        f"attempt {number} of {resolved.retry.max_attempts if resolved.retry else number} is being started",
+        reason=None,
+        attempts=[*(seen.status.attempts or []), attempt],
+        nodes=None,
+        failures=None,
+        artifacts=None,
+    )
+
+
+def _ended_attempt(seen: Observed, attempt: Attempt, verdict: Verdict, now: datetime) -> Attempt:
+    """What is recorded of an attempt at its end."""
+    return attempt.model_copy(
+        update={
+            "finished_at": (seen.pod.dbt.finished_at if seen.pod else "") or format_time(now),
+            "exit_code": verdict.exit_code,
+            "reason": verdict.reason,
+            "message": verdict.message if verdict.reason else None,
+        }
+    )
 
 
 # Cancelling
@@ -227,8 +287,8 @@ def _give_up(seen: Observed, attempt: Attempt, now: datetime) -> Plan:
 def _latch_cancel(seen: Observed, now: datetime) -> Plan:
     """Written before anything is stopped: that spec.cancel is set back to false changes nothing any more."""
     phase = seen.status.phase or Phase.PENDING
-    conditions = _conditions(seen, now)
-    return _status(seen, conditions, phase, "being cancelled", cancel_requested_at=format_time(now))
+    conditions = conditions_of(seen, now)
+    return compose(seen, conditions, phase, "being cancelled", cancel_requested_at=format_time(now))
 
 
 def _cancel(seen: Observed, now: datetime) -> Plan:
@@ -258,23 +318,16 @@ def _cancelled(seen: Observed) -> Verdict:
 
 
 def _finish(seen: Observed, verdict: Verdict, now: datetime, attempt: Attempt | None = None) -> Plan:
-    ended_at = (seen.pod.dbt.finished_at if seen.pod else "") or format_time(now)
     attempts = seen.status.attempts
-    if attempt is not None or attempts:
-        last = attempt or (attempts or [])[-1]
-        last = last.model_copy(
-            update={
-                "finished_at": ended_at,
-                "exit_code": verdict.exit_code,
-                "reason": verdict.reason,
-                "message": verdict.message if verdict.reason else None,
-            }
-        )
-        attempts = _replaced(seen, last)
+    ended_at = format_time(now)
+    if last := attempt or (attempts[-1] if attempts else None):
+        ended = _ended_attempt(seen, last, verdict, now)
+        ended_at = ended.finished_at or ended_at
+        attempts = replaced(seen, ended)
     started_at = seen.status.started_at or (attempts[-1].started_at if attempts else None)
-    conditions = _conditions(seen, now)
-    _end_conditions(conditions, seen, verdict)
-    found = _status(
+    conditions = conditions_of(seen, now)
+    set_end(conditions, seen, verdict)
+    found = compose(
         seen,
         conditions,
         _END.get(verdict.reason, Phase.FAILED),
@@ -283,103 +336,7 @@ def _finish(seen: Observed, verdict: Verdict, now: datetime, attempt: Attempt | 
         attempts=attempts,
         started_at=started_at,
         finished_at=ended_at,
-        duration=_duration(started_at, ended_at),
-        image_id=(seen.pod.dbt.image_id if seen.pod else None) or seen.status.image_id,
+        duration=elapsed(started_at, ended_at),
+        image_id=_image_id(seen),
     )
-    return _with(found, **_results(seen, verdict.summary))
-
-
-def _duration(started_at: str | None, ended_at: str) -> str | None:
-    return duration((parse_time(ended_at) - parse_time(started_at)).total_seconds()) if started_at else None
-
-
-def _results(seen: Observed, summary: Summary | None) -> dict[str, object]:
-    """What the pod reported of nodes and artifacts."""
-    found: dict[str, object] = {}
-    if summary is not None:
-        nodes = summary.nodes
-        found["dbt_version"] = summary.dbt_version or None
-        found["nodes"] = NodeCounts(
-            **{name: getattr(nodes, name) for name in NodeCounts.model_fields if name != "done"},
-            done=f"{nodes.total - nodes.skipped}/{nodes.total}",
-        )
-        found["failures"] = [
-            NodeFailure(unique_id=f.unique_id, status=f.status, message=f.message or None) for f in summary.failures
-        ] or None
-    if (upload := uploaded(seen.pod)) is not None:
-        found["artifacts"] = ArtifactsStatus(location=upload.location, objects=upload.objects)
-    return found
-
-
-def _end_conditions(conditions: Conditions, seen: Observed, verdict: Verdict) -> None:
-    reason = str(verdict.reason or "Succeeded")
-    state = "False" if verdict.reason else "True"
-    conditions.set(ConditionType.SUCCEEDED, state, reason, verdict.message)  # type: ignore[arg-type]
-    conditions.set(ConditionType.FINISHED, "True", reason, verdict.message)
-    _tests_condition(conditions, verdict)
-    _upload_condition(conditions, seen)
-    if verdict.reason:
-        conditions.stalled(reason, verdict.message)
-    else:
-        conditions.ready(reason, verdict.message)
-
-
-def _tests_condition(conditions: Conditions, verdict: Verdict) -> None:
-    summary = verdict.summary
-    if summary is not None and summary.nodes.fail:
-        conditions.set(ConditionType.TESTS_PASSED, "False", "TestFailed", f"{summary.nodes.fail} tests failed")
-    elif verdict.reason is None:
-        conditions.set(ConditionType.TESTS_PASSED, "True", "Passed")
-    else:
-        conditions.set(ConditionType.TESTS_PASSED, "Unknown", "NotFinished", "the run ended before all tests had run")
-
-
-def _upload_condition(conditions: Conditions, seen: Observed) -> None:
-    upload = uploaded(seen.pod)
-    kind = ConditionType.ARTIFACTS_UPLOADED
-    if upload is None:
-        conditions.set(kind, "False", "NoReport", "nothing says that artifacts were uploaded")
-    elif upload.error:
-        conditions.set(kind, "False", "UploadFailed", upload.error)
-    else:
-        conditions.set(kind, "True", "Uploaded", f"{upload.objects} objects, {upload.size} bytes at {upload.location}")
-
-
-# Putting a status together
-
-
-def _conditions(seen: Observed, now: datetime) -> Conditions:
-    return Conditions.of(seen.status.conditions, seen.identity.generation, now)
-
-
-def _replaced(seen: Observed, attempt: Attempt) -> list[Attempt]:
-    return [*(seen.status.attempts or [])[:-1], attempt]
-
-
-def _status(seen: Observed, conditions: Conditions, phase: Phase, message: str, **changed: object) -> Plan:
-    """The status as it is, with what has changed; and an event if the phase has."""
-    if not phase.finished:
-        conditions.set(ConditionType.FINISHED, "False", phase)
-        conditions.set(ConditionType.SUCCEEDED, "Unknown", phase)
-        conditions.progressing(phase, message)
-    update = {
-        "phase": phase,
-        "message": message,
-        "observed_generation": seen.identity.generation,
-        "conditions": conditions.list(),
-        **changed,
-    }
-    status = seen.status.model_copy(update=update)
-    return Plan(status=status, events=_events(seen.status, status))
-
-
-def _with(plan: Plan, **changed: object) -> Plan:
-    return replace(plan, status=plan.status.model_copy(update=changed)) if plan.status else plan
-
-
-def _events(old: DbtRunStatus, new: DbtRunStatus) -> tuple[Event, ...]:
-    if old.phase == new.phase or new.phase is None:
-        return ()
-    if new.phase is Phase.FAILED:
-        return (Event("Warning", str(new.reason), new.message or ""),)
-    return (Event("Normal", str(new.phase), new.message or ""),)
+    return changed(found, **results(seen, verdict.summary))

@@ -55,11 +55,11 @@ class World:
         raise AssertionError("does not come to rest")
 
     def pod(self, status: dict[str, Any]) -> None:
-        """The kubelet reports."""
-        (job,) = (m for (kind, _), m in self.cluster.objects.items() if kind == "Job")
-        pod = pod_manifest(job, status)
+        """The kubelet reports on the newest Job's pod."""
+        job = self.cluster.objects["Job", self.cluster.created_jobs[-1]]
+        pod = pod_manifest(job, status, f"pod-of-{self.cluster.created_jobs[-1]}")
         pod["metadata"]["resourceVersion"] = str(1000 + self.cluster.writes)
-        self.cluster.pods = [pod]
+        self.cluster.pods = [*(p for p in self.cluster.pods if p["metadata"]["uid"] != pod["metadata"]["uid"]), pod]
         self.store.put("Pod", pod)
 
     @property

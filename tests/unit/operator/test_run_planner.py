@@ -13,7 +13,8 @@ from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.observed import ContainerFacts, JobFacts, PodFacts
 from dbt_operator.planning.plan import CreateJob, DeleteJob, DeletePod, Plan
-from dbt_operator.planning.run import Observed, plan
+from dbt_operator.planning.run import plan
+from dbt_operator.planning.run_status import Observed
 from tests.unit.operator.builders import (
     JOB_UID,
     NOW,

@@ -1,0 +1,142 @@
+"""What is known of a DbtRun, and how its status is put together from it. The decisions are in :mod:`run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from dbt_operator.api.project import DbtProject
+from dbt_operator.api.run import ArtifactsStatus, Attempt, DbtRun, DbtRunStatus, NodeCounts, NodeFailure
+from dbt_operator.api.status import ConditionType, Phase
+from dbt_operator.api.target import DbtTarget
+from dbt_operator.planning.admission import Identity
+from dbt_operator.planning.conditions import Conditions
+from dbt_operator.planning.duration import duration, parse_time
+from dbt_operator.planning.observed import JobFacts, PodFacts
+from dbt_operator.planning.plan import Event, Plan
+from dbt_operator.planning.verdict import Verdict, uploaded
+from dbt_runner.protocol import Summary
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All that is known of a run when a decision is due.
+
+    Project and target come with their generations; None where they do not exist. ``job`` and ``pod`` are those of the
+    current attempt, and None means confirmed absent. ``warnings`` are the warning events about a pod or Job that
+    has not started, the newest first; ``refusal`` is what the API server has just had against creating the Job.
+    """
+
+    run: DbtRun
+    identity: Identity
+    created_at: datetime
+    runner_image: str
+    project: tuple[DbtProject, int] | None = None
+    target: tuple[DbtTarget, int] | None = None
+    job: JobFacts | None = None
+    pod: PodFacts | None = None
+    warnings: tuple[str, ...] = ()
+    refusal: str = ""
+
+    @property
+    def status(self) -> DbtRunStatus:
+        """The status as it stands."""
+        return self.run.status or DbtRunStatus()
+
+
+def elapsed(started_at: str | None, ended_at: str) -> str | None:
+    """The time between two moments as people read it; None if there was no beginning."""
+    return duration((parse_time(ended_at) - parse_time(started_at)).total_seconds()) if started_at else None
+
+
+def results(seen: Observed, summary: Summary | None) -> dict[str, object]:
+    """What the pod reported of nodes and artifacts."""
+    found: dict[str, object] = {}
+    if summary is not None:
+        nodes = summary.nodes
+        found["dbt_version"] = summary.dbt_version or None
+        found["nodes"] = NodeCounts(
+            **{name: getattr(nodes, name) for name in NodeCounts.model_fields if name != "done"},
+            done=f"{nodes.total - nodes.skipped}/{nodes.total}",
+        )
+        found["failures"] = [
+            NodeFailure(unique_id=f.unique_id, status=f.status, message=f.message or None) for f in summary.failures
+        ] or None
+    if (upload := uploaded(seen.pod)) is not None:
+        found["artifacts"] = ArtifactsStatus(location=upload.location, objects=upload.objects)
+    return found
+
+
+def set_end(conditions: Conditions, seen: Observed, verdict: Verdict) -> None:
+    """The conditions of a run that has ended."""
+    reason = str(verdict.reason or "Succeeded")
+    state = "False" if verdict.reason else "True"
+    conditions.set(ConditionType.SUCCEEDED, state, reason, verdict.message)  # type: ignore[arg-type]
+    conditions.set(ConditionType.FINISHED, "True", reason, verdict.message)
+    _tests_condition(conditions, verdict)
+    _upload_condition(conditions, seen)
+    if verdict.reason:
+        conditions.stalled(reason, verdict.message)
+    else:
+        conditions.ready(reason, verdict.message)
+
+
+def _tests_condition(conditions: Conditions, verdict: Verdict) -> None:
+    summary = verdict.summary
+    if summary is not None and summary.nodes.fail:
+        conditions.set(ConditionType.TESTS_PASSED, "False", "TestFailed", f"{summary.nodes.fail} tests failed")
+    elif verdict.reason is None:
+        conditions.set(ConditionType.TESTS_PASSED, "True", "Passed")
+    else:
+        conditions.set(ConditionType.TESTS_PASSED, "Unknown", "NotFinished", "the run ended before all tests had run")
+
+
+def _upload_condition(conditions: Conditions, seen: Observed) -> None:
+    upload = uploaded(seen.pod)
+    kind = ConditionType.ARTIFACTS_UPLOADED
+    if upload is None:
+        conditions.set(kind, "False", "NoReport", "nothing says that artifacts were uploaded")
+    elif upload.error:
+        conditions.set(kind, "False", "UploadFailed", upload.error)
+    else:
+        conditions.set(kind, "True", "Uploaded", f"{upload.objects} objects, {upload.size} bytes at {upload.location}")
+
+
+def conditions_of(seen: Observed, now: datetime) -> Conditions:
+    """Its conditions, to be changed."""
+    return Conditions.of(seen.status.conditions, seen.identity.generation, now)
+
+
+def replaced(seen: Observed, attempt: Attempt) -> list[Attempt]:
+    """Its attempts with another last one."""
+    return [*(seen.status.attempts or [])[:-1], attempt]
+
+
+def compose(seen: Observed, conditions: Conditions, phase: Phase, message: str, **changed: object) -> Plan:
+    """The status as it is, with what has changed; and an event if the phase has."""
+    if not phase.finished:
+        conditions.set(ConditionType.FINISHED, "False", phase)
+        conditions.set(ConditionType.SUCCEEDED, "Unknown", phase)
+        conditions.progressing(phase, message)
+    update = {
+        "phase": phase,
+        "message": message,
+        "observed_generation": seen.identity.generation,
+        "conditions": conditions.list(),
+        **changed,
+    }
+    status = seen.status.model_copy(update=update)
+    return Plan(status=status, events=_events(seen.status, status))
+
+
+def changed(plan: Plan, **fields: object) -> Plan:
+    """A plan whose status differs in some fields."""
+    return replace(plan, status=plan.status.model_copy(update=fields)) if plan.status else plan
+
+
+def _events(old: DbtRunStatus, new: DbtRunStatus) -> tuple[Event, ...]:
+    if old.phase == new.phase or new.phase is None:
+        return ()
+    if new.phase is Phase.FAILED:
+        return (Event("Warning", str(new.reason), new.message or ""),)
+    return (Event("Normal", str(new.phase), new.message or ""),)
