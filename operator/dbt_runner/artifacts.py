@@ -253,6 +253,7 @@ def main(layout: Layout, plan: UploadPlan, env: Mapping[str, str]) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    print(f"dbt-operator: waiting for artifacts, to upload them to s3://{plan.bucket}/{plan.prefix}", flush=True)  # noqa: T201
     grace = float(env.get("DBT_OPERATOR_UPLOAD_GRACE", GRACE_SECONDS))
     summary = Uploader(layout, plan.prefix, lambda: MinioStore(plan, env), grace_seconds=grace).run(stop)
     summary = UploadSummary(f"s3://{plan.bucket}/{plan.prefix}", summary.objects, summary.size, summary.error)

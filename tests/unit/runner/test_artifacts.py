@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +14,6 @@ from dbt_runner.artifacts import MinioStore, Store, Uploader, UploadError, conte
 from dbt_runner.layout import Layout
 from dbt_runner.presence import held
 from dbt_runner.protocol import UploadPlan, UploadSummary
-
-from .pods import HOME
 
 
 class FakeStore:
@@ -197,82 +191,6 @@ def test_a_store_that_cannot_be_reached_is_named_without_keys(tmp_path: Path) ->
     assert "bucket dbt" in str(error.value)
     assert "-key" not in str(error.value)
     assert not error.value.final
-
-
-MINIO = os.environ.get("MINIO_BINARY", "")
-
-if MINIO:
-    KEYS = {"AWS_ACCESS_KEY_ID": "runner-test", "AWS_SECRET_ACCESS_KEY": "runner-test-secret"}
-
-    @pytest.fixture(scope="module")
-    def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-        import minio
-        import urllib3
-
-        address = f"127.0.0.1:{free_port()}"
-        user, password = KEYS.values()
-        server = subprocess.Popen(
-            [MINIO, "server", "--address", address, str(tmp_path_factory.mktemp("minio"))],
-            env={"HOME": "/nonexistent", "MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password},
-            stdout=subprocess.DEVNULL,
-        )
-        http = urllib3.PoolManager(retries=urllib3.Retry(total=50, backoff_factor=0.1, backoff_max=0.5))
-        http.request("GET", f"http://{address}/minio/health/ready")
-        minio.Minio(address, *KEYS.values(), secure=False).make_bucket("dbt")
-        yield f"http://{address}"
-        server.terminate()
-        server.wait()
-
-    def start_sidecar(layout: Layout, endpoint: str, bucket: str, **env: str) -> subprocess.Popen[bytes]:
-        plan = UploadPlan(endpoint, bucket, "runs/one")
-        return subprocess.Popen(
-            [sys.executable, "-m", "dbt_runner", "artifacts", "--root", layout.root],
-            env={"PYTHONPATH": HOME, "DBT_OPERATOR_PLAN": plan.to_json(), **KEYS, **env},
-        )
-
-    def end(layout: Layout, process: subprocess.Popen[bytes]) -> tuple[int, UploadSummary]:
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(timeout=60)
-        return code, UploadSummary.from_json((Path(layout.root) / "dev/termination-log").read_text())
-
-    def test_a_real_store_keeps_the_objects(layout: Layout, endpoint: str) -> None:
-        import minio
-
-        finish_step(layout, "1-build", **BUILD)
-        (layout.artifacts / "1-build/catalog.json").write_bytes(b"x" * 12_000_000)  # in parts
-        client = minio.Minio(endpoint.removeprefix("http://"), *KEYS.values(), secure=False)
-        process = start_sidecar(layout, endpoint, "dbt")
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and len(list(client.list_objects("dbt", recursive=True))) < 5:
-            time.sleep(0.05)
-        code, summary = end(layout, process)
-        assert (code, summary) == (0, UploadSummary("s3://dbt/runs/one", 5, 12_000_022))
-        kept = client.stat_object("dbt", "runs/one/1-build/catalog.json")
-        assert (kept.size, kept.content_type) == (12_000_000, "application/json")
-
-    @pytest.mark.parametrize(
-        ("bucket", "env", "words"),
-        [
-            ("missing", {}, "NoSuchBucket"),
-            ("dbt", {"AWS_SECRET_ACCESS_KEY": "a-wrong-secret"}, "SignatureDoesNotMatch"),
-        ],
-    )
-    def test_a_refusal_of_a_real_store_is_told(
-        layout: Layout, endpoint: str, bucket: str, env: dict[str, str], words: str
-    ) -> None:
-        finish_step(layout, "1-build", **{"manifest.json": "{}"})
-        process = start_sidecar(layout, endpoint, bucket, **env)
-        # SIGTERM before its handler is there would just end the process.
-        while not any(b"SigCgt" in line and int(line.split()[1], 16) & 1 << 14 for line in status(process.pid)):
-            time.sleep(0.01)
-        code, summary = end(layout, process)
-        assert code == 1
-        assert words in summary.error
-        assert f"bucket {bucket}" in summary.error
-        assert "secret" not in summary.error
-
-    def status(pid: int) -> list[bytes]:
-        return Path(f"/proc/{pid}/status").read_bytes().splitlines()
 
 
 def test_it_ends_by_itself_when_dbt_has_ended(layout: Layout) -> None:

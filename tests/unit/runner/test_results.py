@@ -217,7 +217,7 @@ def test_the_lines_of_an_error_that_help() -> None:
   column "nope" does not exist
   LINE 14: select nope
                   ^
-  compiled code at /dbt-operator/work/build/run/shop/models/orders.sql"""
+  compiled code at target/run/shop/models/orders.sql"""
     assert first_lines(message) == (
         'Database Error in model orders (models/orders.sql): column "nope" does not exist LINE 14: select nope'
     )

@@ -1,0 +1,89 @@
+"""The sidecar's process against a real MinIO server, on loopback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import minio
+import pytest
+import urllib3
+
+from dbt_runner.layout import Layout
+from dbt_runner.protocol import UploadPlan, UploadSummary
+from tests.cluster import programs
+from tests.unit.runner.pods import HOME
+from tests.unit.runner.test_artifacts import BUILD, finish_step, free_port
+
+KEYS = {"AWS_ACCESS_KEY_ID": "runner-test", "AWS_SECRET_ACCESS_KEY": "runner-test-secret"}
+
+
+def client(endpoint: str) -> minio.Minio:
+    user, password = KEYS.values()
+    address = endpoint.removeprefix("http://")
+    return minio.Minio(endpoint=address, access_key=user, secret_key=password, secure=False)
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    address = f"127.0.0.1:{free_port()}"
+    user, password = KEYS.values()
+    argv = [str(programs.folder() / "minio"), "server", "--address", address, str(tmp_path_factory.mktemp("minio"))]
+    environment = {"HOME": "/nonexistent", "MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password}
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL) as server:
+        http = urllib3.PoolManager(retries=urllib3.Retry(total=50, backoff_factor=0.1, backoff_max=0.5))
+        http.request("GET", f"http://{address}/minio/health/ready")
+        client(f"http://{address}").make_bucket("dbt")
+        yield f"http://{address}"
+        http.clear()
+        server.terminate()
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(str(tmp_path))
+    (tmp_path / "dev").mkdir()
+    layout.work.mkdir(parents=True)
+    layout.artifacts.mkdir()
+    return layout
+
+
+def upload(layout: Layout, endpoint: str, bucket: str = "dbt", **env: str) -> tuple[int, UploadSummary]:
+    """Run the sidecar, and tell it as the kubelet does that dbt has ended."""
+    plan = UploadPlan(endpoint, bucket, "runs/one")
+    argv = [sys.executable, "-m", "dbt_runner", "artifacts", "--root", layout.root]
+    environment = {"PYTHONPATH": HOME, "DBT_OPERATOR_PLAN": plan.to_json(), **KEYS, **env}
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "waiting" in process.stdout.readline()  # from here on it hears the signal
+        process.terminate()
+        process.communicate(timeout=60)
+    return process.returncode, UploadSummary.from_json((Path(layout.root) / "dev/termination-log").read_text())
+
+
+def test_a_real_store_keeps_the_objects(layout: Layout, endpoint: str) -> None:
+    finish_step(layout, "1-build", **BUILD)
+    (layout.artifacts / "1-build/catalog.json").write_bytes(b"x" * 12_000_000)  # in parts
+    assert upload(layout, endpoint) == (0, UploadSummary("s3://dbt/runs/one", 5, 12_000_022))
+    kept = client(endpoint).stat_object("dbt", "runs/one/1-build/catalog.json")
+    assert (kept.size, kept.content_type) == (12_000_000, "application/json")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "env", "words"),
+    [
+        ("missing", {}, "NoSuchBucket"),
+        ("dbt", {"AWS_SECRET_ACCESS_KEY": "a-wrong-secret"}, "SignatureDoesNotMatch"),
+    ],
+)
+def test_a_refusal_of_a_real_store_is_told(
+    layout: Layout, endpoint: str, bucket: str, env: dict[str, str], words: str
+) -> None:
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    code, summary = upload(layout, endpoint, bucket, **env)
+    assert code == 1
+    assert words in summary.error
+    assert f"bucket {bucket}" in summary.error
+    assert "secret" not in summary.error
