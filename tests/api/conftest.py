@@ -5,14 +5,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import product
 from tests.support.kube import ROOT, apply, kubectl, namespace, require_cluster
 
 
 @pytest.fixture(scope="session", autouse=True)
-def crds() -> None:
+def crds() -> Iterator[None]:
+    """The CRDs, and nobody who acts on objects of these kinds: one may be left of a demo."""
     require_cluster()
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
     kubectl("wait", "--for=condition=Established", "-f", str(ROOT / "crds"))
+    with product.without_operator():
+        yield
 
 
 @pytest.fixture(scope="session")

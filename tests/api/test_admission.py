@@ -49,6 +49,8 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ),
         ("DbtRun", {"steps": [{"runOperation": {"macro": "p.m", "args": {"x": 1}}}, {"docs": {}, "when": "Always"}]}),
         ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}]}),
+        ("DbtRun", {"eventTime": {"start": "2024-01-01", "end": "2024-01-01T06:00:00"}, "warnError": True}),
+        ("DbtRun", {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "on": ["OOMKilled"]}}),
     ],
 )
 def test_accepted(where: str, kind: str, spec: Manifest) -> None:
@@ -95,6 +97,17 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
         ("DbtRun", {"timeout": "0s"}, "must be at least 1s"),
         ("DbtRun", {"timeout": "721h"}, "must be at most 720h"),
         ("DbtRun", {"threads": 0}, "spec.threads"),
+        ("DbtRun", {"eventTime": {"start": "2024-01-02", "end": "2024-01-01"}}, "start must be before end"),
+        ("DbtRun", {"eventTime": {"start": "2024-01-02+01:00", "end": "2024-01-03"}}, "spec.eventTime.start"),
+        (
+            "DbtRun",
+            {"eventTime": {"start": "2024-01-01", "end": "2024-01-02"}, "steps": [{"build": {"fullRefresh": True}}]},
+            "would drop every other batch",
+        ),
+        ("DbtRun", {"warnError": True, "warnErrorOptions": {"error": ["all"]}}, "set it or warnErrorOptions"),
+        ("DbtRun", {"steps": [{"build": {"resourceTypes": ["table"]}}]}, "spec.steps[0].build.resourceTypes[0]"),
+        ("DbtRun", {"retry": {"maxAttempts": 0}}, "spec.retry.maxAttempts"),
+        ("DbtRun", {"retry": {"maxAttempts": 2, "on": ["Often"]}}, "spec.retry.on[0]"),
         ("DbtRun", {"env": [{"name": "HOME", "value": "/"}]}, "that the operator sets itself"),
     ],
 )

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support import product
-from tests.support.kube import Manifest, apply, command, get, items, kubectl, wait_for
+from tests.support.kube import Manifest, apply, command, get, kubectl
 from tests.support.scenarios import NAMESPACE, SCENARIOS, Scenario, manifests
 
 ACCOUNT = f"system:serviceaccount:{product.OPERATOR_NAMESPACE}:{product.RELEASE}"
@@ -39,20 +39,8 @@ def test_the_operator_has_no_verb_on_secrets_and_no_wildcard() -> None:
 @pytest.fixture
 def no_operator(installed: None) -> Iterator[None]:  # noqa: ARG001 -- it has to be there first
     """The operator in the cluster stands aside."""
-    _scale(0)
-    yield
-    _scale(1)
-
-
-def _scale(replicas: int) -> None:
-    where = product.OPERATOR_NAMESPACE
-    kubectl("scale", "deployment/dbt-operator", f"--replicas={replicas}", namespace=where)
-    kubectl("rollout", "status", "deployment/dbt-operator", "--timeout=120s", namespace=where)
-    wait_for(
-        f"{replicas} operators",
-        lambda: len(items("pods", where, "--field-selector=status.phase=Running")) == replicas or None,
-        120,
-    )
+    with product.without_operator():
+        yield
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import minio
 
 from tests.cluster.state import IMAGES
-from tests.support.kube import ROOT, Manifest, command, kubectl, wait_for
+from tests.support.kube import ROOT, Manifest, command, items, kubectl, wait_for
 
 EXAMPLES = ROOT / "examples"
 BUCKET = "dbt-artifacts"
@@ -72,6 +72,28 @@ def install_chart(images: Mapping[str, str]) -> None:
         "--wait", "--timeout", "180s", "--values", "-",
         stdin=json.dumps(values),
     )  # fmt: skip
+
+
+@contextmanager
+def without_operator() -> Iterator[None]:
+    """The operator in the cluster, if there is one, stands aside for a while."""
+    name = f"deployment/{RELEASE}"
+    there = bool(kubectl("get", name, "--ignore-not-found", "-o", "name", namespace=OPERATOR_NAMESPACE))
+    if there:
+        _scale(name, 0)
+    try:
+        yield
+    finally:
+        if there:
+            _scale(name, 1)
+
+
+def _scale(name: str, replicas: int) -> None:
+    where = OPERATOR_NAMESPACE
+    kubectl("scale", name, f"--replicas={replicas}", namespace=where)
+    kubectl("rollout", "status", name, "--timeout=120s", namespace=where)
+    running = "--field-selector=status.phase=Running"
+    wait_for(f"{replicas} operators", lambda: len(items("pods", where, running)) == replicas, 120)
 
 
 def _image(reference: str) -> dict[str, str]:

@@ -68,6 +68,28 @@ SCENARIOS = (
     ),
     Scenario("timeout", reason="Timeout", overlay="slow", run={"timeout": "60s"}),
     Scenario(
+        "flags",
+        "Succeeded",
+        run={
+            "steps": [
+                {"compile": {}},
+                {
+                    "build": {
+                        "select": ["+summary"],
+                        "indirectSelection": "cautious",
+                        "resourceTypes": ["model", "test"],
+                        "storeFailures": True,
+                    }
+                },
+                {"run": {"select": ["summary"], "empty": True}},
+            ],
+            "eventTime": {"start": "2024-01-01", "end": "2024-01-02"},
+            "warnErrorOptions": {"error": ["NoNodesSelected"]},
+            "threads": 1,
+        },
+    ),
+    Scenario("warning-as-error", overlay="warning-test", reason="TestFailed", run={"warnError": True}),
+    Scenario(
         "flaky",
         "Succeeded",
         overlay="flaky",

@@ -73,7 +73,8 @@ def schema(kind: Kind) -> dict[str, Any]:
     _list_map(properties["status"], "conditions", "type")
     if kind.mutable is not None:
         frozen = [name for name in properties["spec"]["properties"] if name not in kind.mutable]
-        properties["spec"]["x-kubernetes-validations"] = [_immutable(name) for name in frozen]
+        own = properties["spec"].get("x-kubernetes-validations", [])
+        properties["spec"]["x-kubernetes-validations"] = own + [_immutable(name) for name in frozen]
     return found
 
 

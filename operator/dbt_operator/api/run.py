@@ -14,6 +14,27 @@ from dbt_operator.api.status import Condition, Phase, Reason
 Selection = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^-\s]")]
 Selections = Annotated[list[Selection], Field(min_length=1, max_length=100)]
 Selector = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_.][-A-Za-z0-9_. ]*$")]
+ResourceType = Literal[
+    "analysis",
+    "exposure",
+    "function",
+    "metric",
+    "model",
+    "saved_query",
+    "seed",
+    "semantic_model",
+    "snapshot",
+    "source",
+    "test",
+    "unit_test",
+]
+ResourceTypes = Annotated[list[ResourceType], Field(min_length=1, max_length=12)]
+# As dbt takes it: without an offset.
+EventTimeBound = Annotated[
+    str, StringConstraints(min_length=10, max_length=19, pattern=r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?$")
+]
+WarningName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
+WarningNames = Annotated[list[WarningName], Field(min_length=1, max_length=100)]
 FreeForm = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 
 
@@ -37,7 +58,14 @@ class Selecting(Model):
     )
 
 
-class FailingFast(Selecting):
+class SelectingTests(Selecting):
+    """A command whose selection brings tests with it."""
+
+    indirect_selection: Literal["eager", "cautious", "buildable", "empty"] | None = None
+    """Which tests beside selected nodes are selected too, as dbt's --indirect-selection. Default: eager."""
+
+
+class FailingFast(SelectingTests):
     """A command that may stop at its first failure."""
 
     fail_fast: bool | None = None
@@ -49,6 +77,14 @@ class Build(FailingFast):
 
     full_refresh: bool | None = None
     """Drop incremental models and seeds and build them anew. Default: false."""
+    resource_types: ResourceTypes | None = None
+    """Only nodes of these types."""
+    exclude_resource_types: ResourceTypes | None = None
+    """No nodes of these types."""
+    store_failures: bool | None = None
+    """Keep the rows that fail tests in the warehouse. Default: what the tests say."""
+    empty: bool | None = None
+    """Read no rows: to see whether the SQL is right. Default: false."""
 
 
 class Run(FailingFast):
@@ -56,21 +92,37 @@ class Run(FailingFast):
 
     full_refresh: bool | None = None
     """Drop incremental models and build them anew. Default: false."""
+    empty: bool | None = None
+    """Read no rows: to see whether the SQL is right. Default: false."""
 
 
 class Test(FailingFast):
     """Run tests."""
 
+    resource_types: ResourceTypes | None = None
+    """Only tests of these types."""
+    exclude_resource_types: ResourceTypes | None = None
+    """No tests of these types."""
+    store_failures: bool | None = None
+    """Keep the rows that fail tests in the warehouse. Default: what the tests say."""
 
-class Seed(Selecting):
+
+class Compile(SelectingTests):
+    """Write the SQL of nodes, without running it."""
+
+
+class Seed(SelectingTests):
     """Load seeds."""
 
     full_refresh: bool | None = None
     """Drop the tables and create them anew. Default: false."""
 
 
-class Snapshot(Selecting):
+class Snapshot(SelectingTests):
     """Take snapshots."""
+
+    empty: bool | None = None
+    """Read no rows: to see whether the SQL is right. Default: false."""
 
 
 class SourceFreshness(Selecting):
@@ -93,7 +145,7 @@ class RunOperation(Model):
     """Its arguments by name."""
 
 
-COMMANDS = ("build", "run", "test", "seed", "snapshot", "docs", "sourceFreshness", "runOperation")
+COMMANDS = ("build", "run", "test", "seed", "snapshot", "compile", "docs", "sourceFreshness", "runOperation")
 _commands_set = " + ".join(f"(has(self.{command}) ? 1 : 0)" for command in COMMANDS)
 _one_command = (f"{_commands_set} == 1", f"a step has exactly one of {', '.join(COMMANDS)}")
 
@@ -111,6 +163,8 @@ class Step(Model):
     """dbt seed."""
     snapshot: Snapshot | None = None
     """dbt snapshot."""
+    compile: Compile | None = None
+    """dbt compile."""
     docs: Docs | None = None
     """dbt docs generate --static."""
     source_freshness: SourceFreshness | None = None
@@ -143,6 +197,37 @@ class Step(Model):
 
 
 _FIELDS = {field.alias or name: name for name, field in Step.model_fields.items() if (field.alias or name) in COMMANDS}
+
+
+class EventTime(Model):
+    """The window of time that microbatch models process."""
+
+    start: EventTimeBound
+    """From here, in UTC: 2024-01-01 or 2024-01-01T06:00:00. dbt goes back to the beginning of the batch."""
+    end: EventTimeBound
+    """Up to here, which is not part of it."""
+
+    model_config = ConfigDict(json_schema_extra=rules(("self.start < self.end", "start must be before end")))
+
+
+class WarnErrorOptions(Model):
+    """Which of dbt's warnings are errors, by their names in dbt's documentation."""
+
+    error: WarningNames | None = None
+    """These are errors; the one word all means every warning."""
+    warn: WarningNames | None = None
+    """Except for these, which stay warnings."""
+    silence: WarningNames | None = None
+    """These are not shown at all."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.error) || !self.error.exists(e, e == 'all') || self.error.size() == 1",
+                "all in error means every warning: it stands alone",
+            )
+        )
+    )
 
 
 class Backoff(Model):
@@ -183,6 +268,12 @@ class DbtRunSpec(Model):
     """dbt's --vars. They stand in plain text in run_results.json: no secrets."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """dbt's --threads. Default: what the profile says."""
+    event_time: EventTime | None = None
+    """The window of time that microbatch models process, in steps that build models."""
+    warn_error: bool | None = None
+    """Every warning of dbt is an error. Default: false."""
+    warn_error_options: WarnErrorOptions | None = None
+    """Some warnings of dbt are errors."""
     on_empty_selection: Literal["Succeed", "Fail"] | None = None
     """What becomes of a step that selects nothing. Default: Fail (NothingSelected), since it may be a misspelt tag."""
     timeout: Duration | None = None
@@ -195,6 +286,21 @@ class DbtRunSpec(Model):
     cancel: bool | None = None
     """Set it to true to stop the run: dbt cancels its queries, what is finished is recorded and uploaded, and the run
     ends as Cancelled. It cannot be taken back."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.warnErrorOptions) || !has(self.warnError) || !self.warnError",
+                "warnError makes every warning an error: set it or warnErrorOptions",
+            ),
+            (
+                "!has(self.eventTime) || !self.steps.exists(s,"
+                " (has(s.build) && has(s.build.fullRefresh) && s.build.fullRefresh)"
+                " || (has(s.run) && has(s.run.fullRefresh) && s.run.fullRefresh))",
+                "eventTime with fullRefresh would drop every other batch of microbatch models: leave one of them out",
+            ),
+        )
+    )
 
 
 class ResolvedGenerations(Model):

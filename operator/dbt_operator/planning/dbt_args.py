@@ -15,13 +15,25 @@ _SUBCOMMANDS = {
     "test": ["test"],
     "seed": ["seed"],
     "snapshot": ["snapshot"],
+    "compile": ["compile"],
     "docs": ["docs", "generate", "--static"],
     "sourceFreshness": ["source", "freshness"],
     "runOperation": ["run-operation"],
 }
-_LISTS = {"select": "--select", "exclude": "--exclude"}
-_VALUES = {"selector": "--selector"}
-_FLAGS = {"full_refresh": "--full-refresh", "fail_fast": "--fail-fast"}
+_LISTS = {
+    "select": "--select",
+    "exclude": "--exclude",
+    "resource_types": "--resource-types",
+    "exclude_resource_types": "--exclude-resource-types",
+}
+_VALUES = {"selector": "--selector", "indirect_selection": "--indirect-selection"}
+_FLAGS = {
+    "full_refresh": "--full-refresh",
+    "fail_fast": "--fail-fast",
+    "store_failures": "--store-failures",
+    "empty": "--empty",
+}
+_WITH_EVENT_TIME = ("build", "run")
 
 
 def argv(step: Step, spec: DbtRunSpec) -> list[str]:
@@ -35,7 +47,20 @@ def argv(step: Step, spec: DbtRunSpec) -> list[str]:
         arguments += ["--vars", _json(spec.vars)]
     if spec.threads:
         arguments += ["--threads", str(spec.threads)]
-    return arguments
+    if spec.event_time and step.command in _WITH_EVENT_TIME:
+        arguments += ["--event-time-start", spec.event_time.start, "--event-time-end", spec.event_time.end]
+    return arguments + _warnings(spec)
+
+
+def _warnings(spec: DbtRunSpec) -> list[str]:
+    if spec.warn_error:
+        return ["--warn-error"]
+    if spec.warn_error_options is None:
+        return []
+    options = spec.warn_error_options.to_dict()
+    if options.get("error") == ["all"]:
+        options["error"] = "all"  # a word of its own for dbt, not the name of a warning
+    return ["--warn-error-options", _json(options)]
 
 
 def _operation(options: RunOperation) -> list[str]:

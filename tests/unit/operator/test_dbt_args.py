@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from dbt.cli.main import cli
 from pydantic import ValidationError
 
 from dbt_operator.api.run import COMMANDS, DbtRun, Step
@@ -52,6 +55,82 @@ def test_no_selection_can_pass_for_an_option(value: str) -> None:
         Step.model_validate({"build": {"select": [value]}})
 
 
-def test_every_command_of_the_api_has_an_argv() -> None:
-    for command in COMMANDS:
-        assert args({command: {"macro": "m"} if command == "runOperation" else {}})
+def understood(arguments: list[str]) -> dict[str, Any]:
+    """What dbt's own parser makes of a command line.
+
+    Raises:
+        click.UsageError: it does not know an option.
+    """
+    command: click.Command = cli
+    context = cli.make_context("dbt", [arguments[0]], resilient_parsing=True)
+    rest = arguments
+    while isinstance(command, click.Group):
+        _, found, rest = command.resolve_command(context, rest)
+        assert found is not None
+        command = found
+    with command.make_context(arguments[0], rest, parent=context) as parsed:
+        return parsed.params
+
+
+# Every field of every command, and of the run.
+EVERYTHING: dict[str, dict[str, Any]] = {
+    "build": {
+        "select": ["a", "b"],
+        "exclude": ["c"],
+        "indirectSelection": "cautious",
+        "failFast": True,
+        "fullRefresh": True,
+        "resourceTypes": ["model", "test"],
+        "excludeResourceTypes": ["seed"],
+        "storeFailures": True,
+        "empty": True,
+    },
+    "run": {"selector": "x", "indirectSelection": "eager", "failFast": True, "fullRefresh": True, "empty": True},
+    "test": {
+        "select": ["a"],
+        "failFast": True,
+        "resourceTypes": ["unit_test"],
+        "excludeResourceTypes": ["test"],
+        "storeFailures": True,
+    },
+    "seed": {"select": ["a"], "indirectSelection": "empty", "fullRefresh": True},
+    "snapshot": {"select": ["a"], "empty": True},
+    "compile": {"select": ["a"], "exclude": ["b"]},
+    "docs": {},
+    "sourceFreshness": {"select": ["source:a"], "exclude": ["source:b"]},
+    "runOperation": {"macro": "m", "args": {"a": 1}},
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_dbt_understands_every_option_of_every_command(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("DBT_PROFILES_DIR", "DBT_PROJECT_DIR"):
+        monkeypatch.setenv(folder, str(tmp_path))  # which must exist
+    options = EVERYTHING[command]
+    found = understood(
+        args(
+            {command: options},
+            vars={"a": 1},
+            threads=3,
+            eventTime={"start": "2024-01-01", "end": "2024-01-02T03:00:00"},
+            warnErrorOptions={"error": ["all"], "silence": ["NoNodesSelected"]},
+        )
+    )
+    assert found["threads"] == 3
+    assert found["vars"] == {"a": 1}
+    for name, flag in (("fullRefresh", "full_refresh"), ("failFast", "fail_fast"), ("empty", "empty")):
+        if name in options:
+            assert found[flag] is True
+    if "select" in options:
+        assert [value for values in found["select"] for value in values.split()] == options["select"]
+    assert ("event_time_start" in found and found["event_time_start"] is not None) == (command in ("build", "run"))
+
+
+def test_warnings_as_errors() -> None:
+    assert args({"build": {}}, warnError=True)[-1] == "--warn-error"
+    assert args({"docs": {}}, warnErrorOptions={"error": ["all"], "warn": ["NoNodesSelected"]})[-2:] == [
+        "--warn-error-options",
+        '{"error":"all","warn":["NoNodesSelected"]}',
+    ]
