@@ -139,6 +139,13 @@ def test_what_cannot_start_leaves_no_pod_behind(name: str) -> None:
     assert items("pods", NAMESPACE, f"--selector=dbt-operator.dev/run={name}") == []
 
 
+def test_a_bucket_that_is_not_there_is_said_and_changes_no_verdict() -> None:
+    run = product.wait_until_finished("no-bucket", NAMESPACE)
+    (found,) = (c for c in run["status"]["conditions"] if c["type"] == "ArtifactsUploaded")
+    assert found["status"] == "False"
+    assert "no-such-bucket" in found["message"]
+
+
 def test_a_run_tells_its_story_in_events() -> None:
     product.wait_until_finished("failing-model", NAMESPACE)
     events = items("events", NAMESPACE, "--field-selector=involvedObject.kind=DbtRun,involvedObject.name=failing-model")

@@ -32,6 +32,16 @@ class Scenario:
     run: Manifest = field(default_factory=dict)
 
 
+def artifacts() -> Manifest:
+    return {
+        "endpoint": "http://minio.minio.svc:9000",
+        "bucket": product.BUCKET,
+        "prefix": "e2e",
+        "secretRef": {"name": "artifacts"},
+        "insecure": True,
+    }
+
+
 SCENARIOS = (
     Scenario("green", "Succeeded"),
     Scenario("warning-test", "Succeeded", overlay="warning-test"),
@@ -87,6 +97,13 @@ SCENARIOS = (
             "warnErrorOptions": {"error": ["NoNodesSelected"]},
             "threads": 1,
         },
+    ),
+    Scenario("no-bucket", "Succeeded", project={"artifacts": artifacts() | {"bucket": "no-such-bucket"}}),
+    Scenario(
+        "no-bucket-fails",
+        reason="UploadFailed",
+        message="no-such-bucket",
+        project={"artifacts": artifacts() | {"bucket": "no-such-bucket", "onFailure": "Fail"}},
     ),
     Scenario("warning-as-error", overlay="warning-test", reason="TestFailed", run={"warnError": True}),
     Scenario(
@@ -164,16 +181,6 @@ def secrets(where: str = NAMESPACE) -> list[Manifest]:
         secret("warehouse", where, {"profiles.yml": profiles("mini"), "password": PASSWORD}),
         secret("artifacts", where, keys),
     ]
-
-
-def artifacts() -> Manifest:
-    return {
-        "endpoint": "http://minio.minio.svc:9000",
-        "bucket": product.BUCKET,
-        "prefix": "e2e",
-        "secretRef": {"name": "artifacts"},
-        "insecure": True,
-    }
 
 
 def project_source(name: str, overlay: str) -> Manifest:

@@ -80,6 +80,9 @@ class Artifacts(Model):
     """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default: the identity of the pod's ServiceAccount."""
     insecure: bool | None = None
     """Allow an endpoint that begins with http://. Default: false."""
+    on_failure: Literal["Warn", "Fail"] | None = None
+    """Fail: a run whose artifacts did not all arrive has failed, with reason UploadFailed. Default: Warn, which leaves
+    the verdict as it is and says so in the condition ArtifactsUploaded."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(

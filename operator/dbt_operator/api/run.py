@@ -246,6 +246,8 @@ class Retry(Model):
 
     max_attempts: Annotated[int, Field(ge=1, le=10)]
     """How many attempts there may be, the first one counted."""
+    attempt_timeout: Duration | None = None
+    """From the start of dbt in an attempt, within what is left of timeout. Default: none."""
     backoff: Backoff | None = None
     """How long to wait before the next attempt."""
     on: Annotated[list[Reason], Field(min_length=1, max_length=24)] | None = None
@@ -334,6 +336,8 @@ class ResolvedRetry(Model):
 
     max_attempts: int
     """How many attempts there may be."""
+    attempt_timeout_seconds: int | None = None
+    """Longest time for one."""
     initial_seconds: int
     """Wait before the second attempt."""
     factor: int

@@ -26,6 +26,7 @@ def resolve(retry: Retry) -> ResolvedRetry:
     backoff = retry.backoff or Backoff()
     return ResolvedRetry(
         max_attempts=retry.max_attempts,
+        attempt_timeout_seconds=seconds(retry.attempt_timeout) if retry.attempt_timeout else None,
         initial_seconds=seconds(backoff.initial or _INITIAL),
         factor=backoff.factor or _FACTOR,
         max_seconds=seconds(backoff.max or _MAX),

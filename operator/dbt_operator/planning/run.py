@@ -25,6 +25,7 @@ from dbt_operator.planning.run_status import (
     compose,
     conditions_of,
     elapsed,
+    not_uploaded,
     replaced,
     results,
     set_end,
@@ -115,11 +116,16 @@ def _create(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime)
 
 
 def _time_left(status: DbtRunStatus, resolved: Resolved, attempt: Attempt) -> float | None:
-    """The seconds that are left of the run's timeout when an attempt begins; from status, so it is always the same."""
-    if resolved.timeout_seconds is None or status.started_at is None:
-        return None
-    spent = parse_time(attempt.created_at) - parse_time(status.started_at)
-    return resolved.timeout_seconds - spent.total_seconds()
+    """The seconds that an attempt has when it begins; from status, so it is always the same."""
+    limits: list[float] = []
+    if resolved.timeout_seconds is not None and status.started_at is not None:
+        spent = parse_time(attempt.created_at) - parse_time(status.started_at)
+        limits.append(resolved.timeout_seconds - spent.total_seconds())
+    elif resolved.timeout_seconds is not None:
+        limits.append(resolved.timeout_seconds)
+    if resolved.retry and resolved.retry.attempt_timeout_seconds is not None:
+        limits.append(resolved.retry.attempt_timeout_seconds)
+    return min(limits, default=None)
 
 
 def _refused(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
@@ -215,7 +221,11 @@ def _judge(seen: Observed) -> Verdict:
             f"the tag was moved between two attempts, from {seen.status.image_id} to {ran}: pin the image by digest"
         )
         return Verdict(Reason.CONFIG_ERROR, message)
-    return judge(seen.pod, seen.job)
+    found = judge(seen.pod, seen.job)
+    resolved, missing = seen.status.resolved, not_uploaded(seen.pod)
+    if found.reason is None and missing and resolved is not None and resolved.artifacts.on_failure == "Fail":
+        return Verdict(Reason.UPLOAD_FAILED, f"dbt succeeded, but {missing}", found.exit_code, found.summary)
+    return found
 
 
 def _image_id(seen: Observed) -> str | None:

@@ -91,14 +91,18 @@ def _tests_condition(conditions: Conditions, verdict: Verdict) -> None:
         conditions.set(ConditionType.TESTS_PASSED, "Unknown", "NotFinished", "the run ended before all tests had run")
 
 
+def not_uploaded(pod: PodFacts | None) -> str:
+    """What is known of artifacts that did not arrive; empty when all of them did."""
+    upload = uploaded(pod)
+    return upload.error if upload else "nothing says that artifacts were uploaded"
+
+
 def _upload_condition(conditions: Conditions, seen: Observed) -> None:
     upload = uploaded(seen.pod)
     kind = ConditionType.ARTIFACTS_UPLOADED
-    if upload is None:
-        conditions.set(kind, "False", "NoReport", "nothing says that artifacts were uploaded")
-    elif upload.error:
-        conditions.set(kind, "False", "UploadFailed", upload.error)
-    else:
+    if missing := not_uploaded(seen.pod):
+        conditions.set(kind, "False", "UploadFailed" if upload else "NoReport", missing)
+    elif upload:
         conditions.set(kind, "True", "Uploaded", f"{upload.objects} objects, {upload.size} bytes at {upload.location}")
 
 

@@ -11,7 +11,7 @@ from dbt_operator.api.status import Reason
 from dbt_operator.planning import retry
 from dbt_operator.planning.verdict import Verdict
 from dbt_runner.protocol import Failure, Nodes, RunPlan, Summary
-from tests.unit.operator.builders import NOW, ended_status, later, run, running_status, stamp, summary
+from tests.unit.operator.builders import NOW, ended_status, later, project, run, running_status, stamp, summary, target
 from tests.unit.operator.fake_cluster import KilledError
 from tests.unit.operator.test_reconcile import RUN, World
 from tests.unit.operator.test_run_planner import admitted
@@ -156,6 +156,17 @@ def test_a_later_attempt_gets_the_rest_of_the_timeout() -> None:
     plan = RunPlan.from_json(spec["containers"][0]["env"][-1]["value"])
     assert plan.timeout_seconds is not None
     assert plan.timeout_seconds == 1000 - (125 - 5)  # it was decided on at 125 s, and dbt had first started at 5 s
+
+
+@pytest.mark.parametrize(("timeout", "first", "second"), [("1000s", 300, 300), ("400s", 300, 280), (None, 300, 300)])
+def test_an_attempt_has_its_own_timeout_within_the_runs(timeout: str | None, first: int, second: int) -> None:
+    spec = {"timeout": timeout} if timeout else {}
+    world = World(run(retry=THREE | {"attemptTimeout": "5m"}, **spec), project(), target())
+    failing(world)
+    wait(world)
+    for number, expected in ((1, first), (2, second)):
+        pod = world.cluster.objects["Job", f"nightly-11111111-{number}"]["spec"]["template"]["spec"]
+        assert RunPlan.from_json(pod["containers"][0]["env"][-1]["value"]).timeout_seconds == expected
 
 
 def test_a_run_that_backs_off_can_be_cancelled() -> None:

@@ -166,6 +166,22 @@ def test_what_was_not_uploaded_is_said_and_changes_no_verdict(upload: str, state
     assert conditions(found)["ArtifactsUploaded"] == state
 
 
+@pytest.mark.parametrize("upload", ["", '{"protocol":1,"location":"s3://b/x","error":"403"}'])
+def test_a_project_may_ask_that_a_run_without_its_artifacts_fails(upload: str) -> None:
+    asked = references()
+    artifacts = project()["spec"]["artifacts"] | {"onFailure": "Fail"}
+    asked["project"] = (DbtProject.model_validate(project(artifacts=artifacts)), 7)
+    first = seen(**asked)
+    pod = ended_pod(ended(0, summary()), artifacts=ended(1, upload))
+    run_before = _after(first, plan(first, NOW))
+    found = status(plan(replace(run_before, job=job(), pod=pod), later(70)))
+    assert (found.phase, found.reason) == (Phase.FAILED, Reason.UPLOAD_FAILED)
+    assert found.nodes is not None
+    failed = ended_pod(ended(1, failed_summary()), artifacts=ended(1, upload))
+    assert status(plan(replace(run_before, job=job(), pod=failed), later(70))).reason is Reason.MODEL_ERROR
+    assert status(plan(replace(run_before, job=job(), pod=GREEN), later(70))).phase is Phase.SUCCEEDED
+
+
 def test_a_pod_that_does_not_start_is_given_up_in_time_and_only_ended_when_gone() -> None:
     unschedulable = replace(admitted(startTimeout="1m"), job=job(), pod=PodFacts(unschedulable="no memory"))
     waiting = plan(unschedulable, later(30))
