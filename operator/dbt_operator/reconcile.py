@@ -33,7 +33,7 @@ log = structlog.get_logger()
 Manifest = Mapping[str, Any]
 
 _ROUNDS = 4  # of planning after an action, in one reconciliation
-_NO_WARNINGS_YET = 3.0  # seconds; a pod usually starts sooner, and then nobody needs its events
+_NO_WARNINGS_YET = 3.0  # seconds; a pod usually starts sooner, and then nobody needs to ask about it
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Reconciler:
             job = self._cluster.get_job(identity.namespace, name)
             if job is not None and _belongs(job, identity.uid):
                 self._store.put("Job", job)
-        if not pods and (job is None or job_facts(job).ended):
+        if not pods and (job is None or job_facts(job).ended or self._age(job) >= _NO_WARNINGS_YET):
             pods = _of_attempt(self._cluster.pods_of_run(identity.namespace, identity.uid), number)
         pod = max(pods, key=lambda p: (GONE not in p, str(p["metadata"]["creationTimestamp"])), default=None)
         return _replace(
@@ -153,10 +153,13 @@ class Reconciler:
         about = pod or job
         if about is None or (pod and pod.get("status", {}).get("phase", "Pending") != "Pending"):
             return ()
-        age = self._clock() - parse_time(about["metadata"]["creationTimestamp"])
-        if age.total_seconds() < _NO_WARNINGS_YET:
+        if self._age(about) < _NO_WARNINGS_YET:
             return ()
         return self._cluster.warnings(namespace, about["metadata"]["uid"])
+
+    def _age(self, manifest: Manifest) -> float:
+        """Seconds since an object was created."""
+        return (self._clock() - parse_time(manifest["metadata"]["creationTimestamp"])).total_seconds()
 
     # Writing
 

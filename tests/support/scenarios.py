@@ -127,20 +127,20 @@ SCENARIOS = (
         reason="ConfigError",
         message="no-such-secret",
         target={"profiles": {"secretRef": {"name": "no-such-secret", "key": "profiles.yml"}}},
-        run={"startTimeout": "15s"},
+        run={"startTimeout": "30s"},
     ),
     Scenario(
         "missing-image",
         reason="ImagePullFailed",
         message="no-such-image:1.0",
         project={"image": "dbt-operator.local/no-such-image:1.0"},
-        run={"startTimeout": "15s"},
+        run={"startTimeout": "30s"},
     ),
     Scenario(
         "unschedulable",
         reason="Unschedulable",
         project={"pod": {"nodeSelector": {"no-such": "node"}}},
-        run={"startTimeout": "10s"},
+        run={"startTimeout": "30s"},
     ),
     Scenario(
         "missing-project",

@@ -127,8 +127,10 @@ def stuck(pod: PodFacts | None, warnings: Sequence[str]) -> Verdict:
             pod from being created stands nowhere else, and a failed pull not while the next is being tried.
     """
     newest = next(iter(warnings), "")
+    if pod is None and newest:
+        return Verdict(Reason.CONFIG_ERROR, f"the pod cannot be created: {newest}")
     if pod is None:
-        return Verdict(Reason.CONFIG_ERROR, f"the pod cannot be created: {newest or 'no event says why'}")
+        return Verdict(Reason.INFRASTRUCTURE, "the pod has not been created, and no event says why")
     if pod.unschedulable:
         return Verdict(Reason.UNSCHEDULABLE, f"no node takes the pod: {pod.unschedulable}")
     for container in (pod.prepare, pod.artifacts, pod.dbt):

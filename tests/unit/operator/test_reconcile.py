@@ -253,6 +253,17 @@ def test_a_merge_patch_turns_the_old_into_the_new(old: dict[str, Any], new: dict
     assert bool(patch) == (old != new)
 
 
+def test_a_pod_that_the_watch_has_not_told_of_is_asked_for_before_the_run_is_given_up() -> None:
+    world = World(run(startTimeout="10s"), project(), target())
+    world.settle()
+    job = world.cluster.objects["Job", "nightly-11111111-1"]
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no memory"}
+    world.cluster.pods = [pod_manifest(job, {"phase": "Pending", "conditions": [unschedulable]})]
+    world.now += timedelta(seconds=11)
+    world.settle()
+    assert world.status["attempts"][0]["reason"] == "Unschedulable"
+
+
 @pytest.mark.parametrize("pod", [running_status, ended_status])
 def test_what_the_store_has_missed_is_looked_up_before_it_is_taken_for_gone(pod: Any) -> None:
     world = World()

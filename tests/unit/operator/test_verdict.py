@@ -77,6 +77,7 @@ def test_the_message_of_an_oom_kill_names_the_remedy() -> None:
     ("pod", "warning", "reason", "words"),
     [
         (None, 'FailedCreate: serviceaccount "x" not found', Reason.CONFIG_ERROR, 'serviceaccount "x" not found'),
+        (None, "", Reason.INFRASTRUCTURE, "has not been created"),
         (PodFacts(unschedulable="0/1 nodes: insufficient memory"), "", Reason.UNSCHEDULABLE, "insufficient memory"),
         (
             PodFacts(dbt=ContainerFacts(waiting_reason="ImagePullBackOff", waiting_message="not found", image="x:1")),
