@@ -42,8 +42,9 @@ def _cancelled(scenarios: None) -> None:  # noqa: ARG001 -- it has to be there f
     wish("false")
 
 
-def test_a_cancelled_query_is_gone_from_the_warehouse_at_once() -> None:
-    wait_for("the query is gone", lambda: queries("analytics_cancelled") == 0, 3)
+def test_a_cancelled_query_is_gone_from_the_warehouse_before_its_time() -> None:
+    """Of ten minutes. On an idle node it takes a second; here two dozen other runs want the processor."""
+    wait_for("the query is gone", lambda: queries("analytics_cancelled") == 0, 30)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
