@@ -131,26 +131,11 @@ class Cluster:
     def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Delete a Job; it is gone once its pods are. Nothing happens where it is gone or is another one by now."""
         body = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
-        try:
-            _call(
-                lambda: self._batch.delete_namespaced_job(
-                    name, namespace, body=body, _preload_content=False, _request_timeout=_TIMEOUT
-                )
-            )
-        except (NotFoundError, ConflictError):
-            return
+        _delete(self._batch.delete_namespaced_job, name, namespace, body)
 
     def delete_pod(self, namespace: str, name: str, uid: str) -> None:
         """Ask a pod to end. Nothing happens where it is gone or is another one by now."""
-        body = {"preconditions": {"uid": uid}}
-        try:
-            _call(
-                lambda: self._core.delete_namespaced_pod(
-                    name, namespace, body=body, _preload_content=False, _request_timeout=_TIMEOUT
-                )
-            )
-        except (NotFoundError, ConflictError):
-            return
+        _delete(self._core.delete_namespaced_pod, name, namespace, {"preconditions": {"uid": uid}})
 
     def patch_status(self, kind: str, manifest: Manifest, patch: Mapping[str, Any]) -> Manifest:
         """Write part of an object's status, provided that the object has not changed since it was read.
@@ -224,6 +209,13 @@ def _call(request: Callable[[], Any]) -> dict[str, Any]:
         raise _translated(error) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise ClusterError(f"the API server cannot be reached: {error}") from error
+
+
+def _delete(request: Callable[..., Any], name: str, namespace: str, body: Mapping[str, Any]) -> None:
+    try:
+        _call(lambda: request(name, namespace, body=body, _preload_content=False, _request_timeout=_TIMEOUT))
+    except (NotFoundError, ConflictError):
+        return  # gone, or another one by now
 
 
 def _translated(error: Any) -> ClusterError:

@@ -15,7 +15,7 @@ from dbt_runner.layout import Layout
 from dbt_runner.protocol import UploadPlan, UploadSummary
 from tests.cluster import programs
 from tests.unit.runner.pods import HOME
-from tests.unit.runner.test_artifacts import BUILD, finish_step, free_port
+from tests.unit.runner.test_artifacts import BUILD, finish_step, free_port, new_layout
 
 KEYS = {"AWS_ACCESS_KEY_ID": "runner-test", "AWS_SECRET_ACCESS_KEY": "runner-test-secret"}
 
@@ -43,11 +43,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    layout = Layout(str(tmp_path))
-    (tmp_path / "dev").mkdir()
-    layout.work.mkdir(parents=True)
-    layout.artifacts.mkdir()
-    return layout
+    return new_layout(tmp_path)
 
 
 def upload(layout: Layout, endpoint: str, bucket: str = "dbt", **env: str) -> tuple[int, UploadSummary]:

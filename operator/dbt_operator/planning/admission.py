@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from dbt_operator.api.base import PlainVariable, Variable
 from dbt_operator.api.project import DbtProject
-from dbt_operator.api.run import DbtRun, Resolved, ResolvedGenerations, ResolvedStep, Step
+from dbt_operator.api.run import DbtRun, Resolved, ResolvedGenerations, ResolvedStep
+from dbt_operator.api.steps import Step
 from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning import retry
 from dbt_operator.planning.dbt_args import argv

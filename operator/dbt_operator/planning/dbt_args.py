@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dbt_operator.api.base import Model
-from dbt_operator.api.run import DbtRunSpec, RunOperation, Step
+from dbt_operator.api.run import DbtRunSpec
+from dbt_operator.api.steps import RunOperation, Step
 
 _SUBCOMMANDS = {
     "build": ["build"],

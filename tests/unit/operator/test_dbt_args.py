@@ -8,7 +8,8 @@ import pytest
 from dbt.cli.main import cli
 from pydantic import ValidationError
 
-from dbt_operator.api.run import COMMANDS, DbtRun, Step
+from dbt_operator.api.run import DbtRun
+from dbt_operator.api.steps import COMMANDS, Step
 from dbt_operator.planning.dbt_args import argv
 from tests.unit.operator.builders import run
 

@@ -61,13 +61,18 @@ class Sidecar:
         return self.summary
 
 
-@pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    layout = Layout(str(tmp_path))
-    (tmp_path / "dev").mkdir()
+def new_layout(root: Path) -> Layout:
+    """The folders of a pod, as the init container leaves them."""
+    layout = Layout(str(root))
+    (root / "dev").mkdir()
     layout.work.mkdir(parents=True)
     layout.artifacts.mkdir()
     return layout
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return new_layout(tmp_path)
 
 
 def finish_step(layout: Layout, name: str, **files: str) -> None:
