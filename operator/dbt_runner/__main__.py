@@ -60,7 +60,7 @@ def _reported(command: Callable[[Layout, str], int], layout: Layout, plan: str, 
 def _prepare(layout: Layout, plan: str) -> int:
     from dbt_runner import prepare
 
-    return prepare.main(layout, PreparePlan.from_json(plan))
+    return prepare.main(layout, PreparePlan.from_json(plan), os.environ)
 
 
 def _run(layout: Layout, plan: str) -> int:

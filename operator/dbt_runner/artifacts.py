@@ -22,8 +22,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
+from dbt_runner import cache
+from dbt_runner.bucket import PARALLEL, BucketError, MinioStore, UploadError
 from dbt_runner.layout import Layout
 from dbt_runner.presence import Watch
 from dbt_runner.protocol import UploadPlan, UploadSummary
@@ -31,21 +32,9 @@ from dbt_runner.publish import LOGS, artifacts_of
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 60.0
-_PARALLEL = 4
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
-_CONNECT_SECONDS, _READ_SECONDS = 5.0, 30.0
 _TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson", ".html": "text/html; charset=utf-8"}
 _TEXT = "text/plain; charset=utf-8"
-# With these the store says that trying again is of no use.
-_FINAL = {"AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidBucketName"}
-
-
-class UploadError(Exception):
-    """An object did not arrive; the message names no credentials."""
-
-    def __init__(self, message: str, *, final: bool = False) -> None:
-        super().__init__(message)
-        self.final = final  # trying again is of no use
 
 
 class Store(Protocol):
@@ -58,6 +47,13 @@ class Store(Protocol):
             UploadError: it has not.
         """
 
+    def get(self, key: str, path: Path) -> bool:
+        """Download an object to a file; whether there is one.
+
+        Raises:
+            BucketError: the store refuses or cannot be reached.
+        """
+
 
 @dataclass
 class _Job:
@@ -68,6 +64,7 @@ class _Job:
     delay: float = _FIRST_DELAY
     error: UploadError | None = None
     future: Future[None] | None = None
+    optional: bool = False  # a parse cache: nobody misses it
 
 
 @dataclass
@@ -75,18 +72,21 @@ class Uploader:
     """Finds what is to be uploaded and sees it through."""
 
     layout: Layout
-    prefix: str
+    plan: UploadPlan
     store: Callable[[], Store]  # called when the first object is there, not before
     poll_seconds: float = POLL_SECONDS
     grace_seconds: float = GRACE_SECONDS
     _jobs: dict[str, _Job] = field(default_factory=dict)
     _found: set[str] = field(default_factory=set)
     _opened: Store | None = None
-    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_PARALLEL))
+    _opening: threading.Lock = field(default_factory=threading.Lock)
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(PARALLEL))
 
     def run(self, stop: threading.Event) -> UploadSummary:
         """Upload until dbt has ended or ``stop`` is set; then what is left, for as long as the grace period lasts."""
         watch = Watch(self.layout.alive)
+        if self.plan.cache:
+            self._pool.submit(self._restore_cache)
         while not stop.is_set() and not watch.over:
             self._discover()
             self._submit()
@@ -94,6 +94,7 @@ class Uploader:
         deadline = time.monotonic() + self.grace_seconds
         self._discover()
         self._discover_partial()
+        self._discover_run()
         self._finish(deadline)
         self._pool.shutdown(wait=False, cancel_futures=True)
         return self._summary()
@@ -108,17 +109,35 @@ class Uploader:
             self._found.add(entry.name)
             files = artifacts_of(entry) if entry.is_dir() else [entry]
             for path in files:
-                self._add(path, path.relative_to(self.layout.artifacts))
+                self._add(path, self.plan.prefix, path.relative_to(self.layout.artifacts))
+        if self.plan.cache and cache.stored(self.layout).is_file() and self.plan.cache not in self._jobs:
+            self._jobs[self.plan.cache] = _Job(self.plan.cache, cache.stored(self.layout), optional=True)
 
     def _discover_partial(self) -> None:
         """Take in the logs of a step whose container died."""
         for name in LOGS:
             for path in sorted(self.layout.work.glob(f"*/{name}")):
                 if not path.parent.name.startswith("."):
-                    self._add(path, path.relative_to(self.layout.work))
+                    self._add(path, self.plan.prefix, path.relative_to(self.layout.work))
 
-    def _add(self, path: Path, relative: Path) -> None:
-        key = f"{self.prefix}/{relative.as_posix()}"
+    def _discover_run(self) -> None:
+        """Take in what belongs to the run as a whole; the supervisor writes it last."""
+        for folder, prefix in ((self.layout.run, self.plan.run), (self.layout.new_state, self.plan.state)):
+            if prefix and folder.is_dir():
+                for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+                    self._add(path, prefix, Path(path.name))
+
+    def _restore_cache(self) -> None:
+        """Fetch the parse cache while dbt is being imported, and say when there is nothing more to wait for."""
+        try:
+            self._connected().get(self.plan.cache, cache.restored(self.layout))
+        except BucketError as error:
+            print(f"dbt-operator: there is no parse cache: {error}", flush=True)  # noqa: T201 - the container's log
+        finally:
+            cache.announce(self.layout)
+
+    def _add(self, path: Path, prefix: str, relative: Path) -> None:
+        key = f"{prefix}/{relative.as_posix()}"
         self._jobs[key] = _Job(key, path, path.stat().st_size)
 
     def _submit(self) -> None:
@@ -140,9 +159,13 @@ class Uploader:
             job.delay = min(job.delay * 2, _LONGEST_DELAY)
 
     def _put(self, job: _Job) -> None:
-        if self._opened is None:
-            self._opened = self.store()
-        self._opened.put(job.key, job.path, content_type(job.path))
+        self._connected().put(job.key, job.path, content_type(job.path))
+
+    def _connected(self) -> Store:
+        with self._opening:
+            if self._opened is None:
+                self._opened = self.store()
+            return self._opened
 
     def _finish(self, deadline: float) -> None:
         """Upload what is left. An error that will not go away gets one more try now: it may be minutes old."""
@@ -162,16 +185,17 @@ class Uploader:
                 time.sleep(seconds)
 
     def _is_over(self, job: _Job) -> bool:
-        return _arrived(job) or (job.error is not None and job.error.final)
+        return _arrived(job) or (job.error is not None and (job.error.final or job.optional))
 
     def _summary(self) -> UploadSummary:
-        arrived = [job for job in self._jobs.values() if _arrived(job)]
-        missing = [job for job in self._jobs.values() if not _arrived(job)]
+        wanted = [job for job in self._jobs.values() if not job.optional]
+        arrived = [job for job in wanted if _arrived(job)]
+        missing = [job for job in wanted if not _arrived(job)]
         error = ""
         if missing:
             first = next((job.error for job in missing if job.error), None)
             why = str(first) if first else "the grace period was over"
-            error = f"{len(missing)} of {len(self._jobs)} objects were not uploaded: {why}"
+            error = f"{len(missing)} of {len(wanted)} objects were not uploaded: {why}"
         return UploadSummary("", len(arrived), sum(job.size for job in arrived), error)
 
 
@@ -187,76 +211,15 @@ def content_type(path: Path) -> str:
     return guessed if guessed and not guessed.startswith(("text/", "application/")) else _TEXT
 
 
-class MinioStore:
-    """An S3-compatible store, through minio's client. The bucket has to exist: it is an administrator's to make."""
-
-    def __init__(self, plan: UploadPlan, env: Mapping[str, str]) -> None:
-        import minio  # heavy: only when there is something to upload, because dbt needs the CPU at the pod's start
-
-        address = urlsplit(plan.endpoint)
-        self._plan = plan
-        self._errors = minio.error
-        self._client = minio.Minio(
-            address.netloc,
-            secure=address.scheme != "http",
-            region=plan.region,
-            credentials=_credentials(env, plan.region),
-            http_client=_http(env),
-        )
-
-    def put(self, key: str, path: Path, content_type: str) -> None:
-        """Upload a file. The body travels with a checksum; size and ETag show that the store has kept just that."""
-        import urllib3
-
-        try:
-            sent = self._client.fput_object(self._plan.bucket, key, str(path), content_type)
-            kept = self._client.stat_object(self._plan.bucket, key)
-        except self._errors.S3Error as error:
-            raise self._error(key, f"{error.code}: {error.message}", final=error.code in _FINAL) from None
-        except urllib3.exceptions.HTTPError as error:
-            reason = getattr(error, "reason", None) or error
-            raise self._error(key, f"{type(reason).__name__}, the store cannot be reached") from None
-        except (self._errors.MinioException, ValueError, OSError) as error:
-            raise self._error(key, f"{type(error).__name__}: {error}") from None
-        if kept.size != path.stat().st_size or kept.etag != sent.etag:
-            raise self._error(key, f"the store holds {kept.size} bytes of {path.stat().st_size}")
-
-    def _error(self, key: str, what: str, *, final: bool = False) -> UploadError:
-        where = f"{self._plan.endpoint}, bucket {self._plan.bucket}"
-        return UploadError(f"{where}: {key.rsplit('/', 1)[-1]}: {what}", final=final)
-
-
-def _credentials(env: Mapping[str, str], region: str | None) -> object:
-    from minio.credentials import IamAwsProvider, StaticProvider
-
-    key, secret = env.get("AWS_ACCESS_KEY_ID"), env.get("AWS_SECRET_ACCESS_KEY")
-    if key and secret:
-        return StaticProvider(key, secret, env.get("AWS_SESSION_TOKEN"))
-    return IamAwsProvider(region=region, http_client=_http(env))  # the pod's identity
-
-
-def _http(env: Mapping[str, str]) -> object:
-    """A client that gives up soon: retrying is the uploader's business, which knows how much time is left."""
-    import certifi
-    import urllib3
-
-    return urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
-        retries=False,
-        maxsize=_PARALLEL,
-        ca_certs=env.get("SSL_CERT_FILE") or certifi.where(),
-    )
-
-
 def main(layout: Layout, plan: UploadPlan, env: Mapping[str, str]) -> int:
     """Upload until SIGTERM and what is left then; returns the container's exit code, 0 if everything has arrived."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    print(f"dbt-operator: waiting for artifacts, to upload them to s3://{plan.bucket}/{plan.prefix}", flush=True)  # noqa: T201
+    print(f"dbt-operator: waiting for artifacts, to upload them to s3://{plan.bucket.name}/{plan.prefix}", flush=True)  # noqa: T201
     grace = float(env.get("DBT_OPERATOR_UPLOAD_GRACE", GRACE_SECONDS))
-    summary = Uploader(layout, plan.prefix, lambda: MinioStore(plan, env), grace_seconds=grace).run(stop)
-    summary = UploadSummary(f"s3://{plan.bucket}/{plan.prefix}", summary.objects, summary.size, summary.error)
+    summary = Uploader(layout, plan, lambda: MinioStore(plan.bucket, env), grace_seconds=grace).run(stop)
+    summary = UploadSummary(f"s3://{plan.bucket.name}/{plan.prefix}", summary.objects, summary.size, summary.error)
     layout.report(summary.to_json())
     print(f"dbt-operator: {_told(summary)}")  # noqa: T201 - the container's log
     sys.stdout.flush()

@@ -1,13 +1,14 @@
 """The only module that uses dbt's Python API: load a project, ask for a selection, run a command.
 
 It is imported by :mod:`dbt_runner.zygote` after everything that does not need dbt is done, because this import takes
-most of a small run's time. Beside the public ``dbtRunner`` it uses three things inside dbt, in one function each:
+most of a small run's time. Beside the public ``dbtRunner`` it uses a few things inside dbt, in one function each:
 
 * :func:`load` replaces the body of dbt's commands by one that keeps what the command's decorators have loaded. So a
   manifest is parsed under the flags, vars and name of the very command that will use it, which ``dbt parse`` could not.
 * :func:`selected` stops a command between its selection and its first statement. So it is dbt's own selection that is
   validated, not a second implementation of it.
-* :func:`run` gives a shared manifest the ID of the invocation that uses it.
+* :func:`run` gives a shared manifest the ID of the invocation that uses it, and takes nodes that are done out of the
+  command's selection. dbt's own ``retry`` would forget ``--warn-error`` and what was absent from the results.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,8 +173,14 @@ def explicit_flags(argv: list[str]) -> dict[str, str]:
     return found
 
 
-def load(argv: list[str], folder: Path, redactor: Redactor) -> Loaded:
+def load(argv: list[str], folder: Path, redactor: Redactor, cache: Path | None = None) -> Loaded:
     """Parse the project as this command line would.
+
+    Args:
+        argv: the command line, without the program's name.
+        folder: dbt's target and log path; what it can reuse the next time is left there.
+        redactor: for the error messages and events.jsonl.
+        cache: what an earlier parse has left, to begin with.
 
     Raises:
         LoadError: profile, project or the parse failed.
@@ -197,9 +204,23 @@ def load(argv: list[str], folder: Path, redactor: Redactor) -> Loaded:
         body = getattr(requires, decorate)(body)
     _write_to(folder)
     events = Events(folder, redactor)
-    with _bodies_replaced(body):
+    with _bodies_replaced(body), _variable("DBT_PARTIAL_PARSE_FILE_PATH", str(cache) if cache else None):
         _raise_failure(dbtRunner(callbacks=[events]).invoke(argv), events)
+    metadata = loaded[0].manifest.metadata
+    metadata.env = type(metadata)().env  # of this run, not of the one that a cached manifest was parsed in
     return loaded[0]
+
+
+@contextmanager
+def _variable(name: str, value: str | None) -> Iterator[None]:
+    """Set a variable of the environment for a while, if there is a value."""
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        if value is not None:
+            del os.environ[name]
 
 
 @contextmanager
@@ -275,7 +296,7 @@ def selected(argv: list[str], manifest: Any, folder: Path) -> list[str]:
     return []
 
 
-def run(argv: list[str], manifest: Any, folder: Path, redactor: Redactor) -> Ended:
+def run(argv: list[str], manifest: Any, folder: Path, redactor: Redactor, done: Collection[str] = ()) -> Ended:
     """Run a dbt command.
 
     Args:
@@ -283,6 +304,7 @@ def run(argv: list[str], manifest: Any, folder: Path, redactor: Redactor) -> End
         manifest: a parsed one, or None to let dbt parse.
         folder: dbt's target and log path.
         redactor: for the error messages and events.jsonl.
+        done: unique IDs of nodes that are left out although they are selected.
     """
 
     def adopt(invocation_id: str) -> None:
@@ -291,8 +313,26 @@ def run(argv: list[str], manifest: Any, folder: Path, redactor: Redactor) -> End
 
     _write_to(folder)
     events = Events(folder, redactor, adopt)
-    result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(argv)
+    with _left_out(done):
+        result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(argv)
     return _ended(result, events)
+
+
+@contextmanager
+def _left_out(done: Collection[str]) -> Iterator[None]:
+    """Take nodes out of what dbt selects."""
+    from dbt.graph.selector import NodeSelector
+
+    original = NodeSelector.get_selected
+
+    def get_selected(self: Any, *args: Any, **kwargs: Any) -> set[str]:
+        return set(original(self, *args, **kwargs)).difference(done)
+
+    NodeSelector.get_selected = get_selected
+    try:
+        yield
+    finally:
+        NodeSelector.get_selected = original
 
 
 def write_manifest(manifest: Any, path: Path) -> None:

@@ -48,6 +48,41 @@ class Layout:
         return self._at(protocol.ARTIFACTS)
 
     @property
+    def run(self) -> Path:
+        """Holds what belongs beside the attempts in the bucket."""
+        return self._at(protocol.RUN)
+
+    @property
+    def previous(self) -> Path:
+        """The merged results of the attempts before."""
+        return self._at(protocol.PREVIOUS)
+
+    @property
+    def source_info(self) -> Path:
+        """What tells the project's files apart from those of another attempt."""
+        return self.shared / ".source.json"
+
+    @property
+    def state(self) -> Path:
+        """The artifacts of an earlier run that this one is compared with."""
+        return self._at(protocol.STATE)
+
+    @property
+    def new_state(self) -> Path:
+        """What later runs may be compared with."""
+        return self._at(protocol.NEW_STATE)
+
+    @property
+    def cache(self) -> Path:
+        """The parse cache as the sidecar has restored it."""
+        return self._at(protocol.CACHE)
+
+    @property
+    def new_cache(self) -> Path:
+        """The parse cache that the sidecar is to store."""
+        return self._at(protocol.NEW_CACHE)
+
+    @property
     def profiles(self) -> Path:
         """The mounted Secret that holds profiles.yml."""
         return self._at(protocol.PROFILES)
@@ -66,6 +101,10 @@ class Layout:
     def parsed_manifest(self) -> Path:
         """manifest.json as it was before the first step, for steps that leave none of their own."""
         return self.work / ".manifest.json"
+
+    def done(self, step: str) -> Path:
+        """The nodes of a step that need not run again, a JSON list."""
+        return self.work / f".done-{step}.json"
 
     @property
     def alive(self) -> Path:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import sys
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from dbt_runner import restore
+from dbt_runner.bucket import BucketError
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import PreparePlan, Summary
 
@@ -26,7 +27,7 @@ class PrepareError(Exception):
     """The project cannot be prepared; the message says what is wrong with its source and what to do."""
 
 
-def main(layout: Layout, plan: PreparePlan) -> int:
+def main(layout: Layout, plan: PreparePlan, env: Mapping[str, str]) -> int:
     """Prepare the shared volume; returns the container's exit code."""
     try:
         _folders(layout)
@@ -36,16 +37,29 @@ def main(layout: Layout, plan: PreparePlan) -> int:
             raise PrepareError(
                 f"this runner does not know the source {plan.source!r}; operator and runner image must match"
             )
+        restore.restore(layout, plan, env, _say)
     except PrepareError as error:
-        print(f"dbt-operator: {error}", file=sys.stderr)  # noqa: T201 - the container's log
-        layout.report(Summary(reason="ConfigError", message=str(error), exit_code=2).to_json())
-        return 2
+        return _failed(layout, "ConfigError", str(error))
+    except restore.MissingStateError as error:
+        return _failed(layout, "MissingState", str(error))
+    except BucketError as error:
+        return _failed(layout, "Infrastructure", f"the state cannot be fetched: {error}")
     layout.report(Summary().to_json())
     return 0
 
 
+def _failed(layout: Layout, reason: str, message: str) -> int:
+    _say(message)
+    layout.report(Summary(reason=reason, message=message, exit_code=2).to_json())
+    return 2
+
+
+def _say(text: str) -> None:
+    print(f"dbt-operator: {text}", flush=True)  # noqa: T201 - the container's log
+
+
 def _folders(layout: Layout) -> None:
-    for folder in (layout.shared, layout.work, layout.artifacts):
+    for folder in (layout.shared, layout.work, layout.artifacts, layout.cache, layout.new_cache):
         _make(folder)
     shutil.copyfile(layout.bundled_runner, layout.runner)
     layout.runner.chmod(0o644)

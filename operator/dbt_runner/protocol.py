@@ -32,6 +32,12 @@ RUNNER = f"{SHARED}/runner.pyz"  # the zipapp of this package, put there by the 
 PROJECT = f"{SHARED}/project"  # the checked out project, unless it is part of the dbt image
 WORK = f"{SHARED}/work"  # WORK/<step> is dbt's target and log path while the step runs ...
 ARTIFACTS = f"{SHARED}/artifacts"  # ... and is renamed to ARTIFACTS/<step> once it has ended: what is here is complete
+RUN = f"{SHARED}/run"  # what belongs beside the attempts in the bucket: the merged results
+PREVIOUS = f"{SHARED}/previous"  # the merged results of the attempts before, for one that continues
+STATE = f"{SHARED}/state"  # the artifacts that `state:`, `result:` and --defer compare with: one path in all attempts
+NEW_STATE = f"{SHARED}/new-state"  # what this run leaves for later ones to compare with
+CACHE = f"{SHARED}/cache"  # the restored parse cache
+NEW_CACHE = f"{SHARED}/new-cache"  # the one to be stored
 PROFILES = "/dbt-operator-profiles"  # the target's Secret, in the dbt container only
 SOURCE = "/dbt-operator-source"  # the project's ConfigMap, in the init container only
 TERMINATION_LOG = "/dev/termination-log"
@@ -93,6 +99,7 @@ class Step:
     allow_failure: bool = False
     always: bool = False  # run although an earlier step failed
     allow_empty: bool = False  # a selection that matches nothing succeeds instead of ending in NothingSelected
+    full: list[str] | None = None  # instead of argv where there is no state to compare with
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,9 @@ class RunPlan(_Message):
     isolation: str = (
         "Auto"  # Fork: steps share one import and parse; Process: a new process each; Auto: Fork if it is safe
     )
+    resume: int | None = None  # the attempt whose merged results are continued from, if they could be restored
+    state: str = ""  # where the state came from, for messages; empty: the run compares with none
+    cached: bool = False  # the sidecar restores a parse cache and stores a new one
     protocol: int = PROTOCOL
 
     @classmethod
@@ -123,22 +133,49 @@ class RunPlan(_Message):
 
 
 @dataclass(frozen=True)
+class Bucket:
+    """An object store's bucket. Credentials come from AWS_* variables or the pod's identity."""
+
+    endpoint: str  # https://host[:port] or http://host[:port]
+    name: str
+    region: str | None = None
+
+
+@dataclass(frozen=True)
 class PreparePlan(_Message):
-    """What the init container does: copy the runner and, unless the project is in the dbt image, the source."""
+    """What the init container does: copy the runner, the source unless it is in the dbt image, and what is restored."""
 
     source: str  # "image" or "configMap"
+    bucket: Bucket | None = None
+    previous: str = ""  # prefix of the run whose merged results are restored to PREVIOUS; empty: nothing is
+    state: str = ""  # prefix of the state that is restored to STATE; empty: none is
+    state_required: bool = False  # a state that is not there ends the run as MissingState
     protocol: int = PROTOCOL
+
+    @classmethod
+    def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        known = _known(cls, data)
+        if known.get("bucket") is not None:
+            known["bucket"] = Bucket(**_known(Bucket, known["bucket"]))
+        return cls(**known)
 
 
 @dataclass(frozen=True)
 class UploadPlan(_Message):
-    """Where the sidecar uploads ARTIFACTS to. Credentials come from AWS_* variables or the pod's identity."""
+    """Where the sidecar uploads to; prefixes have no slash at either end."""
 
-    endpoint: str  # https://host[:port] or http://host[:port]
-    bucket: str
-    prefix: str  # of this attempt, without a slash at either end
-    region: str | None = None
+    bucket: Bucket
+    prefix: str  # of this attempt: ARTIFACTS
+    run: str = ""  # of the run: RUN
+    state: str = ""  # of the run's state: NEW_STATE
+    cache: str = ""  # key of the parse cache, restored to CACHE and stored from NEW_CACHE; empty: there is none
     protocol: int = PROTOCOL
+
+    @classmethod
+    def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        known = _known(cls, data)
+        known["bucket"] = Bucket(**_known(Bucket, data["bucket"]))
+        return cls(**known)
 
 
 @dataclass(frozen=True)

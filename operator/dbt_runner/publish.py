@@ -13,12 +13,12 @@ from pathlib import Path
 
 from dbt_runner.redact import Redactor
 
-MANIFEST = "manifest.json"
+MANIFEST, RUN_RESULTS, SOURCES = "manifest.json", "run_results.json", "sources.json"
 LOGS = ("dbt.log", "events.jsonl")
 _FILES = {
     MANIFEST,
-    "run_results.json",
-    "sources.json",
+    RUN_RESULTS,
+    SOURCES,
     "catalog.json",
     "semantic_manifest.json",
     "static_index.html",

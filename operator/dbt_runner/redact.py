@@ -68,6 +68,10 @@ class Redactor:
         """The bytes without secrets."""
         return self._data.sub(STARS.encode(), data) if self._data else data
 
+    def found_in(self, data: bytes) -> bool:
+        """Whether the bytes hold a secret."""
+        return bool(self._data and self._data.search(data))
+
     def file(self, path: Path) -> None:
         """Rewrite the file if it holds a secret. It is mapped for the search: a big one must not fill the memory."""
         if self._data is None or not path.stat().st_size:

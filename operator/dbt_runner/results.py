@@ -38,6 +38,8 @@ _COUNTED_AS = {
 # Steps that leave run_results.json behind, and of those the ones whose results are not what the user counts as nodes.
 _WITH_RESULTS = {"build", "run", "test", "seed", "snapshot", "clone", "compile", "docs", "runOperation"}
 _NOT_COUNTED = {"compile", "docs", "list", "runOperation"}
+COUNTED = _WITH_RESULTS - _NOT_COUNTED
+_BY_NODE = COUNTED
 _MAY_BE_EMPTY = {"docs", "runOperation"}
 
 _CONNECTION = re.compile(
@@ -72,8 +74,33 @@ class Seen:
     empty: bool = False  # dbt said there was nothing to do
     errors: Sequence[str] = ()  # error lines of dbt's log
     raised: Sequence[Mapping[str, str]] = ()  # results that dbt reported but wrote into no artifact
+    earlier: Sequence[Result] = ()  # of the attempts before, where the step is continued node by node
     run_results: Mapping[str, Any] | None = None
     sources: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row of dbt's results, as far as the verdict needs it."""
+
+    unique_id: str
+    status: str
+    message: str
+
+    @property
+    def is_hook(self) -> bool:
+        """Whether it is of on-run-start or on-run-end."""
+        return self.unique_id.startswith("operation.")
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the node is done."""
+        # An exposure is skipped when what it depends on is; dbt itself does not count it.
+        return self.status in _GOOD or (self.status == "skipped" and self.unique_id.startswith("exposure."))
+
+    def shortened(self) -> Result:
+        """As it is kept for the attempts that follow."""
+        return Result(self.unique_id, self.status, "" if self.is_good else first_lines(self.message))
 
 
 @dataclass(frozen=True)
@@ -84,50 +111,64 @@ class Outcome:
     message: str = ""
     nodes: Nodes = field(default_factory=Nodes)
     failures: list[Failure] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Result:
-    unique_id: str
-    status: str
-    message: str
-
-    @property
-    def is_hook(self) -> bool:
-        return self.unique_id.startswith("operation.")
-
-    @property
-    def is_good(self) -> bool:
-        # An exposure is skipped when what it depends on is; dbt itself does not count it.
-        return self.status in _GOOD or (self.status == "skipped" and self.unique_id.startswith("exposure."))
+    results: list[Result] = field(default_factory=list)  # without hooks
+    resume: str = ""  # how another attempt may go on: Nodes, Step, or from the beginning
 
 
 def classify(seen: Seen) -> Outcome:
-    """Draw the verdict on a step."""
-    results = _results(seen)
+    """Draw the verdict on a step, from the results of all attempts: the latest of each node counts."""
+    latest = _results(seen)
+    results = merged(seen.earlier, latest)
     nodes = _count(seen, results)
     failures = _failures(results)
+    kept = [result.shortened() for result in results if not result.is_hook]
+    resume = _resume(seen, latest)
     for judge in (_stopped, _killed, _raised, _failed, _incomplete, _nothing_selected):
-        verdict = judge(seen, results)
+        verdict = judge(seen, results if judge in (_failed, _nothing_selected) else latest)
         if verdict:
             reason, message = verdict
-            return Outcome(reason, message, nodes, failures)
-    return Outcome("", "", nodes, failures)
+            return Outcome(reason, message, nodes, failures, kept, resume)
+    return Outcome("", "", nodes, failures, kept, resume)
 
 
-def _results(seen: Seen) -> list[_Result]:
+def merged(earlier: Iterable[Result], latest: Iterable[Result]) -> list[Result]:
+    """The results of several attempts: for each node the last. Only a later result replaces one, never its absence."""
+    return list({result.unique_id: result for result in [*earlier, *latest]}.values())
+
+
+def done(results: Iterable[Result]) -> list[str]:
+    """The nodes that need not run again."""
+    return [result.unique_id for result in results if result.is_good]
+
+
+def _resume(seen: Seen, latest: Sequence[Result]) -> str:
+    """How another attempt may go on after this end, if it was none that succeeded.
+
+    After an interrupt or a kill nodes may be half done, and dbt has no results of them; a failed hook has to run again,
+    and with it what it prepares. What came to its own end is known node by node where there are results.
+    """
+    if seen.stopped or "KeyboardInterrupt" in seen.exception or seen.signal is not None or seen.exit_code is None:
+        return ""
+    if any(result.is_hook and not result.is_good for result in latest):
+        return ""
+    if seen.command in _BY_NODE and seen.exit_code in (0, 1) and latest:
+        return "Nodes"
+    return "Step"
+
+
+def _results(seen: Seen) -> list[Result]:
     """The results of this very invocation: a stale file of an earlier one proves nothing."""
     artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
     if not artifact or artifact.get("metadata", {}).get("invocation_id") != seen.invocation_id:
         artifact = {}
     log = "\n".join(seen.errors) if seen.command == "runOperation" else ""  # dbt gives its result no message
     return [
-        _Result(str(r.get("unique_id", "")), str(r.get("status", "")), str(r.get("message") or r.get("error") or log))
+        Result(str(r.get("unique_id", "")), str(r.get("status", "")), str(r.get("message") or r.get("error") or log))
         for r in [*artifact.get("results", ()), *seen.raised]
     ]
 
 
-def _count(seen: Seen, results: Iterable[_Result]) -> Nodes:
+def _count(seen: Seen, results: Iterable[Result]) -> Nodes:
     """Nodes by status. Hooks are no nodes, and a step that only compiles would count every node a second time."""
     if seen.command in _NOT_COUNTED:
         return Nodes()
@@ -139,14 +180,14 @@ def _count(seen: Seen, results: Iterable[_Result]) -> Nodes:
     return total
 
 
-def _failures(results: Iterable[_Result]) -> list[Failure]:
+def _failures(results: Iterable[Result]) -> list[Failure]:
     """What did not end well: causes first, then what was skipped because of them."""
     bad = [result for result in results if not result.is_good]
     bad.sort(key=lambda result: (result.status == "skipped", result.status == "fail"))
     return [Failure(result.unique_id, result.status, first_lines(result.message)) for result in bad]
 
 
-def _stopped(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+def _stopped(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
     if not seen.stopped and "KeyboardInterrupt" not in seen.exception:
         return None
     why = "ran longer than its timeout" if seen.stopped == "Timeout" else "was cancelled"
@@ -157,7 +198,7 @@ def _stopped(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
     return seen.stopped or "Cancelled", f"the run {why}; {done}{of} nodes had ended by then"
 
 
-def _killed(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+def _killed(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
     del results
     if seen.out_of_memory and (seen.signal == signal.SIGKILL or "MemoryError" in seen.exception):
         return (
@@ -179,7 +220,7 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _raised(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+def _raised(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
     if not seen.exception or any(not result.is_good for result in results):
         return None  # with failed nodes at hand, those say more (fail-fast, for example)
     text = first_lines(seen.message) or seen.exception[0]
@@ -226,7 +267,7 @@ _EXCEPTIONS: list[tuple[set[str], str, str, str]] = [
 ]
 
 
-def _failed(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+def _failed(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
     bad = [result for result in results if not result.is_good]
     errors = [result for result in bad if result.status in _ERRORS]
     causes = [result for result in bad if result.status != "skipped"]
@@ -251,7 +292,7 @@ def _failed(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
     return "Unknown", f"nodes were skipped although none failed: {_sentence(bad)}"
 
 
-def _freshness(seen: Seen, bad: Sequence[_Result]) -> tuple[str, str] | None:
+def _freshness(seen: Seen, bad: Sequence[Result]) -> tuple[str, str] | None:
     stale = [result for result in bad if result.status == "error"]
     if stale:
         return "FreshnessFailed", f"{_names(stale)} {'is' if len(stale) == 1 else 'are'} older than error_after allows"
@@ -263,7 +304,7 @@ def _freshness(seen: Seen, bad: Sequence[_Result]) -> tuple[str, str] | None:
     return None
 
 
-def _incomplete(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+def _incomplete(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
     """Everything looks good; is it all there?"""
     if seen.exit_code != 0:
         log = first_lines(next(iter(seen.errors), "")) or "its log gives no error"
@@ -282,7 +323,7 @@ def _incomplete(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | Non
     return None
 
 
-def _nothing_selected(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
+def _nothing_selected(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
     if seen.allow_empty or seen.parsing or seen.command in _MAY_BE_EMPTY:
         return None
     if seen.empty or (seen.command != "list" and not any(not result.is_hook for result in results)):
@@ -292,7 +333,7 @@ def _nothing_selected(seen: Seen, results: Sequence[_Result]) -> tuple[str, str]
     return None
 
 
-def _sentence(results: Sequence[_Result]) -> str:
+def _sentence(results: Sequence[Result]) -> str:
     first = results[0]
     text = first_lines(first.message)
     return f"{_names(results)} {'has' if len(results) == 1 else 'have'} status {first.status}" + (
@@ -300,7 +341,7 @@ def _sentence(results: Sequence[_Result]) -> str:
     )
 
 
-def _names(results: Sequence[_Result]) -> str:
+def _names(results: Sequence[Result]) -> str:
     """The first names and how many more there are."""
     more = f" and {len(results) - 2} more" if len(results) > 2 else ""
     return ", ".join(result.unique_id for result in results[:2]) + more

@@ -21,59 +21,36 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dbt_runner import presence, redact, results
+from dbt_runner import merge, presence, redact, results
 from dbt_runner.child import Child, Event, InterpreterError, find_interpreter
 from dbt_runner.layout import Layout
-from dbt_runner.protocol import PLAN_VARIABLE, Failure, Nodes, RunPlan, Step, Summary
-from dbt_runner.publish import LOGS, publish
+from dbt_runner.merge import Earlier, StartOver, read_json
+from dbt_runner.protocol import PLAN_VARIABLE, RunPlan, Step, Summary
+from dbt_runner.publish import LOGS, MANIFEST, RUN_RESULTS, SOURCES, publish
 from dbt_runner.redact import Redactor
 from dbt_runner.results import Outcome, Seen
 from dbt_runner.signals import Deadline, Signals, reap
+from dbt_runner.steps import StepResult, digest, last_line, selection, summarize, verdict
 
-_SELECTION_FLAGS = (
-    "--select",
-    "-s",
-    "--models",
-    "-m",
-    "--exclude",
-    "--selector",
-    "--resource-type",
-    "--resource-types",
-)
-_CONFIG_REASONS = ("ConfigError", "ParseError", "EnvironmentMismatch", "MissingState")
 _LINE_LIMIT = 1 << 20  # bytes of output without a line's end that are passed on nevertheless
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What result.json says about a step."""
-
-    name: str
-    command: str
-    state: str  # Succeeded, Failed or Skipped
-    exit_code: int | None = None
-    reason: str = ""
-    message: str = ""
-    allow_failure: bool = False
-    started_at: str = ""
-    finished_at: str = ""
-    nodes: Nodes = field(default_factory=Nodes)
-    failures: list[Failure] = field(default_factory=list)
-
-    @property
-    def fails_run(self) -> bool:
-        """Whether the run fails by this."""
-        return self.state == "Failed" and not self.allow_failure
 
 
 def main(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> int:
     """Run the plan; returns the container's exit code, which is 0 only if the run succeeded."""
+    plan = _with_state(layout, plan)
     with Signals() as signals, presence.held(layout.alive):
         return Supervisor(layout, plan, env, signals).run()
+
+
+def _with_state(layout: Layout, plan: RunPlan) -> RunPlan:
+    """The plan without comparisons, where there is nothing to compare with: then everything is built."""
+    if not plan.state or (layout.state / MANIFEST).is_file():
+        return plan
+    return replace(plan, steps=[replace(step, argv=step.full or step.argv) for step in plan.steps])
 
 
 def environment(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> dict[str, str]:
@@ -115,6 +92,8 @@ class Supervisor:
         self._interpreter = ""
         self._isolation = "Fork"
         self._version = ""
+        self._parse: dict[str, Any] = {}
+        self._earlier = Earlier()
         self._line = b""  # output that has not got its line's end yet
 
     def run(self) -> int:
@@ -125,19 +104,36 @@ class Supervisor:
         return summary.exit_code
 
     def _steps(self) -> list[StepResult]:
+        self._earlier = self._continue()
         refused = self._prepare()
         done: list[StepResult] = []
         for number, step in enumerate(self._plan.steps):
             self._stop_if_due()
             blocked = any(each.fails_run for each in done) and not step.always
+            finished = self._earlier.finished(step.name, always=step.always)
             if refused and refused.name == step.name:
                 done.append(refused)
+            elif finished:
+                self._say(f"step {step.name} succeeded in attempt {finished.attempt}")
+                done.append(finished)
             elif refused or self._stopped or blocked:
                 done.append(StepResult(step.name, step.command, "Skipped", allow_failure=step.allow_failure))
             else:
                 done.append(self._run_step(number, step))
         self._end_child()
         return done
+
+    def _continue(self) -> Earlier:
+        """What the attempts before have done, if this one is to continue them and can."""
+        if self._plan.resume is None:
+            return Earlier()
+        try:
+            earlier = merge.load(self._layout, self._plan)
+        except StartOver as why:
+            self._say(f"everything runs again: {why}")
+            return Earlier()
+        self._say(f"continuing attempt {self._plan.resume}")
+        return earlier
 
     # --- before the first step ---------------------------------------------------------------------------------------
 
@@ -154,6 +150,9 @@ class Supervisor:
         if event["event"] == "ready":
             self._version = event["dbt_version"]
             self._isolation = event["isolation"]
+            self._parse = event["parse"]
+            cached = ", with the cache of an earlier run" if self._parse["cached"] else ""
+            self._say(f"parsed in {self._parse['seconds']:.1f} s{cached}")
             return None
         self._end_child()
         step = self._plan.steps[event.get("step", 0)]
@@ -170,6 +169,10 @@ class Supervisor:
         started = _now()
         of = f"{number + 1} of {len(self._plan.steps)}"
         self._say(f"step {step.name} ({of}): dbt {shlex.join(step.argv)}")
+        done = results.done(self._earlier.results(step.name))
+        if done:
+            self._say(f"step {step.name}: {len(done)} nodes are done, by the results of earlier attempts")
+            self._layout.done(step.name).write_text(json.dumps(done), encoding="utf-8")
         self._ask(number)
         outcome: Event = {}
         event = self._next("outcome", "ended", "failed")
@@ -212,8 +215,12 @@ class Supervisor:
             finished_at=_now(),
             nodes=outcome.nodes,
             failures=[replace(each, message=self._redactor.text(each.message)) for each in outcome.failures],
+            attempt=self._plan.attempt,
+            digest=digest(step.argv),
+            resume=outcome.resume,
+            results=[replace(each, message=self._redactor.text(each.message)) for each in outcome.results],
         )
-        self._say(f"step {step.name}: {_verdict(result)}")
+        self._say(f"step {step.name}: {verdict(result)}")
         return result
 
     def _keep_logs(self, work: Path) -> None:
@@ -229,7 +236,7 @@ class Supervisor:
         early = event.get("announced") is None and step.command != "runOperation" and event.get("exit_code") != 0
         return Seen(
             command=step.command,
-            selection=_selection(step),
+            selection=selection(step),
             allow_empty=step.allow_empty,
             exit_code=event.get("exit_code"),
             signal=number,
@@ -243,8 +250,9 @@ class Supervisor:
             empty=event.get("empty", False),
             errors=event.get("errors", ()),
             raised=event.get("raised", ()),
-            run_results=_read_json(work / "run_results.json"),
-            sources=_read_json(work / "sources.json"),
+            earlier=self._earlier.results(step.name),
+            run_results=read_json(work / RUN_RESULTS),
+            sources=read_json(work / SOURCES),
         )
 
     # --- waiting -----------------------------------------------------------------------------------------------------
@@ -353,61 +361,11 @@ class Supervisor:
     def _report(self, summary: Summary, steps: list[StepResult]) -> None:
         """Leave result.json, the termination message and the last line of the log, which names every failed node."""
         result = {**asdict(summary), "run": self._plan.run, "run_uid": self._plan.run_uid}
-        result.update(attempt=self._plan.attempt, steps=[asdict(step) for step in steps])
-        path = self._layout.result
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(".result.json")
-        partial.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
-        partial.replace(path)
+        result.update(attempt=self._plan.attempt, source=read_json(self._layout.source_info))
+        result.update(parse=self._parse, steps=[asdict(step) for step in steps])
+        merge.write(self._layout, steps, result)
         self._layout.report(summary.to_json())
         self._say(last_line(summary))
-
-
-def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
-    """The run's verdict: the first failure that counts decides, failures that are allowed are mentioned."""
-    nodes = Nodes()
-    for step in steps:
-        nodes += step.nodes
-    failures = [failure for step in steps for failure in step.failures]
-    allowed = [step for step in steps if step.state == "Failed" and step.allow_failure]
-    decisive = next((step for step in steps if step.fails_run), None)
-    if decisive is None and stopped:
-        reason = stopped
-        message = f"the run was stopped ({stopped}) between two steps" if not allowed else allowed[-1].message
-        code = 1
-    elif decisive is None:
-        reason, message, code = "", _success(steps), 0
-    else:
-        reason, message = decisive.reason, decisive.message
-        message = f"step {decisive.name}: {message}" if len(steps) > 1 else message
-        code = decisive.exit_code or (2 if reason in _CONFIG_REASONS else 1)
-    for step in allowed:
-        message += f"; step {step.name}, which may fail, failed ({step.reason}: {step.message})"
-    return Summary(reason, message, code, version, nodes, failures, len(failures))
-
-
-def _success(steps: list[StepResult]) -> str:
-    succeeded = sum(1 for step in steps if step.state == "Succeeded")
-    return f"{succeeded} of {len(steps)} steps succeeded"
-
-
-def last_line(summary: Summary) -> str:
-    """The last line of the container's log."""
-    failed = [failure.unique_id for failure in summary.failures if failure.status != "skipped"]
-    if not summary.reason:
-        nodes = summary.nodes
-        counts = f"{nodes.total} nodes: {nodes.success} success, {nodes.passed} pass, {nodes.warn} warn"
-        return f"Succeeded: {counts}" + (f"; allowed to fail: {', '.join(failed)}" if failed else "")
-    if not failed:
-        return f"Failed ({summary.reason}): {summary.message}"
-    return f"Failed ({summary.reason}): {len(failed)} node{'s' * (len(failed) > 1)} failed: {', '.join(failed)}"
-
-
-def _verdict(result: StepResult) -> str:
-    if result.reason:
-        return f"failed ({result.reason}): {result.message}"
-    nodes = {name: count for name, count in asdict(result.nodes).items() if count and name != "total"}
-    return "succeeded" + "".join(f", {count} {name}" for name, count in nodes.items())
 
 
 def _exit_code(event: Event) -> int | None:
@@ -418,18 +376,6 @@ def _exit_code(event: Event) -> int | None:
     if "exit_code" in event:
         return int(event["exit_code"])
     return os.WEXITSTATUS(status) if status is not None else None
-
-
-def _selection(step: Step) -> str:
-    """The part of the command line that selects nodes."""
-    words: list[str] = []
-    keep = False
-    for word in step.argv:
-        if word.startswith("-"):
-            keep = word.split("=")[0] in _SELECTION_FLAGS
-        if keep:
-            words.append(word)
-    return shlex.join(words)
 
 
 def _scan_profiles(layout: Layout, env: Mapping[str, str]) -> set[str]:
@@ -448,14 +394,6 @@ def _oom_kills(layout: Layout) -> int:
             continue
         return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
     return 0
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None
 
 
 def _now() -> str:

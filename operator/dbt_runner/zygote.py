@@ -19,6 +19,7 @@ import json
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -26,7 +27,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dbt_runner import environment
+from dbt_runner import cache, environment
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
@@ -117,6 +118,8 @@ class _Zygote:
         self._channel = channel
         self._idle_threads = 0
         self._loaded: list[Any] = []  # of each step
+        self._parse_seconds = 0.0
+        self._from_cache = False
         self._at = 0  # the step that is being prepared
 
     def serve(self, commands: int) -> None:
@@ -129,7 +132,12 @@ class _Zygote:
             # What is there now stays: the collector of a child need not look through it, which would copy its pages.
             gc.freeze()
             signal.signal(signal.SIGINT, lambda *_: None)  # meant for the child; this process ends with the pipe
-        self._channel.send("ready", dbt_version=_dbt_version(), isolation="Fork" if fork else "Process")
+        self._channel.send(
+            "ready",
+            dbt_version=_dbt_version(),
+            isolation="Fork" if fork else "Process",
+            parse={"seconds": round(self._parse_seconds, 3), "cached": self._from_cache},
+        )
         if not fork:
             return
         with os.fdopen(commands, encoding="utf-8") as lines:
@@ -168,13 +176,32 @@ class _Zygote:
         """
         parsed: dict[str, Any] = {}
         by_step = False
+        started = time.monotonic()
         for step in self._each_step():
             key = json.dumps([flags[self._at], step.argv if by_step else []], sort_keys=True)
             if key not in parsed:
-                parsed[key] = self._dbt.load(step.argv, self._layout.parse / str(len(parsed)), self._redactor)
+                restored = self._restored() if not parsed else None
+                folder = self._layout.parse / str(len(parsed))
+                parsed[key] = self._dbt.load(step.argv, folder, self._redactor, restored)
                 if self._at == 0:
                     by_step = self._dbt.looks_at_flags(parsed[key].manifest, Path(self._plan.project_dir))
             self._loaded.append(parsed[key])
+        self._parse_seconds = time.monotonic() - started
+        if self._plan.cached and not by_step:
+            self._store(self._layout.parse / "0")
+
+    def _restored(self) -> Path | None:
+        """The parse cache, for the first parse: its key covers the flags of the first step."""
+        found = cache.unpack(self._layout, Path(self._plan.project_dir)) if self._plan.cached else None
+        self._from_cache = found is not None
+        return found
+
+    def _store(self, folder: Path) -> None:
+        """Have the parse stored, where it differs from what was restored. Nothing that dbt does depends on it."""
+        try:
+            cache.pack(self._layout, folder, Path(self._plan.project_dir), self._redactor.found_in)
+        except OSError as error:
+            print(f"dbt-operator: the parse is not cached: {error}", file=sys.stderr)  # noqa: T201 - the container's log
 
     def _validate(self, step: Step, loaded: Any) -> None:
         wrong = environment.wrong_target(loaded.target, self._plan.target)
@@ -213,7 +240,7 @@ class _Zygote:
 
         def work() -> None:
             folder = self._layout.work / step.name
-            ended = self._dbt.run(step.argv, loaded.manifest, folder, self._redactor)
+            ended = self._dbt.run(step.argv, loaded.manifest, folder, self._redactor, _done(self._layout, step))
             self._channel.send("outcome", step=number, **asdict(ended))
 
         child = _fork()
@@ -226,6 +253,14 @@ class _Zygote:
         self._channel.send("ended", step=number, status=status)
 
 
+def _done(layout: Layout, step: Step) -> list[str]:
+    """The nodes of a step that the supervisor says are done."""
+    try:
+        return list(json.loads(layout.done(step.name).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return []
+
+
 def _answer(dbt: Any, step: Step, loaded: Any, folder: Path, channel: Channel) -> None:
     try:
         channel.send("selected", unique_ids=dbt.selected(step.argv, loaded.manifest, folder))
@@ -235,7 +270,7 @@ def _answer(dbt: Any, step: Step, loaded: Any, folder: Path, channel: Channel) -
 
 def _run_here(dbt: Any, step: Step, layout: Layout, redactor: Redactor, channel: Channel) -> None:
     gc.enable()
-    ended = dbt.run(step.argv, None, layout.work / step.name, redactor)
+    ended = dbt.run(step.argv, None, layout.work / step.name, redactor, _done(layout, step))
     channel.send("outcome", step=0, **asdict(ended))
 
 

@@ -6,13 +6,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import minio
 import pytest
 import urllib3
 
+from dbt_runner import restore as restore_module
+from dbt_runner.bucket import BucketError
 from dbt_runner.layout import Layout
-from dbt_runner.protocol import UploadPlan, UploadSummary
+from dbt_runner.protocol import Bucket, PreparePlan, UploadPlan, UploadSummary
+from dbt_runner.restore import MissingStateError
 from tests.cluster import programs
 from tests.unit.runner.pods import HOME
 from tests.unit.runner.test_artifacts import BUILD, finish_step, free_port, new_layout
@@ -46,9 +50,11 @@ def layout(tmp_path: Path) -> Layout:
     return new_layout(tmp_path)
 
 
-def upload(layout: Layout, endpoint: str, bucket: str = "dbt", **env: str) -> tuple[int, UploadSummary]:
+def upload(
+    layout: Layout, endpoint: str, bucket: str = "dbt", run: str = "", state: str = "", **env: str
+) -> tuple[int, UploadSummary]:
     """Run the sidecar, and tell it as the kubelet does that dbt has ended."""
-    plan = UploadPlan(endpoint, bucket, "runs/one")
+    plan = UploadPlan(Bucket(endpoint, bucket), "runs/one", run=run, state=state)
     argv = [sys.executable, "-m", "dbt_runner", "artifacts", "--root", layout.root]
     environment = {"PYTHONPATH": HOME, "DBT_OPERATOR_PLAN": plan.to_json(), **KEYS, **env}
     with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -83,3 +89,39 @@ def test_a_refusal_of_a_real_store_is_told(
     assert words in summary.error
     assert f"bucket {bucket}" in summary.error
     assert "secret" not in summary.error
+
+
+def restore(layout: Layout, endpoint: str, **fields: Any) -> tuple[list[str], list[str]]:
+    """Run the init container's part; what it has fetched of earlier attempts and of the state."""
+    plan = PreparePlan("image", bucket=Bucket(endpoint, "dbt"), **fields)
+    restore_module.restore(layout, plan, KEYS, print)
+    previous, state = (
+        sorted(path.name for path in folder.glob("*")) if folder.exists() else []
+        for folder in (layout.previous, layout.state)
+    )
+    return previous, state
+
+
+def test_what_a_run_has_left_is_restored(layout: Layout, endpoint: str) -> None:
+    for folder, names in ((layout.run, ("result.json", "run_results.json")), (layout.new_state, ("manifest.json",))):
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text("{}")
+    assert upload(layout, endpoint, run="runs", state="states/1")[1].objects == 3
+    found = restore(layout, endpoint, previous="runs", state="states/1", state_required=True)
+    assert found == (["result.json", "run_results.json"], ["manifest.json"])
+
+
+def test_earlier_results_that_are_not_there_are_no_error_and_a_state_is_only_if_it_may_be_missing(
+    layout: Layout, endpoint: str
+) -> None:
+    assert restore(layout, endpoint, previous="nowhere", state="nowhere") == ([], [])
+    with pytest.raises(MissingStateError, match="nowhere"):
+        restore(layout, endpoint, state="nowhere", state_required=True)
+
+
+def test_a_store_that_refuses_lets_everything_run_again_but_gives_no_state(layout: Layout, endpoint: str) -> None:
+    bucket = Bucket(endpoint, "missing")
+    restore_module.restore(layout, PreparePlan("image", bucket=bucket, previous="runs"), KEYS, print)
+    with pytest.raises(BucketError, match="NoSuchBucket"):
+        restore_module.restore(layout, PreparePlan("image", bucket=bucket, state="states/1"), KEYS, print)

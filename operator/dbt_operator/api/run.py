@@ -62,12 +62,15 @@ class Backoff(Model):
 
 
 class Retry(Model):
-    """Whether a run that failed is tried again, with a new Job, from its first step."""
+    """Whether a run that failed is tried again, with a new Job."""
 
     max_attempts: Annotated[int, Field(ge=1, le=10)]
     """How many attempts there may be, the first one counted."""
     attempt_timeout: Duration | None = None
     """From the start of dbt in an attempt, within what is left of timeout. Default: none."""
+    resume: Literal["FailedNodes", "Everything"] | None = None
+    """FailedNodes: a later attempt leaves out what earlier ones have done, where their results prove it; after an
+    interrupt, a kill or a failed hook everything runs again. Default: FailedNodes."""
     backoff: Backoff | None = None
     """How long to wait before the next attempt."""
     on: Annotated[list[Reason], Field(min_length=1, max_length=24)] | None = None
@@ -158,6 +161,8 @@ class ResolvedRetry(Model):
     """How many attempts there may be."""
     attempt_timeout_seconds: int | None = None
     """Longest time for one."""
+    resume: bool = True
+    """Whether a later attempt leaves out what is done."""
     initial_seconds: int
     """Wait before the second attempt."""
     factor: int

@@ -15,7 +15,7 @@ from dbt_operator.api.run import Resolved
 from dbt_operator.planning import names
 from dbt_operator.planning.admission import Identity
 from dbt_runner import protocol
-from dbt_runner.protocol import PreparePlan, RunPlan, Step, UploadPlan
+from dbt_runner.protocol import Bucket, PreparePlan, RunPlan, Step, UploadPlan
 
 GRACE_SECONDS = 120  # of the pod: dbt gets at most half of it, the upload the rest
 USER = 65532
@@ -97,7 +97,7 @@ def _pod(resolved: Resolved, run: Identity, attempt: int) -> Manifest:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [_prepare(resolved), _artifacts(resolved, attempt)],
+        "initContainers": [_prepare(resolved, attempt), _artifacts(resolved, attempt)],
         "containers": [_dbt(resolved, run, attempt, pod)],
         "volumes": _volumes(resolved),
     }
@@ -139,29 +139,47 @@ def _plan(plan: PreparePlan | RunPlan | UploadPlan) -> Manifest:
     return {"name": protocol.PLAN_VARIABLE, "value": plan.to_json().replace("$", "$$")}
 
 
-def _prepare(resolved: Resolved) -> Manifest:
+def _prepare(resolved: Resolved, attempt: int) -> Manifest:
     from_config_map = resolved.source.config_map is not None
-    plan = PreparePlan(source="configMap" if from_config_map else "image")
+    resume = _continued(resolved, attempt) is not None
+    plan = PreparePlan(
+        source="configMap" if from_config_map else "image",
+        bucket=_bucket(resolved) if resume else None,
+        previous=resolved.location if resume else "",
+    )
     mounts = [{"name": "source", "mountPath": protocol.SOURCE, "readOnly": True}] if from_config_map else []
-    container = _container(protocol.PREPARE_CONTAINER, resolved.runner_image, [_plan(plan)], mounts)
+    environment = [_plan(plan), *(_bucket_login(resolved) if plan.bucket else ())]
+    container = _container(protocol.PREPARE_CONTAINER, resolved.runner_image, environment, mounts)
     return container | {"args": ["prepare"], "resources": _SMALL}
 
 
-def _artifacts(resolved: Resolved, attempt: int) -> Manifest:
+def _continued(resolved: Resolved, attempt: int) -> int | None:
+    """The attempt that this one continues; the runner decides whether its results allow it."""
+    return attempt - 1 if attempt > 1 and resolved.retry and resolved.retry.resume else None
+
+
+def _bucket(resolved: Resolved) -> Bucket:
     artifacts = resolved.artifacts
+    return Bucket(endpoint=artifacts.endpoint, name=artifacts.bucket, region=artifacts.region)
+
+
+def _bucket_login(resolved: Resolved) -> list[Manifest]:
+    if resolved.artifacts.secret_ref is None:
+        return []  # the identity of the pod's ServiceAccount
+    secret = resolved.artifacts.secret_ref.name
+    return [
+        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    ]
+
+
+def _artifacts(resolved: Resolved, attempt: int) -> Manifest:
     plan = UploadPlan(
-        endpoint=artifacts.endpoint,
-        bucket=artifacts.bucket,
+        bucket=_bucket(resolved),
         prefix=f"{resolved.location}/attempt-{attempt}",
-        region=artifacts.region,
+        run=resolved.location,
     )
-    environment = [_plan(plan)]
-    if artifacts.secret_ref:
-        secret = artifacts.secret_ref.name
-        environment += [
-            {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-            for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        ]
+    environment = [_plan(plan), *_bucket_login(resolved)]
     container = _container(protocol.ARTIFACTS_CONTAINER, resolved.runner_image, environment, [])
     return container | {"args": ["artifacts"], "restartPolicy": "Always", "resources": _SMALL}
 
@@ -200,6 +218,7 @@ def _run_plan(resolved: Resolved, run: Identity, attempt: int) -> RunPlan:
         database_pattern=resolved.database_pattern,
         timeout_seconds=resolved.timeout_seconds,
         grace_seconds=GRACE_SECONDS / 2,
+        resume=_continued(resolved, attempt),
     )
 
 

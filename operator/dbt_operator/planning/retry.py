@@ -27,6 +27,7 @@ def resolve(retry: Retry) -> ResolvedRetry:
     return ResolvedRetry(
         max_attempts=retry.max_attempts,
         attempt_timeout_seconds=seconds(retry.attempt_timeout) if retry.attempt_timeout else None,
+        resume=retry.resume != "Everything",
         initial_seconds=seconds(backoff.initial or _INITIAL),
         factor=backoff.factor or _FACTOR,
         max_seconds=seconds(backoff.max or _MAX),

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from dbt_runner.artifacts import MinioStore, Store, Uploader, UploadError, content_type
+from dbt_runner import cache
+from dbt_runner.artifacts import Store, Uploader, content_type
+from dbt_runner.bucket import MinioStore, UploadError
 from dbt_runner.layout import Layout
 from dbt_runner.presence import held
-from dbt_runner.protocol import UploadPlan, UploadSummary
+from dbt_runner.protocol import Bucket, UploadPlan, UploadSummary
+
+PLAN = UploadPlan(Bucket("https://store", "b"), "runs/one", run="runs", state="state", cache="cache/one.zip")
 
 
 class FakeStore:
@@ -35,6 +39,12 @@ class FakeStore:
             self.types[key] = content_type
             self.arrived.notify_all()
 
+    def get(self, key: str, path: Path) -> bool:
+        with self.arrived:
+            if key in self.objects:
+                path.write_bytes(self.objects[key])
+            return key in self.objects
+
     def wait_for(self, key: str) -> None:
         with self.arrived:
             assert self.arrived.wait_for(lambda: key in self.objects, timeout=30)
@@ -44,7 +54,7 @@ class Sidecar:
     def __init__(self, layout: Layout, store: Callable[[], Store], grace: float = 30) -> None:
         self.stop = threading.Event()
         self.summary = UploadSummary("")
-        self._uploader = Uploader(layout, "runs/one", store, poll_seconds=0.01, grace_seconds=grace)
+        self._uploader = Uploader(layout, PLAN, store, poll_seconds=0.01, grace_seconds=grace)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -186,16 +196,48 @@ def free_port() -> int:
 
 
 def test_a_store_that_cannot_be_reached_is_named_without_keys(tmp_path: Path) -> None:
-    plan = UploadPlan(f"http://127.0.0.1:{free_port()}", "dbt", "runs/one", region="us-east-1")
-    store = MinioStore(plan, {"AWS_ACCESS_KEY_ID": "the-access-key", "AWS_SECRET_ACCESS_KEY": "the-secret-key"})
+    plan = UploadPlan(Bucket(f"http://127.0.0.1:{free_port()}", "dbt", "us-east-1"), "runs/one")
+    store = MinioStore(plan.bucket, {"AWS_ACCESS_KEY_ID": "the-access-key", "AWS_SECRET_ACCESS_KEY": "the-secret-key"})
     path = tmp_path / "manifest.json"
     path.write_text("{}")
     with pytest.raises(UploadError) as error:
         store.put("runs/one/manifest.json", path, "application/json")
-    assert plan.endpoint in str(error.value)
+    assert plan.bucket.endpoint in str(error.value)
     assert "bucket dbt" in str(error.value)
     assert "-key" not in str(error.value)
     assert not error.value.final
+
+
+def test_what_belongs_to_the_run_goes_beside_its_attempts(layout: Layout) -> None:
+    store = FakeStore()
+    for folder, name in ((layout.run, "result.json"), (layout.new_state, "manifest.json")):
+        folder.mkdir()
+        (folder / name).write_text("{}")
+        (folder / f".{name}").write_text("not complete")
+    assert Sidecar(layout, lambda: store).end().objects == 2
+    assert set(store.objects) == {"runs/result.json", "state/manifest.json"}
+
+
+def test_the_parse_cache_is_restored_while_dbt_starts_and_stored_as_soon_as_there_is_one(layout: Layout) -> None:
+    store = FakeStore()
+    store.objects[PLAN.cache] = b"old"
+    for folder in (layout.cache, layout.new_cache):
+        folder.mkdir()
+    with held(layout.alive):
+        sidecar = Sidecar(layout, lambda: store)
+        assert cache.unpack(layout, layout.project) is None, "it is no archive, but it has come"
+        assert cache.restored(layout).read_bytes() == b"old"
+        cache.stored(layout).write_bytes(b"new")
+    assert sidecar.wait().objects == 0, "nobody counts it"
+    assert store.objects[PLAN.cache] == b"new"
+
+
+def test_a_cache_that_cannot_be_stored_is_no_failure(layout: Layout) -> None:
+    store = FakeStore(failures=99)
+    for folder in (layout.cache, layout.new_cache):
+        folder.mkdir()
+    cache.stored(layout).write_bytes(b"new")
+    assert Sidecar(layout, lambda: store).end() == UploadSummary("")
 
 
 def test_it_ends_by_itself_when_dbt_has_ended(layout: Layout) -> None:

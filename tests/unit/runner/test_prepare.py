@@ -48,7 +48,7 @@ def project(layout: Layout) -> dict[str, str]:
 
 
 def run(layout: Layout, source: str = "configMap") -> tuple[int, Summary]:
-    code = prepare.main(layout, PreparePlan(source))
+    code = prepare.main(layout, PreparePlan(source), {})
     return code, Summary.from_json((Path(layout.root) / "dev/termination-log").read_text())
 
 
@@ -117,7 +117,7 @@ def test_a_missing_project_file_is_named_with_what_there_is(layout: Layout, caps
     assert (code, summary.reason) == (2, "ConfigError")
     assert "dbt_project.yml" in summary.message
     assert "orders.sql" in summary.message
-    assert summary.message in capsys.readouterr().err
+    assert summary.message in capsys.readouterr().out
 
 
 def test_an_unknown_source_is_refused(layout: Layout) -> None:

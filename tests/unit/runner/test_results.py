@@ -120,7 +120,7 @@ def test_exceptions(case: Seen, reason: str) -> None:
 
 def test_an_exception_that_is_not_dbts_is_unknown_and_named() -> None:
     outcome = classify(seen(code=2, exception=["ZeroDivisionError", "Exception"], message="division by zero"))
-    assert outcome == Outcome("Unknown", "ZeroDivisionError: division by zero")
+    assert outcome == Outcome("Unknown", "ZeroDivisionError: division by zero", resume="Step")
 
 
 def test_an_exception_with_failed_nodes_at_hand_is_about_those() -> None:

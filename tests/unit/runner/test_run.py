@@ -30,7 +30,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 exec(os.environ["STUB"])
 """
 
-READY = "send('ready', dbt_version='1.11.16', isolation='Fork')\n"
+READY = "send('ready', dbt_version='1.11.16', isolation='Fork', parse={'seconds': 1, 'cached': False})\n"
 FOREVER = "signal.pause()\n"
 
 

@@ -1,0 +1,119 @@
+"""The object store, through minio's client: for the sidecar, which uploads, and the init container, which restores.
+
+Only these two containers see its Secret. The client is imported when it is needed, and retrying is left to the callers,
+who know how much time there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dbt_runner.protocol import Bucket
+
+PARALLEL = 4
+_CONNECT_SECONDS, _READ_SECONDS = 5.0, 30.0
+# With these the store says that trying again is of no use.
+_FINAL = {"AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidBucketName"}
+_ABSENT = "NoSuchKey"
+
+
+class BucketError(Exception):
+    """The store refuses or cannot be reached; the message names no credentials."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final  # trying again is of no use
+
+
+class UploadError(BucketError):
+    """An object did not arrive."""
+
+
+class MinioStore:
+    """An S3-compatible store. The bucket has to exist: it is an administrator's to make."""
+
+    def __init__(self, bucket: Bucket, env: Mapping[str, str]) -> None:
+        import minio  # heavy: only when there is something to do, because dbt needs the CPU at the pod's start
+
+        address = urlsplit(bucket.endpoint)
+        self._bucket = bucket
+        self._errors = minio.error
+        self._client = minio.Minio(
+            address.netloc,
+            secure=address.scheme != "http",
+            region=bucket.region,
+            credentials=_credentials(env, bucket.region),
+            http_client=_http(env),
+        )
+
+    def put(self, key: str, path: Path, content_type: str) -> None:
+        """Upload a file. The body travels with a checksum; size and ETag show that the store has kept just that.
+
+        Raises:
+            UploadError: it has not arrived whole.
+        """
+        try:
+            sent = self._client.fput_object(self._bucket.name, key, str(path), content_type)
+            kept = self._client.stat_object(self._bucket.name, key)
+        except Exception as error:
+            raise self._translated(key, error, UploadError) from None
+        if kept.size != path.stat().st_size or kept.etag != sent.etag:
+            raise UploadError(self._message(key, f"the store holds {kept.size} bytes of {path.stat().st_size}"))
+
+    def get(self, key: str, path: Path) -> bool:
+        """Download an object to a file, complete or not at all; whether there is such an object.
+
+        Raises:
+            BucketError: the store refuses or cannot be reached.
+        """
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            self._client.fget_object(self._bucket.name, key, str(partial), tmp_file_path=f"{partial}.tmp")
+        except self._errors.S3Error as error:
+            if error.code == _ABSENT:
+                return False
+            raise self._translated(key, error, BucketError) from None
+        except Exception as error:
+            raise self._translated(key, error, BucketError) from None
+        partial.replace(path)
+        return True
+
+    def _translated(self, key: str, error: Exception, kind: type[BucketError]) -> BucketError:
+        """The client's exceptions as one of ours; what is none of the client's goes on as it is."""
+        import urllib3
+
+        if isinstance(error, self._errors.S3Error):
+            return kind(self._message(key, f"{error.code}: {error.message}"), final=error.code in _FINAL)
+        if isinstance(error, urllib3.exceptions.HTTPError):
+            reason = getattr(error, "reason", None) or error
+            return kind(self._message(key, f"{type(reason).__name__}, the store cannot be reached"))
+        if isinstance(error, (self._errors.MinioException, ValueError, OSError)):
+            return kind(self._message(key, f"{type(error).__name__}: {error}"))
+        raise error
+
+    def _message(self, key: str, what: str) -> str:
+        return f"{self._bucket.endpoint}, bucket {self._bucket.name}: {key.rsplit('/', 1)[-1]}: {what}"
+
+
+def _credentials(env: Mapping[str, str], region: str | None) -> object:
+    from minio.credentials import IamAwsProvider, StaticProvider
+
+    key, secret = env.get("AWS_ACCESS_KEY_ID"), env.get("AWS_SECRET_ACCESS_KEY")
+    if key and secret:
+        return StaticProvider(key, secret, env.get("AWS_SESSION_TOKEN"))
+    return IamAwsProvider(region=region, http_client=_http(env))  # the pod's identity
+
+
+def _http(env: Mapping[str, str]) -> object:
+    """A client that gives up soon: retrying is the uploader's business, which knows how much time is left."""
+    import certifi
+    import urllib3
+
+    return urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
+        retries=False,
+        maxsize=PARALLEL,
+        ca_certs=env.get("SSL_CERT_FILE") or certifi.where(),
+    )
