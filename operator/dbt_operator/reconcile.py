@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dbt_operator.api.base import Model
 from dbt_operator.api.project import DbtProject
-from dbt_operator.api.run import DbtRun, DbtRunStatus
+from dbt_operator.api.run import DbtRun, DbtRunStatus, StateOf
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.api.target import DbtTarget
 from dbt_operator.cluster import Cluster, ClusterError, ConflictError, InvalidError, NotFoundError
@@ -24,8 +24,9 @@ from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import ATTEMPT_LABEL, job_name
 from dbt_operator.planning.observed import GONE, job_facts, pod_facts
-from dbt_operator.planning.plan import Action, DeleteJob, DeletePod, Event, Plan
+from dbt_operator.planning.plan import Action, DeleteJob, DeletePod, Event, Plan, PromoteState
 from dbt_operator.planning.run_status import Observed
+from dbt_operator.planning.state import advanced, states
 from dbt_operator.store import Store
 
 log = structlog.get_logger()
@@ -115,8 +116,19 @@ class Reconciler:
         if not status.attempts:
             project = self._reference("DbtProject", namespace, run.spec.project_ref.name, DbtProject)
             target = self._reference("DbtTarget", namespace, run.spec.target_ref.name, DbtTarget)
-            return _replace(seen, project=project, target=target)
+            return _replace(seen, project=project, target=target, state_run=self._state_run(run, namespace))
+        if status.resolved and status.resolved.promote:
+            project = self._reference("DbtProject", namespace, run.spec.project_ref.name, DbtProject)
+            seen = _replace(seen, project=project)
         return self._observe_attempt(seen, status.attempts[-1].number)
+
+    def _state_run(self, run: DbtRun, namespace: str) -> DbtRun | None:
+        """The run that state.from.run names."""
+        source = run.spec.state.from_ if run.spec.state else None
+        if not isinstance(source, StateOf) or not source.run:
+            return None
+        found = self._reference("DbtRun", namespace, source.run, DbtRun)
+        return found[0] if found else None
 
     def _reference(self, kind: str, namespace: str, name: str, model: type[Any]) -> tuple[Any, int] | None:
         manifest = self._store.get(kind, namespace, name)
@@ -172,11 +184,27 @@ class Reconciler:
         if isinstance(action, DeletePod):
             self._cluster.delete_pod(namespace, action.name, action.uid)
             return ""
+        if isinstance(action, PromoteState):
+            self._promote(namespace, action)
+            return ""
         try:
             self._store.put("Job", self._cluster.create_job(action.manifest))
         except InvalidError as error:
             return str(error)
         return ""
+
+    def _promote(self, namespace: str, action: PromoteState) -> None:
+        """Move the pointer of a project, from what it points at now."""
+        try:
+            manifest = self._cluster.get("DbtProject", namespace, action.project)
+        except NotFoundError:
+            self._store.forget("DbtProject", namespace, action.project)
+            return
+        moved = advanced(states(DbtProject.model_validate(manifest)), action.entry, action.base)
+        if moved is not None:
+            patch = {"states": [entry.to_dict() for entry in moved]}
+            manifest = self._cluster.patch_status("DbtProject", manifest, patch)
+        self._store.put("DbtProject", manifest)
 
     def _write(self, key: Key, manifest: Manifest, planned: Plan) -> float | None:
         patch = merge_patch(manifest.get("status", {}), planned.status.to_dict()) if planned.status else {}

@@ -168,6 +168,23 @@ class DbtProjectSpec(Model):
     """What may be set on the pods."""
 
 
+class StateEntry(Model):
+    """The current state of a target: what runs against it are compared with."""
+
+    target: str
+    """The DbtTarget."""
+    run: str
+    """The DbtRun that left it."""
+    key: str
+    """Its folder in the bucket."""
+    commit: str | None = None
+    """The commit that was built."""
+    dbt_version: str | None = None
+    """The dbt-core that built it."""
+    at: str
+    """When dbt started in that run. A state is never replaced by one that was begun earlier."""
+
+
 class DbtProjectStatus(Model):
     """What the operator found."""
 
@@ -175,6 +192,8 @@ class DbtProjectStatus(Model):
     """The generation of the spec that this status is about."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
     """Ready, Reconciling, Stalled."""
+    states: Annotated[list[StateEntry], Field(max_length=256)] | None = None
+    """The current state of each target."""
 
 
 class DbtProject(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 from dbt_operator.api.base import Duration, KeyRef, Model, ObjectRef, PlainVariables, SecretRef, Variable, rules
 from dbt_operator.api.project import Artifacts, Pod, Source
@@ -61,6 +61,54 @@ class Backoff(Model):
     """No wait is longer. Default: 10m."""
 
 
+class StateOf(Model):
+    """The state of another target or run: exactly one of the two."""
+
+    target: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
+    """Name of another DbtTarget: the last run of this project against it that was promoted."""
+    run: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+    """Name of a DbtRun of this project that has ended."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> StateOf:
+        if (self.target is None) == (self.run is None):
+            raise ValueError("set exactly one of target and run")
+        return self
+
+
+# A word or an object: more than a structural schema can say, so this part is checked by the operator.
+_STATE_FROM = {
+    "x-kubernetes-preserve-unknown-fields": True,
+    "description": "What to compare with: LastSuccess (the default), {target: NAME} or {run: NAME}.",
+}
+
+
+class State(Model):
+    """What earlier run this one is compared with, and whether later ones are compared with it."""
+
+    from_: Annotated[Literal["LastSuccess"] | StateOf, WithJsonSchema(_STATE_FROM)] | None = Field(
+        default=None, alias="from"
+    )
+    """What to compare with: LastSuccess (the default), {target: NAME} or {run: NAME}."""
+    defer: bool | None = None
+    """References to what is not selected lead to the relations of that state. Default: false."""
+    favor_state: bool | None = None
+    """Even where the own schema has them. Default: false."""
+    on_missing: Literal["FullBuild", "Fail"] | None = None
+    """Where there is no state yet. FullBuild: build everything that would be compared. Fail: end as MissingState.
+    Default: FullBuild."""
+    promote: Literal["Auto", "Always", "Never"] | None = None
+    """Whether the state of this run, once it has succeeded, becomes the one to compare with. Auto: if it has built the
+    whole project, or exactly state:modified+ against the state of its own target, without env or source of its own.
+    Default: Auto."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("!has(self.favorState) || !self.favorState || (has(self.defer) && self.defer)", "favorState needs defer")
+        )
+    )
+
+
 class Retry(Model):
     """Whether a run that failed is tried again, with a new Job."""
 
@@ -101,6 +149,8 @@ class DbtRunSpec(Model):
     """Some warnings of dbt are errors."""
     on_empty_selection: Literal["Succeed", "Fail"] | None = None
     """What becomes of a step that selects nothing. Default: Fail (NothingSelected), since it may be a misspelt tag."""
+    state: State | None = None
+    """The state to compare with, for state:modified, result: and source_status: selectors and for deferring."""
     timeout: Duration | None = None
     """From the first start of dbt, retries included: then dbt is interrupted, artifacts are uploaded, and the run
     fails. Default: none."""
@@ -152,6 +202,8 @@ class ResolvedStep(Model):
     """Whether it runs although an earlier step failed."""
     allow_empty: bool = False
     """Whether it succeeds although it selects nothing."""
+    full: list[str] | None = None
+    """Arguments of dbt where the state turns out to be missing."""
 
 
 class ResolvedRetry(Model):
@@ -171,6 +223,15 @@ class ResolvedRetry(Model):
     """Longest wait."""
     on: list[Reason] | None = None
     """Reasons that are tried again; None: what may pass."""
+
+
+class ResolvedState(Model):
+    """The state that a run is compared with."""
+
+    key: str
+    """Its folder in the bucket."""
+    required: bool
+    """Whether the run fails if it is missing there."""
 
 
 class Resolved(Model):
@@ -210,6 +271,14 @@ class Resolved(Model):
     """Where artifacts are uploaded."""
     location: str
     """The folder of this run's artifacts in the bucket."""
+    state: ResolvedState | None = None
+    """The state that it is compared with."""
+    state_location: str | None = None
+    """The folder in the bucket of the state that it leaves."""
+    promote: Literal["Full", "Slim", "Always"] | None = None
+    """On what grounds that state becomes the current one."""
+    cache_location: str | None = None
+    """dbt's parse cache in the bucket."""
     pod: Pod | None = None
     """What is set on the pods."""
     timeout_seconds: int | None = None

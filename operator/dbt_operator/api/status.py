@@ -44,6 +44,7 @@ class Reason(StrEnum):
     INFRASTRUCTURE = "Infrastructure"  # the pod was evicted, drained or lost with its node
     IMAGE_PULL_FAILED = "ImagePullFailed"  # an image cannot be pulled
     UNSCHEDULABLE = "Unschedulable"  # no node takes the pod
+    MISSING_STATE = "MissingState"  # the state to compare with does not exist
     UPLOAD_FAILED = "UploadFailed"  # dbt succeeded, but its artifacts did not all arrive
     NAME_CONFLICT = "NameConflict"  # somebody else's Job has the name of ours
     INVALID_SPEC = "InvalidSpec"  # the object does not say what the API asks for

@@ -182,9 +182,14 @@ class Step(Model):
         return next(command for command, field in _FIELDS.items() if getattr(self, field) is not None)
 
     @property
+    def field(self) -> str:
+        """The attribute that holds the options of its command."""
+        return _FIELDS[self.command]
+
+    @property
     def options(self) -> Model:
         """The options of its command."""
-        options: Model = getattr(self, _FIELDS[self.command])
+        options: Model = getattr(self, self.field)
         return options
 
 

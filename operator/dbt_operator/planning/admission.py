@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from dbt_operator.api.base import PlainVariable, Variable
 from dbt_operator.api.project import DbtProject
-from dbt_operator.api.run import DbtRun, Resolved, ResolvedGenerations, ResolvedStep
+from dbt_operator.api.run import DbtRun, Resolved, ResolvedGenerations, ResolvedState, ResolvedStep
 from dbt_operator.api.steps import Step
 from dbt_operator.api.target import DbtTarget
-from dbt_operator.planning import retry
+from dbt_operator.planning import retry, state
 from dbt_operator.planning.dbt_args import argv
 from dbt_operator.planning.duration import seconds
 from dbt_operator.planning.names import short_uid
@@ -35,9 +35,18 @@ def resolve(
     project: tuple[DbtProject, int],
     target: tuple[DbtTarget, int],
     runner_image: str,
+    compared_with: str | None = None,
 ) -> Resolved:
-    """Put together everything that the run's Jobs are built from. Project and target come with their generations."""
+    """Put together everything that the run's Jobs are built from. Project and target come with their generations.
+
+    ``compared_with`` is the folder of the state to compare with, where there is one.
+    """
     spec, (project_spec, target_spec) = run.spec, (project[0].spec, target[0].spec)
+    compared = compared_with is not None
+    steps = spec.steps if compared or not state.compares(spec) else [state.without(step) for step in spec.steps]
+    env = merge_env(project_spec.env, target_spec.env, spec.env)
+    target_name = target_spec.target or spec.target_ref.name
+    cache = state.cache_key(spec, project_spec.image, target_name, [variable.name for variable in env or ()])
     return Resolved(
         generations=ResolvedGenerations(project=project[1], target=target[1]),
         protocol=PROTOCOL,
@@ -46,15 +55,19 @@ def resolve(
         image_pull_secrets=project_spec.image_pull_secrets,
         runner_image=runner_image,
         source=project_spec.source,
-        steps=[_step(number, step, run) for number, step in enumerate(spec.steps, start=1)],
-        env=merge_env(project_spec.env, target_spec.env, spec.env),
-        target=target_spec.target or spec.target_ref.name,
+        steps=[_step(number, step, run, compared=compared) for number, step in enumerate(steps, start=1)],
+        env=env,
+        target=target_name,
         profiles=target_spec.profiles.secret_ref,
         schema_pattern=target_spec.schema_pattern,
         database_pattern=target_spec.database_pattern,
         service_account_name=target_spec.service_account_name,
         artifacts=project_spec.artifacts,
-        location=location(run, identity, project[0]),
+        location=location(run, identity, project[0], "runs", f"{identity.name}-{short_uid(identity.uid)}"),
+        state=ResolvedState(key=compared_with, required=state.missing_is_failure(spec)) if compared_with else None,
+        state_location=location(run, identity, project[0], "state", identity.uid),
+        promote=state.promotion(spec, steps, compared=compared),
+        cache_location=location(run, identity, project[0], "cache", f"{cache}.zip"),
         pod=project_spec.pod,
         timeout_seconds=seconds(spec.timeout) if spec.timeout else None,
         start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
@@ -62,12 +75,13 @@ def resolve(
     )
 
 
-def _step(number: int, step: Step, run: DbtRun) -> ResolvedStep:
+def _step(number: int, step: Step, run: DbtRun, *, compared: bool) -> ResolvedStep:
     allow_failure = step.command == "docs" if step.allow_failure is None else step.allow_failure
     return ResolvedStep(
         name=f"{number}-{step.command}",
         command=step.command,
-        argv=argv(step, run.spec),
+        argv=argv(step, run.spec, compared=compared),
+        full=argv(state.without(step), run.spec) if compared else None,
         allow_failure=allow_failure,
         always=step.when == "Always",
         allow_empty=run.spec.on_empty_selection == "Succeed",
@@ -83,14 +97,13 @@ def merge_env(*layers: Iterable[Variable | PlainVariable] | None) -> list[Variab
     return list(merged.values()) or None
 
 
-def location(run: DbtRun, identity: Identity, project: DbtProject) -> str:
-    """The folder of a run's artifacts in the bucket. The UID keeps runs of one name apart."""
+def location(run: DbtRun, identity: Identity, project: DbtProject, *below: str) -> str:
+    """A place in the bucket, below the folder of the run's project and target. UIDs keep runs of one name apart."""
     parts = [
         project.spec.artifacts.prefix,
         identity.namespace,
         run.spec.project_ref.name,
         run.spec.target_ref.name,
-        "runs",
-        f"{identity.name}-{short_uid(identity.uid)}",
+        *below,
     ]
     return "/".join(part for part in parts if part)

@@ -9,6 +9,7 @@ from typing import Any
 from dbt_operator.api.base import Model
 from dbt_operator.api.run import DbtRunSpec
 from dbt_operator.api.steps import RunOperation, Step
+from dbt_runner.protocol import STATE
 
 _SUBCOMMANDS = {
     "build": ["build"],
@@ -37,8 +38,14 @@ _FLAGS = {
 _WITH_EVENT_TIME = ("build", "run")
 
 
-def argv(step: Step, spec: DbtRunSpec) -> list[str]:
-    """The arguments of dbt for a step of a run, without the program's name."""
+def argv(step: Step, spec: DbtRunSpec, *, compared: bool = False) -> list[str]:
+    """The arguments of dbt for a step of a run, without the program's name.
+
+    Args:
+        step: the step.
+        spec: of the run.
+        compared: whether there is a state to compare with.
+    """
     arguments = list(_SUBCOMMANDS[step.command])
     if isinstance(step.options, RunOperation):
         arguments += _operation(step.options)
@@ -50,7 +57,19 @@ def argv(step: Step, spec: DbtRunSpec) -> list[str]:
         arguments += ["--threads", str(spec.threads)]
     if spec.event_time and step.command in _WITH_EVENT_TIME:
         arguments += ["--event-time-start", spec.event_time.start, "--event-time-end", spec.event_time.end]
+    if compared and step.command != "runOperation":
+        arguments += _state(spec)
     return arguments + _warnings(spec)
+
+
+def _state(spec: DbtRunSpec) -> list[str]:
+    state = spec.state
+    arguments = ["--state", STATE]
+    if state and state.defer:
+        arguments.append("--defer")
+    if state and state.favor_state:
+        arguments.append("--favor-state")
+    return arguments
 
 
 def _warnings(spec: DbtRunSpec) -> list[str]:

@@ -144,8 +144,10 @@ def _prepare(resolved: Resolved, attempt: int) -> Manifest:
     resume = _continued(resolved, attempt) is not None
     plan = PreparePlan(
         source="configMap" if from_config_map else "image",
-        bucket=_bucket(resolved) if resume else None,
+        bucket=_bucket(resolved) if resume or resolved.state else None,
         previous=resolved.location if resume else "",
+        state=resolved.state.key if resolved.state else "",
+        state_required=bool(resolved.state and resolved.state.required),
     )
     mounts = [{"name": "source", "mountPath": protocol.SOURCE, "readOnly": True}] if from_config_map else []
     environment = [_plan(plan), *(_bucket_login(resolved) if plan.bucket else ())]
@@ -178,6 +180,8 @@ def _artifacts(resolved: Resolved, attempt: int) -> Manifest:
         bucket=_bucket(resolved),
         prefix=f"{resolved.location}/attempt-{attempt}",
         run=resolved.location,
+        state=resolved.state_location or "",
+        cache=resolved.cache_location or "",
     )
     environment = [_plan(plan), *_bucket_login(resolved)]
     container = _container(protocol.ARTIFACTS_CONTAINER, resolved.runner_image, environment, [])
@@ -219,6 +223,8 @@ def _run_plan(resolved: Resolved, run: Identity, attempt: int) -> RunPlan:
         timeout_seconds=resolved.timeout_seconds,
         grace_seconds=GRACE_SECONDS / 2,
         resume=_continued(resolved, attempt),
+        state=resolved.state.key if resolved.state else "",
+        cached=bool(resolved.cache_location),
     )
 
 

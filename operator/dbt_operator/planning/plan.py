@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbt_operator.api.base import Model
+from dbt_operator.api.project import StateEntry
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,16 @@ class DeletePod:
     uid: str
 
 
-Action = CreateJob | DeleteJob | DeletePod
+@dataclass(frozen=True)
+class PromoteState:
+    """Make the state that a run has left the current one of its target, unless something newer is."""
+
+    project: str
+    entry: StateEntry
+    base: str | None  # the state that must still be the current one; None: whichever it is
+
+
+Action = CreateJob | DeleteJob | DeletePod | PromoteState
 
 
 @dataclass(frozen=True)

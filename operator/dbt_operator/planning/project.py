@@ -14,4 +14,5 @@ def plan(project: DbtProject, identity: Identity, now: datetime) -> Plan:
     """Decide on the status of a project: what can be checked without a pod was checked at admission."""
     conditions = Conditions.of(project.status.conditions if project.status else None, identity.generation, now)
     conditions.ready("Accepted", "runs may use this project")
-    return Plan(DbtProjectStatus(observed_generation=identity.generation, conditions=conditions.list()))
+    update = {"observed_generation": identity.generation, "conditions": conditions.list()}
+    return Plan((project.status or DbtProjectStatus()).model_copy(update=update))

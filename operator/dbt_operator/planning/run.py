@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 from dbt_operator.api.run import Attempt, DbtRunStatus, Resolved
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning import job as job_builder
-from dbt_operator.planning import retry
+from dbt_operator.planning import retry, state
 from dbt_operator.planning.admission import START_TIMEOUT, resolve
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
 from dbt_operator.planning.names import job_name
-from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan
+from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan, PromoteState
 from dbt_operator.planning.run_status import (
     Observed,
     changed,
@@ -33,6 +33,9 @@ from dbt_operator.planning.run_status import (
 from dbt_operator.planning.verdict import Verdict, judge, stuck
 
 _END = {None: Phase.SUCCEEDED, Reason.CANCELLED: Phase.CANCELLED}  # every other reason: Failed
+_NO_STATE = (
+    "there is no state to compare with yet: run a build of the whole project first, or set state.onMissing: FullBuild"
+)
 _LOOK_AGAIN = 5.0  # seconds; while a pod has not started: what holds it up is told by events, which are not watched
 
 
@@ -66,6 +69,11 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     missing = _missing(seen)
     if missing or seen.project is None or seen.target is None:
         return _wait(seen, missing, now)
+    compared_with = None
+    if state.compares(seen.run.spec):
+        compared_with = state.wanted(seen.run, seen.project[0], seen.state_run)
+        if compared_with is None and state.missing_is_failure(seen.run.spec):
+            return _finish(seen, Verdict(Reason.MISSING_STATE, _NO_STATE), now)
     attempt = Attempt(
         number=1, job_name=job_name(seen.identity.name, seen.identity.uid, 1), created_at=format_time(now)
     )
@@ -76,7 +84,7 @@ def _admit(seen: Observed, now: datetime) -> Plan:
         conditions,
         Phase.PENDING,
         "the Job is being created",
-        resolved=resolve(seen.run, seen.identity, seen.project, seen.target, seen.runner_image),
+        resolved=resolve(seen.run, seen.identity, seen.project, seen.target, seen.runner_image, compared_with),
         attempts=[attempt],
         reason=None,
     )
@@ -327,7 +335,25 @@ def _cancelled(seen: Observed) -> Verdict:
 # The end
 
 
+def _promotion(seen: Observed, verdict: Verdict, attempt: Attempt | None) -> PromoteState | None:
+    """What makes the state that a run has left the current one of its target, if that is due."""
+    resolved, project = seen.status.resolved, seen.project
+    if verdict.reason is not None or resolved is None or resolved.promote is None or project is None:
+        return None
+    if not_uploaded(seen.pod):
+        return None
+    started_at = seen.status.started_at or (attempt.started_at if attempt else None)
+    version = verdict.summary.dbt_version if verdict.summary else None
+    entry = state.entry(resolved, seen.run.spec.target_ref.name, seen.identity.name, started_at, version)
+    base = resolved.state.key if resolved.promote == "Slim" and resolved.state else None
+    if entry is None or state.advanced(state.states(project[0]), entry, base) is None:
+        return None
+    return PromoteState(seen.run.spec.project_ref.name, entry, base)
+
+
 def _finish(seen: Observed, verdict: Verdict, now: datetime, attempt: Attempt | None = None) -> Plan:
+    if (promotion := _promotion(seen, verdict, attempt)) is not None:
+        return Plan(actions=(promotion,))  # before the end is told: whoever waits for that may compare with it
     attempts = seen.status.attempts
     ended_at = format_time(now)
     if last := attempt or (attempts[-1] if attempts else None):

@@ -22,7 +22,8 @@ from dbt_runner.protocol import Summary
 class Observed:
     """All that is known of a run when a decision is due.
 
-    Project and target come with their generations; None where they do not exist. ``job`` and ``pod`` are those of the
+    Project and target come with their generations; None where they do not exist. ``state_run`` is the run that
+    ``state.from.run`` names. ``job`` and ``pod`` are those of the
     current attempt, and None means confirmed absent. ``warnings`` are the warning events about a pod or Job that
     has not started, the newest first; ``refusal`` is what the API server has just had against creating the Job.
     """
@@ -33,6 +34,7 @@ class Observed:
     runner_image: str
     project: tuple[DbtProject, int] | None = None
     target: tuple[DbtTarget, int] | None = None
+    state_run: DbtRun | None = None
     job: JobFacts | None = None
     pod: PodFacts | None = None
     warnings: tuple[str, ...] = ()
