@@ -75,6 +75,12 @@ bench-run: .venv/ready ## Measure a DbtRun against a bare Job that runs the dbt 
 	$(CLUSTER) images
 	$(CLUSTER) exec -- python -m tests.bench.run
 
+.PHONY: bench-parse
+bench-parse: .venv/ready ## Measure the parse of an unchanged project with the cache against without
+	$(CLUSTER) up
+	$(CLUSTER) images
+	$(CLUSTER) exec -- python -m tests.bench.parse
+
 .PHONY: crds lock
 crds: .venv/ready ## Generate the CRDs from the models
 	$(BIN)/python -m dbt_operator.api.crd crds charts/dbt-operator/templates/crds

@@ -179,18 +179,23 @@ def report(case: Case, pairs: list[tuple[float, float, dict[str, float]]]) -> No
         print(f"    {key:32} {statistics.median(spent.get(key, 0) for _, _, spent in pairs):6.2f}")
 
 
-def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--models", type=int, default=500)
-    options = parser.parse_args()
+def start() -> None:
+    """The product, its services, and the namespace that is measured in."""
     images = product.references()
     product.install_services(images)
     product.install_chart(images)
     scenarios.create_user()
     apply(namespace(NAMESPACE, restricted=False))
     apply(*scenarios.secrets(NAMESPACE))
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--models", type=int, default=500)
+    options = parser.parse_args()
+    start()
     for case in cases(options.models):
         print(f"{case.name}: building it once", flush=True)
         prepare(case)

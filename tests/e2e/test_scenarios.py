@@ -71,12 +71,25 @@ def test_the_last_line_of_the_log_names_every_failed_node(name: str) -> None:
 @pytest.mark.parametrize(("name", "attempts"), [("flaky", 2), ("hopeless", 2), ("not-transient", 1)])
 def test_attempts_follow_one_another_and_each_leaves_its_artifacts(name: str, attempts: int) -> None:
     run = product.wait_until_finished(name, NAMESPACE)
-    found = run["status"]["attempts"]
-    assert [attempt["number"] for attempt in found] == list(range(1, attempts + 1))
-    for before, after in pairwise(found):
+    each = run["status"]["attempts"]
+    assert [attempt["number"] for attempt in each] == list(range(1, attempts + 1))
+    for before, after in pairwise(each):
         assert before["finishedAt"] <= after["createdAt"]
-    folders = {path.split("/")[0] for path in product.objects(location(run))}
-    assert folders == {f"attempt-{number}" for number in range(1, attempts + 1)}
+    found = {path.split("/")[0] for path in product.objects(location(run))}
+    assert found == {"result.json", "run_results.json", *(f"attempt-{number}" for number in range(1, attempts + 1))}
+
+
+def test_a_later_attempt_runs_what_is_not_done_and_the_results_are_merged() -> None:
+    run = product.wait_until_finished("flaky", NAMESPACE)
+    found = product.objects(location(run))
+
+    def built(path: str) -> list[str]:
+        rows = json.loads(found[path])["results"]
+        return sorted(row["unique_id"] for row in rows if row["unique_id"].startswith("model."))
+
+    assert built("attempt-2/1-build/run_results.json") == ["model.mini.stations", "model.mini.summary"]
+    assert built("run_results.json") == ["model.mini.measurements", "model.mini.stations", "model.mini.summary"]
+    assert run["status"]["nodes"]["success"] == 3
 
 
 def test_a_warning_passes_and_is_counted() -> None:
