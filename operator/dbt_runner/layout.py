@@ -58,6 +58,21 @@ class Layout:
         return self._at(protocol.SOURCE)
 
     @property
+    def git(self) -> Path:
+        """The mounted Secret with the credentials of the project's Git repository."""
+        return self._at(protocol.GIT)
+
+    @property
+    def source_info(self) -> Path:
+        """What the project's files are: ``{"commit": ..., "fingerprint": ...}``; not there if the image has them."""
+        return self.shared / ".source.json"
+
+    @property
+    def deps(self) -> Path:
+        """Target path of ``dbt deps``, published like that of a step."""
+        return self.work / protocol.DEPS
+
+    @property
     def parse(self) -> Path:
         """Target paths of the parses that steps share; the leading dot keeps them apart from steps."""
         return self.work / ".parse"

@@ -7,13 +7,17 @@ different users; what they share is the fsGroup, so folders are made writable fo
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
+import signal
 import sys
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from dbt_runner import fingerprint, git
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import PreparePlan, Summary
 
@@ -26,22 +30,55 @@ class PrepareError(Exception):
     """The project cannot be prepared; the message says what is wrong with its source and what to do."""
 
 
+class _Stopped(BaseException):
+    """The pod is being deleted."""
+
+
 def main(layout: Layout, plan: PreparePlan) -> int:
     """Prepare the shared volume; returns the container's exit code."""
+    commit = ""
     try:
-        _folders(layout)
-        if plan.source == "configMap":
-            unpack_config_map(layout.source, layout.project)
-        elif plan.source != "image":
-            raise PrepareError(
-                f"this runner does not know the source {plan.source!r}; operator and runner image must match"
-            )
+        with _stoppable():
+            _folders(layout)
+            if plan.source == "configMap":
+                unpack_config_map(layout.source, layout.project)
+                _identify(layout, None)
+            elif plan.source == "git":
+                commit = _clone(layout, plan)
+                _identify(layout, commit)
+                _must_hold_project(layout.project, plan)
+            elif plan.source != "image":
+                raise PrepareError(
+                    f"this runner does not know the source {plan.source!r}; operator and runner image must match"
+                )
     except PrepareError as error:
-        print(f"dbt-operator: {error}", file=sys.stderr)  # noqa: T201 - the container's log
-        layout.report(Summary(reason="ConfigError", message=str(error), exit_code=2).to_json())
-        return 2
-    layout.report(Summary().to_json())
+        return _failed(layout, Summary(reason="ConfigError", message=str(error), exit_code=2))
+    except git.SourceError as error:
+        return _failed(layout, Summary(reason="SourceError", message=str(error), exit_code=2, commit=commit))
+    except _Stopped:
+        return _failed(layout, Summary(reason="Cancelled", message="stopped while it was being prepared", exit_code=1))
+    layout.report(Summary(commit=commit).to_json())
     return 0
+
+
+def _failed(layout: Layout, summary: Summary) -> int:
+    print(f"dbt-operator: {summary.message}", file=sys.stderr)  # noqa: T201 - the container's log
+    layout.report(summary.to_json())
+    return summary.exit_code
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM end this: as PID 1 it would be ignored, and a large checkout takes minutes."""
+
+    def stop(*_: object) -> None:
+        raise _Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _folders(layout: Layout) -> None:
@@ -55,6 +92,37 @@ def _make(folder: Path) -> None:
     if not folder.exists():
         folder.mkdir(parents=True)
         folder.chmod(0o2775)  # what is made in it belongs to the group, too
+
+
+def _identify(layout: Layout, commit: str | None) -> None:
+    """Record what the project's files are."""
+    found = {"commit": commit, "fingerprint": fingerprint.stamp(layout.project)}
+    layout.source_info.write_text(json.dumps(found), encoding="utf-8")
+
+
+def _clone(layout: Layout, plan: PreparePlan) -> str:
+    """Check the repository out; the commit."""
+    # Init containers run again when a pod's sandbox is lost.
+    shutil.rmtree(layout.project, ignore_errors=True)
+    _make(layout.project)
+    wanted = git.Wanted(plan.url, plan.ref, plan.commit)
+    return git.check_out(wanted, layout.project, layout.git, limits=git.Limits(plan.timeout_seconds))
+
+
+def _must_hold_project(checkout: Path, plan: PreparePlan) -> None:
+    """See that there is a project where it is said to be.
+
+    Raises:
+        SourceError: there is none; the message says where there are any.
+    """
+    folder = checkout / plan.sub_path
+    whole = checkout.resolve()
+    if (folder / PROJECT_FILE).is_file() and whole in (folder.resolve(), *folder.resolve().parents):
+        return
+    where = f"source.git.subPath {plan.sub_path}" if plan.sub_path else "the repository's top folder"
+    found = sorted(path.parent.relative_to(checkout).as_posix() for path in checkout.glob(f"**/{PROJECT_FILE}"))
+    hint = f"set source.git.subPath to one of: {', '.join(found[:5])}" if found else "the repository holds none at all"
+    raise git.SourceError(f"{git.Wanted(plan.url, plan.ref)}: there is no {PROJECT_FILE} in {where}; {hint}")
 
 
 def unpack_config_map(source: Path, project: Path) -> None:

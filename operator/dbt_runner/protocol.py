@@ -34,6 +34,8 @@ WORK = f"{SHARED}/work"  # WORK/<step> is dbt's target and log path while the st
 ARTIFACTS = f"{SHARED}/artifacts"  # ... and is renamed to ARTIFACTS/<step> once it has ended: what is here is complete
 PROFILES = "/dbt-operator-profiles"  # the target's Secret, in the dbt container only
 SOURCE = "/dbt-operator-source"  # the project's ConfigMap, in the init container only
+GIT = "/dbt-operator-git"  # the Secret with the credentials of the project's repository, in the init container only
+DEPS = "deps"  # the folder, among those of the steps, for the logs of `dbt deps`
 TERMINATION_LOG = "/dev/termination-log"
 
 # Container names, known to both sides.
@@ -113,6 +115,7 @@ class RunPlan(_Message):
     isolation: str = (
         "Auto"  # Fork: steps share one import and parse; Process: a new process each; Auto: Fork if it is safe
     )
+    deps: str = "Never"  # whether `dbt deps` runs first: Never, Always or IfMissing
     protocol: int = PROTOCOL
 
     @classmethod
@@ -126,7 +129,12 @@ class RunPlan(_Message):
 class PreparePlan(_Message):
     """What the init container does: copy the runner and, unless the project is in the dbt image, the source."""
 
-    source: str  # "image" or "configMap"
+    source: str  # "image", "configMap" or "git"
+    url: str = ""  # this and the following are about git
+    ref: str = ""  # empty: the remote's HEAD
+    commit: str = ""  # what an earlier attempt found the ref to be: it is used instead
+    sub_path: str = ""  # where in the repository the project is
+    timeout_seconds: float = 300
     protocol: int = PROTOCOL
 
 
@@ -181,6 +189,7 @@ class Summary(_Message):
     nodes: Nodes = field(default_factory=Nodes)
     failures: list[Failure] = field(default_factory=list)
     failures_total: int = 0
+    commit: str = ""  # what the init container has checked out of a Git repository
     protocol: int = PROTOCOL
 
     SHORTENED: ClassVar[str] = "..."

@@ -28,7 +28,7 @@ from typing import Any
 from dbt_runner import presence, redact, results
 from dbt_runner.child import Child, Event, InterpreterError, find_interpreter
 from dbt_runner.layout import Layout
-from dbt_runner.protocol import PLAN_VARIABLE, Failure, Nodes, RunPlan, Step, Summary
+from dbt_runner.protocol import DEPS, PLAN_VARIABLE, Failure, Nodes, RunPlan, Step, Summary
 from dbt_runner.publish import LOGS, publish
 from dbt_runner.redact import Redactor
 from dbt_runner.results import Outcome, Seen
@@ -151,13 +151,21 @@ class Supervisor:
             event: Event = {"event": "failed", "step": 0, "reason": "ConfigError", "message": str(error)}
         else:
             event = self._next("ready", "failed")
+        if self._layout.deps.is_dir():
+            publish(self._layout.deps, self._layout.artifacts / DEPS, self._redactor, self._layout.parsed_manifest)
         if event["event"] == "ready":
+            self._move(event["project_dir"])
             self._version = event["dbt_version"]
             self._isolation = event["isolation"]
             return None
         self._end_child()
         step = self._plan.steps[event.get("step", 0)]
         return replace(self._ended(step, event, started, parsing=True), allow_failure=False)
+
+    def _move(self, project: str) -> None:
+        """Take this folder for the project: ``dbt deps`` may have needed one that it can write to."""
+        self._plan = replace(self._plan, project_dir=project)
+        self._env["DBT_PROJECT_DIR"] = project
 
     def _start(self, arguments: list[str]) -> None:
         root = f"--root={self._layout.root}"
@@ -195,7 +203,7 @@ class Supervisor:
         work = self._layout.work / step.name
         if parsing:
             self._keep_logs(work)
-        if event.get("reason"):
+        if event.get("reason") and not self._stopped:
             outcome = Outcome(event["reason"], event.get("message", ""))
         else:
             outcome = results.classify(self._seen(step, event, work, parsing=parsing))
@@ -354,6 +362,7 @@ class Supervisor:
         """Leave result.json, the termination message and the last line of the log, which names every failed node."""
         result = {**asdict(summary), "run": self._plan.run, "run_uid": self._plan.run_uid}
         result.update(attempt=self._plan.attempt, steps=[asdict(step) for step in steps])
+        result["source"] = _read_json(self._layout.source_info)
         path = self._layout.result
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(".result.json")

@@ -21,15 +21,16 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dbt_runner import environment
+from dbt_runner import deps, environment
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
+from dbt_runner.results import first_lines
 
 
 class Channel:
@@ -47,6 +48,14 @@ class Channel:
 
 class Refused(Exception):  # noqa: N818 - it is the environment that is wrong, not the program
     """Environment validation says no."""
+
+
+class DepsFailed(Exception):  # noqa: N818 - the reason's name
+    """``dbt deps`` did not succeed; ``exit_code`` is dbt's."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | None) -> int:
@@ -118,6 +127,7 @@ class _Zygote:
         self._idle_threads = 0
         self._loaded: list[Any] = []  # of each step
         self._at = 0  # the step that is being prepared
+        self._installed = False  # dbt deps has run
 
     def serve(self, commands: int) -> None:
         """Parse and validate, then run steps as they are asked for, until the supervisor closes the pipe."""
@@ -129,7 +139,9 @@ class _Zygote:
             # What is there now stays: the collector of a child need not look through it, which would copy its pages.
             gc.freeze()
             signal.signal(signal.SIGINT, lambda *_: None)  # meant for the child; this process ends with the pipe
-        self._channel.send("ready", dbt_version=_dbt_version(), isolation="Fork" if fork else "Process")
+        isolation = "Fork" if fork else "Process"
+        where = self._plan.project_dir
+        self._channel.send("ready", dbt_version=_dbt_version(), isolation=isolation, project_dir=where)
         if not fork:
             return
         with os.fdopen(commands, encoding="utf-8") as lines:
@@ -148,6 +160,9 @@ class _Zygote:
                 self._validate(step, self._loaded[self._at])
         except self._dbt.LoadError as error:
             self._channel.send("failed", step=self._at, **asdict(error.ended))
+        except DepsFailed as error:
+            message, code = str(error), error.exit_code
+            self._channel.send("failed", step=0, reason="DepsFailed", message=message, exit_code=code)
         except (Refused, environment.PatternError) as error:
             reason = "EnvironmentMismatch" if isinstance(error, Refused) else "ConfigError"
             self._channel.send("failed", step=self._at, reason=reason, message=str(error))
@@ -168,13 +183,39 @@ class _Zygote:
         """
         parsed: dict[str, Any] = {}
         by_step = False
+        if self._plan.deps == "Always" and deps.declared(Path(self._plan.project_dir)):
+            self._install()
         for step in self._each_step():
             key = json.dumps([flags[self._at], step.argv if by_step else []], sort_keys=True)
             if key not in parsed:
-                parsed[key] = self._dbt.load(step.argv, self._layout.parse / str(len(parsed)), self._redactor)
+                parsed[key] = self._parse(step, self._layout.parse / str(len(parsed)))
                 if self._at == 0:
                     by_step = self._dbt.looks_at_flags(parsed[key].manifest, Path(self._plan.project_dir))
             self._loaded.append(parsed[key])
+
+    def _parse(self, step: Step, folder: Path) -> Any:
+        try:
+            return self._dbt.load(step.argv, folder, self._redactor)
+        except self._dbt.LoadError as error:
+            if self._plan.deps != "IfMissing" or self._installed or not deps.missing(error.ended.exception):
+                raise
+        self._install()
+        return self._dbt.load(step.argv, folder, self._redactor)
+
+    def _install(self) -> None:
+        """Run ``dbt deps``, in a copy of the project if need be: then that is the project from here on."""
+        self._installed = True
+        project = str(deps.writable(Path(self._plan.project_dir), self._layout.project))
+        if project != self._plan.project_dir:
+            self._plan = replace(self._plan, project_dir=project)
+            os.environ["DBT_PROJECT_DIR"] = project
+            os.chdir(project)
+        ended = self._dbt.run(deps.command(self._plan.steps[0].argv), None, self._layout.deps, self._redactor)
+        if "KeyboardInterrupt" in ended.exception:
+            raise self._dbt.LoadError(ended)
+        if ended.exit_code:
+            said = first_lines(ended.message or next(iter(ended.errors), "")) or "its log says no more"
+            raise DepsFailed(f"dbt deps ended with exit code {ended.exit_code}: {said}", ended.exit_code)
 
     def _validate(self, step: Step, loaded: Any) -> None:
         wrong = environment.wrong_target(loaded.target, self._plan.target)

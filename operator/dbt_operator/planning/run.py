@@ -15,7 +15,7 @@ from dbt_operator.api.run import Attempt, DbtRunStatus, Resolved
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning import job as job_builder
 from dbt_operator.planning import retry
-from dbt_operator.planning.admission import START_TIMEOUT, resolve
+from dbt_operator.planning.admission import START_TIMEOUT, refusal, resolve
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
 from dbt_operator.planning.names import job_name
 from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan
@@ -66,6 +66,8 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     missing = _missing(seen)
     if missing or seen.project is None or seen.target is None:
         return _wait(seen, missing, now)
+    if against := refusal(seen.run, seen.project[0]):
+        return _finish(seen, Verdict(Reason.INVALID_SPEC, against), now)
     attempt = Attempt(
         number=1, job_name=job_name(seen.identity.name, seen.identity.uid, 1), created_at=format_time(now)
     )
@@ -112,7 +114,8 @@ def _create(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime)
     spec = seen.run.spec
     names = (spec.project_ref.name, spec.target_ref.name)
     left = _time_left(seen.status, resolved, attempt)
-    return Plan(actions=(CreateJob(job_builder.build(resolved, seen.identity, *names, attempt.number, left)),))
+    commit = seen.status.commit or ""
+    return Plan(actions=(CreateJob(job_builder.build(resolved, seen.identity, *names, attempt.number, left, commit)),))
 
 
 def _time_left(status: DbtRunStatus, resolved: Resolved, attempt: Attempt) -> float | None:
