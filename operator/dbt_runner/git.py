@@ -52,7 +52,7 @@ _CAUSES = (
             r"could not resolve|couldn't connect|failed to connect|connection (refused|reset|timed out|closed)"
             r"|timed? ?out|timeout|network is unreachable|no route to host|name resolution|returned error: (429|5\d\d)"
             r"|early eof|unexpected disconnect|too slow|hung up unexpectedly|kex_exchange_identification"
-            r"|empty reply|recv failure|send failure|broken pipe|proxy connect",
+            r"|empty reply|recv (failure|error)|send failure|broken pipe|proxy connect",
             re.I,
         ),
     ),

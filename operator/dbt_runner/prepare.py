@@ -13,7 +13,7 @@ import signal
 import sys
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -34,8 +34,8 @@ class _Stopped(BaseException):
     """The pod is being deleted."""
 
 
-def main(layout: Layout, plan: PreparePlan) -> int:
-    """Prepare the shared volume; returns the container's exit code."""
+def main(layout: Layout, plan: PreparePlan, protocols: Sequence[str] = git.PROTOCOLS) -> int:
+    """Prepare the shared volume; returns the container's exit code. ``protocols`` are those that git may use."""
     commit = ""
     try:
         with _stoppable():
@@ -44,7 +44,7 @@ def main(layout: Layout, plan: PreparePlan) -> int:
                 unpack_config_map(layout.source, layout.project)
                 _identify(layout, None)
             elif plan.source == "git":
-                commit = _clone(layout, plan)
+                commit = _clone(layout, plan, protocols)
                 _identify(layout, commit)
                 _must_hold_project(layout.project, plan)
             elif plan.source != "image":
@@ -100,13 +100,14 @@ def _identify(layout: Layout, commit: str | None) -> None:
     layout.source_info.write_text(json.dumps(found), encoding="utf-8")
 
 
-def _clone(layout: Layout, plan: PreparePlan) -> str:
+def _clone(layout: Layout, plan: PreparePlan, protocols: Sequence[str]) -> str:
     """Check the repository out; the commit."""
     # Init containers run again when a pod's sandbox is lost.
     shutil.rmtree(layout.project, ignore_errors=True)
     _make(layout.project)
     wanted = git.Wanted(plan.url, plan.ref, plan.commit)
-    return git.check_out(wanted, layout.project, layout.git, limits=git.Limits(plan.timeout_seconds))
+    limits = git.Limits(plan.timeout_seconds)
+    return git.check_out(wanted, layout.project, layout.git, limits=limits, protocols=protocols)
 
 
 def _must_hold_project(checkout: Path, plan: PreparePlan) -> None:
