@@ -205,6 +205,7 @@ class _Zygote:
     def _install(self) -> None:
         """Run ``dbt deps``, in a copy of the project if need be: then that is the project from here on."""
         self._installed = True
+        print("dbt-operator: installing the project's packages", flush=True)  # noqa: T201 - the container's log
         project = str(deps.writable(Path(self._plan.project_dir), self._layout.project))
         if project != self._plan.project_dir:
             self._plan = replace(self._plan, project_dir=project)
