@@ -58,11 +58,6 @@ class Layout:
         return self._at(protocol.PREVIOUS)
 
     @property
-    def source_info(self) -> Path:
-        """What tells the project's files apart from those of another attempt."""
-        return self.shared / ".source.json"
-
-    @property
     def state(self) -> Path:
         """The artifacts of an earlier run that this one is compared with."""
         return self._at(protocol.STATE)
@@ -91,6 +86,21 @@ class Layout:
     def source(self) -> Path:
         """The mounted ConfigMap that holds the project."""
         return self._at(protocol.SOURCE)
+
+    @property
+    def git(self) -> Path:
+        """The mounted Secret with the credentials of the project's Git repository."""
+        return self._at(protocol.GIT)
+
+    @property
+    def source_info(self) -> Path:
+        """What the project's files are: ``{"commit": ..., "fingerprint": ...}``; not there if the image has them."""
+        return self.shared / ".source.json"
+
+    @property
+    def deps(self) -> Path:
+        """Target path of ``dbt deps``, published like that of a step."""
+        return self.work / protocol.DEPS
 
     @property
     def parse(self) -> Path:

@@ -7,13 +7,16 @@ different users; what they share is the fsGroup, so folders are made writable fo
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
+import signal
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from dbt_runner import restore
+from dbt_runner import fingerprint, git, restore
 from dbt_runner.bucket import BucketError
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import PreparePlan, Summary
@@ -27,35 +30,71 @@ class PrepareError(Exception):
     """The project cannot be prepared; the message says what is wrong with its source and what to do."""
 
 
-def main(layout: Layout, plan: PreparePlan, env: Mapping[str, str]) -> int:
-    """Prepare the shared volume; returns the container's exit code."""
+class _Stopped(BaseException):
+    """The pod is being deleted."""
+
+
+def main(layout: Layout, plan: PreparePlan, env: Mapping[str, str], protocols: Sequence[str] = git.PROTOCOLS) -> int:
+    """Prepare the shared volume; returns the container's exit code. ``protocols`` are those that git may use."""
+    commit = ""
     try:
-        _folders(layout)
-        if plan.source == "configMap":
-            unpack_config_map(layout.source, layout.project)
-        elif plan.source != "image":
-            raise PrepareError(
-                f"this runner does not know the source {plan.source!r}; operator and runner image must match"
-            )
-        restore.restore(layout, plan, env, _say)
+        with _stoppable():
+            _folders(layout)
+            if plan.source == "git":
+                commit = _clone(layout, plan, protocols)
+            _source(layout, plan, commit)
+            restore.restore(layout, plan, env, _say)
     except PrepareError as error:
-        return _failed(layout, "ConfigError", str(error))
+        return _failed(layout, Summary("ConfigError", str(error), exit_code=2, commit=commit))
+    except git.SourceError as error:
+        return _failed(layout, Summary("SourceError", str(error), exit_code=2, commit=commit))
     except restore.MissingStateError as error:
-        return _failed(layout, "MissingState", str(error))
+        return _failed(layout, Summary("MissingState", str(error), exit_code=2, commit=commit))
     except BucketError as error:
-        return _failed(layout, "Infrastructure", f"the state cannot be fetched: {error}")
-    layout.report(Summary().to_json())
+        message = f"the state cannot be fetched: {error}"
+        return _failed(layout, Summary("Infrastructure", message, exit_code=2, commit=commit))
+    except _Stopped:
+        return _failed(layout, Summary("Cancelled", "stopped while it was being prepared", exit_code=1))
+    layout.report(Summary(commit=commit).to_json())
     return 0
 
 
-def _failed(layout: Layout, reason: str, message: str) -> int:
-    _say(message)
-    layout.report(Summary(reason=reason, message=message, exit_code=2).to_json())
-    return 2
+def _source(layout: Layout, plan: PreparePlan, commit: str) -> None:
+    """Put the project where it is expected, and see that it is one."""
+    if plan.source == "configMap":
+        unpack_config_map(layout.source, layout.project)
+        _identify(layout, None)
+    elif plan.source == "git":
+        _identify(layout, commit)
+        _must_hold_project(layout.project, plan)
+    elif plan.source != "image":
+        raise PrepareError(
+            f"this runner does not know the source {plan.source!r}; operator and runner image must match"
+        )
+
+
+def _failed(layout: Layout, summary: Summary) -> int:
+    _say(summary.message)
+    layout.report(summary.to_json())
+    return summary.exit_code
 
 
 def _say(text: str) -> None:
     print(f"dbt-operator: {text}", flush=True)  # noqa: T201 - the container's log
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM end this: as PID 1 it would be ignored, and a large checkout takes minutes."""
+
+    def stop(*_: object) -> None:
+        raise _Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _folders(layout: Layout) -> None:
@@ -69,6 +108,38 @@ def _make(folder: Path) -> None:
     if not folder.exists():
         folder.mkdir(parents=True)
         folder.chmod(0o2775)  # what is made in it belongs to the group, too
+
+
+def _identify(layout: Layout, commit: str | None) -> None:
+    """Record what the project's files are."""
+    found = {"commit": commit, "fingerprint": fingerprint.stamp(layout.project)}
+    layout.source_info.write_text(json.dumps(found), encoding="utf-8")
+
+
+def _clone(layout: Layout, plan: PreparePlan, protocols: Sequence[str]) -> str:
+    """Check the repository out; the commit."""
+    # Init containers run again when a pod's sandbox is lost.
+    shutil.rmtree(layout.project, ignore_errors=True)
+    _make(layout.project)
+    wanted = git.Wanted(plan.url, plan.ref, plan.commit)
+    limits = git.Limits(plan.timeout_seconds)
+    return git.check_out(wanted, layout.project, layout.git, limits=limits, protocols=protocols)
+
+
+def _must_hold_project(checkout: Path, plan: PreparePlan) -> None:
+    """See that there is a project where it is said to be.
+
+    Raises:
+        SourceError: there is none; the message says where there are any.
+    """
+    folder = checkout / plan.sub_path
+    whole = checkout.resolve()
+    if (folder / PROJECT_FILE).is_file() and whole in (folder.resolve(), *folder.resolve().parents):
+        return
+    where = f"source.git.subPath {plan.sub_path}" if plan.sub_path else "the repository's top folder"
+    found = sorted(path.parent.relative_to(checkout).as_posix() for path in checkout.glob(f"**/{PROJECT_FILE}"))
+    hint = f"set source.git.subPath to one of: {', '.join(found[:5])}" if found else "the repository holds none at all"
+    raise git.SourceError(f"{git.Wanted(plan.url, plan.ref)}: there is no {PROJECT_FILE} in {where}; {hint}")
 
 
 def unpack_config_map(source: Path, project: Path) -> None:

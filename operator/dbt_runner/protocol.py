@@ -40,6 +40,8 @@ CACHE = f"{SHARED}/cache"  # the restored parse cache
 NEW_CACHE = f"{SHARED}/new-cache"  # the one to be stored
 PROFILES = "/dbt-operator-profiles"  # the target's Secret, in the dbt container only
 SOURCE = "/dbt-operator-source"  # the project's ConfigMap, in the init container only
+GIT = "/dbt-operator-git"  # the Secret with the credentials of the project's repository, in the init container only
+DEPS = "deps"  # the folder, among those of the steps, for the logs of `dbt deps`
 TERMINATION_LOG = "/dev/termination-log"
 
 # Container names, known to both sides.
@@ -123,6 +125,7 @@ class RunPlan(_Message):
     resume: int | None = None  # the attempt whose merged results are continued from, if they could be restored
     state: str = ""  # where the state came from, for messages; empty: the run compares with none
     cached: bool = False  # the sidecar restores a parse cache and stores a new one
+    deps: str = "Never"  # whether `dbt deps` runs first: Never, Always or IfMissing
     protocol: int = PROTOCOL
 
     @classmethod
@@ -145,7 +148,12 @@ class Bucket:
 class PreparePlan(_Message):
     """What the init container does: copy the runner, the source unless it is in the dbt image, and what is restored."""
 
-    source: str  # "image" or "configMap"
+    source: str  # "image", "configMap" or "git"
+    url: str = ""  # this and the following are about git
+    ref: str = ""  # empty: the remote's HEAD
+    commit: str = ""  # what an earlier attempt found the ref to be: it is used instead
+    sub_path: str = ""  # where in the repository the project is
+    timeout_seconds: float = 300
     bucket: Bucket | None = None
     previous: str = ""  # prefix of the run whose merged results are restored to PREVIOUS; empty: nothing is
     state: str = ""  # prefix of the state that is restored to STATE; empty: none is
@@ -218,6 +226,7 @@ class Summary(_Message):
     nodes: Nodes = field(default_factory=Nodes)
     failures: list[Failure] = field(default_factory=list)
     failures_total: int = 0
+    commit: str = ""  # what the init container has checked out of a Git repository
     protocol: int = PROTOCOL
 
     SHORTENED: ClassVar[str] = "..."

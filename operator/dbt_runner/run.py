@@ -29,7 +29,7 @@ from dbt_runner import merge, presence, redact, results
 from dbt_runner.child import Child, Event, InterpreterError, find_interpreter
 from dbt_runner.layout import Layout
 from dbt_runner.merge import Earlier, StartOver, read_json
-from dbt_runner.protocol import PLAN_VARIABLE, RunPlan, Step, Summary
+from dbt_runner.protocol import DEPS, PLAN_VARIABLE, RunPlan, Step, Summary
 from dbt_runner.publish import LOGS, MANIFEST, RUN_RESULTS, SOURCES, publish
 from dbt_runner.redact import Redactor
 from dbt_runner.results import Outcome, Seen
@@ -147,7 +147,10 @@ class Supervisor:
             event: Event = {"event": "failed", "step": 0, "reason": "ConfigError", "message": str(error)}
         else:
             event = self._next("ready", "failed")
+        if self._layout.deps.is_dir():
+            publish(self._layout.deps, self._layout.artifacts / DEPS, self._redactor, self._layout.parsed_manifest)
         if event["event"] == "ready":
+            self._move(event["project_dir"])
             self._version = event["dbt_version"]
             self._isolation = event["isolation"]
             self._parse = event["parse"]
@@ -157,6 +160,11 @@ class Supervisor:
         self._end_child()
         step = self._plan.steps[event.get("step", 0)]
         return replace(self._ended(step, event, started, parsing=True), allow_failure=False)
+
+    def _move(self, project: str) -> None:
+        """Take this folder for the project: ``dbt deps`` may have needed one that it can write to."""
+        self._plan = replace(self._plan, project_dir=project)
+        self._env["DBT_PROJECT_DIR"] = project
 
     def _start(self, arguments: list[str]) -> None:
         root = f"--root={self._layout.root}"
@@ -198,7 +206,7 @@ class Supervisor:
         work = self._layout.work / step.name
         if parsing:
             self._keep_logs(work)
-        if event.get("reason"):
+        if event.get("reason") and not self._stopped:
             outcome = Outcome(event["reason"], event.get("message", ""))
         else:
             outcome = results.classify(self._seen(step, event, work, parsing=parsing))

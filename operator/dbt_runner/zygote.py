@@ -22,15 +22,16 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dbt_runner import cache, environment
+from dbt_runner import cache, deps, environment
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
+from dbt_runner.results import first_lines
 
 
 class Channel:
@@ -48,6 +49,14 @@ class Channel:
 
 class Refused(Exception):  # noqa: N818 - it is the environment that is wrong, not the program
     """Environment validation says no."""
+
+
+class DepsFailed(Exception):  # noqa: N818 - the reason's name
+    """``dbt deps`` did not succeed; ``exit_code`` is dbt's."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | None) -> int:
@@ -121,6 +130,7 @@ class _Zygote:
         self._parse_seconds = 0.0
         self._from_cache = False
         self._at = 0  # the step that is being prepared
+        self._installed = False  # dbt deps has run
 
     def serve(self, commands: int) -> None:
         """Parse and validate, then run steps as they are asked for, until the supervisor closes the pipe."""
@@ -136,6 +146,7 @@ class _Zygote:
             "ready",
             dbt_version=_dbt_version(),
             isolation="Fork" if fork else "Process",
+            project_dir=self._plan.project_dir,
             parse={"seconds": round(self._parse_seconds, 3), "cached": self._from_cache},
         )
         if not fork:
@@ -156,6 +167,9 @@ class _Zygote:
                 self._validate(step, self._loaded[self._at])
         except self._dbt.LoadError as error:
             self._channel.send("failed", step=self._at, **asdict(error.ended))
+        except DepsFailed as error:
+            message, code = str(error), error.exit_code
+            self._channel.send("failed", step=0, reason="DepsFailed", message=message, exit_code=code)
         except (Refused, environment.PatternError) as error:
             reason = "EnvironmentMismatch" if isinstance(error, Refused) else "ConfigError"
             self._channel.send("failed", step=self._at, reason=reason, message=str(error))
@@ -176,13 +190,14 @@ class _Zygote:
         """
         parsed: dict[str, Any] = {}
         by_step = False
+        if self._plan.deps == "Always" and deps.declared(Path(self._plan.project_dir)):
+            self._install()
         started = time.monotonic()
         for step in self._each_step():
             key = json.dumps([flags[self._at], step.argv if by_step else []], sort_keys=True)
             if key not in parsed:
                 restored = self._restored() if not parsed else None
-                folder = self._layout.parse / str(len(parsed))
-                parsed[key] = self._dbt.load(step.argv, folder, self._redactor, restored)
+                parsed[key] = self._parse(step, self._layout.parse / str(len(parsed)), restored)
                 if self._at == 0:
                     by_step = self._dbt.looks_at_flags(parsed[key].manifest, Path(self._plan.project_dir))
             self._loaded.append(parsed[key])
@@ -202,6 +217,31 @@ class _Zygote:
             cache.pack(self._layout, folder, Path(self._plan.project_dir), self._redactor.found_in)
         except OSError as error:
             print(f"dbt-operator: the parse is not cached: {error}", file=sys.stderr)  # noqa: T201 - the container's log
+
+    def _parse(self, step: Step, folder: Path, restored: Path | None) -> Any:
+        try:
+            return self._dbt.load(step.argv, folder, self._redactor, restored)
+        except self._dbt.LoadError as error:
+            if self._plan.deps != "IfMissing" or self._installed or not deps.missing(error.ended.exception):
+                raise
+        self._install()
+        return self._dbt.load(step.argv, folder, self._redactor, restored)
+
+    def _install(self) -> None:
+        """Run ``dbt deps``, in a copy of the project if need be: then that is the project from here on."""
+        self._installed = True
+        print("dbt-operator: installing the project's packages", flush=True)  # noqa: T201 - the container's log
+        project = str(deps.writable(Path(self._plan.project_dir), self._layout.project))
+        if project != self._plan.project_dir:
+            self._plan = replace(self._plan, project_dir=project)
+            os.environ["DBT_PROJECT_DIR"] = project
+            os.chdir(project)
+        ended = self._dbt.run(deps.command(self._plan.steps[0].argv), None, self._layout.deps, self._redactor)
+        if "KeyboardInterrupt" in ended.exception:
+            raise self._dbt.LoadError(ended)
+        if ended.exit_code:
+            said = first_lines(ended.message or next(iter(ended.errors), "")) or "its log says no more"
+            raise DepsFailed(f"dbt deps ended with exit code {ended.exit_code}: {said}", ended.exit_code)
 
     def _validate(self, step: Step, loaded: Any) -> None:
         wrong = environment.wrong_target(loaded.target, self._plan.target)

@@ -17,6 +17,14 @@ SPECS: dict[str, Manifest] = {
     "DbtRun": {"projectRef": {"name": "p"}, "targetRef": {"name": "t"}, "steps": [{"build": {}}]},
 }
 
+EXACTLY_ONE = "set exactly one of image, git and configMap"
+DEPLOY_KEY: Manifest = {"secretRef": {"name": "deploy-key"}}
+
+
+def git(url: str, **fields: Any) -> Manifest:
+    """The source of a project that is in Git."""
+    return {"git": {"url": url, **fields}}
+
 
 def manifest(kind: str, where: str, **spec: Any) -> Manifest:
     """The smallest object of a kind, with some fields put over it; None takes a field away."""
@@ -34,6 +42,12 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtProject", {"image": "registry:5000/dbt@sha256:" + "a" * 64}),
         ("DbtProject", {"image": "registry:5000/dbt:1.11"}),
         ("DbtProject", {"source": {"configMap": {"name": "c", "items": [{"key": "a", "path": "models/a.sql"}]}}}),
+        ("DbtProject", {"source": git("https://git.example.com:8443/team/shop.git")}),
+        ("DbtProject", {"source": git("http://git.example.com/shop")}),
+        ("DbtProject", {"source": git("ssh://git@git.example.com:2222/team/shop.git", ref="v1.2", **DEPLOY_KEY)}),
+        ("DbtProject", {"source": git("git@github.com:team/shop.git", ref="feature/#7_x", **DEPLOY_KEY)}),
+        ("DbtProject", {"source": git("https://git.example.com/shop", subPath="dbt/shop..v2", **DEPLOY_KEY)}),
+        ("DbtProject", {"deps": "Always"}),
         ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000", "insecure": True}}),
         ("DbtProject", {"pod": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}, "runAsUser": 1000}}),
         ("DbtRun", {}),
@@ -49,6 +63,7 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ),
         ("DbtRun", {"steps": [{"runOperation": {"macro": "p.m", "args": {"x": 1}}}, {"docs": {}, "when": "Always"}]}),
         ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}]}),
+        ("DbtRun", {"source": {"ref": "refs/pull/7/head"}}),
         ("DbtRun", {"eventTime": {"start": "2024-01-01", "end": "2024-01-01T06:00:00"}, "warnError": True}),
         ("DbtRun", {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "on": ["OOMKilled"]}}),
     ],
@@ -71,11 +86,33 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
         ("DbtProject", {"image": "dbt"}, "must be pinned"),
         ("DbtProject", {"image": "dbt:latest"}, "must be pinned"),
         ("DbtProject", {"image": "registry:5000/dbt"}, "must be pinned"),
-        ("DbtProject", {"source": {}}, "set exactly one of image and configMap"),
+        ("DbtProject", {"source": {}}, EXACTLY_ONE),
+        ("DbtProject", {"source": git("https://g/x") | {"configMap": {"name": "c"}}}, EXACTLY_ONE),
+        ("DbtProject", {"source": git("git://git.example.com/shop")}, "must be like https://host/path"),
+        ("DbtProject", {"source": git("file:///shop")}, "must be like https://host/path"),
+        ("DbtProject", {"source": git("/shop")}, "must be like https://host/path"),
+        ("DbtProject", {"source": git("ext::sh -c id")}, "must be like https://host/path"),
+        ("DbtProject", {"source": git("ssh://-oProxyCommand=id/shop")}, "must be like https://host/path"),
+        ("DbtProject", {"source": git("-oProxyCommand=id@host:shop")}, "must be like https://host/path"),
+        (
+            "DbtProject",
+            {"source": git("https://git.example.com/shop?private_token=x")},
+            "must be like https://host/path",
+        ),
+        ("DbtProject", {"source": git("https://user:pw@git.example.com/shop")}, "must hold no credentials"),
+        ("DbtProject", {"source": git("https://token@git.example.com/shop")}, "must hold no credentials"),
+        ("DbtProject", {"source": git("ssh://git:pw@git.example.com/shop")}, "must hold no credentials"),
+        ("DbtProject", {"source": git("http://g/x", **DEPLOY_KEY)}, "credentials are not sent over http://"),
+        ("DbtProject", {"source": git("https://g/x", ref="--upload-pack=id")}, "spec.source.git.ref"),
+        ("DbtProject", {"source": git("https://g/x", ref="a..b")}, "must not contain two dots in a row"),
+        ("DbtProject", {"source": git("https://g/x", ref="main~1")}, "spec.source.git.ref"),
+        ("DbtProject", {"source": git("https://g/x", subPath="a/../..")}, "must stay inside the repository"),
+        ("DbtProject", {"source": git("https://g/x", subPath="/etc")}, "must stay inside the repository"),
+        ("DbtProject", {"deps": "Sometimes"}, "spec.deps"),
         (
             "DbtProject",
             {"source": {"image": {"path": "/p"}, "configMap": {"name": "c"}}},
-            "set exactly one of image and configMap",
+            EXACTLY_ONE,
         ),
         ("DbtProject", {"source": {"image": {"path": "project"}}}, "spec.source.image.path"),
         (
@@ -93,6 +130,8 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
         ("DbtRun", {"steps": [{"build": {"select": ["--target"]}}]}, "spec.steps[0].build.select[0]"),
         ("DbtRun", {"steps": [{"build": {"select": ["a"], "selector": "b"}}]}, "selector replaces select and exclude"),
         ("DbtRun", {"steps": [{"runOperation": {}}]}, "spec.steps[0].runOperation.macro: Required value"),
+        ("DbtRun", {"source": {}}, "spec.source.ref: Required value"),
+        ("DbtRun", {"source": {"ref": "-x"}}, "spec.source.ref"),
         ("DbtRun", {"timeout": "30"}, "spec.timeout"),
         ("DbtRun", {"timeout": "0s"}, "must be at least 1s"),
         ("DbtRun", {"timeout": "721h"}, "must be at most 720h"),
@@ -131,6 +170,7 @@ def test_no_reference_leads_out_of_the_namespace(where: str, field: str) -> None
         {"steps": [{"runOperation": {"macro": "m", "args": {"x": 2}}}]},
         {"timeout": "2m"},
         {"threads": 4},
+        {"source": {"ref": "main"}},
         {"targetRef": {"name": "prod"}},
     ],
 )

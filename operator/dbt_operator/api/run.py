@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 from dbt_operator.api.base import Duration, KeyRef, Model, ObjectRef, PlainVariables, SecretRef, Variable, rules
-from dbt_operator.api.project import Artifacts, Pod, Source
+from dbt_operator.api.project import Artifacts, Deps, GitRef, Pod, Source
 from dbt_operator.api.status import Condition, Phase, Reason
 from dbt_operator.api.steps import FreeForm, Step
 
@@ -122,8 +122,15 @@ class Retry(Model):
     backoff: Backoff | None = None
     """How long to wait before the next attempt."""
     on: Annotated[list[Reason], Field(min_length=1, max_length=24)] | None = None
-    """Reasons that are tried again. Default: Unavailable, Infrastructure, and ModelError where every failed node's
-    message tells of something that may pass: a connection, a lock, a timeout, a lack of capacity."""
+    """Reasons that are tried again. Default: Unavailable, Infrastructure, SourceError, DepsFailed, and ModelError where
+    every failed node's message tells of what may pass: a connection, a lock, a timeout, a lack of capacity."""
+
+
+class RunSource(Model):
+    """Another version of the project."""
+
+    ref: GitRef
+    """Branch, tag or commit of the project's Git repository, instead of source.git.ref of the DbtProject."""
 
 
 class DbtRunSpec(Model):
@@ -133,6 +140,8 @@ class DbtRunSpec(Model):
     """The DbtProject to run."""
     target_ref: ObjectRef
     """The DbtTarget to run it against."""
+    source: RunSource | None = None
+    """Another version of the project, which has to come from Git: for example the branch of a pull request."""
     steps: Annotated[list[Step], Field(min_length=1, max_length=20)]
     """dbt commands, run in this order in one pod."""
     env: PlainVariables | None = None
@@ -253,6 +262,8 @@ class Resolved(Model):
     """The operator's image for the init container and the sidecar."""
     source: Source
     """Where the project's files come from."""
+    deps: Deps | None = None
+    """Whether dbt deps runs; None, where an operator that knew no deps has admitted the run: it does not."""
     steps: list[ResolvedStep]
     """dbt commands."""
     env: list[Variable] | None = None
@@ -368,6 +379,8 @@ class DbtRunStatus(Model):
     """One sentence that a person can act on."""
     resolved: Resolved | None = None
     """What the Jobs are built from."""
+    commit: str | None = None
+    """The commit that the first attempt has found the Git source's ref to be. All later attempts use it."""
     image_id: str | None = Field(default=None, alias="imageID")
     """The dbt image that really ran."""
     dbt_version: str | None = None

@@ -35,6 +35,8 @@ class Reason(StrEnum):
     HOOK_FAILED = "HookFailed"  # an on-run-start or on-run-end hook failed
     PARSE_ERROR = "ParseError"  # dbt cannot parse the project
     CONFIG_ERROR = "ConfigError"  # a profile, Secret, ConfigMap or option is missing or wrong
+    SOURCE_ERROR = "SourceError"  # the project cannot be had from its Git repository
+    DEPS_FAILED = "DepsFailed"  # dbt deps could not install the project's packages
     ENVIRONMENT_MISMATCH = "EnvironmentMismatch"  # the run would write where its target does not allow it
     NOTHING_SELECTED = "NothingSelected"  # the selection of a step is empty
     UNAVAILABLE = "Unavailable"  # the warehouse cannot be reached

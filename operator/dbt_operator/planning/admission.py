@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dbt_operator.api.base import PlainVariable, Variable
-from dbt_operator.api.project import DbtProject
+from dbt_operator.api.project import DbtProject, Source
 from dbt_operator.api.run import DbtRun, Resolved, ResolvedGenerations, ResolvedState, ResolvedStep
 from dbt_operator.api.steps import Step
 from dbt_operator.api.target import DbtTarget
@@ -54,7 +54,8 @@ def resolve(
         image_pull_policy=project_spec.image_pull_policy,
         image_pull_secrets=project_spec.image_pull_secrets,
         runner_image=runner_image,
-        source=project_spec.source,
+        source=_source(run, project_spec.source),
+        deps=project_spec.deps or "IfMissing",
         steps=[_step(number, step, run, compared=compared) for number, step in enumerate(steps, start=1)],
         env=env,
         target=target_name,
@@ -73,6 +74,23 @@ def resolve(
         start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
         retry=retry.resolve(spec.retry) if spec.retry else None,
     )
+
+
+def refusal(run: DbtRun, project: DbtProject) -> str:
+    """What speaks against the run although its project and target exist; empty if nothing does."""
+    if run.spec.source is not None and project.spec.source.git is None:
+        return (
+            f"source.ref asks for {run.spec.source.ref}, but DbtProject {run.spec.project_ref.name} does not come from "
+            f"Git: leave out source in a new DbtRun, or give the project a Git source"
+        )
+    return ""
+
+
+def _source(run: DbtRun, source: Source) -> Source:
+    """The project's source, at the ref that the run asks for."""
+    if run.spec.source is None or source.git is None:
+        return source
+    return Source(git=source.git.model_copy(update={"ref": run.spec.source.ref}))
 
 
 def _step(number: int, step: Step, run: DbtRun, *, compared: bool) -> ResolvedStep:

@@ -7,10 +7,11 @@ gets SIGTERM after dbt has ended, also when dbt was killed for its memory, and u
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from dbt_operator.api.base import API_VERSION, Variable
-from dbt_operator.api.project import Pod
+from dbt_operator.api.project import GitSource, Pod
 from dbt_operator.api.run import Resolved
 from dbt_operator.planning import names
 from dbt_operator.planning.admission import Identity
@@ -21,13 +22,20 @@ GRACE_SECONDS = 120  # of the pod: dbt gets at most half of it, the upload the r
 USER = 65532
 _HOME = "/tmp"  # noqa: S108 -- an emptyDir, and the one folder that programs expect to be writable in any image
 _RESOURCES = {"requests": {"cpu": "250m", "memory": "512Mi"}}
+_CLONE = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
 _SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 
 Manifest = dict[str, Any]
 
 
 def build(
-    resolved: Resolved, run: Identity, project: str, target: str, attempt: int, timeout: float | None = None
+    resolved: Resolved,
+    run: Identity,
+    project: str,
+    target: str,
+    attempt: int,
+    timeout: float | None = None,
+    commit: str = "",
 ) -> Manifest:
     """The Job of an attempt.
 
@@ -38,6 +46,7 @@ def build(
         target: name of the DbtTarget.
         attempt: its number.
         timeout: seconds that are left of the run's timeout, for a later attempt. Default: all of them.
+        commit: what an earlier attempt has found the Git source's ref to be; empty if none has yet.
     """
     if timeout is not None:
         resolved = resolved.model_copy(update={"timeout_seconds": max(1, round(timeout))})
@@ -65,7 +74,7 @@ def build(
             "podFailurePolicy": {
                 "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
-            "template": {"metadata": {"labels": labels}, "spec": _pod(resolved, run, attempt)},
+            "template": {"metadata": {"labels": labels}, "spec": _pod(resolved, run, attempt, commit)},
         },
     }
 
@@ -81,7 +90,7 @@ def _owner(run: Identity) -> Manifest:
     }
 
 
-def _pod(resolved: Resolved, run: Identity, attempt: int) -> Manifest:
+def _pod(resolved: Resolved, run: Identity, attempt: int, commit: str) -> Manifest:
     pod = resolved.pod or Pod()
     user = pod.run_as_user or USER
     spec: Manifest = {
@@ -97,7 +106,7 @@ def _pod(resolved: Resolved, run: Identity, attempt: int) -> Manifest:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [_prepare(resolved, attempt), _artifacts(resolved, attempt)],
+        "initContainers": [_prepare(resolved, attempt, commit), _artifacts(resolved, attempt)],
         "containers": [_dbt(resolved, run, attempt, pod)],
         "volumes": _volumes(resolved),
     }
@@ -139,20 +148,45 @@ def _plan(plan: PreparePlan | RunPlan | UploadPlan) -> Manifest:
     return {"name": protocol.PLAN_VARIABLE, "value": plan.to_json().replace("$", "$$")}
 
 
-def _prepare(resolved: Resolved, attempt: int) -> Manifest:
-    from_config_map = resolved.source.config_map is not None
-    resume = _continued(resolved, attempt) is not None
+def _prepare(resolved: Resolved, attempt: int, commit: str) -> Manifest:
+    resume, git = _continued(resolved, attempt) is not None, resolved.source.git
     plan = PreparePlan(
-        source="configMap" if from_config_map else "image",
+        source="git" if git else "configMap" if resolved.source.config_map else "image",
         bucket=_bucket(resolved) if resume or resolved.state else None,
         previous=resolved.location if resume else "",
         state=resolved.state.key if resolved.state else "",
         state_required=bool(resolved.state and resolved.state.required),
     )
-    mounts = [{"name": "source", "mountPath": protocol.SOURCE, "readOnly": True}] if from_config_map else []
+    if git:
+        plan = _of_git(plan, resolved, git, commit)
+    mounts = [{"name": "source", "mountPath": protocol.SOURCE, "readOnly": True}] if resolved.source.config_map else []
     environment = [_plan(plan), *(_bucket_login(resolved) if plan.bucket else ())]
     container = _container(protocol.PREPARE_CONTAINER, resolved.runner_image, environment, mounts)
-    return container | {"args": ["prepare"], "resources": _SMALL}
+    container |= {"args": ["prepare"], "resources": _SMALL}
+    return _cloning(container, git) if git else container
+
+
+def _of_git(plan: PreparePlan, resolved: Resolved, git: GitSource, commit: str) -> PreparePlan:
+    return replace(
+        plan,
+        url=git.url,
+        ref=git.ref or "",
+        commit=commit,
+        sub_path=git.sub_path or "",
+        # So that what keeps it from ending is told by itself, and not by startTimeout.
+        timeout_seconds=resolved.start_timeout_seconds * 0.8,
+    )
+
+
+def _cloning(container: Manifest, git: GitSource) -> Manifest:
+    """Nothing but this container sees the repository's credentials, and what it makes of them is in memory only."""
+    container["volumeMounts"].append({"name": "prepare-tmp", "mountPath": _HOME})
+    if git.secret_ref:
+        container["volumeMounts"].append({"name": "git", "mountPath": protocol.GIT, "readOnly": True})
+    # ssh works only for users that are in the image's /etc/passwd. What other containers share with it, they share by
+    # the group.
+    container["securityContext"] |= {"runAsUser": USER}
+    return container | {"resources": _CLONE}
 
 
 def _continued(resolved: Resolved, attempt: int) -> int | None:
@@ -210,12 +244,15 @@ def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod) -> Manifest:
 
 def _run_plan(resolved: Resolved, run: Identity, attempt: int) -> RunPlan:
     image = resolved.source.image
+    git = resolved.source.git
+    in_volume = f"{protocol.PROJECT}/{git.sub_path}" if git and git.sub_path else protocol.PROJECT
     return RunPlan(
         namespace=run.namespace,
         run=run.name,
         run_uid=run.uid,
         attempt=attempt,
-        project_dir=image.path if image else protocol.PROJECT,
+        project_dir=image.path if image else in_volume,
+        deps=resolved.deps or "Never",
         target=resolved.target,
         steps=[Step(**step.model_dump()) for step in resolved.steps],
         schema_pattern=resolved.schema_pattern,
@@ -250,4 +287,8 @@ def _volumes(resolved: Resolved) -> list[Manifest]:
     if source := resolved.source.config_map:
         items = {"items": [item.to_dict() for item in source.items]} if source.items else {}
         volumes.append({"name": "source", "configMap": {"name": source.name, **items}})
+    if git := resolved.source.git:
+        volumes.append({"name": "prepare-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}})
+        if git.secret_ref:
+            volumes.append({"name": "git", "secret": {"secretName": git.secret_ref.name, "defaultMode": 0o440}})
     return volumes

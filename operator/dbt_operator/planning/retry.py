@@ -11,7 +11,7 @@ from dbt_operator.planning.duration import parse_time, seconds
 from dbt_operator.planning.verdict import Verdict
 
 _INITIAL, _FACTOR, _MAX = "30s", 2, "10m"
-_MAY_PASS = (Reason.UNAVAILABLE, Reason.INFRASTRUCTURE)
+_MAY_PASS = (Reason.UNAVAILABLE, Reason.INFRASTRUCTURE, Reason.SOURCE_ERROR, Reason.DEPS_FAILED)
 # Messages of warehouses about what may be over in a minute. Syntax, missing columns and the like never match.
 _TRANSIENT = re.compile(
     r"connection|could not connect|server closed|terminat\w+ .*administrator|deadlock|lock timeout|obtain lock"

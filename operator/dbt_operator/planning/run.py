@@ -15,7 +15,7 @@ from dbt_operator.api.run import Attempt, DbtRunStatus, Resolved
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning import job as job_builder
 from dbt_operator.planning import retry, state
-from dbt_operator.planning.admission import START_TIMEOUT, resolve
+from dbt_operator.planning.admission import START_TIMEOUT, refusal, resolve
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
 from dbt_operator.planning.names import job_name
 from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan, PromoteState
@@ -69,6 +69,8 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     missing = _missing(seen)
     if missing or seen.project is None or seen.target is None:
         return _wait(seen, missing, now)
+    if against := refusal(seen.run, seen.project[0]):
+        return _finish(seen, Verdict(Reason.INVALID_SPEC, against), now)
     compared_with = None
     if state.compares(seen.run.spec):
         compared_with = state.wanted(seen.run, seen.project[0], seen.state_run)
@@ -120,7 +122,8 @@ def _create(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime)
     spec = seen.run.spec
     names = (spec.project_ref.name, spec.target_ref.name)
     left = _time_left(seen.status, resolved, attempt)
-    return Plan(actions=(CreateJob(job_builder.build(resolved, seen.identity, *names, attempt.number, left)),))
+    commit = seen.status.commit or ""
+    return Plan(actions=(CreateJob(job_builder.build(resolved, seen.identity, *names, attempt.number, left, commit)),))
 
 
 def _time_left(status: DbtRunStatus, resolved: Resolved, attempt: Attempt) -> float | None:
@@ -343,8 +346,14 @@ def _promotion(seen: Observed, verdict: Verdict, attempt: Attempt | None) -> Pro
     if not_uploaded(seen.pod):
         return None
     started_at = seen.status.started_at or (attempt.started_at if attempt else None)
-    version = verdict.summary.dbt_version if verdict.summary else None
-    entry = state.entry(resolved, seen.run.spec.target_ref.name, seen.identity.name, started_at, version)
+    entry = state.entry(
+        resolved,
+        seen.run.spec.target_ref.name,
+        seen.identity.name,
+        started_at=started_at,
+        dbt_version=verdict.summary.dbt_version if verdict.summary else None,
+        commit=seen.status.commit,
+    )
     base = resolved.state.key if resolved.promote == "Slim" and resolved.state else None
     if entry is None or state.advanced(state.states(project[0]), entry, base) is None:
         return None

@@ -14,7 +14,7 @@ from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, parse_time
 from dbt_operator.planning.observed import JobFacts, PodFacts
 from dbt_operator.planning.plan import Event, Plan
-from dbt_operator.planning.verdict import Verdict, uploaded
+from dbt_operator.planning.verdict import Verdict, checked_out, uploaded
 from dbt_runner.protocol import Summary
 
 
@@ -129,6 +129,8 @@ def compose(seen: Observed, conditions: Conditions, phase: Phase, message: str, 
         "message": message,
         "observed_generation": seen.identity.generation,
         "conditions": conditions.list(),
+        # The first one stands: a branch that has moved since changes no later attempt.
+        "commit": seen.status.commit or checked_out(seen.pod),
         **changed,
     }
     status = seen.status.model_copy(update=update)

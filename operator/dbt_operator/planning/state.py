@@ -111,7 +111,7 @@ def promotion(spec: DbtRunSpec, steps: Sequence[Step], *, compared: bool) -> Pro
     state = spec.state or State()
     if state.promote in ("Always", "Never"):
         return "Always" if state.promote == "Always" else None
-    if spec.env or spec.event_time:
+    if spec.env or spec.event_time or spec.source:
         return None  # it may have written elsewhere, or a part only
     builds = [step.options for step in steps if isinstance(step.options, Build) and not step.allow_failure]
     if any(not _limits(options) for options in builds):
@@ -158,9 +158,17 @@ def cache_key(spec: DbtRunSpec, image: str, target: str, env: Iterable[str]) -> 
 
 
 def entry(
-    resolved: Resolved, target: str, run: str, started_at: str | None, dbt_version: str | None
+    resolved: Resolved,
+    target: str,
+    run: str,
+    *,
+    started_at: str | None,
+    dbt_version: str | None,
+    commit: str | None,
 ) -> StateEntry | None:
     """What a run that succeeded would put into its project's states."""
     if resolved.state_location is None or started_at is None:
         return None
-    return StateEntry(target=target, run=run, key=resolved.state_location, dbt_version=dbt_version, at=started_at)
+    return StateEntry(
+        target=target, run=run, key=resolved.state_location, dbt_version=dbt_version, commit=commit, at=started_at
+    )

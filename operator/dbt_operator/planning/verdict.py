@@ -146,6 +146,14 @@ def stuck(pod: PodFacts | None, warnings: Sequence[str]) -> Verdict:
     return Verdict(Reason.INFRASTRUCTURE, "the pod has not started, and no event says why")
 
 
+def checked_out(pod: PodFacts | None) -> str | None:
+    """The commit of a Git repository that an attempt works on; None as long as it is not known."""
+    try:
+        return (Summary.from_json(pod.prepare.end_message).commit or None) if pod and pod.prepare.ended else None
+    except ProtocolError:
+        return None
+
+
 def uploaded(pod: PodFacts | None) -> UploadSummary | None:
     """What the sidecar says of its uploads; None when it says nothing that can be read."""
     try:

@@ -58,6 +58,22 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
             ],
         ),
     ),
+    "git": (
+        run(source={"ref": "feature/x"}, startTimeout="100s"),
+        project(
+            source={
+                "git": {
+                    "url": "https://git.example.com/shop.git",
+                    "ref": "main",
+                    "subPath": "analytics/dbt",
+                    "secretRef": {"name": "deploy-token"},
+                }
+            },
+            deps="Always",
+            pod={"runAsUser": 1000},
+        ),
+        target(),
+    ),
 }
 
 
@@ -89,6 +105,7 @@ def test_secrets_go_only_where_they_are_needed(case: str) -> None:
     containers = {c["name"]: c for c in [*spec["initContainers"], *spec["containers"]]}
     mounts = {name: {m["name"] for m in c["volumeMounts"]} for name, c in containers.items()}
     assert [name for name, mounted in mounts.items() if "profiles" in mounted] == ["dbt"]
+    assert [name for name, mounted in mounts.items() if "git" in mounted] == ["prepare"] * (case == "git")
     keys = {
         name: {e["valueFrom"]["secretKeyRef"]["name"] for e in c["env"] if "secretKeyRef" in e.get("valueFrom", {})}
         for name, c in containers.items()
@@ -96,6 +113,7 @@ def test_secrets_go_only_where_they_are_needed(case: str) -> None:
     assert "bucket" in keys["artifacts"]
     assert "bucket" not in keys["dbt"]
     assert "bucket" not in keys["prepare"]
+    assert "deploy-token" not in set().union(*keys.values())
     assert spec["automountServiceAccountToken"] is False
 
 
@@ -107,11 +125,15 @@ def test_the_pods_are_restricted(case: str) -> None:
     assert spec["securityContext"]["runAsUser"] > 0
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     for container in [*spec["initContainers"], *spec["containers"]]:
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
+        assert container["securityContext"].get("runAsUser", 1) > 0
+        assert (
+            container["securityContext"].items()
+            >= {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }.items()
+        )
 
 
 def test_the_plans_can_be_read_by_the_runner() -> None:

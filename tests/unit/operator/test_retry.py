@@ -17,6 +17,7 @@ from tests.unit.operator.test_reconcile import RUN, World
 from tests.unit.operator.test_run_planner import admitted
 
 THREE = {"maxAttempts": 3, "backoff": {"initial": "10s", "factor": 3, "max": "1m"}}
+MAY_PASS = ("Unavailable", "Infrastructure", "SourceError", "DepsFailed")
 UNAVAILABLE = summary("Unavailable", "the warehouse is away", nodes=Nodes(total=1, error=1))
 
 
@@ -38,6 +39,8 @@ def model_error(*messages: str, total: int = 0) -> Verdict:
     [
         (Verdict(Reason.UNAVAILABLE, ""), True),
         (Verdict(Reason.INFRASTRUCTURE, ""), True),
+        (Verdict(Reason.SOURCE_ERROR, ""), True),
+        (Verdict(Reason.DEPS_FAILED, ""), True),
         (model_error("server closed the connection unexpectedly"), True),
         (model_error("deadlock detected", "canceling statement due to lock timeout"), True),
         (model_error("could not serialize access due to concurrent update"), True),
@@ -47,7 +50,7 @@ def model_error(*messages: str, total: int = 0) -> Verdict:
         (model_error("deadlock detected", total=30), False),
         (model_error(), False),
         (Verdict(Reason.MODEL_ERROR, "deadlock detected"), False),
-        *((Verdict(reason, ""), False) for reason in Reason if reason not in ("Unavailable", "Infrastructure")),
+        *((Verdict(reason, ""), False) for reason in Reason if reason not in MAY_PASS),
     ],
 )
 def test_only_what_may_pass_by_itself_is_tried_again_by_default(verdict: Verdict, expected: bool) -> None:

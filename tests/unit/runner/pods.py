@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Pod:
     files: dict[str, str]
     profiles: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    prefix: Sequence[str] = ()  # what the runner is started by
 
     def __post_init__(self) -> None:
         self.layout = Layout(str(self.root))
@@ -83,7 +85,7 @@ class Pod:
             "DBT_OPERATOR_PLAN": self.plan(*steps, **other).to_json(),
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "dbt_runner", "run", "--root", str(self.root)],
+            [*self.prefix, sys.executable, "-m", "dbt_runner", "run", "--root", str(self.root)],
             env=env,
             text=True,
             stdout=subprocess.PIPE,

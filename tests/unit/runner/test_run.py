@@ -30,7 +30,9 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 exec(os.environ["STUB"])
 """
 
-READY = "send('ready', dbt_version='1.11.16', isolation='Fork', parse={'seconds': 1, 'cached': False})\n"
+READY = (
+    "send('ready', dbt_version='1.11.16', isolation='Fork', parse={'seconds': 1, 'cached': False}, project_dir='.')\n"
+)
 FOREVER = "signal.pause()\n"
 
 

@@ -1,0 +1,60 @@
+"""When and how ``dbt deps`` runs before the first step. The installation itself is dbt's, and so are its sources."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+_DECLARATIONS = ("packages.yml", "dependencies.yml")
+_PASSED_ON = ("--vars",)  # packages.yml may use them
+
+
+def declared(project: Path) -> bool:
+    """Whether the project names any packages: without any, dbt deps would only make an empty folder."""
+    import yaml  # dbt's
+
+    for name in _DECLARATIONS:
+        try:
+            found = yaml.safe_load((project / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, yaml.YAMLError):
+            return True  # dbt will say what is wrong with it
+        if isinstance(found, dict) and found.get("packages"):
+            return True
+    return False
+
+
+def missing(exception: Sequence[str]) -> bool:
+    """Whether dbt has failed because fewer packages are installed than are declared.
+
+    Args:
+        exception: the names of the exception's class and of its bases.
+    """
+    return "UninstalledPackagesFoundError" in exception
+
+
+def command(step: Sequence[str]) -> list[str]:
+    """The command line of ``dbt deps`` for a run that begins with this one."""
+    passed: list[str] = []
+    for at, word in enumerate(step[:-1]):
+        if word in _PASSED_ON:
+            passed += [word, step[at + 1]]
+    return ["deps", *passed]
+
+
+def writable(project: Path, to: Path) -> Path:
+    """A folder with the project in which dbt can write: this one, or else a copy.
+
+    Packages go into the project's folder, and so does their lock file. A project that is baked into an image is on a
+    root filesystem that is read-only, and belongs to root as a rule. Times are kept: partial parsing looks at them.
+    """
+    if os.access(project, os.W_OK):
+        return project
+    shutil.copytree(project, to, symlinks=True, ignore=shutil.ignore_patterns(".git"), dirs_exist_ok=True)
+    for path in (to, *to.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | 0o200)
+    return to
