@@ -429,7 +429,7 @@ def _explain(wanted: Wanted, error: _CommandError, with_secret: bool) -> str:
             "check source.git.url, and that the credentials may read it: servers hide what they may not",
         ),
     }.get(error.cause, ("git failed", "check source.git"))
-    return f"{wanted}: {what} ({error.said}); {remedy}"
+    return f"{wanted}: {what}; {remedy} (git: {error.said})"
 
 
 def _in_one_line(said: str) -> str:
