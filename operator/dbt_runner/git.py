@@ -105,6 +105,8 @@ def check_out(
     """
     with tempfile.TemporaryDirectory(prefix="git-") as private:
         access = _access(wanted, secret, Path(private))
+        if wanted.url.startswith("https://"):
+            protocols = [protocol for protocol in protocols if protocol != "http"]  # not even if it redirects there
         git = _Git(into, Path(private), access, protocols, limits or Limits())
         try:
             return _Checkout(wanted, git).run()
@@ -237,7 +239,7 @@ class _Git:
             "GIT_CONFIG_GLOBAL": str(config),
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "",
-            "GIT_ALLOW_PROTOCOL": ":".join(protocols),
+            "GIT_ALLOW_PROTOCOL": ":".join(protocols),  # also of redirects
             "GIT_SSH_COMMAND": shlex.join(access.ssh),
             "GIT_SSH_VARIANT": "ssh",
         }
@@ -429,7 +431,7 @@ def _explain(wanted: Wanted, error: _CommandError, with_secret: bool) -> str:
             "check source.git.url, and that the credentials may read it: servers hide what they may not",
         ),
     }.get(error.cause, ("git failed", "check source.git"))
-    return f"{wanted}: {what} ({error.said}); {remedy}"
+    return f"{wanted}: {what}; {remedy} (git: {error.said})"
 
 
 def _in_one_line(said: str) -> str:

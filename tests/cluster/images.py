@@ -41,6 +41,7 @@ _TESTS = "tests/cluster/images"
 _ALL = {
     "base": Image(f"{_TESTS}/base/Dockerfile"),
     "dbt": Image("images/dbt/Dockerfile", ["images/dbt/requirements.lock"], "base"),
+    "git": Image(f"{_TESTS}/git/Dockerfile", [f"{_TESTS}/git/server.py"], "base"),
     "minio": Image(f"{_TESTS}/minio/Dockerfile", program="minio"),
     "operator": Image(
         "images/operator/Dockerfile",
@@ -61,7 +62,7 @@ _ALL = {
     ),
     "shop": Image("examples/shop/Dockerfile", ["examples/shop"], "dbt", "DBT_IMAGE", context="examples/shop"),
 }
-_FOR_PODS = ("operator", "runner", "dbt", "shop", "postgres", "minio")
+_FOR_PODS = ("operator", "runner", "dbt", "shop", "postgres", "minio", "git")
 _DERIVED = ("__pycache__", "dbt_packages", "logs", "target")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from dbt_runner import deps
 
-from .pods import Ended, Pod, step
+from .pods import TIMEOUT, Ended, Pod, step
 
 LIBRARY = {
     "library/dbt_project.yml": "name: library\nversion: '1.0'\n",
@@ -82,6 +84,19 @@ def test_a_package_that_cannot_be_had_ends_in_dbts_words(tmp_path: Path, when: s
     assert "dbt deps ended with exit code 2" in ended.summary.message
     assert "no-such-folder" in ended.summary.message
     assert "no-such-folder" in (ended.layout.artifacts / "deps/dbt.log").read_text()
+
+
+def test_a_run_can_be_cancelled_while_a_package_does_not_come(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(TIMEOUT)
+        package = f"packages:\n  - {{git: 'http://127.0.0.1:{silent.getsockname()[1]}/library.git', revision: main}}\n"
+        pod = Pod(tmp_path / "pod", SHOP | {"packages.yml": package})
+        process = pod.start(step("build"), deps="IfMissing")
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGTERM)
+            ended = pod.finish(process)
+    assert ended.summary.reason == "Cancelled", ended.log
 
 
 @pytest.mark.parametrize("isolation", ["Fork", "Process"])

@@ -359,7 +359,7 @@ def test_a_host_that_is_away_is_tried_again_and_then_told(into: Path, capfd: pyt
 def test_a_server_that_does_not_answer_is_not_waited_for(into: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x.git"
-        with pytest.raises(SourceError, match=r"cannot be reached .*timed out"):
+        with pytest.raises(SourceError, match=r"cannot be reached.*timed out"):
             git.check_out(Wanted(url), into, Path("/no/secret"), limits=Limits(5, 0.3, (0,)))
 
 
@@ -378,7 +378,7 @@ def test_ssh_says_what_its_secret_lacks(into: Path, url: str) -> None:
 
 def test_ssh_is_really_tried(into: Path) -> None:
     credentials = secret(into.parent, ssh__privatekey=ssh_key().private, known_hosts="")
-    with pytest.raises(SourceError, match=r"cannot be reached .*Connection refused"):
+    with pytest.raises(SourceError, match=r"cannot be reached.*Connection refused"):
         check_out("ssh://git@127.0.0.1:9/x.git", into, secret=credentials)
 
 
