@@ -16,7 +16,8 @@ from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step, Summary
 
 HOME = str(Path(dbt_runner.__file__).parent.parent)
-BIN = str(Path(sys.executable).parent)
+# The folder of the dbt that is tested, and of its Python: another version's than this environment's, if one is named.
+BIN = os.environ.get("DBT_BIN") or str(Path(sys.executable).parent)
 TIMEOUT = 120  # seconds after which a test is given up
 
 
@@ -83,7 +84,7 @@ class Pod:
             "DBT_OPERATOR_PLAN": self.plan(*steps, **other).to_json(),
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "dbt_runner", "run", "--root", str(self.root)],
+            [f"{BIN}/python", "-m", "dbt_runner", "run", "--root", str(self.root)],
             env=env,
             text=True,
             stdout=subprocess.PIPE,
