@@ -16,8 +16,9 @@ from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step, Summary
 
 HOME = str(Path(dbt_runner.__file__).parent.parent)
-# The folder of the dbt that is tested, and of its Python: another version's than this environment's, if one is named.
+# The folder of the dbt that is tested, and of its Python, and its minor version; see tests/dbt_versions.py for others.
 BIN = os.environ.get("DBT_BIN") or str(Path(sys.executable).parent)
+VERSION = os.environ.get("DBT_VERSION", "1.11") + "."
 TIMEOUT = 120  # seconds after which a test is given up
 
 
