@@ -38,7 +38,7 @@ cluster-status: .venv/ready ## Say how it is
 	$(CLUSTER) status
 
 images: .venv/ready ## Build the images and load them into the cluster
-	$(CLUSTER) images
+	$(CLUSTER) images --every-dbt
 
 exec: .venv/ready ## Run CMD='...' in the cluster's network, with KUBECONFIG set
 	$(CLUSTER) exec -- bash -c $(call quote,$(CMD))
@@ -67,7 +67,7 @@ api: .venv/ready ## Against a real API server
 
 e2e: .venv/ready ## The whole product on a real node
 	$(CLUSTER) up
-	$(CLUSTER) images
+	$(CLUSTER) images --every-dbt
 	$(CLUSTER) exec -- pytest tests/e2e
 
 test-full: test ## Everything, and what takes too long for every change
@@ -87,6 +87,6 @@ lock: .venv/ready ## Pin the dependencies anew: of the environment, of each imag
 	$(COMPILE) --all-extras --group dev --output-file requirements.lock
 	for extra in operator runner dbt; do \
 	  $(COMPILE) --extra $$extra --constraint requirements.lock --output-file images/$$extra/requirements.lock; done
-	for version in 1.10 1.12; do \
+	for version in $(notdir $(patsubst %/,%,$(wildcard images/dbt/*/))); do \
 	  cp images/dbt/requirements.lock images/dbt/$$version/requirements.lock; \
 	  $(COMPILE) --extra dbt --override images/dbt/$$version/overrides.txt --output-file images/dbt/$$version/requirements.lock; done

@@ -1,7 +1,7 @@
 """The tests that start dbt, against the other minor versions of dbt that we support: ``make unit-versions``.
 
 Each version has a lock in images/dbt, of which an image is made too. The tests themselves run in the usual environment,
-which has the version of images/dbt/requirements.lock; what they start is the dbt of another one, made of its lock alone.
+which has the version of images/dbt/requirements.lock; what they start is the dbt of another one, of its lock alone.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.cluster.images import DBT_LOCKS
 from tests.cluster.progress import CommandError, follow, run, say
 from tests.cluster.state import CACHE, REPOSITORY
 
 TESTS = ("tests/unit/runner/test_dbt.py", "tests/unit/operator/test_dbt_args.py")
-LOCKS = {path.parent.name: path for path in sorted(REPOSITORY.glob("images/dbt/*/requirements.lock"))}
 _ENVIRONMENTS = CACHE / "venvs"
 _KEPT = 3  # environments of each version: those of another branch, or of tests that run meanwhile
 _UV = Path(sys.executable).with_name("uv")
@@ -74,13 +74,13 @@ def _tested(version: str, lock: Path, arguments: list[str]) -> bool:
 def main(arguments: list[str]) -> int:
     """Run these tests, or the usual ones, against each version, and say which of the versions fail."""
     try:
-        failed = [version for version, lock in LOCKS.items() if not _tested(version, lock, arguments)]
+        failed = [version for version, lock in DBT_LOCKS.items() if not _tested(version, lock, arguments)]
     except CommandError as error:
         print(error, file=sys.stderr)
         return 1
     if failed:
         say(f"tests fail with dbt {', '.join(failed)}")
-    return 1 if failed or not LOCKS else 0
+    return 1 if failed or not DBT_LOCKS else 0
 
 
 if __name__ == "__main__":
