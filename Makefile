@@ -38,15 +38,15 @@ cluster-status: .venv/ready ## Say how it is
 	$(CLUSTER) status
 
 images: .venv/ready ## Build the images and load them into the cluster
-	$(CLUSTER) images
+	$(CLUSTER) images --every-dbt
 
 exec: .venv/ready ## Run CMD='...' in the cluster's network, with KUBECONFIG set
 	$(CLUSTER) exec -- bash -c $(call quote,$(CMD))
 
 quote = '$(subst ','\'',$(1))'
 
-.PHONY: test lint unit api e2e test-full
-test: lint unit api e2e ## Everything; with CI set, the cluster goes afterwards
+.PHONY: test lint unit unit-versions api e2e test-full
+test: lint unit unit-versions api e2e ## Everything; with CI set, the cluster goes afterwards
 	$(if $(CI),$(CLUSTER) down)
 
 lint: .venv/ready ## Style, types, the direction of imports, generated files
@@ -58,13 +58,16 @@ lint: .venv/ready ## Style, types, the direction of imports, generated files
 unit: .venv/ready ## Without a cluster
 	$(BIN)/pytest tests/unit
 
+unit-versions: .venv/ready ## The tests that start dbt, against the other versions of dbt
+	$(BIN)/python -m tests.dbt_versions
+
 api: .venv/ready ## Against a real API server
 	$(CLUSTER) up
 	$(CLUSTER) exec -- pytest tests/api
 
 e2e: .venv/ready ## The whole product on a real node
 	$(CLUSTER) up
-	$(CLUSTER) images
+	$(CLUSTER) images --every-dbt
 	$(CLUSTER) exec -- pytest tests/e2e
 
 test-full: test ## Everything, and what takes too long for every change
@@ -86,7 +89,10 @@ crds: .venv/ready ## Generate the CRDs from the models
 	$(BIN)/python -m dbt_operator.api.crd crds charts/dbt-operator/templates/crds
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" pyproject.toml
-lock: .venv/ready ## Pin the dependencies anew: of the environment, and of each image
+lock: .venv/ready ## Pin the dependencies anew: of the environment, of each image, and of each version of dbt
 	$(COMPILE) --all-extras --group dev --output-file requirements.lock
 	for extra in operator runner dbt; do \
 	  $(COMPILE) --extra $$extra --constraint requirements.lock --output-file images/$$extra/requirements.lock; done
+	for version in $(notdir $(patsubst %/,%,$(wildcard images/dbt/*/))); do \
+	  cp images/dbt/requirements.lock images/dbt/$$version/requirements.lock; \
+	  $(COMPILE) --extra dbt --override images/dbt/$$version/overrides.txt --output-file images/dbt/$$version/requirements.lock; done

@@ -200,8 +200,11 @@ def load(argv: list[str], folder: Path, redactor: Redactor, cache: Path | None =
         return None, True
 
     body: Any = requires.manifest(write=False)(keep)
-    for decorate in ("runtime_config", "catalogs", "project", "profile", "preflight", "postflight"):
-        body = getattr(requires, decorate)(body)
+    body = requires.runtime_config(body)
+    if hasattr(requires, "catalogs"):  # up to 1.11; then the manifest's decorator loads them
+        body = requires.catalogs(body)
+    for decorate in (requires.project, requires.profile, requires.preflight, requires.postflight):
+        body = decorate(body)
     _write_to(folder)
     events = Events(folder, redactor)
     with _bodies_replaced(body), _variable("DBT_PARTIAL_PARSE_FILE_PATH", str(cache) if cache else None):

@@ -64,9 +64,12 @@ def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | 
     channel = Channel(events)
     try:
         redactor = _send_secrets(layout, channel)
+        known = dict(os.environ)
         dbt = _import_dbt(channel)
         if dbt is None:
             return 2
+        if os.environ != known:  # dbt 1.12 takes in the project's .env, which the profile may refer to
+            redactor = _send_secrets(layout, channel)
         if step is not None:
             _run_here(dbt, plan.steps[step], layout, redactor, channel)
         else:

@@ -42,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
+        if name == "images":
+            command.add_argument("--every-dbt", action="store_true", help="also an image for each other version of dbt")
         if name == "exec":
             command.add_argument("argv", nargs="+", metavar="ARGUMENT", help="after --: the command and its arguments")
     return parser
@@ -82,10 +84,10 @@ def _status(_: argparse.Namespace) -> int:
     return 0 if all(state in ("well", "Ready") for _, state in rows) else 1
 
 
-def _images(_: argparse.Namespace) -> int:
+def _images(arguments: argparse.Namespace) -> int:
     _cluster().command(["true"])
     with _alone():
-        references = images.ensure()
+        references = images.ensure(every_dbt=arguments.every_dbt)
     print(json.dumps(references, indent=2))
     return 0
 

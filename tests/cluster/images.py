@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -35,12 +35,22 @@ class Image:
     parent_argument: str = "BASE_IMAGE"
     program: str | None = None
     context: str = "."
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+# The minor versions of dbt that have a lock of their own, beside the usual one of images/dbt.
+DBT_LOCKS = {path.parent.name: path for path in sorted(REPOSITORY.glob("images/dbt/*/requirements.lock"))}
+
+
+def _dbt(lock: str) -> Image:
+    return Image("images/dbt/Dockerfile", [lock], "base", arguments={"LOCK": lock})
 
 
 _TESTS = "tests/cluster/images"
 _ALL = {
     "base": Image(f"{_TESTS}/base/Dockerfile"),
-    "dbt": Image("images/dbt/Dockerfile", ["images/dbt/requirements.lock"], "base"),
+    "dbt": _dbt("images/dbt/requirements.lock"),
+    **{f"dbt-{version}": _dbt(str(lock.relative_to(REPOSITORY))) for version, lock in DBT_LOCKS.items()},
     "git": Image(f"{_TESTS}/git/Dockerfile", [f"{_TESTS}/git/server.py"], "base"),
     "minio": Image(f"{_TESTS}/minio/Dockerfile", program="minio"),
     "operator": Image(
@@ -66,9 +76,9 @@ _FOR_PODS = ("operator", "runner", "dbt", "shop", "postgres", "minio", "git")
 _DERIVED = ("__pycache__", "dbt_packages", "logs", "target")
 
 
-def ensure() -> Mapping[str, str]:
-    """Build and load what is missing; returns the reference of each image by its name."""
-    references = load(_FOR_PODS)
+def ensure(*, every_dbt: bool = False) -> Mapping[str, str]:
+    """Build and load what is missing, if wanted also for other versions of dbt; returns the reference of each image."""
+    references = load([*_FOR_PODS, *(f"dbt-{version}" for version in DBT_LOCKS if every_dbt)])
     write(IMAGES, json.dumps(references, indent=2) + "\n")
     return references
 
@@ -99,6 +109,8 @@ def reference(name: str, sources: Path = REPOSITORY) -> str:
         digest.update(reference(image.parent, sources).encode())
     if image.program:
         digest.update(programs.folder().name.encode())
+    for argument in image.arguments.items():
+        digest.update(f"\0{argument}".encode())
     for path in _files(image, sources):
         digest.update(f"\0{path.relative_to(sources)}\0{path.stat().st_mode & 0o111}\0".encode())
         digest.update(path.read_bytes())
@@ -109,7 +121,7 @@ def _build(name: str, sources: Path) -> None:
     if _tool().built(reference(name, sources)):
         return
     image = _ALL[name]
-    arguments = {}
+    arguments = dict(image.arguments)
     if image.parent:
         _build(image.parent, sources)
         arguments[image.parent_argument] = reference(image.parent, sources)

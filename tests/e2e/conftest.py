@@ -24,9 +24,14 @@ def installed(images: Mapping[str, str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def scenarios(installed: None, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it has to be there first
-    """Every scenario's run, started together: the node has work to do while the tests wait for one of them."""
+def warehouse(installed: None) -> None:  # noqa: ARG001 -- it has to be there first
+    """What the scenarios' runs have in common."""
     apply(namespace(NAMESPACE))
     create_user()
     apply(*secrets())
+
+
+@pytest.fixture(scope="session")
+def scenarios(warehouse: None, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it has to be there first
+    """Every scenario's run, started together: the node has work to do while the tests wait for one of them."""
     start_all(images)

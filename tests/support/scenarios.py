@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import yaml
 
+from tests.cluster.images import DBT_LOCKS
 from tests.support import product
 from tests.support.kube import ROOT, Manifest, apply, kubectl, resource, secret
 
@@ -30,6 +31,8 @@ class Scenario:
     project: Manifest = field(default_factory=dict)
     target: Manifest = field(default_factory=dict)
     run: Manifest = field(default_factory=dict)
+    dbt: str = "1.11"  # the minor version
+    image: str = "dbt"  # its name in tests/cluster
 
 
 def artifacts() -> Manifest:
@@ -151,6 +154,14 @@ SCENARIOS = (
     ),
 )
 
+# A few of them again, with each other version of dbt.
+OTHER_DBT = tuple(
+    replace(scenario, name=f"{scenario.name}-{version.replace('.', '-')}", dbt=version, image=f"dbt-{version}")
+    for version in DBT_LOCKS
+    for scenario in SCENARIOS
+    if scenario.name in ("green", "warning-test", "failing-model", "failing-test", "failing-hook")
+)
+
 
 def profiles(profile: str, schema: str = "{{ env_var('SCHEMA') }}") -> str:
     """profiles.yml for the warehouse in the cluster."""
@@ -196,7 +207,7 @@ def manifests(scenario: Scenario, images: Mapping[str, str]) -> list[Manifest]:
     """Project, target and run of a scenario, all of its name."""
     name = scenario.name
     project = {
-        "image": images["dbt"],
+        "image": images[scenario.image],
         "source": {"configMap": {"name": name}},
         "artifacts": artifacts(),
         "pod": {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}}},
@@ -222,9 +233,16 @@ def manifests(scenario: Scenario, images: Mapping[str, str]) -> list[Manifest]:
 
 
 def start_all(images: Mapping[str, str]) -> None:
-    """Start every scenario anew."""
+    """Start every scenario anew, except for those of other versions of dbt."""
     kubectl("delete", "dbtruns", "--all", "--wait", namespace=NAMESPACE)
     apply(*(manifest for scenario in SCENARIOS for manifest in manifests(scenario, images)))
+
+
+def start_other_dbt(images: Mapping[str, str]) -> None:
+    """Start the scenarios of other versions of dbt anew."""
+    names = [scenario.name for scenario in OTHER_DBT]
+    kubectl("delete", "dbtruns", *names, "--ignore-not-found", "--wait", namespace=NAMESPACE)
+    apply(*(manifest for scenario in OTHER_DBT for manifest in manifests(scenario, images)))
 
 
 def logs(name: str, container: str, where: str = NAMESPACE) -> str:

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import atexit
+import json
+import os
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from dbt.cli.main import cli
 from pydantic import ValidationError
 
 from dbt_operator.api.run import DbtRun
 from dbt_operator.api.steps import COMMANDS, Step
 from dbt_operator.planning.dbt_args import argv
 from tests.unit.operator.builders import run
+from tests.unit.runner.pods import BIN
 
 
 def args(step: dict[str, Any], **spec: Any) -> list[str]:
@@ -56,21 +61,34 @@ def test_no_selection_can_pass_for_an_option(value: str) -> None:
         Step.model_validate({"build": {"select": [value]}})
 
 
+@cache
+def dbt_parser() -> subprocess.Popen[str]:
+    environment = {**os.environ, "DBT_PROFILES_DIR": ".", "DBT_PROJECT_DIR": "."}  # which must exist
+    process = subprocess.Popen(
+        [f"{BIN}/python", str(Path(__file__).with_name("dbt_parser.py"))],
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    atexit.register(process.communicate)  # it ends when it has read all there is
+    return process
+
+
 def understood(arguments: list[str]) -> dict[str, Any]:
     """What dbt's own parser makes of a command line.
 
     Raises:
         click.UsageError: it does not know an option.
     """
-    command: click.Command = cli
-    context = cli.make_context("dbt", [arguments[0]], resilient_parsing=True)
-    rest = arguments
-    while isinstance(command, click.Group):
-        _, found, rest = command.resolve_command(context, rest)
-        assert found is not None
-        command = found
-    with command.make_context(arguments[0], rest, parent=context) as parsed:
-        return parsed.params
+    process = dbt_parser()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print(json.dumps(arguments), file=process.stdin, flush=True)
+    answer = json.loads(process.stdout.readline())
+    if "error" in answer:
+        raise click.UsageError(answer["error"])
+    return answer["params"]
 
 
 # Every field of every command, and of the run.
@@ -104,11 +122,7 @@ EVERYTHING: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_dbt_understands_every_option_of_every_command(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder in ("DBT_PROFILES_DIR", "DBT_PROJECT_DIR"):
-        monkeypatch.setenv(folder, str(tmp_path))  # which must exist
+def test_dbt_understands_every_option_of_every_command(command: str) -> None:
     options = EVERYTHING[command]
     found = understood(
         args(
@@ -135,3 +149,8 @@ def test_warnings_as_errors() -> None:
         "--warn-error-options",
         '{"error":"all","warn":["NoNodesSelected"]}',
     ]
+
+
+def test_dbt_refuses_an_option_that_it_does_not_know() -> None:
+    with pytest.raises(click.UsageError, match="--no-such-option"):
+        understood(["build", "--no-such-option"])

@@ -17,7 +17,9 @@ from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step, Summary
 
 HOME = str(Path(dbt_runner.__file__).parent.parent)
-BIN = str(Path(sys.executable).parent)
+# The folder of the dbt that is tested, and of its Python, and its minor version; see tests/dbt_versions.py for others.
+BIN = os.environ.get("DBT_BIN") or str(Path(sys.executable).parent)
+VERSION = os.environ.get("DBT_VERSION", "1.11") + "."
 TIMEOUT = 120  # seconds after which a test is given up
 
 
@@ -85,7 +87,7 @@ class Pod:
             "DBT_OPERATOR_PLAN": self.plan(*steps, **other).to_json(),
         }
         return subprocess.Popen(
-            [*self.prefix, sys.executable, "-m", "dbt_runner", "run", "--root", str(self.root)],
+            [*self.prefix, f"{BIN}/python", "-m", "dbt_runner", "run", "--root", str(self.root)],
             env=env,
             text=True,
             stdout=subprocess.PIPE,
