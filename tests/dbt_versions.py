@@ -19,7 +19,12 @@ from tests.cluster.images import DBT_LOCKS
 from tests.cluster.progress import CommandError, follow, run, say
 from tests.cluster.state import CACHE, REPOSITORY
 
-TESTS = ("tests/unit/runner/test_dbt.py", "tests/unit/operator/test_dbt_args.py")
+TESTS = (
+    "tests/unit/runner/test_dbt.py",
+    "tests/unit/runner/test_resume.py",
+    "tests/unit/runner/test_state.py",
+    "tests/unit/operator/test_dbt_args.py",
+)
 _ENVIRONMENTS = CACHE / "venvs"
 _KEPT = 3  # environments of each version: those of another branch, or of tests that run meanwhile
 _UV = Path(sys.executable).with_name("uv")

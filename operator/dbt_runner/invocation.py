@@ -323,13 +323,24 @@ def run(argv: list[str], manifest: Any, folder: Path, redactor: Redactor, done: 
 
 @contextmanager
 def _left_out(done: Collection[str]) -> Iterator[None]:
-    """Take nodes out of what dbt selects."""
+    """Take nodes out of what dbt selects.
+
+    Only at last: from 1.12 on the method ``selector:`` selects within a selection, whose result may be expanded.
+    """
     from dbt.graph.selector import NodeSelector
 
     original = NodeSelector.get_selected
+    within = False
 
     def get_selected(self: Any, *args: Any, **kwargs: Any) -> set[str]:
-        return set(original(self, *args, **kwargs)).difference(done)
+        nonlocal within
+        if within:
+            return set(original(self, *args, **kwargs))
+        within = True
+        try:
+            return set(original(self, *args, **kwargs)).difference(done)
+        finally:
+            within = False
 
     NodeSelector.get_selected = get_selected
     try:
