@@ -110,6 +110,7 @@ class RunPlan(_Message):
     database_pattern: str | None = None
     timeout_seconds: float | None = None  # then SIGINT
     grace_seconds: float = 60  # from SIGINT to SIGKILL
+    fail_on_warn: bool = False  # a test or source that warns has failed
     isolation: str = (
         "Auto"  # Fork: steps share one import and parse; Process: a new process each; Auto: Fork if it is safe
     )

@@ -22,6 +22,8 @@ from dbt_runner.protocol import Failure, Nodes
 
 _GOOD = {"success", "pass", "warn", "no-op", "reused"}
 _ERRORS = {"error", "runtime error", "partial success"}
+_FAILED_TEST = {"fail", "warn"}  # a warning stands among what is bad only where fail_on_warn says so
+_STALE = {"error", "warn"}  # of a source; the query itself ends in "runtime error"
 _COUNTED_AS = {
     "success": "success",
     "reused": "success",
@@ -60,6 +62,7 @@ class Seen:
     command: str  # the step's type
     selection: str = ""  # the selection flags, for messages
     allow_empty: bool = False
+    fail_on_warn: bool = False  # a test or source that warns has failed
     exit_code: int | None = None  # None: it did not get as far as an exit code
     signal: int | None = None  # that ended the process
     out_of_memory: bool = False  # the memory cgroup's OOM killer was at work meanwhile
@@ -91,6 +94,7 @@ class _Result:
     unique_id: str
     status: str
     message: str
+    may_warn: bool = True
 
     @property
     def is_hook(self) -> bool:
@@ -99,6 +103,8 @@ class _Result:
     @property
     def is_good(self) -> bool:
         # An exposure is skipped when what it depends on is; dbt itself does not count it.
+        if self.status == "warn":
+            return self.may_warn
         return self.status in _GOOD or (self.status == "skipped" and self.unique_id.startswith("exposure."))
 
 
@@ -122,7 +128,12 @@ def _results(seen: Seen) -> list[_Result]:
         artifact = {}
     log = "\n".join(seen.errors) if seen.command == "runOperation" else ""  # dbt gives its result no message
     return [
-        _Result(str(r.get("unique_id", "")), str(r.get("status", "")), str(r.get("message") or r.get("error") or log))
+        _Result(
+            str(r.get("unique_id", "")),
+            str(r.get("status", "")),
+            str(r.get("message") or r.get("error") or log),
+            not seen.fail_on_warn,
+        )
         for r in [*artifact.get("results", ()), *seen.raised]
     ]
 
@@ -142,7 +153,7 @@ def _count(seen: Seen, results: Iterable[_Result]) -> Nodes:
 def _failures(results: Iterable[_Result]) -> list[Failure]:
     """What did not end well: causes first, then what was skipped because of them."""
     bad = [result for result in results if not result.is_good]
-    bad.sort(key=lambda result: (result.status == "skipped", result.status == "fail"))
+    bad.sort(key=lambda result: (result.status == "skipped", result.status in _FAILED_TEST))
     return [Failure(result.unique_id, result.status, first_lines(result.message)) for result in bad]
 
 
@@ -240,8 +251,8 @@ def _failed(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
         return "HookFailed", _sentence([result for result in errors if result.is_hook])
     if errors:
         return "ModelError", _sentence(errors)
-    if any(result.status == "fail" for result in bad):
-        return "TestFailed", _sentence([result for result in bad if result.status == "fail"])
+    if failed := [result for result in bad if result.status in _FAILED_TEST]:
+        return "TestFailed", _sentence(failed)
     unknown = [result for result in causes if result.status not in _COUNTED_AS]
     if unknown:
         return (
@@ -252,9 +263,10 @@ def _failed(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:
 
 
 def _freshness(seen: Seen, bad: Sequence[_Result]) -> tuple[str, str] | None:
-    stale = [result for result in bad if result.status == "error"]
+    stale = [result for result in bad if result.status in _STALE]
     if stale:
-        return "FreshnessFailed", f"{_names(stale)} {'is' if len(stale) == 1 else 'are'} older than error_after allows"
+        limit = "error_after" if any(result.status == "error" for result in stale) else "warn_after"
+        return "FreshnessFailed", f"{_names(stale)} {'is' if len(stale) == 1 else 'are'} older than {limit} allows"
     if bad and all(_CONNECTION.search(result.message) for result in bad):
         return "Unavailable", f"the warehouse could not be reached: {_sentence(bad)}"
     if bad or seen.exit_code == 1:

@@ -231,6 +231,7 @@ class Supervisor:
             command=step.command,
             selection=_selection(step),
             allow_empty=step.allow_empty,
+            fail_on_warn=self._plan.fail_on_warn,
             exit_code=event.get("exit_code"),
             signal=number,
             out_of_memory=_oom_kills(self._layout) > self._oom_kills,

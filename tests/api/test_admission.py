@@ -51,6 +51,8 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}]}),
         ("DbtRun", {"eventTime": {"start": "2024-01-01", "end": "2024-01-01T06:00:00"}, "warnError": True}),
         ("DbtRun", {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "on": ["OOMKilled"]}}),
+        ("DbtRun", {"gate": {"failOn": "Warn"}, "warnErrorOptions": {"error": ["all"], "warn": ["NoNodesSelected"]}}),
+        ("DbtRun", {"gate": {"failOn": "Error"}, "warnErrorOptions": {"silence": ["LogTestResult"]}}),
     ],
 )
 def test_accepted(where: str, kind: str, spec: Manifest) -> None:
@@ -105,6 +107,13 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
             "would drop every other batch",
         ),
         ("DbtRun", {"warnError": True, "warnErrorOptions": {"error": ["all"]}}, "set it or warnErrorOptions"),
+        (
+            "DbtRun",
+            {"gate": {"failOn": "Warn"}, "warnErrorOptions": {"silence": ["LogTestResult"]}},
+            "take it out of warnErrorOptions.warn and silence",
+        ),
+        ("DbtRun", {"gate": {"failOn": "Never"}}, "spec.gate.failOn"),
+        ("DbtRun", {"warnErrorOptions": {"warn": ["NoNodesSelected"]}}, "are exceptions from error"),
         ("DbtRun", {"steps": [{"build": {"resourceTypes": ["table"]}}]}, "spec.steps[0].build.resourceTypes[0]"),
         ("DbtRun", {"retry": {"maxAttempts": 0}}, "spec.retry.maxAttempts"),
         ("DbtRun", {"retry": {"maxAttempts": 2, "on": ["Often"]}}, "spec.retry.on[0]"),

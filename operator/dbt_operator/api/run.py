@@ -45,9 +45,22 @@ class WarnErrorOptions(Model):
             (
                 "!has(self.error) || !self.error.exists(e, e == 'all') || self.error.size() == 1",
                 "all in error means every warning: it stands alone",
-            )
+            ),
+            (
+                "!has(self.warn) || (has(self.error) && self.error.exists(e, e in ['all', 'Deprecations']))"
+                " || (has(self.silence) && 'Deprecations' in self.silence)",
+                "the warnings in warn are exceptions from error: add error: [all] or error: [Deprecations]",
+            ),
         )
     )
+
+
+class Gate(Model):
+    """Which findings of tests and of source freshness let a run fail."""
+
+    fail_on: Literal["Error", "Warn"] | None = None
+    """Warn: a test or source that warns has failed, and what is built on it is skipped: dbt gets LogTestResult among
+    the errors of --warn-error-options, which replace flags.warn_error_options of dbt_project.yml. Default: Error."""
 
 
 class Backoff(Model):
@@ -96,6 +109,8 @@ class DbtRunSpec(Model):
     """Every warning of dbt is an error. Default: false."""
     warn_error_options: WarnErrorOptions | None = None
     """Some warnings of dbt are errors."""
+    gate: Gate | None = None
+    """Which findings of tests and of source freshness let the run fail. Default: errors."""
     on_empty_selection: Literal["Succeed", "Fail"] | None = None
     """What becomes of a step that selects nothing. Default: Fail (NothingSelected), since it may be a misspelt tag."""
     timeout: Duration | None = None
@@ -109,11 +124,22 @@ class DbtRunSpec(Model):
     """Set it to true to stop the run: dbt cancels its queries, what is finished is recorded and uploaded, and the run
     ends as Cancelled. It cannot be taken back."""
 
+    @property
+    def fails_on_warn(self) -> bool:
+        """Whether a test or source that warns has failed."""
+        return self.gate is not None and self.gate.fail_on == "Warn"
+
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
                 "!has(self.warnErrorOptions) || !has(self.warnError) || !self.warnError",
                 "warnError makes every warning an error: set it or warnErrorOptions",
+            ),
+            (
+                "!has(self.gate) || !has(self.gate.failOn) || self.gate.failOn != 'Warn' || !has(self.warnErrorOptions)"
+                " || ((!has(self.warnErrorOptions.warn) || !('LogTestResult' in self.warnErrorOptions.warn))"
+                " && (!has(self.warnErrorOptions.silence) || !('LogTestResult' in self.warnErrorOptions.silence)))",
+                "gate.failOn: Warn makes LogTestResult an error: take it out of warnErrorOptions.warn and silence",
             ),
             (
                 "!has(self.eventTime) || !self.steps.exists(s,"
@@ -207,6 +233,8 @@ class Resolved(Model):
     """The folder of this run's artifacts in the bucket."""
     pod: Pod | None = None
     """What is set on the pods."""
+    fail_on_warn: bool | None = None
+    """Whether a test or source that warns has failed."""
     timeout_seconds: int | None = None
     """spec.timeout."""
     start_timeout_seconds: int

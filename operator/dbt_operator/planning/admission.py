@@ -56,6 +56,7 @@ def resolve(
         artifacts=project_spec.artifacts,
         location=location(run, identity, project[0]),
         pod=project_spec.pod,
+        fail_on_warn=spec.fails_on_warn or None,
         timeout_seconds=seconds(spec.timeout) if spec.timeout else None,
         start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
         retry=retry.resolve(spec.retry) if spec.retry else None,

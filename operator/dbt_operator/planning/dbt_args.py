@@ -34,6 +34,7 @@ _FLAGS = {
     "store_failures": "--store-failures",
     "empty": "--empty",
 }
+_TEST_WARNS = "LogTestResult"  # dbt asks for it by this name before it lets a test warn instead of fail
 _WITH_EVENT_TIME = ("build", "run")
 
 
@@ -56,9 +57,11 @@ def argv(step: Step, spec: DbtRunSpec) -> list[str]:
 def _warnings(spec: DbtRunSpec) -> list[str]:
     if spec.warn_error:
         return ["--warn-error"]
-    if spec.warn_error_options is None:
+    options = spec.warn_error_options.to_dict() if spec.warn_error_options else {}
+    if spec.fails_on_warn and options.get("error") != ["all"]:
+        options["error"] = [*(name for name in options.get("error", ()) if name != _TEST_WARNS), _TEST_WARNS]
+    if not options:
         return []
-    options = spec.warn_error_options.to_dict()
     if options.get("error") == ["all"]:
         options["error"] = "all"  # a word of its own for dbt, not the name of a warning
     return ["--warn-error-options", _json(options)]

@@ -200,6 +200,7 @@ def _run_plan(resolved: Resolved, run: Identity, attempt: int) -> RunPlan:
         database_pattern=resolved.database_pattern,
         timeout_seconds=resolved.timeout_seconds,
         grace_seconds=GRACE_SECONDS / 2,
+        fail_on_warn=bool(resolved.fail_on_warn),
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import ArtifactsStatus, Attempt, DbtRun, DbtRunStatus, NodeCounts, NodeFailure
-from dbt_operator.api.status import ConditionType, Phase
+from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.conditions import Conditions
@@ -85,6 +85,8 @@ def _tests_condition(conditions: Conditions, verdict: Verdict) -> None:
     summary = verdict.summary
     if summary is not None and summary.nodes.fail:
         conditions.set(ConditionType.TESTS_PASSED, "False", "TestFailed", f"{summary.nodes.fail} tests failed")
+    elif verdict.reason is Reason.TEST_FAILED:  # by gate.failOn: Warn
+        conditions.set(ConditionType.TESTS_PASSED, "False", "TestFailed", verdict.message)
     elif verdict.reason is None:
         conditions.set(ConditionType.TESTS_PASSED, "True", "Passed")
     else:

@@ -103,12 +103,15 @@ EVERYTHING: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_dbt_understands_every_option_of_every_command(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dbt's parser wants them to exist."""
     for folder in ("DBT_PROFILES_DIR", "DBT_PROJECT_DIR"):
-        monkeypatch.setenv(folder, str(tmp_path))  # which must exist
+        monkeypatch.setenv(folder, str(tmp_path))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_dbt_understands_every_option_of_every_command(command: str) -> None:
     options = EVERYTHING[command]
     found = understood(
         args(
@@ -135,3 +138,29 @@ def test_warnings_as_errors() -> None:
         "--warn-error-options",
         '{"error":"all","warn":["NoNodesSelected"]}',
     ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({}, ["--warn-error-options", '{"error":["LogTestResult"]}']),
+        (
+            {"warnErrorOptions": {"error": ["NoNodesSelected"], "silence": ["UnusedResourceConfigPath"]}},
+            [
+                "--warn-error-options",
+                '{"error":["NoNodesSelected","LogTestResult"],"silence":["UnusedResourceConfigPath"]}',
+            ],
+        ),
+        (
+            {"warnErrorOptions": {"error": ["all"], "warn": ["NoNodesSelected"]}},
+            ["--warn-error-options", '{"error":"all","warn":["NoNodesSelected"]}'],
+        ),
+        ({"warnErrorOptions": {"error": ["LogTestResult"]}}, ["--warn-error-options", '{"error":["LogTestResult"]}']),
+        ({"warnError": True}, ["--warn-error"]),
+    ],
+)
+def test_a_gate_for_warnings_is_added_to_what_else_is_an_error(spec: dict[str, Any], expected: list[str]) -> None:
+    found = args({"build": {}}, gate={"failOn": "Warn"}, **spec)
+    assert found == ["build", *expected]
+    understood(found)
+    assert args({"build": {}}, gate={"failOn": "Error"}, **spec) == args({"build": {}}, **spec)
