@@ -93,6 +93,7 @@ class Step:
     allow_failure: bool = False
     always: bool = False  # run although an earlier step failed
     allow_empty: bool = False  # a selection that matches nothing succeeds instead of ending in NothingSelected
+    on_stale: str = "Fail"  # of sourceFreshness; Skip: the run ends without a failure; Wait: check again until fresh
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ FreshnessFailed, Unknown, NothingSelected.
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from dbt_runner.protocol import Failure, Nodes
 _GOOD = {"success", "pass", "warn", "no-op", "reused"}
 _ERRORS = {"error", "runtime error", "partial success"}
 _FAILED_TEST = {"fail", "warn"}  # a warning stands among what is bad only where fail_on_warn says so
+NOT_FRESH = "NotFresh"
 _STALE = {"error", "warn"}  # of a source; the query itself ends in "runtime error"
 _COUNTED_AS = {
     "success": "success",
@@ -41,6 +43,17 @@ _COUNTED_AS = {
 _WITH_RESULTS = {"build", "run", "test", "seed", "snapshot", "clone", "compile", "docs", "runOperation"}
 _NOT_COUNTED = {"compile", "docs", "list", "runOperation"}
 _MAY_BE_EMPTY = {"docs", "runOperation"}
+
+_SELECTION_FLAGS = (
+    "--select",
+    "-s",
+    "--models",
+    "-m",
+    "--exclude",
+    "--selector",
+    "--resource-type",
+    "--resource-types",
+)
 
 _CONNECTION = re.compile(
     r"could not connect|couldn't connect|unable to connect|failed to connect"
@@ -87,6 +100,7 @@ class Outcome:
     message: str = ""
     nodes: Nodes = field(default_factory=Nodes)
     failures: list[Failure] = field(default_factory=list)
+    stale: bool = False  # all that is wrong is the age of sources
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,18 @@ class _Result:
         return self.status in _GOOD or (self.status == "skipped" and self.unique_id.startswith("exposure."))
 
 
+def selection(argv: Sequence[str]) -> str:
+    """The part of a dbt command line that selects nodes."""
+    words: list[str] = []
+    keep = False
+    for word in argv:
+        if word.startswith("-"):
+            keep = word.split("=")[0] in _SELECTION_FLAGS
+        if keep:
+            words.append(word)
+    return shlex.join(words)
+
+
 def classify(seen: Seen) -> Outcome:
     """Draw the verdict on a step."""
     results = _results(seen)
@@ -117,8 +143,20 @@ def classify(seen: Seen) -> Outcome:
         verdict = judge(seen, results)
         if verdict:
             reason, message = verdict
-            return Outcome(reason, message, nodes, failures)
+            return Outcome(reason, message, nodes, failures, reason == "FreshnessFailed" and _is_stale(seen, results))
     return Outcome("", "", nodes, failures)
+
+
+def not_fresh(outcome: Outcome) -> Outcome:
+    """What stale sources mean to a run that is skipped because of them: nothing has failed."""
+    return Outcome(NOT_FRESH, outcome.message, outcome.nodes)
+
+
+def waited(outcome: Outcome, stopped: str) -> Outcome:
+    """What stale sources mean to a run that was stopped while it waited for them."""
+    why = "ran longer than its timeout" if stopped == "Timeout" else "was cancelled"
+    message = f"the run {why} while it waited for fresh sources: {outcome.message}"
+    return Outcome(stopped, message, outcome.nodes, outcome.failures)
 
 
 def _results(seen: Seen) -> list[_Result]:
@@ -273,6 +311,12 @@ def _freshness(seen: Seen, bad: Sequence[_Result]) -> tuple[str, str] | None:
         what = _sentence(bad) if bad else first_lines(next(iter(seen.errors), ""))
         return "FreshnessFailed", f"the freshness of sources could not be determined: {what}"
     return None
+
+
+def _is_stale(seen: Seen, results: Sequence[_Result]) -> bool:
+    """Whether every source was asked for its age, and some are too old."""
+    complete = len(results) >= (seen.announced or 0)
+    return complete and all(result.status in _STALE for result in results if not result.is_good)
 
 
 def _incomplete(seen: Seen, results: Sequence[_Result]) -> tuple[str, str] | None:

@@ -31,20 +31,11 @@ from dbt_runner.layout import Layout
 from dbt_runner.protocol import PLAN_VARIABLE, Failure, Nodes, RunPlan, Step, Summary
 from dbt_runner.publish import LOGS, publish
 from dbt_runner.redact import Redactor
-from dbt_runner.results import Outcome, Seen
+from dbt_runner.results import NOT_FRESH, Outcome, Seen
 from dbt_runner.signals import Deadline, Signals, reap
 
-_SELECTION_FLAGS = (
-    "--select",
-    "-s",
-    "--models",
-    "-m",
-    "--exclude",
-    "--selector",
-    "--resource-type",
-    "--resource-types",
-)
 _CONFIG_REASONS = ("ConfigError", "ParseError", "EnvironmentMismatch", "MissingState")
+_FIRST_PAUSE, _LAST_PAUSE = 5.0, 60.0  # seconds between two checks of sources that are waited for
 _LINE_LIMIT = 1 << 20  # bytes of output without a line's end that are passed on nevertheless
 
 
@@ -54,7 +45,7 @@ class StepResult:
 
     name: str
     command: str
-    state: str  # Succeeded, Failed or Skipped
+    state: str  # Succeeded, Failed, Skipped (not run) or NotFresh (sources are too old, which ends the run as skipped)
     exit_code: int | None = None
     reason: str = ""
     message: str = ""
@@ -129,7 +120,7 @@ class Supervisor:
         done: list[StepResult] = []
         for number, step in enumerate(self._plan.steps):
             self._stop_if_due()
-            blocked = any(each.fails_run for each in done) and not step.always
+            blocked = any(each.fails_run or each.state == "NotFresh" for each in done) and not step.always
             if refused and refused.name == step.name:
                 done.append(refused)
             elif refused or self._stopped or blocked:
@@ -157,7 +148,9 @@ class Supervisor:
             return None
         self._end_child()
         step = self._plan.steps[event.get("step", 0)]
-        return replace(self._ended(step, event, started, parsing=True), allow_failure=False)
+        self._keep_logs(self._layout.work / step.name)
+        outcome = self._outcome(step, event, parsing=True)
+        return replace(self._publish(step, event, outcome, started), allow_failure=False)
 
     def _start(self, arguments: list[str]) -> None:
         root = f"--root={self._layout.root}"
@@ -170,6 +163,23 @@ class Supervisor:
         started = _now()
         of = f"{number + 1} of {len(self._plan.steps)}"
         self._say(f"step {step.name} ({of}): dbt {shlex.join(step.argv)}")
+        event = self._once(number)
+        outcome = self._outcome(step, event)
+        pause = _FIRST_PAUSE
+        while outcome.stale and step.on_stale == "Wait" and not self._stopped:
+            self._say(f"step {step.name}: waiting, since {outcome.message}; the next check is in {pause:g} s")
+            self._pause(pause)
+            if self._stopped:
+                outcome = results.waited(outcome, self._stopped)
+                break
+            pause = min(pause * 2, _LAST_PAUSE)
+            shutil.rmtree(self._layout.work / step.name)
+            event = self._once(number)
+            outcome = self._outcome(step, event)
+        return self._publish(step, event, outcome, started)
+
+    def _once(self, number: int) -> Event:
+        """Run a step's command; what is known of its end."""
         self._ask(number)
         outcome: Event = {}
         event = self._next("outcome", "ended", "failed")
@@ -177,7 +187,7 @@ class Supervisor:
             outcome, event = event, self._next("ended")
         if self._isolation == "Process" or self._gone():
             self._end_child()  # also of what it has left behind
-        return self._ended(step, {**outcome, "status": event["status"]}, started, parsing=False)
+        return {**outcome, "status": event["status"]}
 
     def _ask(self, number: int) -> None:
         """Have the step run by the zygote, or in a process of its own where that is wanted or the zygote is gone."""
@@ -190,20 +200,21 @@ class Supervisor:
     def _gone(self) -> bool:
         return self._child is not None and self._child.status is not None
 
-    def _ended(self, step: Step, event: Event, started: str, *, parsing: bool) -> StepResult:
-        """Draw the verdict on a step that is over, and publish its folder."""
-        work = self._layout.work / step.name
-        if parsing:
-            self._keep_logs(work)
+    def _outcome(self, step: Step, event: Event, *, parsing: bool = False) -> Outcome:
+        """Draw the verdict on a step that is over."""
         if event.get("reason"):
-            outcome = Outcome(event["reason"], event.get("message", ""))
-        else:
-            outcome = results.classify(self._seen(step, event, work, parsing=parsing))
+            return Outcome(event["reason"], event.get("message", ""))
+        outcome = results.classify(self._seen(step, event, self._layout.work / step.name, parsing=parsing))
+        return results.not_fresh(outcome) if outcome.stale and step.on_stale == "Skip" else outcome
+
+    def _publish(self, step: Step, event: Event, outcome: Outcome, started: str) -> StepResult:
+        """Hand the folder of a step that is over to the sidecar."""
+        work = self._layout.work / step.name
         publish(work, self._layout.artifacts / step.name, self._redactor, self._layout.parsed_manifest)
         result = StepResult(
             name=step.name,
             command=step.command,
-            state="Failed" if outcome.reason else "Succeeded",
+            state="NotFresh" if outcome.reason == NOT_FRESH else "Failed" if outcome.reason else "Succeeded",
             exit_code=_exit_code(event),
             reason=outcome.reason,
             message=self._redactor.text(outcome.message),
@@ -229,7 +240,7 @@ class Supervisor:
         early = event.get("announced") is None and step.command != "runOperation" and event.get("exit_code") != 0
         return Seen(
             command=step.command,
-            selection=_selection(step),
+            selection=results.selection(step.argv),
             allow_empty=step.allow_empty,
             fail_on_warn=self._plan.fail_on_warn,
             exit_code=event.get("exit_code"),
@@ -255,12 +266,9 @@ class Supervisor:
 
         Meanwhile dbt's output is passed on, signals and deadlines are acted on.
         """
-        child = self._child
-        if child is None:
+        if self._child is None:
             raise RuntimeError("no process was started")
-        with selectors.DefaultSelector() as selector:
-            for descriptor in (child.events, child.output, self._signals.descriptor):
-                selector.register(descriptor, selectors.EVENT_READ)
+        with self._selector() as selector:
             while True:
                 self._stop_if_due()
                 event = self._received(*wanted)
@@ -269,6 +277,29 @@ class Supervisor:
                     return event
                 for key, _ in selector.select(self._remaining()):
                     self._handle(key.fd, selector)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait for so long, or until the run is to be stopped."""
+        over = Deadline(seconds)
+        with self._selector() as selector:
+            while not over.passed:
+                self._stop_if_due()
+                if self._stopped:
+                    break
+                limits = (over.remaining(), self._timeout.remaining())
+                for key, _ in selector.select(min(limit for limit in limits if limit is not None)):
+                    self._handle(key.fd, selector)
+        if self._gone():
+            self._end_child()
+
+    def _selector(self) -> selectors.BaseSelector:
+        """All there is to wait for: signals, and what a process says."""
+        selector = selectors.DefaultSelector()
+        selector.register(self._signals.descriptor, selectors.EVENT_READ)
+        if self._child:
+            selector.register(self._child.events, selectors.EVENT_READ)
+            selector.register(self._child.output, selectors.EVENT_READ)
+        return selector
 
     def _received(self, *wanted: str) -> Event | None:
         child = self._child
@@ -289,15 +320,15 @@ class Supervisor:
 
     def _handle(self, descriptor: int, selector: selectors.BaseSelector) -> None:
         child = self._child
-        if child is None:
-            return
-        if descriptor == child.output:
+        if descriptor == self._signals.descriptor:
+            self._signals.drain()
+            ended = reap()
+            if child:
+                child.status = ended.get(child.pid, child.status)
+        elif child is not None and descriptor == child.output:
             if not self._pass_on():
                 selector.unregister(descriptor)
-        elif descriptor == self._signals.descriptor:
-            self._signals.drain()
-            child.status = reap().get(child.pid, child.status)
-        elif not child.read_events():
+        elif child is not None and not child.read_events():
             selector.unregister(descriptor)
 
     def _stop_if_due(self) -> None:
@@ -372,10 +403,13 @@ def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
     failures = [failure for step in steps for failure in step.failures]
     allowed = [step for step in steps if step.state == "Failed" and step.allow_failure]
     decisive = next((step for step in steps if step.fails_run), None)
+    stale = next((step for step in steps if step.state == NOT_FRESH), None)
     if decisive is None and stopped:
         reason = stopped
         message = f"the run was stopped ({stopped}) between two steps" if not allowed else allowed[-1].message
         code = 1
+    elif decisive is None and stale:
+        reason, message, code = NOT_FRESH, stale.message, 0
     elif decisive is None:
         reason, message, code = "", _success(steps), 0
     else:
@@ -399,12 +433,16 @@ def last_line(summary: Summary) -> str:
         nodes = summary.nodes
         counts = f"{nodes.total} nodes: {nodes.success} success, {nodes.passed} pass, {nodes.warn} warn"
         return f"Succeeded: {counts}" + (f"; allowed to fail: {', '.join(failed)}" if failed else "")
+    if summary.reason == NOT_FRESH:
+        return f"Skipped ({summary.reason}): {summary.message}"
     if not failed:
         return f"Failed ({summary.reason}): {summary.message}"
     return f"Failed ({summary.reason}): {len(failed)} node{'s' * (len(failed) > 1)} failed: {', '.join(failed)}"
 
 
 def _verdict(result: StepResult) -> str:
+    if result.reason == NOT_FRESH:
+        return f"skipping the rest of the run ({result.reason}): {result.message}"
     if result.reason:
         return f"failed ({result.reason}): {result.message}"
     nodes = {name: count for name, count in asdict(result.nodes).items() if count and name != "total"}
@@ -419,18 +457,6 @@ def _exit_code(event: Event) -> int | None:
     if "exit_code" in event:
         return int(event["exit_code"])
     return os.WEXITSTATUS(status) if status is not None else None
-
-
-def _selection(step: Step) -> str:
-    """The part of the command line that selects nodes."""
-    words: list[str] = []
-    keep = False
-    for word in step.argv:
-        if word.startswith("-"):
-            keep = word.split("=")[0] in _SELECTION_FLAGS
-        if keep:
-            words.append(word)
-    return shlex.join(words)
 
 
 def _scan_profiles(layout: Layout, env: Mapping[str, str]) -> set[str]:

@@ -52,6 +52,7 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtRun", {"eventTime": {"start": "2024-01-01", "end": "2024-01-01T06:00:00"}, "warnError": True}),
         ("DbtRun", {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "on": ["OOMKilled"]}}),
         ("DbtRun", {"gate": {"failOn": "Warn"}, "warnErrorOptions": {"error": ["all"], "warn": ["NoNodesSelected"]}}),
+        ("DbtRun", {"steps": [{"sourceFreshness": {"onStale": "Wait"}}], "timeout": "1h"}),
         ("DbtRun", {"gate": {"failOn": "Error"}, "warnErrorOptions": {"silence": ["LogTestResult"]}}),
     ],
 )
@@ -113,6 +114,11 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
             "take it out of warnErrorOptions.warn and silence",
         ),
         ("DbtRun", {"gate": {"failOn": "Never"}}, "spec.gate.failOn"),
+        (
+            "DbtRun",
+            {"steps": [{"sourceFreshness": {"onStale": "Retry"}}]},
+            "spec.steps[0].sourceFreshness.onStale",
+        ),
         ("DbtRun", {"warnErrorOptions": {"warn": ["NoNodesSelected"]}}, "are exceptions from error"),
         ("DbtRun", {"steps": [{"build": {"resourceTypes": ["table"]}}]}, "spec.steps[0].build.resourceTypes[0]"),
         ("DbtRun", {"retry": {"maxAttempts": 0}}, "spec.retry.maxAttempts"),

@@ -175,6 +175,8 @@ class ResolvedStep(Model):
     """Whether it runs although an earlier step failed."""
     allow_empty: bool = False
     """Whether it succeeds although it selects nothing."""
+    on_stale: Literal["Fail", "Skip", "Wait"] = "Fail"
+    """What becomes of the run when sources are too old."""
 
 
 class ResolvedRetry(Model):

@@ -120,6 +120,11 @@ class Snapshot(SelectingTests):
 class SourceFreshness(Selecting):
     """Check that the sources are fresh enough."""
 
+    on_stale: Literal["Fail", "Skip", "Wait"] | None = None
+    """What to do when all that is wrong is the age of sources. Skip: the rest of the run is not run, apart from steps
+    with when: Always, and the run ends as Skipped (NotFresh), which is no failure. Wait: check again, first after 5s,
+    at last every 60s, until they are fresh or a timeout is over, which has to be set. Default: Fail."""
+
 
 class Docs(Model):
     """Generate the documentation: manifest.json, catalog.json, and a page that holds both."""

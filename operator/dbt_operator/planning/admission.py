@@ -72,6 +72,7 @@ def _step(number: int, step: Step, run: DbtRun) -> ResolvedStep:
         allow_failure=allow_failure,
         always=step.when == "Always",
         allow_empty=run.spec.on_empty_selection == "Succeed",
+        on_stale=(step.source_freshness.on_stale if step.source_freshness else None) or "Fail",
     )
 
 

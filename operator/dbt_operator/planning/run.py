@@ -1,9 +1,9 @@
 """The planner of a DbtRun.
 
-Not admitted -> Pending (admitted, its Job being started) -> Running -> Succeeded, Failed or Cancelled; or BackingOff,
-and Pending again for the next attempt. A step is taken on what was observed, never on an effect having been issued: an
-attempt is written into status before its Job is created, and the Job's UID after, so an operator that is killed in
-between finds what it must do, and a Job that vanishes is never made twice.
+Not admitted -> Pending (admitted, its Job being started) -> Running -> Succeeded, Failed, Cancelled or Skipped; or
+BackingOff, and Pending again for the next attempt. A step is taken on what was observed, never on an effect having been
+issued: an attempt is written into status before its Job is created, and the Job's UID after, so an operator that is
+killed in between finds what it must do, and a Job that vanishes is never made twice.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning import job as job_builder
 from dbt_operator.planning import retry
 from dbt_operator.planning.admission import START_TIMEOUT, resolve
+from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
 from dbt_operator.planning.names import job_name
 from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan
+from dbt_operator.planning.refusals import refusal
 from dbt_operator.planning.run_status import (
     Observed,
     changed,
@@ -32,7 +34,8 @@ from dbt_operator.planning.run_status import (
 )
 from dbt_operator.planning.verdict import Verdict, judge, stuck
 
-_END = {None: Phase.SUCCEEDED, Reason.CANCELLED: Phase.CANCELLED}  # every other reason: Failed
+# Every other reason: Failed.
+_END = {None: Phase.SUCCEEDED, Reason.CANCELLED: Phase.CANCELLED, Reason.NOT_FRESH: Phase.SKIPPED}
 _LOOK_AGAIN = 5.0  # seconds; while a pod has not started: what holds it up is told by events, which are not watched
 
 
@@ -66,6 +69,8 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     missing = _missing(seen)
     if missing or seen.project is None or seen.target is None:
         return _wait(seen, missing, now)
+    if refused := refusal(seen.run.spec):
+        return _refuse(seen, refused, now)
     attempt = Attempt(
         number=1, job_name=job_name(seen.identity.name, seen.identity.uid, 1), created_at=format_time(now)
     )
@@ -80,6 +85,12 @@ def _admit(seen: Observed, now: datetime) -> Plan:
         attempts=[attempt],
         reason=None,
     )
+
+
+def _refuse(seen: Observed, message: str, now: datetime) -> Plan:
+    conditions = conditions_of(seen, now)
+    conditions.set(ConditionType.ADMITTED, "False", Reason.INVALID_SPEC, message)
+    return _finish(seen, Verdict(Reason.INVALID_SPEC, message), now, conditions=conditions)
 
 
 def _missing(seen: Observed) -> str:
@@ -327,7 +338,13 @@ def _cancelled(seen: Observed) -> Verdict:
 # The end
 
 
-def _finish(seen: Observed, verdict: Verdict, now: datetime, attempt: Attempt | None = None) -> Plan:
+def _finish(
+    seen: Observed,
+    verdict: Verdict,
+    now: datetime,
+    attempt: Attempt | None = None,
+    conditions: Conditions | None = None,
+) -> Plan:
     attempts = seen.status.attempts
     ended_at = format_time(now)
     if last := attempt or (attempts[-1] if attempts else None):
@@ -335,7 +352,7 @@ def _finish(seen: Observed, verdict: Verdict, now: datetime, attempt: Attempt | 
         ended_at = ended.finished_at or ended_at
         attempts = replaced(seen, ended)
     started_at = seen.status.started_at or (attempts[-1].started_at if attempts else None)
-    conditions = conditions_of(seen, now)
+    conditions = conditions or conditions_of(seen, now)
     set_end(conditions, seen, verdict)
     found = compose(
         seen,

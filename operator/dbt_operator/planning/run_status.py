@@ -70,12 +70,13 @@ def results(seen: Observed, summary: Summary | None) -> dict[str, object]:
 def set_end(conditions: Conditions, seen: Observed, verdict: Verdict) -> None:
     """The conditions of a run that has ended."""
     reason = str(verdict.reason or "Succeeded")
+    # A run that was skipped is as it should be, but who waits for Succeeded wants what it would have built.
     state = "False" if verdict.reason else "True"
     conditions.set(ConditionType.SUCCEEDED, state, reason, verdict.message)  # type: ignore[arg-type]
     conditions.set(ConditionType.FINISHED, "True", reason, verdict.message)
     _tests_condition(conditions, verdict)
     _upload_condition(conditions, seen)
-    if verdict.reason:
+    if verdict.reason and verdict.reason is not Reason.NOT_FRESH:
         conditions.stalled(reason, verdict.message)
     else:
         conditions.ready(reason, verdict.message)

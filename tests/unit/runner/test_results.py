@@ -88,6 +88,27 @@ def test_a_gate_may_let_what_warns_fail(case: Seen, reason: str, words: str) -> 
     assert outcome.nodes == classify(case).nodes
 
 
+NO_ANSWER = {"unique_id": "s2", "status": "runtime error", "message": "no such table"}
+
+
+@pytest.mark.parametrize(
+    ("case", "stale"),
+    [
+        (seen("sourceFreshness", (SOURCE, "error"), ("s2", "pass"), code=1), True),
+        (seen("sourceFreshness", (SOURCE, "warn")), False),
+        (seen("sourceFreshness", (SOURCE, "warn"), fail_on_warn=True), True),
+        (seen("sourceFreshness", (SOURCE, "error"), code=1, raised=[NO_ANSWER]), False),
+        (seen("sourceFreshness", code=1, raised=[NO_ANSWER]), False),
+        (seen("sourceFreshness", (SOURCE, "error"), code=1, announced=2), False),
+        (seen("sourceFreshness", (SOURCE, "error"), code=2, stopped="Timeout"), False),
+        (seen("sourceFreshness", (SOURCE, "pass")), False),
+        (seen("build", (MODEL, "error", "boom"), code=1), False),
+    ],
+)
+def test_sources_are_stale_when_their_age_is_all_that_is_wrong(case: Seen, stale: bool) -> None:
+    assert classify(case).stale is stale
+
+
 ORDER = [
     ({"stopped": "Timeout"}, "Timeout"),
     ({"signal": 9, "out_of_memory": True}, "OOMKilled"),
