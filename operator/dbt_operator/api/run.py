@@ -147,6 +147,11 @@ class DbtRunSpec(Model):
                 " || (has(s.run) && has(s.run.fullRefresh) && s.run.fullRefresh))",
                 "eventTime with fullRefresh would drop every other batch of microbatch models: leave one of them out",
             ),
+            (
+                "!has(self.eventTime) || !self.steps.exists(s,"
+                " (has(s.build) && has(s.build.sample)) || (has(s.run) && has(s.run.sample)))",
+                "for microbatch models sample would replace eventTime: leave one of them out",
+            ),
         )
     )
 

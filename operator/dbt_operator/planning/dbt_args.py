@@ -17,6 +17,8 @@ _SUBCOMMANDS = {
     "seed": ["seed"],
     "snapshot": ["snapshot"],
     "compile": ["compile"],
+    "list": ["list"],
+    "clone": ["clone"],
     "docs": ["docs", "generate", "--static"],
     "sourceFreshness": ["source", "freshness"],
     "runOperation": ["run-operation"],
@@ -26,8 +28,14 @@ _LISTS = {
     "exclude": "--exclude",
     "resource_types": "--resource-types",
     "exclude_resource_types": "--exclude-resource-types",
+    "output_keys": "--output-keys",
 }
-_VALUES = {"selector": "--selector", "indirect_selection": "--indirect-selection"}
+_VALUES = {
+    "selector": "--selector",
+    "indirect_selection": "--indirect-selection",
+    "sample": "--sample",
+    "output": "--output",
+}
 _FLAGS = {
     "full_refresh": "--full-refresh",
     "fail_fast": "--fail-fast",
@@ -35,6 +43,7 @@ _FLAGS = {
     "empty": "--empty",
 }
 _TEST_WARNS = "LogTestResult"  # dbt asks for it by this name before it lets a test warn instead of fail
+_WITHOUT_THREADS = ("list",)
 _WITH_EVENT_TIME = ("build", "run")
 
 
@@ -47,7 +56,7 @@ def argv(step: Step, spec: DbtRunSpec) -> list[str]:
         arguments += _options(step.options)
     if spec.vars:
         arguments += ["--vars", _json(spec.vars)]
-    if spec.threads:
+    if spec.threads and step.command not in _WITHOUT_THREADS:
         arguments += ["--threads", str(spec.threads)]
     if spec.event_time and step.command in _WITH_EVENT_TIME:
         arguments += ["--event-time-start", spec.event_time.start, "--event-time-end", spec.event_time.end]
