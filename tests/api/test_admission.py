@@ -29,6 +29,8 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
     [
         ("DbtTarget", {}),
         ("DbtTarget", {"schemaPattern": "^analytics(_.*)?$", "databasePattern": "db", "target": "prod"}),
+        ("DbtTarget", {"protected": True}),
+        ("DbtProject", {"defaults": {"retry": {"maxAttempts": 2}, "timeout": "1h", "threads": 4}}),
         ("DbtTarget", {"env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": {"name": "s", "key": "k"}}]}),
         ("DbtProject", {}),
         ("DbtProject", {"image": "registry:5000/dbt@sha256:" + "a" * 64}),
@@ -94,6 +96,9 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
         ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000"}}, "needs insecure: true"),
         ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "https://user:pw@s3"}}, "spec.artifacts.endpoint"),
         ("DbtProject", {"pod": {"runAsUser": 0}}, "spec.pod.runAsUser"),
+        ("DbtProject", {"defaults": {"timeout": "0s"}}, "must be at least 1s"),
+        ("DbtProject", {"defaults": {"threads": 0}}, "spec.defaults.threads"),
+        ("DbtProject", {"defaults": {"retry": {"maxAttempts": 11}}}, "spec.defaults.retry.maxAttempts"),
         ("DbtRun", {"steps": []}, "spec.steps"),
         ("DbtRun", {"steps": [{}]}, "a step has exactly one of build, run"),
         ("DbtRun", {"steps": [{"build": {}, "run": {}}]}, "a step has exactly one of build, run"),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Image, Key, Model, Name, SecretRef, Variables, Word, rules
+from dbt_operator.api.retry import Defaults
 from dbt_operator.api.status import Condition
 
 
@@ -166,6 +167,8 @@ class DbtProjectSpec(Model):
     """Where artifacts are uploaded."""
     pod: Pod | None = None
     """What may be set on the pods."""
+    defaults: Defaults | None = None
+    """What holds for runs that leave it out."""
 
 
 class DbtProjectStatus(Model):

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Duration, KeyRef, Model, ObjectRef, PlainVariables, SecretRef, Variable, rules
 from dbt_operator.api.project import Artifacts, Pod, Source
+from dbt_operator.api.retry import Retry
 from dbt_operator.api.status import Condition, Phase, Reason
 from dbt_operator.api.steps import FreeForm, Step
 
@@ -61,31 +62,6 @@ class Gate(Model):
     fail_on: Literal["Error", "Warn"] | None = None
     """Warn: a test or source that warns has failed, and what is built on it is skipped: dbt gets LogTestResult among
     the errors of --warn-error-options, which replace flags.warn_error_options of dbt_project.yml. Default: Error."""
-
-
-class Backoff(Model):
-    """How long to wait before the next attempt."""
-
-    initial: Duration | None = None
-    """Before the second attempt. Default: 30s."""
-    factor: Annotated[int, Field(ge=1, le=10)] | None = None
-    """Each wait is this many times the one before. Default: 2."""
-    max: Duration | None = None
-    """No wait is longer. Default: 10m."""
-
-
-class Retry(Model):
-    """Whether a run that failed is tried again, with a new Job, from its first step."""
-
-    max_attempts: Annotated[int, Field(ge=1, le=10)]
-    """How many attempts there may be, the first one counted."""
-    attempt_timeout: Duration | None = None
-    """From the start of dbt in an attempt, within what is left of timeout. Default: none."""
-    backoff: Backoff | None = None
-    """How long to wait before the next attempt."""
-    on: Annotated[list[Reason], Field(min_length=1, max_length=24)] | None = None
-    """Reasons that are tried again. Default: Unavailable, Infrastructure, and ModelError where every failed node's
-    message tells of something that may pass: a connection, a lock, a timeout, a lack of capacity."""
 
 
 class DbtRunSpec(Model):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dbt_operator.api.base import PlainVariable, Variable
 from dbt_operator.api.project import DbtProject
+from dbt_operator.api.retry import Defaults
 from dbt_operator.api.run import DbtRun, Resolved, ResolvedGenerations, ResolvedStep
 from dbt_operator.api.steps import Step
 from dbt_operator.api.target import DbtTarget
@@ -37,6 +38,7 @@ def resolve(
     runner_image: str,
 ) -> Resolved:
     """Put together everything that the run's Jobs are built from. Project and target come with their generations."""
+    run = with_defaults(run, project[0])
     spec, (project_spec, target_spec) = run.spec, (project[0].spec, target[0].spec)
     return Resolved(
         generations=ResolvedGenerations(project=project[1], target=target[1]),
@@ -61,6 +63,17 @@ def resolve(
         start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
         retry=retry.resolve(spec.retry) if spec.retry else None,
     )
+
+
+def with_defaults(run: DbtRun, project: DbtProject) -> DbtRun:
+    """The run with what its project says of fields that it leaves out."""
+    defaults = project.spec.defaults or Defaults()
+    left_out = {
+        name: value
+        for name in Defaults.model_fields
+        if getattr(run.spec, name) is None and (value := getattr(defaults, name)) is not None
+    }
+    return run.model_copy(update={"spec": run.spec.model_copy(update=left_out)})
 
 
 def _step(number: int, step: Step, run: DbtRun) -> ResolvedStep:

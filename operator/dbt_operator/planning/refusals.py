@@ -5,12 +5,23 @@ A refusal names the field and the remedy, and never a value.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
+
+from dbt_operator.api.base import PlainVariable, Variable
+from dbt_operator.api.project import DbtProjectSpec
 from dbt_operator.api.run import DbtRunSpec
+from dbt_operator.api.target import DbtTargetSpec
+from dbt_operator.planning import secrets
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
-def refusal(spec: DbtRunSpec) -> str:
-    """Why a run is not admitted; empty when it is."""
-    return _waits_for_ever(spec)
+def refusal(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
+    """Why a run is not admitted; empty when it is. What the run leaves out is filled in already."""
+    found = _waits_for_ever(spec) or plain_secret(spec, project, target)
+    return found or (protected(spec, project) if target.protected else "")
 
 
 def _waits_for_ever(spec: DbtRunSpec) -> str:
@@ -22,3 +33,80 @@ def _waits_for_ever(spec: DbtRunSpec) -> str:
             where = f"spec.steps[{number}].sourceFreshness.onStale"
             return f"{where}: Wait could last for ever: set spec.timeout or spec.retry.attemptTimeout"
     return ""
+
+
+# Secrets
+
+
+def plain_secret(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
+    """What looks like a secret and is not in a Secret."""
+    for path, looks in secrets.find(spec.vars, "spec.vars"):
+        return _readable(path, looks, "and read it with env_var() instead of var()")
+    for number, step in enumerate(spec.steps):
+        if operation := step.run_operation:
+            for path, looks in secrets.find(operation.args, f"spec.steps[{number}].runOperation.args"):
+                return _readable(path, looks, "and read it with env_var() in the macro")
+    return (
+        secret_in_env(spec.env)
+        or secret_in_env(project.env, f" of the DbtProject {spec.project_ref.name}")
+        or secret_in_env(target.env, f" of the DbtTarget {spec.target_ref.name}")
+    )
+
+
+def secret_in_env(env: Iterable[PlainVariable | Variable] | None, of: str = "") -> str:
+    """The first plain value of an environment that looks like a secret.
+
+    Args:
+        env: the variables.
+        of: says whose they are.
+    """
+    for number, variable in enumerate(env or ()):
+        for path, looks in secrets.find(variable.value, f"spec.env[{number}]", variable.name):
+            return _readable(f"{path} ({variable.name}){of}", looks)
+    return ""
+
+
+def _readable(path: str, looks: str, use: str = "") -> str:
+    remedy = "put it into a Secret that env of the DbtTarget or DbtProject refers to with secretKeyRef"
+    return f"{path} looks like {looks}, and stands where many can read it: {remedy}{use and ', '}{use}"
+
+
+# Protected targets
+
+
+def protected(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
+    """What a run against a protected target may not ask for."""
+    if path := next(_destructive(spec), ""):
+        return f"{path} is refused by the DbtTarget {spec.target_ref.name}, which is protected: leave it out"
+    if spec.env:
+        return (
+            f"spec.env is refused by the DbtTarget {spec.target_ref.name}, which is protected:"
+            " set the variables in the DbtTarget or the DbtProject"
+        )
+    if found := unpinned(spec, project):
+        return f"{found}, since the DbtTarget {spec.target_ref.name} is protected"
+    return ""
+
+
+def _destructive(spec: DbtRunSpec) -> Iterator[str]:
+    for number, step in enumerate(spec.steps):
+        options = step.options.to_dict()
+        for field in ("fullRefresh", "empty", "sample"):
+            if options.get(field):
+                yield f"spec.steps[{number}].{step.command}.{field}"
+
+
+def unpinned(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
+    """What of the code could be another one tomorrow: a protected target takes a digest and a full commit only."""
+    name = spec.project_ref.name
+    if not _DIGEST.search(project.image):
+        return f"spec.image of the DbtProject {name} must be pinned by a digest (@sha256:...)"
+    if project.source.config_map:
+        return f"spec.source.configMap of the DbtProject {name} can be edited: put the project into the image"
+    git = getattr(project.source, "git", None)
+    if git is None:
+        return ""
+    ref, where = git.ref, f"spec.source.git.ref of the DbtProject {name}"
+    if override := getattr(getattr(spec, "source", None), "ref", None):
+        ref, where = override, "spec.source.ref"
+    return "" if _COMMIT.fullmatch(ref or "") else f"{where} must be a full commit (40 hexadecimal digits)"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from dbt_operator.api.run import Attempt, Backoff, Resolved, ResolvedRetry, Retry
+from dbt_operator.api.retry import Backoff, Retry
+from dbt_operator.api.run import Attempt, Resolved, ResolvedRetry
 from dbt_operator.api.status import Reason
 from dbt_operator.planning.duration import parse_time, seconds
 from dbt_operator.planning.verdict import Verdict

@@ -15,7 +15,7 @@ from dbt_operator.api.run import Attempt, DbtRunStatus, Resolved
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning import job as job_builder
 from dbt_operator.planning import retry
-from dbt_operator.planning.admission import START_TIMEOUT, resolve
+from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_defaults
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
 from dbt_operator.planning.names import job_name
@@ -69,7 +69,8 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     missing = _missing(seen)
     if missing or seen.project is None or seen.target is None:
         return _wait(seen, missing, now)
-    if refused := refusal(seen.run.spec):
+    run = with_defaults(seen.run, seen.project[0])
+    if refused := refusal(run.spec, seen.project[0].spec, seen.target[0].spec):
         return _refuse(seen, refused, now)
     attempt = Attempt(
         number=1, job_name=job_name(seen.identity.name, seen.identity.uid, 1), created_at=format_time(now)
@@ -81,7 +82,7 @@ def _admit(seen: Observed, now: datetime) -> Plan:
         conditions,
         Phase.PENDING,
         "the Job is being created",
-        resolved=resolve(seen.run, seen.identity, seen.project, seen.target, seen.runner_image),
+        resolved=resolve(run, seen.identity, seen.project, seen.target, seen.runner_image),
         attempts=[attempt],
         reason=None,
     )
