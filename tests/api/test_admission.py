@@ -18,6 +18,19 @@ SPECS: dict[str, Manifest] = {
 }
 
 
+VOLUME = {"name": "data", "mountPath": "/data", "persistentVolumeClaim": {"claimName": "duckdb"}}
+
+MOUNT_PATHS = {
+    "data": "spec.pod.volumes[0].mountPath",
+    "/": "spec.pod.volumes[0].mountPath",
+    "/a//b": "spec.pod.volumes[0].mountPath",
+    "/a/../proc": "must not hold . or ..",
+    "/tmp": "must not be in /dbt-operator*",  # noqa: S108 -- refused
+    "/dev/shm": "must not be in /dbt-operator*",  # noqa: S108 -- refused
+    "/dbt-operator-profiles": "must not be in /dbt-operator*",
+}
+
+
 def manifest(kind: str, where: str, **spec: Any) -> Manifest:
     """The smallest object of a kind, with some fields put over it; None takes a field away."""
     merged = {key: value for key, value in (SPECS[kind] | spec).items() if value is not None}
@@ -38,7 +51,10 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtProject", {"source": {"configMap": {"name": "c", "items": [{"key": "a", "path": "models/a.sql"}]}}}),
         ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000", "insecure": True}}),
         ("DbtProject", {"pod": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}, "runAsUser": 1000}}),
+        ("DbtProject", {"pod": {"volumes": [VOLUME], "affinity": {"nodeAffinity": {}}, "priorityClassName": "high"}}),
+        ("DbtProject", {"pod": {"sidecarResources": {"requests": {"cpu": "50m"}}, "ephemeralStorage": "2Gi"}}),
         ("DbtRun", {}),
+        ("DbtRun", {"pod": {"resources": {"limits": {"memory": "4Gi"}}, "nodeSelector": {"disk": "fast"}}}),
         (
             "DbtRun",
             {
@@ -96,6 +112,16 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
         ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000"}}, "needs insecure: true"),
         ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "https://user:pw@s3"}}, "spec.artifacts.endpoint"),
         ("DbtProject", {"pod": {"runAsUser": 0}}, "spec.pod.runAsUser"),
+        (
+            "DbtProject",
+            {"pod": {"volumes": [VOLUME | {"secret": {"secretName": "s"}}]}},
+            "set exactly one of",
+        ),
+        ("DbtProject", {"pod": {"volumes": [{"name": "a", "mountPath": "/a"}]}}, "set exactly one of"),
+        ("DbtProject", {"pod": {"volumes": [VOLUME, VOLUME | {"mountPath": "/b"}]}}, "two volumes have the same name"),
+        ("DbtProject", {"pod": {"volumes": [VOLUME, VOLUME | {"name": "b"}]}}, "two volumes have one mountPath"),
+        *(("DbtProject", {"pod": {"volumes": [VOLUME | {"mountPath": p}]}}, words) for p, words in MOUNT_PATHS.items()),
+        ("DbtProject", {"pod": {"volumes": [VOLUME | {"subPath": "a/../.."}]}}, "must stay inside the volume"),
         ("DbtProject", {"defaults": {"timeout": "0s"}}, "must be at least 1s"),
         ("DbtProject", {"defaults": {"threads": 0}}, "spec.defaults.threads"),
         ("DbtProject", {"defaults": {"retry": {"maxAttempts": 11}}}, "spec.defaults.retry.maxAttempts"),
@@ -161,6 +187,21 @@ def test_refused_with_the_field_and_the_remedy(where: str, kind: str, spec: Mani
     with pytest.raises(CommandError, match=r"invalid|Invalid") as refusal:
         create(manifest(kind, where, **spec))
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pod"),
+    [
+        ("DbtProject", {"volumes": [{"name": "a", "mountPath": "/a", "hostPath": {"path": "/"}}]}),
+        ("DbtProject", {"volumes": [VOLUME | {"persistentVolumeClaim": {"claimName": "c", "namespace": "other"}}]}),
+        ("DbtProject", {"hostNetwork": True}),
+        ("DbtRun", {"runAsUser": 1000}),
+        ("DbtRun", {"volumes": [VOLUME]}),
+    ],
+)
+def test_what_else_a_pod_has_is_not_on_the_list(where: str, kind: str, pod: Manifest) -> None:
+    with pytest.raises(CommandError, match="unknown field"):
+        create(manifest(kind, where, pod=pod))
 
 
 @pytest.mark.parametrize("field", ["namespace", "unknown"])

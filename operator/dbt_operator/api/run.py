@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Duration, KeyRef, Model, ObjectRef, PlainVariables, SecretRef, Variable, rules
-from dbt_operator.api.project import Artifacts, Pod, Source
+from dbt_operator.api.pod import Pod, RunPod
+from dbt_operator.api.project import Artifacts, Source
 from dbt_operator.api.retry import Retry
 from dbt_operator.api.status import Condition, Phase, Reason
 from dbt_operator.api.steps import FreeForm, Step
@@ -96,6 +97,8 @@ class DbtRunSpec(Model):
     """From the Job's creation to the start of dbt. Default: 10m."""
     retry: Retry | None = None
     """Whether a run that failed is tried again. Default: it is not."""
+    pod: RunPod | None = None
+    """What is set on the pods, over what the project says."""
     cancel: bool | None = None
     """Set it to true to stop the run: dbt cancels its queries, what is finished is recorded and uploaded, and the run
     ends as Cancelled. It cannot be taken back."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dbt_operator.api.base import PlainVariable, Variable
+from dbt_operator.api.pod import Pod, RunPod
 from dbt_operator.api.project import DbtProject
 from dbt_operator.api.retry import Defaults
 from dbt_operator.api.run import DbtRun, Resolved, ResolvedGenerations, ResolvedStep
@@ -57,7 +59,7 @@ def resolve(
         service_account_name=target_spec.service_account_name,
         artifacts=project_spec.artifacts,
         location=location(run, identity, project[0]),
-        pod=project_spec.pod,
+        pod=merge_pod(project_spec.pod, spec.pod),
         fail_on_warn=spec.fails_on_warn or None,
         timeout_seconds=seconds(spec.timeout) if spec.timeout else None,
         start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
@@ -96,6 +98,24 @@ def merge_env(*layers: Iterable[Variable | PlainVariable] | None) -> list[Variab
         for variable in layer or ():
             merged[variable.name] = Variable.model_validate(variable.to_dict())
     return list(merged.values()) or None
+
+
+def merge_pod(project: Pod | None, run: RunPod | None) -> Pod | None:
+    """The run's wins: maps are merged key by key, everything else is replaced."""
+    if project is None and run is None:
+        return None
+    return Pod.model_validate(_merge(project.to_dict() if project else {}, run.to_dict() if run else {}))
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(under, Mapping):
+            merged[key] = _merge(under, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def location(run: DbtRun, identity: Identity, project: DbtProject) -> str:

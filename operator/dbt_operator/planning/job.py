@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from dbt_operator.api.base import API_VERSION, Variable
-from dbt_operator.api.project import Pod
+from dbt_operator.api.pod import Pod, Volume
 from dbt_operator.api.run import Resolved
 from dbt_operator.planning import names
 from dbt_operator.planning.admission import Identity
@@ -97,9 +97,9 @@ def _pod(resolved: Resolved, run: Identity, attempt: int) -> Manifest:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [_prepare(resolved), _artifacts(resolved, attempt)],
+        "initContainers": [_prepare(resolved, pod), _artifacts(resolved, attempt, pod)],
         "containers": [_dbt(resolved, run, attempt, pod)],
-        "volumes": _volumes(resolved),
+        "volumes": [*_volumes(resolved, pod), *(_volume(volume) for volume in pod.volumes or ())],
     }
     if resolved.timeout_seconds is not None:
         # A backstop only: the runner keeps the timeout itself, and lets dbt cancel its queries.
@@ -112,7 +112,9 @@ def _optional(resolved: Resolved, pod: Pod) -> Manifest:
         "serviceAccountName": resolved.service_account_name,
         "imagePullSecrets": [secret.to_dict() for secret in resolved.image_pull_secrets or ()],
         "nodeSelector": pod.node_selector,
+        "affinity": pod.affinity,
         "tolerations": [toleration.to_dict() for toleration in pod.tolerations or ()],
+        "priorityClassName": pod.priority_class_name,
     }
     return {name: value for name, value in found.items() if value}
 
@@ -139,15 +141,15 @@ def _plan(plan: PreparePlan | RunPlan | UploadPlan) -> Manifest:
     return {"name": protocol.PLAN_VARIABLE, "value": plan.to_json().replace("$", "$$")}
 
 
-def _prepare(resolved: Resolved) -> Manifest:
+def _prepare(resolved: Resolved, pod: Pod) -> Manifest:
     from_config_map = resolved.source.config_map is not None
     plan = PreparePlan(source="configMap" if from_config_map else "image")
     mounts = [{"name": "source", "mountPath": protocol.SOURCE, "readOnly": True}] if from_config_map else []
     container = _container(protocol.PREPARE_CONTAINER, resolved.runner_image, [_plan(plan)], mounts)
-    return container | {"args": ["prepare"], "resources": _SMALL}
+    return container | {"args": ["prepare"], "resources": _small(pod)}
 
 
-def _artifacts(resolved: Resolved, attempt: int) -> Manifest:
+def _artifacts(resolved: Resolved, attempt: int, pod: Pod) -> Manifest:
     artifacts = resolved.artifacts
     plan = UploadPlan(
         endpoint=artifacts.endpoint,
@@ -163,7 +165,11 @@ def _artifacts(resolved: Resolved, attempt: int) -> Manifest:
             for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         ]
     container = _container(protocol.ARTIFACTS_CONTAINER, resolved.runner_image, environment, [])
-    return container | {"args": ["artifacts"], "restartPolicy": "Always", "resources": _SMALL}
+    return container | {"args": ["artifacts"], "restartPolicy": "Always", "resources": _small(pod)}
+
+
+def _small(pod: Pod) -> Manifest:
+    return pod.sidecar_resources.to_dict() if pod.sidecar_resources else _SMALL
 
 
 def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod) -> Manifest:
@@ -175,6 +181,7 @@ def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod) -> Manifest:
     mounts: list[Manifest] = [
         {"name": "profiles", "mountPath": protocol.PROFILES, "readOnly": True},
         {"name": "tmp", "mountPath": _HOME},
+        *(_mount(volume) for volume in pod.volumes or ()),
     ]
     container = _container(protocol.DBT_CONTAINER, resolved.image, environment, mounts)
     if resolved.image_pull_policy:
@@ -212,18 +219,37 @@ def _variable(variable: Variable) -> Manifest:
     return {"name": variable.name, "value": variable.value or ""}
 
 
-def _volumes(resolved: Resolved) -> list[Manifest]:
+def _volumes(resolved: Resolved, pod: Pod) -> list[Manifest]:
     profiles = {
         "secretName": resolved.profiles.name,
         "items": [{"key": resolved.profiles.key, "path": "profiles.yml"}],
         "defaultMode": 0o440,
     }
+    scratch = {} if pod.ephemeral_storage is None else {"sizeLimit": pod.ephemeral_storage}
     volumes: list[Manifest] = [
-        {"name": "shared", "emptyDir": {}},
-        {"name": "tmp", "emptyDir": {}},
+        {"name": "shared", "emptyDir": scratch},
+        {"name": "tmp", "emptyDir": scratch},
         {"name": "profiles", "secret": profiles},
     ]
     if source := resolved.source.config_map:
         items = {"items": [item.to_dict() for item in source.items]} if source.items else {}
         volumes.append({"name": "source", "configMap": {"name": source.name, **items}})
     return volumes
+
+
+def _volume(volume: Volume) -> Manifest:
+    """A volume of the project, with what it is as Kubernetes has it."""
+    kinds = ("persistentVolumeClaim", "configMap", "secret", "emptyDir")
+    given = volume.to_dict()
+    return {"name": _own_name(volume), **{kind: given[kind] for kind in kinds if kind in given}}
+
+
+def _mount(volume: Volume) -> Manifest:
+    given = volume.to_dict()
+    mount = {key: given[key] for key in ("mountPath", "subPath", "readOnly") if key in given}
+    return {"name": _own_name(volume), **mount}
+
+
+def _own_name(volume: Volume) -> str:
+    """Apart from the names that the operator uses."""
+    return f"project-{volume.name}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 
 from dbt_operator.api.base import PlainVariable, Variable
 from dbt_operator.api.project import DbtProjectSpec
@@ -103,6 +104,8 @@ def unpinned(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
         return f"spec.image of the DbtProject {name} must be pinned by a digest (@sha256:...)"
     if project.source.config_map:
         return f"spec.source.configMap of the DbtProject {name} can be edited: put the project into the image"
+    if (path := project.source.image) and (volume := _over(path.path, project)):
+        return f"{volume} of the DbtProject {name} would replace what is in the image: mount it elsewhere"
     git = getattr(project.source, "git", None)
     if git is None:
         return ""
@@ -110,3 +113,13 @@ def unpinned(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
     if override := getattr(getattr(spec, "source", None), "ref", None):
         ref, where = override, "spec.source.ref"
     return "" if _COMMIT.fullmatch(ref or "") else f"{where} must be a full commit (40 hexadecimal digits)"
+
+
+def _over(path: str, project: DbtProjectSpec) -> str:
+    """A volume that is mounted over the project's folder, or into it."""
+    folder = PurePosixPath(path)
+    for number, volume in enumerate((project.pod.volumes if project.pod else None) or ()):
+        mounted = PurePosixPath(volume.mount_path)
+        if folder.is_relative_to(mounted) or mounted.is_relative_to(folder):
+            return f"spec.pod.volumes[{number}].mountPath"
+    return ""

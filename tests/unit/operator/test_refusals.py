@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from dbt_operator.api.pod import Pod, Volume
 from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import DbtRun
 from dbt_operator.api.target import DbtTarget
@@ -93,6 +94,18 @@ def test_what_a_protected_target_refuses(run_spec: dict[str, Any], project_spec:
 
 
 @pytest.mark.parametrize(
+    ("mount", "refuses"),
+    [("/project", True), ("/project/models", True), ("/", True), ("/projects", False), ("/data", False)],
+)
+def test_no_volume_replaces_the_code_of_a_protected_target(mount: str, refuses: bool) -> None:
+    volume = {"name": "x", "mountPath": mount, "emptyDir": {}}
+    spec = DbtProject.model_validate(project(image=PINNED)).spec
+    pod = Pod.model_construct(volumes=[Volume.model_construct(**{**volume, "mount_path": mount})])
+    found = unpinned(DbtRun.model_validate(run()).spec, spec.model_copy(update={"pod": pod}))
+    assert ("spec.pod.volumes[0].mountPath" in found) is refuses
+
+
+@pytest.mark.parametrize(
     ("ref", "override", "words"),
     [
         ("a" * 40, None, ""),
@@ -103,7 +116,7 @@ def test_what_a_protected_target_refuses(run_spec: dict[str, Any], project_spec:
     ],
 )
 def test_a_protected_target_takes_full_commits_only(ref: str, override: str | None, words: str) -> None:
-    git = SimpleNamespace(config_map=None, git=SimpleNamespace(ref=ref))
+    git = SimpleNamespace(image=None, config_map=None, git=SimpleNamespace(ref=ref))
     spec = SimpleNamespace(project_ref=SimpleNamespace(name="shop"), source=SimpleNamespace(ref=override))
     message = unpinned(spec, SimpleNamespace(image=PINNED, source=git))  # type: ignore[arg-type]
     assert words in message
