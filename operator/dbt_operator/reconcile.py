@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from dbt_operator.api.base import Model
 from dbt_operator.api.project import DbtProject
-from dbt_operator.api.run import DbtRun, DbtRunStatus, StateOf
+from dbt_operator.api.run import DbtRun, DbtRunStatus
+from dbt_operator.api.state import StateOf
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.api.target import DbtTarget
 from dbt_operator.cluster import Cluster, ClusterError, ConflictError, InvalidError, NotFoundError

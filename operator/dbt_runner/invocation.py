@@ -45,6 +45,7 @@ _NOT_PARSED = frozenset(
         "threads",
         "event_time_start",
         "event_time_end",
+        "sample",
         "static",
         "compile",
         "empty_catalog",

@@ -102,6 +102,7 @@ class Step:
     always: bool = False  # run although an earlier step failed
     allow_empty: bool = False  # a selection that matches nothing succeeds instead of ending in NothingSelected
     full: list[str] | None = None  # instead of argv where there is no state to compare with
+    on_stale: str = "Fail"  # of sourceFreshness; Skip: the run ends without a failure; Wait: check again until fresh
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class RunPlan(_Message):
     database_pattern: str | None = None
     timeout_seconds: float | None = None  # then SIGINT
     grace_seconds: float = 60  # from SIGINT to SIGKILL
+    fail_on_warn: bool = False  # a test or source that warns has failed
     isolation: str = (
         "Auto"  # Fork: steps share one import and parse; Process: a new process each; Auto: Fork if it is safe
     )

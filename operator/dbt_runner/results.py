@@ -15,13 +15,16 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dbt_runner.protocol import Failure, Nodes
 
 _GOOD = {"success", "pass", "warn", "no-op", "reused"}
 _ERRORS = {"error", "runtime error", "partial success"}
+_FAILED_TEST = {"fail", "warn"}  # a warning stands among what is bad only where fail_on_warn says so
+NOT_FRESH = "NotFresh"
+_STALE = {"error", "warn"}  # of a source; the query itself ends in "runtime error"
 _COUNTED_AS = {
     "success": "success",
     "reused": "success",
@@ -62,6 +65,7 @@ class Seen:
     command: str  # the step's type
     selection: str = ""  # the selection flags, for messages
     allow_empty: bool = False
+    fail_on_warn: bool = False  # a test or source that warns has failed
     exit_code: int | None = None  # None: it did not get as far as an exit code
     signal: int | None = None  # that ended the process
     out_of_memory: bool = False  # the memory cgroup's OOM killer was at work meanwhile
@@ -86,6 +90,7 @@ class Result:
     unique_id: str
     status: str
     message: str
+    may_warn: bool = True
 
     @property
     def is_hook(self) -> bool:
@@ -96,11 +101,13 @@ class Result:
     def is_good(self) -> bool:
         """Whether the node is done."""
         # An exposure is skipped when what it depends on is; dbt itself does not count it.
+        if self.status == "warn":
+            return self.may_warn
         return self.status in _GOOD or (self.status == "skipped" and self.unique_id.startswith("exposure."))
 
     def shortened(self) -> Result:
         """As it is kept for the attempts that follow."""
-        return Result(self.unique_id, self.status, "" if self.is_good else first_lines(self.message))
+        return replace(self, message="" if self.is_good else first_lines(self.message))
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,7 @@ class Outcome:
     failures: list[Failure] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)  # without hooks
     resume: str = ""  # how another attempt may go on: Nodes, Step, or from the beginning
+    stale: bool = False  # all that is wrong is the age of sources
 
 
 def classify(seen: Seen) -> Outcome:
@@ -127,7 +135,8 @@ def classify(seen: Seen) -> Outcome:
         verdict = judge(seen, results if judge in (_failed, _nothing_selected) else latest)
         if verdict:
             reason, message = verdict
-            return Outcome(reason, message, nodes, failures, kept, resume)
+            stale = reason == "FreshnessFailed" and _is_stale(seen, results)
+            return Outcome(reason, message, nodes, failures, kept, resume, stale)
     return Outcome("", "", nodes, failures, kept, resume)
 
 
@@ -156,6 +165,18 @@ def _resume(seen: Seen, latest: Sequence[Result]) -> str:
     return "Step"
 
 
+def not_fresh(outcome: Outcome) -> Outcome:
+    """What stale sources mean to a run that is skipped because of them: nothing has failed."""
+    return Outcome(NOT_FRESH, outcome.message, outcome.nodes)
+
+
+def waited(outcome: Outcome, stopped: str) -> Outcome:
+    """What stale sources mean to a run that was stopped while it waited for them."""
+    why = "ran longer than its timeout" if stopped == "Timeout" else "was cancelled"
+    message = f"the run {why} while it waited for fresh sources: {outcome.message}"
+    return Outcome(stopped, message, outcome.nodes, outcome.failures)
+
+
 def _results(seen: Seen) -> list[Result]:
     """The results of this very invocation: a stale file of an earlier one proves nothing."""
     artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
@@ -163,7 +184,12 @@ def _results(seen: Seen) -> list[Result]:
         artifact = {}
     log = "\n".join(seen.errors) if seen.command == "runOperation" else ""  # dbt gives its result no message
     return [
-        Result(str(r.get("unique_id", "")), str(r.get("status", "")), str(r.get("message") or r.get("error") or log))
+        Result(
+            str(r.get("unique_id", "")),
+            str(r.get("status", "")),
+            str(r.get("message") or r.get("error") or log),
+            not seen.fail_on_warn,
+        )
         for r in [*artifact.get("results", ()), *seen.raised]
     ]
 
@@ -183,7 +209,7 @@ def _count(seen: Seen, results: Iterable[Result]) -> Nodes:
 def _failures(results: Iterable[Result]) -> list[Failure]:
     """What did not end well: causes first, then what was skipped because of them."""
     bad = [result for result in results if not result.is_good]
-    bad.sort(key=lambda result: (result.status == "skipped", result.status == "fail"))
+    bad.sort(key=lambda result: (result.status == "skipped", result.status in _FAILED_TEST))
     return [Failure(result.unique_id, result.status, first_lines(result.message)) for result in bad]
 
 
@@ -281,8 +307,8 @@ def _failed(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
         return "HookFailed", _sentence([result for result in errors if result.is_hook])
     if errors:
         return "ModelError", _sentence(errors)
-    if any(result.status == "fail" for result in bad):
-        return "TestFailed", _sentence([result for result in bad if result.status == "fail"])
+    if failed := [result for result in bad if result.status in _FAILED_TEST]:
+        return "TestFailed", _sentence(failed)
     unknown = [result for result in causes if result.status not in _COUNTED_AS]
     if unknown:
         return (
@@ -293,15 +319,22 @@ def _failed(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
 
 
 def _freshness(seen: Seen, bad: Sequence[Result]) -> tuple[str, str] | None:
-    stale = [result for result in bad if result.status == "error"]
+    stale = [result for result in bad if result.status in _STALE]
     if stale:
-        return "FreshnessFailed", f"{_names(stale)} {'is' if len(stale) == 1 else 'are'} older than error_after allows"
+        limit = "error_after" if any(result.status == "error" for result in stale) else "warn_after"
+        return "FreshnessFailed", f"{_names(stale)} {'is' if len(stale) == 1 else 'are'} older than {limit} allows"
     if bad and all(_CONNECTION.search(result.message) for result in bad):
         return "Unavailable", f"the warehouse could not be reached: {_sentence(bad)}"
     if bad or seen.exit_code == 1:
         what = _sentence(bad) if bad else first_lines(next(iter(seen.errors), ""))
         return "FreshnessFailed", f"the freshness of sources could not be determined: {what}"
     return None
+
+
+def _is_stale(seen: Seen, results: Sequence[Result]) -> bool:
+    """Whether every source was asked for its age, and some are too old."""
+    complete = len(results) >= (seen.announced or 0)
+    return complete and all(result.status in _STALE for result in results if not result.is_good)
 
 
 def _incomplete(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:

@@ -32,10 +32,11 @@ from dbt_runner.merge import Earlier, StartOver, read_json
 from dbt_runner.protocol import DEPS, PLAN_VARIABLE, RunPlan, Step, Summary
 from dbt_runner.publish import LOGS, MANIFEST, RUN_RESULTS, SOURCES, publish
 from dbt_runner.redact import Redactor
-from dbt_runner.results import Outcome, Seen
+from dbt_runner.results import NOT_FRESH, Outcome, Seen
 from dbt_runner.signals import Deadline, Signals, reap
 from dbt_runner.steps import StepResult, digest, last_line, selection, summarize, verdict
 
+_FIRST_PAUSE, _LAST_PAUSE = 5.0, 60.0  # seconds between two checks of sources that are waited for
 _LINE_LIMIT = 1 << 20  # bytes of output without a line's end that are passed on nevertheless
 
 
@@ -109,7 +110,7 @@ class Supervisor:
         done: list[StepResult] = []
         for number, step in enumerate(self._plan.steps):
             self._stop_if_due()
-            blocked = any(each.fails_run for each in done) and not step.always
+            blocked = any(each.fails_run or each.state == "NotFresh" for each in done) and not step.always
             finished = self._earlier.finished(step.name, always=step.always)
             if refused and refused.name == step.name:
                 done.append(refused)
@@ -159,7 +160,9 @@ class Supervisor:
             return None
         self._end_child()
         step = self._plan.steps[event.get("step", 0)]
-        return replace(self._ended(step, event, started, parsing=True), allow_failure=False)
+        self._keep_logs(self._layout.work / step.name)
+        outcome = self._outcome(step, event, parsing=True)
+        return replace(self._publish(step, event, outcome, started), allow_failure=False)
 
     def _move(self, project: str) -> None:
         """Take this folder for the project: ``dbt deps`` may have needed one that it can write to."""
@@ -177,10 +180,31 @@ class Supervisor:
         started = _now()
         of = f"{number + 1} of {len(self._plan.steps)}"
         self._say(f"step {step.name} ({of}): dbt {shlex.join(step.argv)}")
+        self._leave_out(step)
+        event = self._once(number)
+        outcome = self._outcome(step, event)
+        pause = _FIRST_PAUSE
+        while outcome.stale and step.on_stale == "Wait" and not self._stopped:
+            self._say(f"step {step.name}: waiting, since {outcome.message}; the next check is in {pause:g} s")
+            self._pause(pause)
+            if self._stopped:
+                outcome = results.waited(outcome, self._stopped)
+                break
+            pause = min(pause * 2, _LAST_PAUSE)
+            shutil.rmtree(self._layout.work / step.name)
+            event = self._once(number)
+            outcome = self._outcome(step, event)
+        return self._publish(step, event, outcome, started)
+
+    def _leave_out(self, step: Step) -> None:
+        """Tell dbt's process which nodes of a step are done."""
         done = results.done(self._earlier.results(step.name))
         if done:
             self._say(f"step {step.name}: {len(done)} nodes are done, by the results of earlier attempts")
             self._layout.done(step.name).write_text(json.dumps(done), encoding="utf-8")
+
+    def _once(self, number: int) -> Event:
+        """Run a step's command; what is known of its end."""
         self._ask(number)
         outcome: Event = {}
         event = self._next("outcome", "ended", "failed")
@@ -188,7 +212,7 @@ class Supervisor:
             outcome, event = event, self._next("ended")
         if self._isolation == "Process" or self._gone():
             self._end_child()  # also of what it has left behind
-        return self._ended(step, {**outcome, "status": event["status"]}, started, parsing=False)
+        return {**outcome, "status": event["status"]}
 
     def _ask(self, number: int) -> None:
         """Have the step run by the zygote, or in a process of its own where that is wanted or the zygote is gone."""
@@ -201,20 +225,21 @@ class Supervisor:
     def _gone(self) -> bool:
         return self._child is not None and self._child.status is not None
 
-    def _ended(self, step: Step, event: Event, started: str, *, parsing: bool) -> StepResult:
-        """Draw the verdict on a step that is over, and publish its folder."""
-        work = self._layout.work / step.name
-        if parsing:
-            self._keep_logs(work)
+    def _outcome(self, step: Step, event: Event, *, parsing: bool = False) -> Outcome:
+        """Draw the verdict on a step that is over."""
         if event.get("reason") and not self._stopped:
-            outcome = Outcome(event["reason"], event.get("message", ""))
-        else:
-            outcome = results.classify(self._seen(step, event, work, parsing=parsing))
+            return Outcome(event["reason"], event.get("message", ""))
+        outcome = results.classify(self._seen(step, event, self._layout.work / step.name, parsing=parsing))
+        return results.not_fresh(outcome) if outcome.stale and step.on_stale == "Skip" else outcome
+
+    def _publish(self, step: Step, event: Event, outcome: Outcome, started: str) -> StepResult:
+        """Hand the folder of a step that is over to the sidecar."""
+        work = self._layout.work / step.name
         publish(work, self._layout.artifacts / step.name, self._redactor, self._layout.parsed_manifest)
         result = StepResult(
             name=step.name,
             command=step.command,
-            state="Failed" if outcome.reason else "Succeeded",
+            state="NotFresh" if outcome.reason == NOT_FRESH else "Failed" if outcome.reason else "Succeeded",
             exit_code=_exit_code(event),
             reason=outcome.reason,
             message=self._redactor.text(outcome.message),
@@ -246,6 +271,7 @@ class Supervisor:
             command=step.command,
             selection=selection(step),
             allow_empty=step.allow_empty,
+            fail_on_warn=self._plan.fail_on_warn,
             exit_code=event.get("exit_code"),
             signal=number,
             out_of_memory=_oom_kills(self._layout) > self._oom_kills,
@@ -270,12 +296,9 @@ class Supervisor:
 
         Meanwhile dbt's output is passed on, signals and deadlines are acted on.
         """
-        child = self._child
-        if child is None:
+        if self._child is None:
             raise RuntimeError("no process was started")
-        with selectors.DefaultSelector() as selector:
-            for descriptor in (child.events, child.output, self._signals.descriptor):
-                selector.register(descriptor, selectors.EVENT_READ)
+        with self._selector() as selector:
             while True:
                 self._stop_if_due()
                 event = self._received(*wanted)
@@ -284,6 +307,29 @@ class Supervisor:
                     return event
                 for key, _ in selector.select(self._remaining()):
                     self._handle(key.fd, selector)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait for so long, or until the run is to be stopped."""
+        over = Deadline(seconds)
+        with self._selector() as selector:
+            while not over.passed:
+                self._stop_if_due()
+                if self._stopped:
+                    break
+                limits = (over.remaining(), self._timeout.remaining())
+                for key, _ in selector.select(min(limit for limit in limits if limit is not None)):
+                    self._handle(key.fd, selector)
+        if self._gone():
+            self._end_child()
+
+    def _selector(self) -> selectors.BaseSelector:
+        """All there is to wait for: signals, and what a process says."""
+        selector = selectors.DefaultSelector()
+        selector.register(self._signals.descriptor, selectors.EVENT_READ)
+        if self._child:
+            selector.register(self._child.events, selectors.EVENT_READ)
+            selector.register(self._child.output, selectors.EVENT_READ)
+        return selector
 
     def _received(self, *wanted: str) -> Event | None:
         child = self._child
@@ -304,15 +350,15 @@ class Supervisor:
 
     def _handle(self, descriptor: int, selector: selectors.BaseSelector) -> None:
         child = self._child
-        if child is None:
-            return
-        if descriptor == child.output:
+        if descriptor == self._signals.descriptor:
+            self._signals.drain()
+            ended = reap()
+            if child:
+                child.status = ended.get(child.pid, child.status)
+        elif child is not None and descriptor == child.output:
             if not self._pass_on():
                 selector.unregister(descriptor)
-        elif descriptor == self._signals.descriptor:
-            self._signals.drain()
-            child.status = reap().get(child.pid, child.status)
-        elif not child.read_events():
+        elif child is not None and not child.read_events():
             selector.unregister(descriptor)
 
     def _stop_if_due(self) -> None:

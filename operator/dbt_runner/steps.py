@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from dbt_runner.protocol import Failure, Nodes, Step, Summary
-from dbt_runner.results import Result
+from dbt_runner.results import NOT_FRESH, Result
 
 _SELECTION_FLAGS = (
     "--select",
@@ -30,7 +30,7 @@ class StepResult:
 
     name: str
     command: str
-    state: str  # Succeeded, Failed or Skipped
+    state: str  # Succeeded, Failed, Skipped (not run) or NotFresh (sources are too old: the run ends as skipped)
     exit_code: int | None = None
     reason: str = ""
     message: str = ""
@@ -58,10 +58,13 @@ def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
     failures = [failure for step in steps for failure in step.failures]
     allowed = [step for step in steps if step.state == "Failed" and step.allow_failure]
     decisive = next((step for step in steps if step.fails_run), None)
+    stale = next((step for step in steps if step.state == NOT_FRESH), None)
     if decisive is None and stopped:
         reason = stopped
         message = f"the run was stopped ({stopped}) between two steps" if not allowed else allowed[-1].message
         code = 1
+    elif decisive is None and stale:
+        reason, message, code = NOT_FRESH, stale.message, 0
     elif decisive is None:
         reason, message, code = "", _success(steps), 0
     else:
@@ -85,6 +88,8 @@ def last_line(summary: Summary) -> str:
         nodes = summary.nodes
         counts = f"{nodes.total} nodes: {nodes.success} success, {nodes.passed} pass, {nodes.warn} warn"
         return f"Succeeded: {counts}" + (f"; allowed to fail: {', '.join(failed)}" if failed else "")
+    if summary.reason == NOT_FRESH:
+        return f"Skipped ({summary.reason}): {summary.message}"
     if not failed:
         return f"Failed ({summary.reason}): {summary.message}"
     return f"Failed ({summary.reason}): {len(failed)} node{'s' * (len(failed) > 1)} failed: {', '.join(failed)}"

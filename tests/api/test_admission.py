@@ -26,6 +26,19 @@ def git(url: str, **fields: Any) -> Manifest:
     return {"git": {"url": url, **fields}}
 
 
+VOLUME = {"name": "data", "mountPath": "/data", "persistentVolumeClaim": {"claimName": "duckdb"}}
+
+MOUNT_PATHS = {
+    "data": "spec.pod.volumes[0].mountPath",
+    "/": "spec.pod.volumes[0].mountPath",
+    "/a//b": "spec.pod.volumes[0].mountPath",
+    "/a/../proc": "must not hold . or ..",
+    "/tmp": "must not be in /dbt-operator*",  # noqa: S108 -- refused
+    "/dev/shm": "must not be in /dbt-operator*",  # noqa: S108 -- refused
+    "/dbt-operator-profiles": "must not be in /dbt-operator*",
+}
+
+
 def manifest(kind: str, where: str, **spec: Any) -> Manifest:
     """The smallest object of a kind, with some fields put over it; None takes a field away."""
     merged = {key: value for key, value in (SPECS[kind] | spec).items() if value is not None}
@@ -37,6 +50,8 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
     [
         ("DbtTarget", {}),
         ("DbtTarget", {"schemaPattern": "^analytics(_.*)?$", "databasePattern": "db", "target": "prod"}),
+        ("DbtTarget", {"protected": True}),
+        ("DbtProject", {"defaults": {"retry": {"maxAttempts": 2}, "timeout": "1h", "threads": 4}}),
         ("DbtTarget", {"env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": {"name": "s", "key": "k"}}]}),
         ("DbtProject", {}),
         ("DbtProject", {"image": "registry:5000/dbt@sha256:" + "a" * 64}),
@@ -50,7 +65,10 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtProject", {"deps": "Always"}),
         ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000", "insecure": True}}),
         ("DbtProject", {"pod": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}, "runAsUser": 1000}}),
+        ("DbtProject", {"pod": {"volumes": [VOLUME], "affinity": {"nodeAffinity": {}}, "priorityClassName": "high"}}),
+        ("DbtProject", {"pod": {"sidecarResources": {"requests": {"cpu": "50m"}}, "ephemeralStorage": "2Gi"}}),
         ("DbtRun", {}),
+        ("DbtRun", {"pod": {"resources": {"limits": {"memory": "4Gi"}}, "nodeSelector": {"disk": "fast"}}}),
         (
             "DbtRun",
             {
@@ -66,6 +84,13 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtRun", {"source": {"ref": "refs/pull/7/head"}}),
         ("DbtRun", {"eventTime": {"start": "2024-01-01", "end": "2024-01-01T06:00:00"}, "warnError": True}),
         ("DbtRun", {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "on": ["OOMKilled"]}}),
+        ("DbtRun", {"gate": {"failOn": "Warn"}, "warnErrorOptions": {"error": ["all"], "warn": ["NoNodesSelected"]}}),
+        ("DbtRun", {"steps": [{"sourceFreshness": {"onStale": "Wait"}}], "timeout": "1h"}),
+        ("DbtRun", {"steps": [{"build": {"sample": "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}"}}]}),
+        ("DbtRun", {"steps": [{"run": {"sample": "3 days", "fullRefresh": True, "empty": False}}]}),
+        ("DbtRun", {"steps": [{"list": {"resourceTypes": ["model"], "excludeResourceTypes": ["test"]}}]}),
+        ("DbtRun", {"steps": [{"clone": {"selector": "core", "fullRefresh": True}}]}),
+        ("DbtRun", {"gate": {"failOn": "Error"}, "warnErrorOptions": {"silence": ["LogTestResult"]}}),
     ],
 )
 def test_accepted(where: str, kind: str, spec: Manifest) -> None:
@@ -124,6 +149,19 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
         ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000"}}, "needs insecure: true"),
         ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "https://user:pw@s3"}}, "spec.artifacts.endpoint"),
         ("DbtProject", {"pod": {"runAsUser": 0}}, "spec.pod.runAsUser"),
+        (
+            "DbtProject",
+            {"pod": {"volumes": [VOLUME | {"secret": {"secretName": "s"}}]}},
+            "set exactly one of",
+        ),
+        ("DbtProject", {"pod": {"volumes": [{"name": "a", "mountPath": "/a"}]}}, "set exactly one of"),
+        ("DbtProject", {"pod": {"volumes": [VOLUME, VOLUME | {"mountPath": "/b"}]}}, "two volumes have the same name"),
+        ("DbtProject", {"pod": {"volumes": [VOLUME, VOLUME | {"name": "b"}]}}, "two volumes have one mountPath"),
+        *(("DbtProject", {"pod": {"volumes": [VOLUME | {"mountPath": p}]}}, words) for p, words in MOUNT_PATHS.items()),
+        ("DbtProject", {"pod": {"volumes": [VOLUME | {"subPath": "a/../.."}]}}, "must stay inside the volume"),
+        ("DbtProject", {"defaults": {"timeout": "0s"}}, "must be at least 1s"),
+        ("DbtProject", {"defaults": {"threads": 0}}, "spec.defaults.threads"),
+        ("DbtProject", {"defaults": {"retry": {"maxAttempts": 11}}}, "spec.defaults.retry.maxAttempts"),
         ("DbtRun", {"steps": []}, "spec.steps"),
         ("DbtRun", {"steps": [{}]}, "a step has exactly one of build, run"),
         ("DbtRun", {"steps": [{"build": {}, "run": {}}]}, "a step has exactly one of build, run"),
@@ -144,6 +182,40 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
             "would drop every other batch",
         ),
         ("DbtRun", {"warnError": True, "warnErrorOptions": {"error": ["all"]}}, "set it or warnErrorOptions"),
+        (
+            "DbtRun",
+            {"gate": {"failOn": "Warn"}, "warnErrorOptions": {"silence": ["LogTestResult"]}},
+            "take it out of warnErrorOptions.warn and silence",
+        ),
+        ("DbtRun", {"gate": {"failOn": "Never"}}, "spec.gate.failOn"),
+        (
+            "DbtRun",
+            {"steps": [{"build": {"resourceTypes": ["model", "test"], "excludeResourceTypes": ["test"]}}]},
+            "in both resourceTypes and excludeResourceTypes",
+        ),
+        (
+            "DbtRun",
+            {"steps": [{"list": {"resourceTypes": ["model"], "excludeResourceTypes": ["model"]}}]},
+            "in both resourceTypes and excludeResourceTypes",
+        ),
+        ("DbtRun", {"steps": [{"list": {"select": ["a"], "selector": "b"}}]}, "selector replaces select and exclude"),
+        ("DbtRun", {"steps": [{"clone": {"exclude": ["a"], "selector": "b"}}]}, "selector replaces select and exclude"),
+        ("DbtRun", {"steps": [{"build": {"exclude": ["a"], "selector": "b"}}]}, "selector replaces select and exclude"),
+        ("DbtRun", {"steps": [{"list": {"outputKeys": ["name"]}}]}, "are those of output: json"),
+        ("DbtRun", {"steps": [{"build": {"sample": "3 weeks"}}]}, "spec.steps[0].build.sample"),
+        ("DbtRun", {"steps": [{"build": {"sample": "3 days", "empty": True}}]}, "there is nothing to sample"),
+        ("DbtRun", {"steps": [{"run": {"sample": "3 days", "empty": True}}]}, "there is nothing to sample"),
+        (
+            "DbtRun",
+            {"eventTime": {"start": "2024-01-01", "end": "2024-01-02"}, "steps": [{"run": {"sample": "3 days"}}]},
+            "sample would replace eventTime",
+        ),
+        (
+            "DbtRun",
+            {"steps": [{"sourceFreshness": {"onStale": "Retry"}}]},
+            "spec.steps[0].sourceFreshness.onStale",
+        ),
+        ("DbtRun", {"warnErrorOptions": {"warn": ["NoNodesSelected"]}}, "are exceptions from error"),
         ("DbtRun", {"steps": [{"build": {"resourceTypes": ["table"]}}]}, "spec.steps[0].build.resourceTypes[0]"),
         ("DbtRun", {"retry": {"maxAttempts": 0}}, "spec.retry.maxAttempts"),
         ("DbtRun", {"retry": {"maxAttempts": 2, "on": ["Often"]}}, "spec.retry.on[0]"),
@@ -154,6 +226,21 @@ def test_refused_with_the_field_and_the_remedy(where: str, kind: str, spec: Mani
     with pytest.raises(CommandError, match=r"invalid|Invalid") as refusal:
         create(manifest(kind, where, **spec))
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pod"),
+    [
+        ("DbtProject", {"volumes": [{"name": "a", "mountPath": "/a", "hostPath": {"path": "/"}}]}),
+        ("DbtProject", {"volumes": [VOLUME | {"persistentVolumeClaim": {"claimName": "c", "namespace": "other"}}]}),
+        ("DbtProject", {"hostNetwork": True}),
+        ("DbtRun", {"runAsUser": 1000}),
+        ("DbtRun", {"volumes": [VOLUME]}),
+    ],
+)
+def test_what_else_a_pod_has_is_not_on_the_list(where: str, kind: str, pod: Manifest) -> None:
+    with pytest.raises(CommandError, match="unknown field"):
+        create(manifest(kind, where, pod=pod))
 
 
 @pytest.mark.parametrize("field", ["namespace", "unknown"])

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Image, Key, Model, Name, SecretRef, Variables, Word, rules
+from dbt_operator.api.pod import Pod
+from dbt_operator.api.retry import Defaults
 from dbt_operator.api.status import Condition
 
 
@@ -166,51 +168,6 @@ class Artifacts(Model):
     )
 
 
-Quantity = Annotated[
-    int | str,
-    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
-]
-
-
-class Resources(Model):
-    """As in a container of a pod."""
-
-    requests: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
-    """What is set aside."""
-    limits: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
-    """What it may use at most."""
-
-
-class Toleration(Model):
-    """As in a pod."""
-
-    key: Word | None = None
-    """The taint's key."""
-    operator: Literal["Exists", "Equal"] | None = None
-    """How value is compared. Default: Equal."""
-    value: Word | None = None
-    """The taint's value."""
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """The taint's effect. Default: all."""
-    toleration_seconds: int | None = None
-    """For NoExecute: how long the pod stays."""
-
-
-class Pod(Model):
-    """What may be set on the pods."""
-
-    resources: Resources | None = None
-    """Of the dbt container. Default: 250m CPU and 512Mi requested, no limits."""
-    node_selector: Annotated[dict[str, Word], Field(max_length=32)] | None = None
-    """Labels that a node must have."""
-    tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = None
-    """Taints that the pods tolerate."""
-    run_as_user: Annotated[int, Field(ge=1)] | None = None
-    """User of all containers. Default: 65532. Never root."""
-    fs_group: Annotated[int, Field(ge=1)] | None = None
-    """Group that owns the pod's volumes. Default: that of runAsUser."""
-
-
 Deps = Literal["IfMissing", "Always", "Never"]
 
 
@@ -244,6 +201,8 @@ class DbtProjectSpec(Model):
     """Where artifacts are uploaded."""
     pod: Pod | None = None
     """What may be set on the pods."""
+    defaults: Defaults | None = None
+    """What holds for runs that leave it out."""
 
 
 class StateEntry(Model):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Duration, KeyRef, Model, ObjectRef, PlainVariables, SecretRef, Variable, rules
-from dbt_operator.api.project import Artifacts, Deps, GitRef, Pod, Source
+from dbt_operator.api.pod import Pod, RunPod
+from dbt_operator.api.project import Artifacts, Deps, GitRef, Source
+from dbt_operator.api.retry import Retry
+from dbt_operator.api.state import State
 from dbt_operator.api.status import Condition, Phase, Reason
 from dbt_operator.api.steps import FreeForm, Step
 
@@ -45,85 +48,22 @@ class WarnErrorOptions(Model):
             (
                 "!has(self.error) || !self.error.exists(e, e == 'all') || self.error.size() == 1",
                 "all in error means every warning: it stands alone",
-            )
+            ),
+            (
+                "!has(self.warn) || (has(self.error) && self.error.exists(e, e in ['all', 'Deprecations']))"
+                " || (has(self.silence) && 'Deprecations' in self.silence)",
+                "the warnings in warn are exceptions from error: add error: [all] or error: [Deprecations]",
+            ),
         )
     )
 
 
-class Backoff(Model):
-    """How long to wait before the next attempt."""
+class Gate(Model):
+    """Which findings of tests and of source freshness let a run fail."""
 
-    initial: Duration | None = None
-    """Before the second attempt. Default: 30s."""
-    factor: Annotated[int, Field(ge=1, le=10)] | None = None
-    """Each wait is this many times the one before. Default: 2."""
-    max: Duration | None = None
-    """No wait is longer. Default: 10m."""
-
-
-class StateOf(Model):
-    """The state of another target or run: exactly one of the two."""
-
-    target: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
-    """Name of another DbtTarget: the last run of this project against it that was promoted."""
-    run: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
-    """Name of a DbtRun of this project that has ended."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> StateOf:
-        if (self.target is None) == (self.run is None):
-            raise ValueError("set exactly one of target and run")
-        return self
-
-
-# A word or an object: more than a structural schema can say, so this part is checked by the operator.
-_STATE_FROM = {
-    "x-kubernetes-preserve-unknown-fields": True,
-    "description": "What to compare with: LastSuccess (the default), {target: NAME} or {run: NAME}.",
-}
-
-
-class State(Model):
-    """What earlier run this one is compared with, and whether later ones are compared with it."""
-
-    from_: Annotated[Literal["LastSuccess"] | StateOf, WithJsonSchema(_STATE_FROM)] | None = Field(
-        default=None, alias="from"
-    )
-    """What to compare with: LastSuccess (the default), {target: NAME} or {run: NAME}."""
-    defer: bool | None = None
-    """References to what is not selected lead to the relations of that state. Default: false."""
-    favor_state: bool | None = None
-    """Even where the own schema has them. Default: false."""
-    on_missing: Literal["FullBuild", "Fail"] | None = None
-    """Where there is no state yet. FullBuild: build everything that would be compared. Fail: end as MissingState.
-    Default: FullBuild."""
-    promote: Literal["Auto", "Always", "Never"] | None = None
-    """Whether the state of this run, once it has succeeded, becomes the one to compare with. Auto: if it has built the
-    whole project, or exactly state:modified+ against the state of its own target, without env or source of its own.
-    Default: Auto."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            ("!has(self.favorState) || !self.favorState || (has(self.defer) && self.defer)", "favorState needs defer")
-        )
-    )
-
-
-class Retry(Model):
-    """Whether a run that failed is tried again, with a new Job."""
-
-    max_attempts: Annotated[int, Field(ge=1, le=10)]
-    """How many attempts there may be, the first one counted."""
-    attempt_timeout: Duration | None = None
-    """From the start of dbt in an attempt, within what is left of timeout. Default: none."""
-    resume: Literal["FailedNodes", "Everything"] | None = None
-    """FailedNodes: a later attempt leaves out what earlier ones have done, where their results prove it; after an
-    interrupt, a kill or a failed hook everything runs again. Default: FailedNodes."""
-    backoff: Backoff | None = None
-    """How long to wait before the next attempt."""
-    on: Annotated[list[Reason], Field(min_length=1, max_length=24)] | None = None
-    """Reasons that are tried again. Default: Unavailable, Infrastructure, SourceError, DepsFailed, and ModelError where
-    every failed node's message tells of what may pass: a connection, a lock, a timeout, a lack of capacity."""
+    fail_on: Literal["Error", "Warn"] | None = None
+    """Warn: a test or source that warns has failed, and what is built on it is skipped: dbt gets LogTestResult among
+    the errors of --warn-error-options, which replace flags.warn_error_options of dbt_project.yml. Default: Error."""
 
 
 class RunSource(Model):
@@ -156,6 +96,8 @@ class DbtRunSpec(Model):
     """Every warning of dbt is an error. Default: false."""
     warn_error_options: WarnErrorOptions | None = None
     """Some warnings of dbt are errors."""
+    gate: Gate | None = None
+    """Which findings of tests and of source freshness let the run fail. Default: errors."""
     on_empty_selection: Literal["Succeed", "Fail"] | None = None
     """What becomes of a step that selects nothing. Default: Fail (NothingSelected), since it may be a misspelt tag."""
     state: State | None = None
@@ -167,9 +109,16 @@ class DbtRunSpec(Model):
     """From the Job's creation to the start of dbt. Default: 10m."""
     retry: Retry | None = None
     """Whether a run that failed is tried again. Default: it is not."""
+    pod: RunPod | None = None
+    """What is set on the pods, over what the project says."""
     cancel: bool | None = None
     """Set it to true to stop the run: dbt cancels its queries, what is finished is recorded and uploaded, and the run
     ends as Cancelled. It cannot be taken back."""
+
+    @property
+    def fails_on_warn(self) -> bool:
+        """Whether a test or source that warns has failed."""
+        return self.gate is not None and self.gate.fail_on == "Warn"
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -178,10 +127,21 @@ class DbtRunSpec(Model):
                 "warnError makes every warning an error: set it or warnErrorOptions",
             ),
             (
+                "!has(self.gate) || !has(self.gate.failOn) || self.gate.failOn != 'Warn' || !has(self.warnErrorOptions)"
+                " || ((!has(self.warnErrorOptions.warn) || !('LogTestResult' in self.warnErrorOptions.warn))"
+                " && (!has(self.warnErrorOptions.silence) || !('LogTestResult' in self.warnErrorOptions.silence)))",
+                "gate.failOn: Warn makes LogTestResult an error: take it out of warnErrorOptions.warn and silence",
+            ),
+            (
                 "!has(self.eventTime) || !self.steps.exists(s,"
                 " (has(s.build) && has(s.build.fullRefresh) && s.build.fullRefresh)"
                 " || (has(s.run) && has(s.run.fullRefresh) && s.run.fullRefresh))",
                 "eventTime with fullRefresh would drop every other batch of microbatch models: leave one of them out",
+            ),
+            (
+                "!has(self.eventTime) || !self.steps.exists(s,"
+                " (has(s.build) && has(s.build.sample)) || (has(s.run) && has(s.run.sample)))",
+                "for microbatch models sample would replace eventTime: leave one of them out",
             ),
         )
     )
@@ -213,6 +173,8 @@ class ResolvedStep(Model):
     """Whether it succeeds although it selects nothing."""
     full: list[str] | None = None
     """Arguments of dbt where the state turns out to be missing."""
+    on_stale: Literal["Fail", "Skip", "Wait"] = "Fail"
+    """What becomes of the run when sources are too old."""
 
 
 class ResolvedRetry(Model):
@@ -292,6 +254,8 @@ class Resolved(Model):
     """dbt's parse cache in the bucket."""
     pod: Pod | None = None
     """What is set on the pods."""
+    fail_on_warn: bool | None = None
+    """Whether a test or source that warns has failed."""
     timeout_seconds: int | None = None
     """spec.timeout."""
     start_timeout_seconds: int

@@ -11,7 +11,7 @@ from dbt_operator.api.base import Model
 
 
 class Phase(StrEnum):
-    """Where a DbtRun stands. Succeeded, Failed and Cancelled are ends."""
+    """Where a DbtRun stands. Succeeded, Failed, Cancelled and Skipped are ends."""
 
     PENDING = "Pending"  # not admitted yet, or its pod is being started
     RUNNING = "Running"  # dbt is running
@@ -19,15 +19,16 @@ class Phase(StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
+    SKIPPED = "Skipped"  # there was nothing to do
 
     @property
     def finished(self) -> bool:
         """Whether nothing follows on this phase."""
-        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
+        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED)
 
 
 class Reason(StrEnum):
-    """Why a DbtRun failed. The runner uses the same words in its summary."""
+    """Why a DbtRun failed or was skipped. The runner uses the same words in its summary."""
 
     MODEL_ERROR = "ModelError"  # a node (model, seed, snapshot, or a test's query) ended in an error
     TEST_FAILED = "TestFailed"  # a test of severity error failed
@@ -50,6 +51,7 @@ class Reason(StrEnum):
     UPLOAD_FAILED = "UploadFailed"  # dbt succeeded, but its artifacts did not all arrive
     NAME_CONFLICT = "NameConflict"  # somebody else's Job has the name of ours
     INVALID_SPEC = "InvalidSpec"  # the object does not say what the API asks for
+    NOT_FRESH = "NotFresh"  # sources have nothing new, and the run says onStale: Skip; no failure
     UNKNOWN = "Unknown"  # the result is lost or cannot be read; never taken for a success
 
 

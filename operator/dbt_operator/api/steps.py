@@ -26,8 +26,33 @@ ResourceType = Literal[
     "test",
     "unit_test",
 ]
+OutputKey = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")]
 ResourceTypes = Annotated[list[ResourceType], Field(min_length=1, max_length=12)]
 FreeForm = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+
+_MOMENT = r"['\"]\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}:\d{2})?['\"]"
+Sample = Annotated[
+    str,
+    StringConstraints(
+        min_length=5,
+        max_length=100,
+        pattern=r"^([1-9][0-9]{0,3} (hour|day|month|year)s?"
+        rf"|\{{ ?['\"]?start['\"]?: {_MOMENT}, ?['\"]?end['\"]?: {_MOMENT} ?\}})$",
+    ),
+]
+_SELECTOR_RULE = (
+    "!has(self.selector) || (!has(self.select) && !has(self.exclude))",
+    "selector replaces select and exclude: set one or the other",
+)
+_TYPES_RULE = (
+    "!has(self.resourceTypes) || !has(self.excludeResourceTypes)"
+    " || !self.resourceTypes.exists(t, t in self.excludeResourceTypes)",
+    "a type in both resourceTypes and excludeResourceTypes would be left out: name it in one of them",
+)
+_SAMPLE_RULE = (
+    "!has(self.sample) || !has(self.empty) || !self.empty",
+    "empty reads no rows, so there is nothing to sample: leave one of them out",
+)
 
 
 class Selecting(Model):
@@ -40,14 +65,7 @@ class Selecting(Model):
     selector: Selector | None = None
     """Name of a selector in selectors.yml, instead of select and exclude."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!has(self.selector) || (!has(self.select) && !has(self.exclude))",
-                "selector replaces select and exclude: set one or the other",
-            )
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules(_SELECTOR_RULE))
 
 
 class SelectingTests(Selecting):
@@ -77,6 +95,11 @@ class Build(FailingFast):
     """Keep the rows that fail tests in the warehouse. Default: what the tests say."""
     empty: bool | None = None
     """Read no rows: to see whether the SQL is right. Default: false."""
+    sample: Sample | None = None
+    """Read only rows of this window of time, where a model or source has an event_time: "3 days", or
+    "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}". Tables hold nothing but these rows then."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_SELECTOR_RULE, _TYPES_RULE, _SAMPLE_RULE))
 
 
 class Run(FailingFast):
@@ -86,6 +109,11 @@ class Run(FailingFast):
     """Drop incremental models and build them anew. Default: false."""
     empty: bool | None = None
     """Read no rows: to see whether the SQL is right. Default: false."""
+    sample: Sample | None = None
+    """Read only rows of this window of time, where a model or source has an event_time: "3 days", or
+    "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}". Tables hold nothing but these rows then."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_SELECTOR_RULE, _SAMPLE_RULE))
 
 
 class Test(FailingFast):
@@ -97,6 +125,45 @@ class Test(FailingFast):
     """No tests of these types."""
     store_failures: bool | None = None
     """Keep the rows that fail tests in the warehouse. Default: what the tests say."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_SELECTOR_RULE, _TYPES_RULE))
+
+
+class List(SelectingTests):
+    """Print what is selected, into the log of the dbt container."""
+
+    resource_types: ResourceTypes | None = None
+    """Only nodes of these types."""
+    exclude_resource_types: ResourceTypes | None = None
+    """No nodes of these types."""
+    output: Literal["selector", "name", "path", "json"] | None = None
+    """How a node is printed. Default: selector."""
+    output_keys: Annotated[list[OutputKey], Field(min_length=1, max_length=50)] | None = None
+    """What is printed of a node, for output: json."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            _SELECTOR_RULE,
+            _TYPES_RULE,
+            (
+                "!has(self.outputKeys) || (has(self.output) && self.output == 'json')",
+                "outputKeys are those of output: json, so set that too",
+            ),
+        )
+    )
+
+
+class Clone(Selecting):
+    """Clone nodes from where they are in another state into this target."""
+
+    full_refresh: bool | None = None
+    """Clone what exists in this target already once more. Default: false."""
+    resource_types: ResourceTypes | None = None
+    """Only nodes of these types."""
+    exclude_resource_types: ResourceTypes | None = None
+    """No nodes of these types."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_SELECTOR_RULE, _TYPES_RULE))
 
 
 class Compile(SelectingTests):
@@ -120,6 +187,11 @@ class Snapshot(SelectingTests):
 class SourceFreshness(Selecting):
     """Check that the sources are fresh enough."""
 
+    on_stale: Literal["Fail", "Skip", "Wait"] | None = None
+    """What to do when all that is wrong is the age of sources. Skip: the rest of the run is not run, apart from steps
+    with when: Always, and the run ends as Skipped (NotFresh), which is no failure. Wait: check again, first after 5s,
+    at last every 60s, until they are fresh or a timeout is over, which has to be set. Default: Fail."""
+
 
 class Docs(Model):
     """Generate the documentation: manifest.json, catalog.json, and a page that holds both."""
@@ -137,7 +209,19 @@ class RunOperation(Model):
     """Its arguments by name."""
 
 
-COMMANDS = ("build", "run", "test", "seed", "snapshot", "compile", "docs", "sourceFreshness", "runOperation")
+COMMANDS = (
+    "build",
+    "run",
+    "test",
+    "seed",
+    "snapshot",
+    "compile",
+    "list",
+    "clone",
+    "docs",
+    "sourceFreshness",
+    "runOperation",
+)
 _commands_set = " + ".join(f"(has(self.{command}) ? 1 : 0)" for command in COMMANDS)
 _one_command = (f"{_commands_set} == 1", f"a step has exactly one of {', '.join(COMMANDS)}")
 
@@ -157,6 +241,10 @@ class Step(Model):
     """dbt snapshot."""
     compile: Compile | None = None
     """dbt compile."""
+    list: List | None = None
+    """dbt list."""
+    clone: Clone | None = None
+    """dbt clone."""
     docs: Docs | None = None
     """dbt docs generate --static."""
     source_freshness: SourceFreshness | None = None

@@ -33,6 +33,9 @@ class DbtTargetSpec(Model):
     expression as a whole, whatever its case."""
     database_pattern: Pattern | None = None
     """The same for the database (BigQuery: the project)."""
+    protected: bool | None = None
+    """Refuse runs with fullRefresh, empty, sample or an env of their own, and code that is not pinned: the project's
+    image by a digest, and its source in the image or by a full commit. Default: false."""
 
 
 class DbtTargetStatus(Model):

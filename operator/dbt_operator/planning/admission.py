@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dbt_operator.api.base import PlainVariable, Variable
+from dbt_operator.api.pod import Pod, RunPod
 from dbt_operator.api.project import DbtProject, Source
+from dbt_operator.api.retry import Defaults
 from dbt_operator.api.run import DbtRun, Resolved, ResolvedGenerations, ResolvedState, ResolvedStep
 from dbt_operator.api.steps import Step
 from dbt_operator.api.target import DbtTarget
@@ -41,6 +44,7 @@ def resolve(
 
     ``compared_with`` is the folder of the state to compare with, where there is one.
     """
+    run = with_defaults(run, project[0])
     spec, (project_spec, target_spec) = run.spec, (project[0].spec, target[0].spec)
     compared = compared_with is not None
     steps = spec.steps if compared or not state.compares(spec) else [state.without(step) for step in spec.steps]
@@ -69,21 +73,12 @@ def resolve(
         state_location=location(run, identity, project[0], "state", identity.uid),
         promote=state.promotion(spec, steps, compared=compared),
         cache_location=location(run, identity, project[0], "cache", f"{cache}.zip"),
-        pod=project_spec.pod,
+        pod=merge_pod(project_spec.pod, spec.pod),
+        fail_on_warn=spec.fails_on_warn or None,
         timeout_seconds=seconds(spec.timeout) if spec.timeout else None,
         start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
         retry=retry.resolve(spec.retry) if spec.retry else None,
     )
-
-
-def refusal(run: DbtRun, project: DbtProject) -> str:
-    """What speaks against the run although its project and target exist; empty if nothing does."""
-    if run.spec.source is not None and project.spec.source.git is None:
-        return (
-            f"source.ref asks for {run.spec.source.ref}, but DbtProject {run.spec.project_ref.name} does not come from "
-            f"Git: leave out source in a new DbtRun, or give the project a Git source"
-        )
-    return ""
 
 
 def _source(run: DbtRun, source: Source) -> Source:
@@ -91,6 +86,17 @@ def _source(run: DbtRun, source: Source) -> Source:
     if run.spec.source is None or source.git is None:
         return source
     return Source(git=source.git.model_copy(update={"ref": run.spec.source.ref}))
+
+
+def with_defaults(run: DbtRun, project: DbtProject) -> DbtRun:
+    """The run with what its project says of fields that it leaves out."""
+    defaults = project.spec.defaults or Defaults()
+    left_out = {
+        name: value
+        for name in Defaults.model_fields
+        if getattr(run.spec, name) is None and (value := getattr(defaults, name)) is not None
+    }
+    return run.model_copy(update={"spec": run.spec.model_copy(update=left_out)})
 
 
 def _step(number: int, step: Step, run: DbtRun, *, compared: bool) -> ResolvedStep:
@@ -103,6 +109,7 @@ def _step(number: int, step: Step, run: DbtRun, *, compared: bool) -> ResolvedSt
         allow_failure=allow_failure,
         always=step.when == "Always",
         allow_empty=run.spec.on_empty_selection == "Succeed",
+        on_stale=(step.source_freshness.on_stale if step.source_freshness else None) or "Fail",
     )
 
 
@@ -113,6 +120,24 @@ def merge_env(*layers: Iterable[Variable | PlainVariable] | None) -> list[Variab
         for variable in layer or ():
             merged[variable.name] = Variable.model_validate(variable.to_dict())
     return list(merged.values()) or None
+
+
+def merge_pod(project: Pod | None, run: RunPod | None) -> Pod | None:
+    """The run's wins: maps are merged key by key, everything else is replaced."""
+    if project is None and run is None:
+        return None
+    return Pod.model_validate(_merge(project.to_dict() if project else {}, run.to_dict() if run else {}))
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(under, Mapping):
+            merged[key] = _merge(under, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def location(run: DbtRun, identity: Identity, project: DbtProject, *below: str) -> str:

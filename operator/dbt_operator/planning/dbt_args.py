@@ -18,6 +18,8 @@ _SUBCOMMANDS = {
     "seed": ["seed"],
     "snapshot": ["snapshot"],
     "compile": ["compile"],
+    "list": ["list"],
+    "clone": ["clone"],
     "docs": ["docs", "generate", "--static"],
     "sourceFreshness": ["source", "freshness"],
     "runOperation": ["run-operation"],
@@ -27,14 +29,22 @@ _LISTS = {
     "exclude": "--exclude",
     "resource_types": "--resource-types",
     "exclude_resource_types": "--exclude-resource-types",
+    "output_keys": "--output-keys",
 }
-_VALUES = {"selector": "--selector", "indirect_selection": "--indirect-selection"}
+_VALUES = {
+    "selector": "--selector",
+    "indirect_selection": "--indirect-selection",
+    "sample": "--sample",
+    "output": "--output",
+}
 _FLAGS = {
     "full_refresh": "--full-refresh",
     "fail_fast": "--fail-fast",
     "store_failures": "--store-failures",
     "empty": "--empty",
 }
+_TEST_WARNS = "LogTestResult"  # dbt asks for it by this name before it lets a test warn instead of fail
+_WITHOUT_THREADS = ("list",)
 _WITH_EVENT_TIME = ("build", "run")
 
 
@@ -53,7 +63,7 @@ def argv(step: Step, spec: DbtRunSpec, *, compared: bool = False) -> list[str]:
         arguments += _options(step.options)
     if spec.vars:
         arguments += ["--vars", _json(spec.vars)]
-    if spec.threads:
+    if spec.threads and step.command not in _WITHOUT_THREADS:
         arguments += ["--threads", str(spec.threads)]
     if spec.event_time and step.command in _WITH_EVENT_TIME:
         arguments += ["--event-time-start", spec.event_time.start, "--event-time-end", spec.event_time.end]
@@ -75,9 +85,11 @@ def _state(spec: DbtRunSpec) -> list[str]:
 def _warnings(spec: DbtRunSpec) -> list[str]:
     if spec.warn_error:
         return ["--warn-error"]
-    if spec.warn_error_options is None:
+    options = spec.warn_error_options.to_dict() if spec.warn_error_options else {}
+    if spec.fails_on_warn and options.get("error") != ["all"]:
+        options["error"] = [*(name for name in options.get("error", ()) if name != _TEST_WARNS), _TEST_WARNS]
+    if not options:
         return []
-    options = spec.warn_error_options.to_dict()
     if options.get("error") == ["all"]:
         options["error"] = "all"  # a word of its own for dbt, not the name of a warning
     return ["--warn-error-options", _json(options)]

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from dbt_operator.api.base import API_VERSION, Variable
-from dbt_operator.api.project import GitSource, Pod
+from dbt_operator.api.pod import Pod, Volume
+from dbt_operator.api.project import GitSource
 from dbt_operator.api.run import Resolved
 from dbt_operator.planning import names
 from dbt_operator.planning.admission import Identity
@@ -106,9 +107,9 @@ def _pod(resolved: Resolved, run: Identity, attempt: int, commit: str) -> Manife
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [_prepare(resolved, attempt, commit), _artifacts(resolved, attempt)],
+        "initContainers": [_prepare(resolved, attempt, commit, pod), _artifacts(resolved, attempt, pod)],
         "containers": [_dbt(resolved, run, attempt, pod)],
-        "volumes": _volumes(resolved),
+        "volumes": [*_volumes(resolved, pod), *(_volume(volume) for volume in pod.volumes or ())],
     }
     if resolved.timeout_seconds is not None:
         # A backstop only: the runner keeps the timeout itself, and lets dbt cancel its queries.
@@ -121,7 +122,9 @@ def _optional(resolved: Resolved, pod: Pod) -> Manifest:
         "serviceAccountName": resolved.service_account_name,
         "imagePullSecrets": [secret.to_dict() for secret in resolved.image_pull_secrets or ()],
         "nodeSelector": pod.node_selector,
+        "affinity": pod.affinity,
         "tolerations": [toleration.to_dict() for toleration in pod.tolerations or ()],
+        "priorityClassName": pod.priority_class_name,
     }
     return {name: value for name, value in found.items() if value}
 
@@ -148,7 +151,7 @@ def _plan(plan: PreparePlan | RunPlan | UploadPlan) -> Manifest:
     return {"name": protocol.PLAN_VARIABLE, "value": plan.to_json().replace("$", "$$")}
 
 
-def _prepare(resolved: Resolved, attempt: int, commit: str) -> Manifest:
+def _prepare(resolved: Resolved, attempt: int, commit: str, pod: Pod) -> Manifest:
     resume, git = _continued(resolved, attempt) is not None, resolved.source.git
     plan = PreparePlan(
         source="git" if git else "configMap" if resolved.source.config_map else "image",
@@ -162,8 +165,8 @@ def _prepare(resolved: Resolved, attempt: int, commit: str) -> Manifest:
     mounts = [{"name": "source", "mountPath": protocol.SOURCE, "readOnly": True}] if resolved.source.config_map else []
     environment = [_plan(plan), *(_bucket_login(resolved) if plan.bucket else ())]
     container = _container(protocol.PREPARE_CONTAINER, resolved.runner_image, environment, mounts)
-    container |= {"args": ["prepare"], "resources": _SMALL}
-    return _cloning(container, git) if git else container
+    container |= {"args": ["prepare"], "resources": _small(pod)}
+    return _cloning(container, git, pod) if git else container
 
 
 def _of_git(plan: PreparePlan, resolved: Resolved, git: GitSource, commit: str) -> PreparePlan:
@@ -178,7 +181,7 @@ def _of_git(plan: PreparePlan, resolved: Resolved, git: GitSource, commit: str) 
     )
 
 
-def _cloning(container: Manifest, git: GitSource) -> Manifest:
+def _cloning(container: Manifest, git: GitSource, pod: Pod) -> Manifest:
     """Nothing but this container sees the repository's credentials, and what it makes of them is in memory only."""
     container["volumeMounts"].append({"name": "prepare-tmp", "mountPath": _HOME})
     if git.secret_ref:
@@ -186,7 +189,7 @@ def _cloning(container: Manifest, git: GitSource) -> Manifest:
     # ssh works only for users that are in the image's /etc/passwd. What other containers share with it, they share by
     # the group.
     container["securityContext"] |= {"runAsUser": USER}
-    return container | {"resources": _CLONE}
+    return container if pod.sidecar_resources else container | {"resources": _CLONE}
 
 
 def _continued(resolved: Resolved, attempt: int) -> int | None:
@@ -209,7 +212,7 @@ def _bucket_login(resolved: Resolved) -> list[Manifest]:
     ]
 
 
-def _artifacts(resolved: Resolved, attempt: int) -> Manifest:
+def _artifacts(resolved: Resolved, attempt: int, pod: Pod) -> Manifest:
     plan = UploadPlan(
         bucket=_bucket(resolved),
         prefix=f"{resolved.location}/attempt-{attempt}",
@@ -219,7 +222,11 @@ def _artifacts(resolved: Resolved, attempt: int) -> Manifest:
     )
     environment = [_plan(plan), *_bucket_login(resolved)]
     container = _container(protocol.ARTIFACTS_CONTAINER, resolved.runner_image, environment, [])
-    return container | {"args": ["artifacts"], "restartPolicy": "Always", "resources": _SMALL}
+    return container | {"args": ["artifacts"], "restartPolicy": "Always", "resources": _small(pod)}
+
+
+def _small(pod: Pod) -> Manifest:
+    return pod.sidecar_resources.to_dict() if pod.sidecar_resources else _SMALL
 
 
 def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod) -> Manifest:
@@ -231,6 +238,7 @@ def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod) -> Manifest:
     mounts: list[Manifest] = [
         {"name": "profiles", "mountPath": protocol.PROFILES, "readOnly": True},
         {"name": "tmp", "mountPath": _HOME},
+        *(_mount(volume) for volume in pod.volumes or ()),
     ]
     container = _container(protocol.DBT_CONTAINER, resolved.image, environment, mounts)
     if resolved.image_pull_policy:
@@ -262,6 +270,7 @@ def _run_plan(resolved: Resolved, run: Identity, attempt: int) -> RunPlan:
         resume=_continued(resolved, attempt),
         state=resolved.state.key if resolved.state else "",
         cached=bool(resolved.cache_location),
+        fail_on_warn=bool(resolved.fail_on_warn),
     )
 
 
@@ -273,15 +282,16 @@ def _variable(variable: Variable) -> Manifest:
     return {"name": variable.name, "value": variable.value or ""}
 
 
-def _volumes(resolved: Resolved) -> list[Manifest]:
+def _volumes(resolved: Resolved, pod: Pod) -> list[Manifest]:
     profiles = {
         "secretName": resolved.profiles.name,
         "items": [{"key": resolved.profiles.key, "path": "profiles.yml"}],
         "defaultMode": 0o440,
     }
+    scratch = {} if pod.ephemeral_storage is None else {"sizeLimit": pod.ephemeral_storage}
     volumes: list[Manifest] = [
-        {"name": "shared", "emptyDir": {}},
-        {"name": "tmp", "emptyDir": {}},
+        {"name": "shared", "emptyDir": scratch},
+        {"name": "tmp", "emptyDir": scratch},
         {"name": "profiles", "secret": profiles},
     ]
     if source := resolved.source.config_map:
@@ -292,3 +302,21 @@ def _volumes(resolved: Resolved) -> list[Manifest]:
         if git.secret_ref:
             volumes.append({"name": "git", "secret": {"secretName": git.secret_ref.name, "defaultMode": 0o440}})
     return volumes
+
+
+def _volume(volume: Volume) -> Manifest:
+    """A volume of the project, with what it is as Kubernetes has it."""
+    kinds = ("persistentVolumeClaim", "configMap", "secret", "emptyDir")
+    given = volume.to_dict()
+    return {"name": _own_name(volume), **{kind: given[kind] for kind in kinds if kind in given}}
+
+
+def _mount(volume: Volume) -> Manifest:
+    given = volume.to_dict()
+    mount = {key: given[key] for key in ("mountPath", "subPath", "readOnly") if key in given}
+    return {"name": _own_name(volume), **mount}
+
+
+def _own_name(volume: Volume) -> str:
+    """Apart from the names that the operator uses."""
+    return f"project-{volume.name}"

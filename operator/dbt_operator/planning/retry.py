@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from dbt_operator.api.run import Attempt, Backoff, Resolved, ResolvedRetry, Retry
+from dbt_operator.api.retry import Backoff, Retry
+from dbt_operator.api.run import Attempt, Resolved, ResolvedRetry
 from dbt_operator.api.status import Reason
 from dbt_operator.planning.duration import parse_time, seconds
 from dbt_operator.planning.verdict import Verdict
@@ -49,7 +50,7 @@ def following(resolved: Resolved, last: Attempt) -> datetime:
 def again(resolved: Resolved, verdict: Verdict, attempts: int, started_at: str | None, now: datetime) -> bool:
     """Whether another attempt follows on this one. None follows that could not start before spec.timeout is over."""
     retry = resolved.retry
-    if retry is None or verdict.reason is None or attempts >= retry.max_attempts:
+    if retry is None or verdict.reason in (None, Reason.NOT_FRESH) or attempts >= retry.max_attempts:
         return False
     if resolved.timeout_seconds is not None and started_at is not None:
         over = parse_time(started_at) + timedelta(seconds=resolved.timeout_seconds)

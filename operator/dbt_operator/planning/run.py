@@ -1,9 +1,9 @@
 """The planner of a DbtRun.
 
-Not admitted -> Pending (admitted, its Job being started) -> Running -> Succeeded, Failed or Cancelled; or BackingOff,
-and Pending again for the next attempt. A step is taken on what was observed, never on an effect having been issued: an
-attempt is written into status before its Job is created, and the Job's UID after, so an operator that is killed in
-between finds what it must do, and a Job that vanishes is never made twice.
+Not admitted -> Pending (admitted, its Job being started) -> Running -> Succeeded, Failed, Cancelled or Skipped; or
+BackingOff, and Pending again for the next attempt. A step is taken on what was observed, never on an effect having been
+issued: an attempt is written into status before its Job is created, and the Job's UID after, so an operator that is
+killed in between finds what it must do, and a Job that vanishes is never made twice.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from dbt_operator.api.run import Attempt, DbtRunStatus, Resolved
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning import job as job_builder
 from dbt_operator.planning import retry, state
-from dbt_operator.planning.admission import START_TIMEOUT, refusal, resolve
+from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_defaults
+from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
 from dbt_operator.planning.names import job_name
 from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan, PromoteState
+from dbt_operator.planning.refusals import refusal
 from dbt_operator.planning.run_status import (
     Observed,
     changed,
@@ -32,7 +34,8 @@ from dbt_operator.planning.run_status import (
 )
 from dbt_operator.planning.verdict import Verdict, judge, stuck
 
-_END = {None: Phase.SUCCEEDED, Reason.CANCELLED: Phase.CANCELLED}  # every other reason: Failed
+# Every other reason: Failed.
+_END = {None: Phase.SUCCEEDED, Reason.CANCELLED: Phase.CANCELLED, Reason.NOT_FRESH: Phase.SKIPPED}
 _NO_STATE = (
     "there is no state to compare with yet: run a build of the whole project first, or set state.onMissing: FullBuild"
 )
@@ -69,13 +72,12 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     missing = _missing(seen)
     if missing or seen.project is None or seen.target is None:
         return _wait(seen, missing, now)
-    if against := refusal(seen.run, seen.project[0]):
-        return _finish(seen, Verdict(Reason.INVALID_SPEC, against), now)
-    compared_with = None
-    if state.compares(seen.run.spec):
-        compared_with = state.wanted(seen.run, seen.project[0], seen.state_run)
-        if compared_with is None and state.missing_is_failure(seen.run.spec):
-            return _finish(seen, Verdict(Reason.MISSING_STATE, _NO_STATE), now)
+    run = with_defaults(seen.run, seen.project[0])
+    if refused := refusal(run.spec, seen.project[0].spec, seen.target[0].spec):
+        return _refuse(seen, refused, now)
+    compared_with = state.wanted(run, seen.project[0], seen.state_run) if state.compares(run.spec) else None
+    if compared_with is None and state.compares(run.spec) and state.missing_is_failure(run.spec):
+        return _finish(seen, Verdict(Reason.MISSING_STATE, _NO_STATE), now)
     attempt = Attempt(
         number=1, job_name=job_name(seen.identity.name, seen.identity.uid, 1), created_at=format_time(now)
     )
@@ -86,10 +88,16 @@ def _admit(seen: Observed, now: datetime) -> Plan:
         conditions,
         Phase.PENDING,
         "the Job is being created",
-        resolved=resolve(seen.run, seen.identity, seen.project, seen.target, seen.runner_image, compared_with),
+        resolved=resolve(run, seen.identity, seen.project, seen.target, seen.runner_image, compared_with),
         attempts=[attempt],
         reason=None,
     )
+
+
+def _refuse(seen: Observed, message: str, now: datetime) -> Plan:
+    conditions = conditions_of(seen, now)
+    conditions.set(ConditionType.ADMITTED, "False", Reason.INVALID_SPEC, message)
+    return _finish(seen, Verdict(Reason.INVALID_SPEC, message), now, conditions=conditions)
 
 
 def _missing(seen: Observed) -> str:
@@ -360,7 +368,13 @@ def _promotion(seen: Observed, verdict: Verdict, attempt: Attempt | None) -> Pro
     return PromoteState(seen.run.spec.project_ref.name, entry, base)
 
 
-def _finish(seen: Observed, verdict: Verdict, now: datetime, attempt: Attempt | None = None) -> Plan:
+def _finish(
+    seen: Observed,
+    verdict: Verdict,
+    now: datetime,
+    attempt: Attempt | None = None,
+    conditions: Conditions | None = None,
+) -> Plan:
     if (promotion := _promotion(seen, verdict, attempt)) is not None:
         return Plan(actions=(promotion,))  # before the end is told: whoever waits for that may compare with it
     attempts = seen.status.attempts
@@ -370,7 +384,7 @@ def _finish(seen: Observed, verdict: Verdict, now: datetime, attempt: Attempt | 
         ended_at = ended.finished_at or ended_at
         attempts = replaced(seen, ended)
     started_at = seen.status.started_at or (attempts[-1].started_at if attempts else None)
-    conditions = conditions_of(seen, now)
+    conditions = conditions or conditions_of(seen, now)
     set_end(conditions, seen, verdict)
     found = compose(
         seen,

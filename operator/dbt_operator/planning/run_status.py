@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import ArtifactsStatus, Attempt, DbtRun, DbtRunStatus, NodeCounts, NodeFailure
-from dbt_operator.api.status import ConditionType, Phase
+from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.conditions import Conditions
@@ -72,12 +72,13 @@ def results(seen: Observed, summary: Summary | None) -> dict[str, object]:
 def set_end(conditions: Conditions, seen: Observed, verdict: Verdict) -> None:
     """The conditions of a run that has ended."""
     reason = str(verdict.reason or "Succeeded")
+    # A run that was skipped is as it should be, but who waits for Succeeded wants what it would have built.
     state = "False" if verdict.reason else "True"
     conditions.set(ConditionType.SUCCEEDED, state, reason, verdict.message)  # type: ignore[arg-type]
     conditions.set(ConditionType.FINISHED, "True", reason, verdict.message)
     _tests_condition(conditions, verdict)
     _upload_condition(conditions, seen)
-    if verdict.reason:
+    if verdict.reason and verdict.reason is not Reason.NOT_FRESH:
         conditions.stalled(reason, verdict.message)
     else:
         conditions.ready(reason, verdict.message)
@@ -87,6 +88,8 @@ def _tests_condition(conditions: Conditions, verdict: Verdict) -> None:
     summary = verdict.summary
     if summary is not None and summary.nodes.fail:
         conditions.set(ConditionType.TESTS_PASSED, "False", "TestFailed", f"{summary.nodes.fail} tests failed")
+    elif verdict.reason is Reason.TEST_FAILED:  # by gate.failOn: Warn
+        conditions.set(ConditionType.TESTS_PASSED, "False", "TestFailed", verdict.message)
     elif verdict.reason is None:
         conditions.set(ConditionType.TESTS_PASSED, "True", "Passed")
     else:

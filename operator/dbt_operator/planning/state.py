@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from dbt_operator.api.project import DbtProject, StateEntry
-from dbt_operator.api.run import DbtRun, DbtRunSpec, Resolved, State, StateOf
+from dbt_operator.api.run import DbtRun, DbtRunSpec, Resolved
+from dbt_operator.api.state import State, StateOf
 from dbt_operator.api.steps import Build, Selecting, Step
 
 SLIM = ["state:modified+"]

@@ -9,6 +9,7 @@ from dbt_operator.api.target import DbtTarget, DbtTargetStatus
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.plan import Plan
+from dbt_operator.planning.refusals import secret_in_env
 
 
 def plan(target: DbtTarget, identity: Identity, now: datetime) -> Plan:
@@ -22,7 +23,7 @@ def plan(target: DbtTarget, identity: Identity, now: datetime) -> Plan:
 
 
 def _problem(target: DbtTarget) -> str:
-    """What CEL cannot see: its regular expressions are RE2's, and the runner's are Python's."""
+    """What CEL cannot see: its regular expressions are RE2's, and the runner's are Python's; and secrets."""
     for field, pattern in (
         ("schemaPattern", target.spec.schema_pattern),
         ("databasePattern", target.spec.database_pattern),
@@ -31,4 +32,4 @@ def _problem(target: DbtTarget) -> str:
             re.compile(pattern or "")
         except re.error as error:
             return f"spec.{field} is not a regular expression that Python reads: {error}"
-    return ""
+    return secret_in_env(target.spec.env)

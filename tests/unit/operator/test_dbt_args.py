@@ -102,7 +102,7 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "resourceTypes": ["model", "test"],
         "excludeResourceTypes": ["seed"],
         "storeFailures": True,
-        "empty": True,
+        "sample": "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}",
     },
     "run": {"selector": "x", "indirectSelection": "eager", "failFast": True, "fullRefresh": True, "empty": True},
     "test": {
@@ -115,6 +115,22 @@ EVERYTHING: dict[str, dict[str, Any]] = {
     "seed": {"select": ["a"], "indirectSelection": "empty", "fullRefresh": True},
     "snapshot": {"select": ["a"], "empty": True},
     "compile": {"select": ["a"], "exclude": ["b"]},
+    "list": {
+        "select": ["a", "b"],
+        "exclude": ["c"],
+        "indirectSelection": "buildable",
+        "resourceTypes": ["model", "source"],
+        "excludeResourceTypes": ["test"],
+        "output": "json",
+        "outputKeys": ["name", "config.materialized"],
+    },
+    "clone": {
+        "select": ["a"],
+        "exclude": ["b"],
+        "fullRefresh": True,
+        "resourceTypes": ["model"],
+        "excludeResourceTypes": ["seed"],
+    },
     "docs": {},
     "sourceFreshness": {"select": ["source:a"], "exclude": ["source:b"]},
     "runOperation": {"macro": "m", "args": {"a": 1}},
@@ -133,7 +149,7 @@ def test_dbt_understands_every_option_of_every_command(command: str) -> None:
             warnErrorOptions={"error": ["all"], "silence": ["NoNodesSelected"]},
         )
     )
-    assert found["threads"] == 3
+    assert found.get("threads") == (3 if command != "list" else None)
     assert found["vars"] == {"a": 1}
     for name, flag in (("fullRefresh", "full_refresh"), ("failFast", "fail_fast"), ("empty", "empty")):
         if name in options:
@@ -143,12 +159,67 @@ def test_dbt_understands_every_option_of_every_command(command: str) -> None:
     assert ("event_time_start" in found and found["event_time_start"] is not None) == (command in ("build", "run"))
 
 
+@pytest.mark.parametrize(
+    "window",
+    [
+        "3 days",
+        "1 hour",
+        "12 months",
+        "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}",
+        "{start: '2024-01-01', end: '2024-01-08T18:00:00'}",
+        '{"start": "2024-01-01", "end": "2024-01-08"}',
+    ],
+)
+@pytest.mark.parametrize("command", ["build", "run"])
+def test_a_sample_is_read_by_dbt(command: str, window: str) -> None:
+    assert "start" in understood(args({command: {"sample": window}}))["sample"]
+
+
+@pytest.mark.parametrize(
+    "window", ["3 weeks", "0 days", "days", "-1 days", "{}", "{start: x, end: y}", "--target prod"]
+)
+def test_a_sample_that_dbt_would_not_read_is_refused(window: str) -> None:
+    with pytest.raises(ValidationError):
+        Step.model_validate({"build": {"sample": window}})
+
+
+def test_what_a_list_prints_can_be_chosen() -> None:
+    found = understood(args({"list": {"output": "json", "outputKeys": ["name"], "resourceTypes": ["model"]}}))
+    assert (found["output"], found["output_keys"], found["resource_types"]) == ("json", ["name"], ["model"])
+
+
 def test_warnings_as_errors() -> None:
     assert args({"build": {}}, warnError=True)[-1] == "--warn-error"
     assert args({"docs": {}}, warnErrorOptions={"error": ["all"], "warn": ["NoNodesSelected"]})[-2:] == [
         "--warn-error-options",
         '{"error":"all","warn":["NoNodesSelected"]}',
     ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({}, ["--warn-error-options", '{"error":["LogTestResult"]}']),
+        (
+            {"warnErrorOptions": {"error": ["NoNodesSelected"], "silence": ["UnusedResourceConfigPath"]}},
+            [
+                "--warn-error-options",
+                '{"error":["NoNodesSelected","LogTestResult"],"silence":["UnusedResourceConfigPath"]}',
+            ],
+        ),
+        (
+            {"warnErrorOptions": {"error": ["all"], "warn": ["NoNodesSelected"]}},
+            ["--warn-error-options", '{"error":"all","warn":["NoNodesSelected"]}'],
+        ),
+        ({"warnErrorOptions": {"error": ["LogTestResult"]}}, ["--warn-error-options", '{"error":["LogTestResult"]}']),
+        ({"warnError": True}, ["--warn-error"]),
+    ],
+)
+def test_a_gate_for_warnings_is_added_to_what_else_is_an_error(spec: dict[str, Any], expected: list[str]) -> None:
+    found = args({"build": {}}, gate={"failOn": "Warn"}, **spec)
+    assert found == ["build", *expected]
+    understood(found)
+    assert args({"build": {}}, gate={"failOn": "Error"}, **spec) == args({"build": {}}, **spec)
 
 
 def test_dbt_refuses_an_option_that_it_does_not_know() -> None:

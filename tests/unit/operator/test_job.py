@@ -9,16 +9,22 @@ from typing import Any
 import pytest
 
 from dbt_operator.api.crd import dump
+from dbt_operator.api.pod import Pod, RunPod
 from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import DbtRun
 from dbt_operator.api.target import DbtTarget
-from dbt_operator.planning.admission import Identity, merge_env, resolve
+from dbt_operator.planning.admission import Identity, merge_env, merge_pod, resolve
 from dbt_operator.planning.job import build
 from dbt_operator.planning.names import job_name
 from dbt_runner.protocol import RunPlan, UploadPlan
 from tests.unit.operator.builders import UID, project, run, target
 
 GOLDEN = Path(__file__).parent / "golden"
+NODES = {
+    "requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
+    }
+}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "smallest": (run(), project(), target()),
     "everything": (
@@ -31,6 +37,13 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
             vars={"ds": "2024-01-01"},
             env=[{"name": "SCHEMA", "value": "analytics_pr_7"}],
             onEmptySelection="Succeed",
+            gate={"failOn": "Warn"},
+            pod={
+                "resources": {"limits": {"memory": "4Gi"}},
+                "nodeSelector": {"disk": "fast"},
+                "tolerations": [{"key": "batch", "operator": "Exists"}],
+                "priorityClassName": "urgent",
+            },
             timeout="30m",
             startTimeout="5m",
         ),
@@ -41,9 +54,29 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
             imagePullSecrets=[{"name": "registry"}],
             env=[{"name": "SCHEMA", "value": "analytics"}],
             pod={
-                "resources": {"limits": {"memory": "1Gi"}},
+                "resources": {"limits": {"memory": "1Gi", "ephemeral-storage": "5Gi"}, "requests": {"cpu": 1}},
+                "sidecarResources": {"limits": {"memory": "512Mi"}},
+                "ephemeralStorage": "4Gi",
                 "nodeSelector": {"pool": "dbt"},
+                "affinity": {"nodeAffinity": NODES},
                 "tolerations": [{"key": "dbt", "operator": "Exists"}],
+                "priorityClassName": "nightly",
+                "volumes": [
+                    {
+                        "name": "warehouse",
+                        "mountPath": "/var/lib/duckdb",
+                        "subPath": "prod",
+                        "persistentVolumeClaim": {"claimName": "duckdb"},
+                    },
+                    {
+                        "name": "ca",
+                        "mountPath": "/etc/company/ca",
+                        "readOnly": True,
+                        "configMap": {"name": "ca", "items": [{"key": "ca", "path": "ca.pem"}]},
+                    },
+                    {"name": "key", "mountPath": "/keys", "secret": {"secretName": "warehouse-key"}},
+                    {"name": "spill", "mountPath": "/spill", "emptyDir": {"sizeLimit": "1Gi"}},
+                ],
                 "runAsUser": 1000,
                 "fsGroup": 2000,
             },
@@ -115,6 +148,46 @@ def test_secrets_go_only_where_they_are_needed(case: str) -> None:
     assert "bucket" not in keys["prepare"]
     assert "deploy-token" not in set().union(*keys.values())
     assert spec["automountServiceAccountToken"] is False
+
+
+def test_volumes_of_the_project_are_the_dbt_containers_only() -> None:
+    spec = job("everything")["spec"]["template"]["spec"]
+    names = {volume["name"] for volume in spec["volumes"] if volume["name"].startswith("project-")}
+    assert len(names) == 4
+    for container in [*spec["initContainers"], *spec["containers"]]:
+        mounted = {mount["name"] for mount in container["volumeMounts"]} & names
+        assert mounted == (names if container["name"] == "dbt" else set())
+
+
+def test_the_runs_pod_is_merged_over_the_projects() -> None:
+    project_pod = Pod.model_validate(
+        {
+            "resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+            "nodeSelector": {"pool": "dbt", "disk": "slow"},
+            "affinity": {"nodeAffinity": NODES},
+            "tolerations": [{"key": "a"}, {"key": "b"}],
+            "runAsUser": 1000,
+        }
+    )
+    run_pod = RunPod.model_validate(
+        {
+            "resources": {"limits": {"memory": "4Gi", "cpu": 2}},
+            "nodeSelector": {"disk": "fast"},
+            "affinity": {"podAffinity": {}},
+            "tolerations": [{"key": "c"}],
+        }
+    )
+    merged = merge_pod(project_pod, run_pod)
+    assert merged is not None
+    assert merged.to_dict() == {
+        "resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "4Gi", "cpu": 2}},
+        "nodeSelector": {"pool": "dbt", "disk": "fast"},
+        "affinity": {"nodeAffinity": NODES, "podAffinity": {}},
+        "tolerations": [{"key": "c"}],
+        "runAsUser": 1000,
+    }
+    assert merge_pod(project_pod, None) == project_pod
+    assert merge_pod(None, None) is None
 
 
 @pytest.mark.parametrize("case", CASES)

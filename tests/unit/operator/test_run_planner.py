@@ -102,6 +102,53 @@ def test_a_missing_reference_is_waited_for_and_then_named(missing: str) -> None:
     assert {"project": "DbtProject shop", "target": "DbtTarget prod"}[missing] in (late.message or "")
 
 
+def test_a_run_that_could_wait_for_ever_is_refused_with_the_field_and_the_remedy() -> None:
+    waits: dict[str, Any] = {"steps": [{"seed": {}}, {"sourceFreshness": {"onStale": "Wait"}}]}
+    found = status(plan(seen(run(**waits), **references()), NOW))
+    assert (found.phase, found.reason) == (Phase.FAILED, Reason.INVALID_SPEC)
+    assert "spec.steps[1].sourceFreshness.onStale" in (found.message or "")
+    assert "set spec.timeout or spec.retry.attemptTimeout" in (found.message or "")
+    assert conditions(found).items() >= {"Admitted": "False", "Finished": "True", "Stalled": "True"}.items()
+    for limit in ({"timeout": "1h"}, {"retry": {"maxAttempts": 1, "attemptTimeout": "1h"}}):
+        resolved = status(plan(seen(run(**waits, **limit), **references()), NOW)).resolved
+        assert resolved is not None
+        assert [step.on_stale for step in resolved.steps] == ["Fail", "Wait"]
+
+
+def test_a_run_with_a_secret_in_plain_sight_is_refused_without_repeating_it() -> None:
+    found = status(plan(seen(run(vars={"db": {"password": "hunter2"}}), **references()), NOW))
+    assert (found.phase, found.reason, found.resolved) == (Phase.FAILED, Reason.INVALID_SPEC, None)
+    assert "spec.vars.db.password" in (found.message or "")
+    assert "hunter2" not in found.model_dump_json()
+
+
+def test_what_a_run_leaves_out_is_what_its_project_says() -> None:
+    defaults = {"retry": {"maxAttempts": 3}, "timeout": "1h", "threads": 8}
+    facts = references() | {"project": (DbtProject.model_validate(project(defaults=defaults)), 7)}
+    waits: dict[str, Any] = {"steps": [{"sourceFreshness": {"onStale": "Wait"}}]}
+    for own, retries, timeout, threads in (
+        ({}, 3, 3600, "8"),
+        ({"timeout": "1m", "threads": 2, "retry": {"maxAttempts": 1}}, 1, 60, "2"),
+    ):
+        resolved = status(plan(seen(run(**waits, **own), **facts), NOW)).resolved
+        assert resolved is not None
+        assert resolved.retry is not None
+        assert (resolved.retry.max_attempts, resolved.timeout_seconds) == (retries, timeout)
+        assert resolved.steps[0].argv[-2:] == ["--threads", threads]
+
+
+def test_a_run_whose_sources_have_nothing_new_is_skipped_and_neither_a_failure_nor_tried_again() -> None:
+    pod = ended_pod(ended(0, summary("NotFresh", "source.shop.raw.orders is older than error_after allows")))
+    before = admitted(retry={"maxAttempts": 3, "on": ["NotFresh", "FreshnessFailed"]})
+    planned = plan(replace(before, job=job(), pod=pod), later(70))
+    found = status(planned)
+    assert (found.phase, found.reason, found.finished_at) == (Phase.SKIPPED, Reason.NOT_FRESH, stamp(65))
+    assert [(event.type, event.reason) for event in planned.events] == [("Normal", "Skipped")]
+    expected = {"Finished": "True", "Ready": "True", "Stalled": "False", "Reconciling": "False", "Succeeded": "False"}
+    assert conditions(found).items() >= expected.items()
+    assert plan(_after(before, planned), later(80)) == Plan()
+
+
 def test_a_job_of_a_stranger_is_never_adopted() -> None:
     found = status(plan(replace(admitted(), job=job(owner="somebody")), NOW))
     assert (found.phase, found.reason) == (Phase.FAILED, Reason.NAME_CONFLICT)

@@ -18,7 +18,10 @@ import duckdb
 import pytest
 
 import dbt_runner
-from dbt_runner.protocol import Failure
+from dbt_operator.api.run import DbtRun
+from dbt_operator.planning.dbt_args import argv
+from dbt_runner.protocol import Failure, Nodes, Step
+from tests.unit.operator.builders import run
 
 from .pods import BIN, VERSION, Ended, Pod, forked_child, profile, step
 
@@ -361,6 +364,71 @@ WRONG = {
 def test_a_wrong_schema_that_is_not_selected_is_none_of_the_runs_business(tmp_path: Path) -> None:
     ended = Pod(tmp_path / "pod", WRONG).run(step("build", "--exclude", "wrong"), schema_pattern="analytics")
     assert (ended.code, ended.summary.nodes.total) == (0, 1)
+
+
+WARNING = {
+    "models/orders.sql": "select 1 as id",
+    "models/totals.sql": "select count(*) as n from {{ ref('orders') }}",
+    "models/schema.yml": """
+models:
+  - name: orders
+    columns:
+      - name: id
+        data_tests: [{accepted_values: {arguments: {values: [7], quote: false}, config: {severity: warn}}}]
+""",
+}
+
+
+@pytest.mark.parametrize("passed_on", [True, False], ids=["dbt is told", "dbt is not told"])
+def test_a_gate_lets_a_test_that_warns_fail_and_its_children_be_skipped(tmp_path: Path, passed_on: bool) -> None:
+    spec = DbtRun.model_validate(run(gate={"failOn": "Warn"})).spec
+    asked = argv(spec.steps[0], spec)
+    pod = Pod(tmp_path / "pod", WARNING)
+    ended = pod.run(Step("build", "build", asked if passed_on else ["build"]), fail_on_warn=True)
+    assert (ended.code, ended.summary.reason) == (1, "TestFailed")
+    assert ended.summary.failures[0].unique_id.startswith("test.shop.accepted_values_orders_id")
+    found = {result["unique_id"]: result["status"] for result in ended.artifact("build/run_results.json")["results"]}
+    assert found["model.shop.totals"] == ("skipped" if passed_on else "success")
+    nodes = ended.summary.nodes
+    assert (nodes.fail, nodes.warn, nodes.skipped) == ((1, 0, 1) if passed_on else (0, 1, 0))
+
+
+LATE = {
+    "models/orders.sql": "select * from {{ source('raw', 'orders') }}",
+    "models/schema.yml": """
+sources:
+  - name: raw
+    schema: main
+    tables:
+      - name: orders
+        config: {loaded_at_field: loaded_at, freshness: {error_after: {count: 1, period: day}}}
+""",
+}
+
+
+def load(pod: Pod, at: str) -> None:
+    with duckdb.connect(str(pod.database)) as connection:
+        connection.execute(f"create or replace table orders as select {at} as loaded_at")
+
+
+def test_a_run_can_wait_for_its_sources(tmp_path: Path) -> None:
+    pod = Pod(tmp_path / "pod", LATE)
+    load(pod, "timestamp '2024-01-01'")
+    process = pod.start(step("sourceFreshness", on_stale="Wait"), step("build"), timeout_seconds=60)
+    log = pod.wait_for(process, "waiting, since source.shop.raw.orders is older than error_after allows")
+    load(pod, "now()::timestamp")
+    ended = pod.finish(process, log)
+    assert (ended.code, ended.summary.reason) == (0, "")
+    assert ended.summary.nodes == Nodes(total=2, success=1, passed=1)
+    assert ended.artifact("sourceFreshness/sources.json")["results"][0]["status"] == "pass"
+
+
+def test_a_run_whose_sources_have_nothing_new_can_be_skipped(tmp_path: Path) -> None:
+    pod = Pod(tmp_path / "pod", LATE)
+    load(pod, "timestamp '2024-01-01'")
+    ended = pod.run(step("sourceFreshness", on_stale="Skip"), step("build"), step("compile", always=True))
+    assert (ended.code, ended.summary.reason) == (0, "NotFresh")
+    assert [each["state"] for each in ended.result["steps"]] == ["NotFresh", "Skipped", "Succeeded"]
 
 
 # DuckDB needs longer for this than anyone waits.

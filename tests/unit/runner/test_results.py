@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,6 +65,48 @@ def test_failed_nodes(case: Seen, reason: str, words: str) -> None:
     assert outcome.reason == reason
     assert words in outcome.message
     assert outcome.failures
+
+
+@pytest.mark.parametrize(
+    ("case", "reason", "words"),
+    [
+        (seen("build", (MODEL, "success"), (TEST, "warn", "Got 2 results")), "TestFailed", "Got 2 results"),
+        (seen("test", (TEST, "warn", "Got 2 results"), (MODEL, "skipped"), code=1), "TestFailed", TEST),
+        (seen("build", (TEST, "warn"), (MODEL, "error", "boom"), code=1), "ModelError", "boom"),
+        (seen("sourceFreshness", (SOURCE, "warn")), "FreshnessFailed", "older than warn_after"),
+        (seen("sourceFreshness", (SOURCE, "warn"), ("s", "error"), code=1), "FreshnessFailed", "than error_after"),
+        (seen("sourceFreshness", (SOURCE, "pass")), "", ""),
+    ],
+)
+def test_a_gate_may_let_what_warns_fail(case: Seen, reason: str, words: str) -> None:
+    outcome = classify(replace(case, fail_on_warn=True))
+    assert outcome.reason == reason
+    assert words in outcome.message
+    assert {failure.status for failure in outcome.failures} == {
+        result["status"] for result in (case.run_results or case.sources or {})["results"]
+    } - {"success", "pass"}
+    assert outcome.nodes == classify(case).nodes
+
+
+NO_ANSWER = {"unique_id": "s2", "status": "runtime error", "message": "no such table"}
+
+
+@pytest.mark.parametrize(
+    ("case", "stale"),
+    [
+        (seen("sourceFreshness", (SOURCE, "error"), ("s2", "pass"), code=1), True),
+        (seen("sourceFreshness", (SOURCE, "warn")), False),
+        (seen("sourceFreshness", (SOURCE, "warn"), fail_on_warn=True), True),
+        (seen("sourceFreshness", (SOURCE, "error"), code=1, raised=[NO_ANSWER]), False),
+        (seen("sourceFreshness", code=1, raised=[NO_ANSWER]), False),
+        (seen("sourceFreshness", (SOURCE, "error"), code=1, announced=2), False),
+        (seen("sourceFreshness", (SOURCE, "error"), code=2, stopped="Timeout"), False),
+        (seen("sourceFreshness", (SOURCE, "pass")), False),
+        (seen("build", (MODEL, "error", "boom"), code=1), False),
+    ],
+)
+def test_sources_are_stale_when_their_age_is_all_that_is_wrong(case: Seen, stale: bool) -> None:
+    assert classify(case).stale is stale
 
 
 ORDER = [

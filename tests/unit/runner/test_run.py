@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,61 @@ def test_an_end_without_a_word_is_unknown(pod: Pod) -> None:
     ended = pod.run(step("build"))
     assert (ended.code, ended.summary.reason) == (1, "Unknown")
     assert "it broke" in ended.log
+
+
+# A step that finds its source stale, as often as STALE_FOR says, and then fresh.
+STALE_SOURCE = (
+    READY
+    + """
+for line in os.fdopen(int(given["commands"])):
+    count = len(open("count").read()) + 1 if os.path.exists("count") else 1
+    open("count", "w").write("x" * count)
+    work = os.path.join(given["root"], "dbt-operator/work/sourceFreshness")
+    os.makedirs(work)
+    stale = count <= int(os.environ["STALE_FOR"])
+    results = [{"unique_id": "source.shop.raw.orders", "status": "error" if stale else "pass"}]
+    with open(os.path.join(work, "sources.json"), "w") as file:
+        json.dump({"metadata": {"invocation_id": str(count)}, "results": results}, file)
+    send("outcome", step=0, exit_code=int(stale), invocation_id=str(count), announced=1)
+    send("ended", step=0, status=0)
+"""
+)
+
+
+def test_stale_sources_are_waited_for_until_they_are_fresh(pod: Pod) -> None:
+    pod.env.update(STUB=STALE_SOURCE, STALE_FOR="1")
+    ended = pod.run(step("sourceFreshness", on_stale="Wait"), timeout_seconds=60)
+    assert (ended.code, ended.summary.reason) == (0, "")
+    assert ended.log.count("waiting, since source.shop.raw.orders is older than error_after allows") == 1
+    assert "the next check is in 5 s" in ended.log
+    (checked,) = ended.artifact("sourceFreshness/sources.json")["results"]
+    assert checked["status"] == "pass"
+    assert ended.summary.nodes == Nodes(total=1, passed=1)
+
+
+@pytest.mark.parametrize(("reason", "words"), [("Cancelled", "was cancelled"), ("Timeout", "longer than its timeout")])
+def test_waiting_for_sources_ends_at_once_when_the_run_is_stopped(pod: Pod, reason: str, words: str) -> None:
+    pod.env.update(STUB=STALE_SOURCE, STALE_FOR="99")
+    limit = 1.0 if reason == "Timeout" else 300
+    process = pod.start(step("sourceFreshness", on_stale="Wait"), step("build"), timeout_seconds=limit)
+    log = pod.wait_for(process, "the next check is in 5 s")
+    began = time.monotonic()
+    if reason == "Cancelled":
+        process.send_signal(signal.SIGTERM)
+    ended = pod.finish(process, log)
+    assert time.monotonic() - began < 4
+    assert ended.summary.reason == reason
+    assert f"{words} while it waited for fresh sources: source.shop.raw.orders is older" in ended.summary.message
+    assert [each["state"] for each in ended.result["steps"]] == ["Failed", "Skipped"]
+    assert ended.artifact("sourceFreshness/sources.json")
+
+
+def test_stale_sources_may_skip_the_rest_of_the_run(pod: Pod) -> None:
+    pod.env.update(STUB=STALE_SOURCE, STALE_FOR="99")
+    ended = pod.run(step("sourceFreshness", on_stale="Skip"), step("build"))
+    assert (ended.code, ended.summary.reason, ended.summary.failures) == (0, "NotFresh", [])
+    assert [each["state"] for each in ended.result["steps"]] == ["NotFresh", "Skipped"]
+    assert ended.log.rstrip().endswith("Skipped (NotFresh): source.shop.raw.orders is older than error_after allows")
 
 
 def test_output_is_redacted_line_by_line(pod: Pod) -> None:
@@ -182,6 +238,7 @@ def test_dbt_gets_its_variables(tmp_path: Path) -> None:
 
 
 OK = StepResult("build", "build", "Succeeded", 0, nodes=Nodes(total=2, success=1, warn=1))
+STALE = StepResult("fresh", "sourceFreshness", "NotFresh", 1, "NotFresh", "raw.orders is older than it may be")
 BAD = StepResult("test", "test", "Failed", 1, "TestFailed", "a test failed")
 
 
@@ -195,6 +252,9 @@ BAD = StepResult("test", "test", "Failed", 1, "TestFailed", "a test failed")
         ([StepResult("b", "build", "Failed", 0, "NothingSelected", "x")], "", "NothingSelected", 1),
         ([StepResult("b", "build", "Failed", None, "ConfigError", "x")], "", "ConfigError", 2),
         ([OK, StepResult("docs", "docs", "Skipped")], "Cancelled", "Cancelled", 1),
+        ([OK, STALE, StepResult("build", "build", "Skipped")], "", "NotFresh", 0),
+        ([STALE, OK, BAD], "", "TestFailed", 1),
+        ([STALE, StepResult("docs", "docs", "Skipped")], "Cancelled", "Cancelled", 1),
     ],
 )
 def test_the_first_failure_that_counts_decides(steps: list[StepResult], stopped: str, reason: str, code: int) -> None:
@@ -204,6 +264,10 @@ def test_the_first_failure_that_counts_decides(steps: list[StepResult], stopped:
 
 def test_the_last_line_counts_a_success() -> None:
     assert last_line(summarize([OK], "", "")) == "Succeeded: 2 nodes: 1 success, 0 pass, 1 warn"
+
+
+def test_the_last_line_of_a_run_that_is_skipped_speaks_of_no_failure() -> None:
+    assert last_line(summarize([STALE], "", "")) == "Skipped (NotFresh): raw.orders is older than it may be"
 
 
 def test_the_last_line_of_a_failure_without_nodes_says_why() -> None:
