@@ -133,6 +133,10 @@ class DbtRunSpec(Model):
                 "gate.failOn: Warn makes LogTestResult an error: take it out of warnErrorOptions.warn and silence",
             ),
             (
+                "has(self.state) || !self.steps.exists(s, has(s.clone))",
+                "clone copies the relations of another state: say in state.from which",
+            ),
+            (
                 "!has(self.eventTime) || !self.steps.exists(s,"
                 " (has(s.build) && has(s.build.fullRefresh) && s.build.fullRefresh)"
                 " || (has(s.run) && has(s.run.fullRefresh) && s.run.fullRefresh))",
