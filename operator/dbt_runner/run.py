@@ -28,6 +28,7 @@ from typing import Any
 from dbt_runner import presence, redact, results
 from dbt_runner.child import Child, Event, InterpreterError, find_interpreter
 from dbt_runner.layout import Layout
+from dbt_runner.progress import Tally, soonest
 from dbt_runner.protocol import PLAN_VARIABLE, Failure, Nodes, RunPlan, Step, Summary
 from dbt_runner.publish import LOGS, publish
 from dbt_runner.redact import Redactor
@@ -115,6 +116,7 @@ class Supervisor:
         self._interpreter = ""
         self._isolation = "Fork"
         self._version = ""
+        self._tally = Tally(layout.progress)
         self._line = b""  # output that has not got its line's end yet
 
     def run(self) -> int:
@@ -170,6 +172,7 @@ class Supervisor:
         started = _now()
         of = f"{number + 1} of {len(self._plan.steps)}"
         self._say(f"step {step.name} ({of}): dbt {shlex.join(step.argv)}")
+        self._tally.begin(counts=step.command not in results.NOT_COUNTED)
         self._ask(number)
         outcome: Event = {}
         event = self._next("outcome", "ended", "failed")
@@ -177,7 +180,9 @@ class Supervisor:
             outcome, event = event, self._next("ended")
         if self._isolation == "Process" or self._gone():
             self._end_child()  # also of what it has left behind
-        return self._ended(step, {**outcome, "status": event["status"]}, started, parsing=False)
+        result = self._ended(step, {**outcome, "status": event["status"]}, started, parsing=False)
+        self._tally.end(result.nodes)
+        return result
 
     def _ask(self, number: int) -> None:
         """Have the step run by the zygote, or in a process of its own where that is wanted or the zygote is gone."""
@@ -266,7 +271,7 @@ class Supervisor:
                 if event:
                     self._pass_on()
                     return event
-                for key, _ in selector.select(self._remaining()):
+                for key, _ in selector.select(soonest(self._remaining(), self._tally.flush())):
                     self._handle(key.fd, selector)
 
     def _received(self, *wanted: str) -> Event | None:
@@ -278,6 +283,7 @@ class Supervisor:
             event = child.received.popleft()
             if event["event"] in wanted:
                 return event
+            self._tally.take(event)
         return {"event": "ended", "step": 0, "status": child.status} if child.status is not None else None
 
     def _learn_secrets(self, child: Child) -> None:

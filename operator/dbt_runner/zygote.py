@@ -8,7 +8,7 @@ children never use because they get DBT_STATIC_PARSER=false; any thread beyond t
 them, makes every step run in a process of its own that imports and parses again (isolation Process).
 
 The supervisor (:mod:`dbt_runner.run`) talks to it in JSON lines over two pipes: ``{"run": 0}`` goes in;
-``secrets``, ``ready`` or ``failed``, then ``outcome`` and ``ended`` of each step come out.
+``secrets``, ``ready`` or ``failed``, then ``progress``, ``outcome`` and ``ended`` of each step come out.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -33,16 +34,22 @@ from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
 
 
 class Channel:
-    """Sends events to the supervisor. A write is one line, so that parent and child do not mix theirs."""
+    """Sends events to the supervisor, one line each. Parent and child take turns, and so do the threads of one."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._turn = threading.Lock()
 
     def send(self, event: str, **content: object) -> None:
         """Send one event."""
         data = (json.dumps({"event": event, **content}) + "\n").encode()
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        with self._turn:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+
+    def node(self, **what: object) -> None:
+        """Tell how far dbt is: how many nodes there are, and which one has started or ended."""
+        self.send("progress", **what)
 
 
 class Refused(Exception):  # noqa: N818 - it is the environment that is wrong, not the program
@@ -213,7 +220,7 @@ class _Zygote:
 
         def work() -> None:
             folder = self._layout.work / step.name
-            ended = self._dbt.run(step.argv, loaded.manifest, folder, self._redactor)
+            ended = self._dbt.run(step.argv, loaded.manifest, folder, self._redactor, self._channel.node)
             self._channel.send("outcome", step=number, **asdict(ended))
 
         child = _fork()
@@ -235,7 +242,7 @@ def _answer(dbt: Any, step: Step, loaded: Any, folder: Path, channel: Channel) -
 
 def _run_here(dbt: Any, step: Step, layout: Layout, redactor: Redactor, channel: Channel) -> None:
     gc.enable()
-    ended = dbt.run(step.argv, None, layout.work / step.name, redactor)
+    ended = dbt.run(step.argv, None, layout.work / step.name, redactor, channel.node)
     channel.send("outcome", step=0, **asdict(ended))
 
 
