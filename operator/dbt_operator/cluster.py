@@ -19,6 +19,8 @@ from dbt_operator.planning.plan import Event
 Manifest = Mapping[str, Any]
 
 _TIMEOUT = (5, 30)  # seconds to connect, seconds to read
+_LOG_TIMEOUT = (5, 5)  # a kubelet answers, which may be away; nothing depends on it
+_LINE_BYTES = 2048
 _PLURALS = {kind.kind: kind.plural for kind in KINDS}
 
 
@@ -111,6 +113,21 @@ class Cluster:
         events = sorted(answer["items"], key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True)
         return tuple(f"{event['reason']}: {event['message']}" for event in events)
 
+    def last_log_line(self, namespace: str, pod: str, container: str) -> str:
+        """The last line that a container has printed, or as much of it as is sane; empty if there is none."""
+        answer = _sent(
+            lambda: self._core.read_namespaced_pod_log(
+                pod,
+                namespace,
+                container=container,
+                tail_lines=1,
+                limit_bytes=_LINE_BYTES,
+                _preload_content=False,
+                _request_timeout=_LOG_TIMEOUT,
+            )
+        )
+        return str(answer.data.decode(errors="replace")).rstrip("\n")
+
     # Writes
 
     def create_job(self, manifest: Manifest) -> Manifest:
@@ -200,11 +217,16 @@ def _connect() -> Any:
 
 
 def _call(request: Callable[[], Any]) -> dict[str, Any]:
-    """Send a request and read the answer as JSON, with this module's exceptions for the client's."""
+    """Send a request and read the answer as JSON."""
+    answer = _sent(request)
+    found: dict[str, Any] = json.loads(answer.data) if hasattr(answer, "data") else answer
+    return found
+
+
+def _sent(request: Callable[[], Any]) -> Any:
+    """Send a request, with this module's exceptions for the client's."""
     try:
-        answer = request()
-        found: dict[str, Any] = json.loads(answer.data) if hasattr(answer, "data") else answer
-        return found
+        return request()
     except kubernetes.client.ApiException as error:
         raise _translated(error) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:

@@ -24,11 +24,14 @@ from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import ATTEMPT_LABEL, job_name
-from dbt_operator.planning.observed import GONE, job_facts, pod_facts
+from dbt_operator.planning.observed import GONE, PodFacts, job_facts, pod_facts
 from dbt_operator.planning.plan import Action, DeleteJob, DeletePod, Event, Plan, PromoteState
+from dbt_operator.planning.progress import can_be_seen
 from dbt_operator.planning.run_status import Observed
 from dbt_operator.planning.state import advanced, states
+from dbt_operator.progress import ProgressReader
 from dbt_operator.store import Store
+from dbt_runner.protocol import Progress
 
 log = structlog.get_logger()
 
@@ -61,6 +64,7 @@ class Reconciler:
         self._store = store
         self._runner_image = runner_image
         self._clock = clock
+        self._progress = ProgressReader(cluster)
 
     def reconcile(self, key: Key) -> float | None:
         """Reconcile an object; the seconds after which it wants to be looked at again, or None.
@@ -70,6 +74,7 @@ class Reconciler:
         """
         manifest = self._store.get(key.kind, key.namespace, key.name)
         if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+            self._progress.forget(key.namespace, key.name)
             return None  # the Jobs belong to it and go with it
         try:
             return self._write(key, manifest, self._carry_out(key, manifest))
@@ -113,6 +118,7 @@ class Reconciler:
             runner_image=self._runner_image,
         )
         if status.phase and status.phase.finished:
+            self._progress.forget(namespace, identity.name)
             return seen
         if not status.attempts:
             project = self._reference("DbtProject", namespace, run.spec.project_ref.name, DbtProject)
@@ -154,12 +160,22 @@ class Reconciler:
         if not pods and (job is None or job_facts(job).ended or self._age(job) >= _NO_WARNINGS_YET):
             pods = _of_attempt(self._cluster.pods_of_run(identity.namespace, identity.uid), number)
         pod = max(pods, key=lambda p: (GONE not in p, str(p["metadata"]["creationTimestamp"])), default=None)
+        facts = pod_facts(pod) if pod else None
         return _replace(
             seen,
             job=job_facts(job) if job else None,
-            pod=pod_facts(pod) if pod else None,
+            pod=facts,
             warnings=self._warnings(identity.namespace, job, pod),
+            progress=self._how_far(seen, facts),
         )
+
+    def _how_far(self, seen: Observed, pod: PodFacts | None) -> Progress | None:
+        """How far dbt is. Where there is more urgent news, a start or a wish to cancel, nobody waits for a log."""
+        if pod is None or seen.status.phase is not Phase.RUNNING or seen.run.spec.cancel:
+            return None
+        if not can_be_seen(seen.status, pod):
+            return None
+        return self._progress.look(seen.identity.namespace, seen.identity.name, pod, self._clock())
 
     def _warnings(self, namespace: str, job: Manifest | None, pod: Manifest | None) -> tuple[str, ...]:
         """Why a pod does not start, which only events tell when a volume or the pod itself is what is missing."""

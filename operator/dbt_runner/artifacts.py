@@ -1,9 +1,10 @@
-"""The native sidecar: uploads the folders of finished steps, and only it sees the object store's Secret.
+"""The native sidecar: uploads the folders of finished steps and prints how far dbt is.
 
-A folder that appears in ARTIFACTS is complete, so it is uploaded at once, while the next step runs. When the dbt
-container has ended, even by an OOM kill, the rest is uploaded, each object is verified, and the container ends with an
-:class:`~dbt_runner.protocol.UploadSummary`. It hears of that end by :mod:`dbt_runner.presence` or by the kubelet's
-SIGTERM, whichever comes first. Until then it waits: a sidecar that ended by itself would be started again.
+Only it sees the object store's Secret. A folder that appears in ARTIFACTS is complete, so it is uploaded at once, while
+the next step runs. When the dbt container has ended, even by an OOM kill, the rest is uploaded, each object is
+verified, and the container ends with an :class:`~dbt_runner.protocol.UploadSummary`. It hears of that end by
+:mod:`dbt_runner.presence` or by the kubelet's SIGTERM, whichever comes first. Until then it waits: a sidecar that ended
+by itself would be started again.
 
 Of a step that never got to its final name only the logs are uploaded: dbt itself has kept secrets out of those, while
 nobody has looked for any in its other files (see :mod:`dbt_runner.publish`).
@@ -27,6 +28,7 @@ from dbt_runner import cache
 from dbt_runner.bucket import PARALLEL, BucketError, MinioStore, UploadError
 from dbt_runner.layout import Layout
 from dbt_runner.presence import Watch
+from dbt_runner.progress import Teller
 from dbt_runner.protocol import UploadPlan, UploadSummary
 from dbt_runner.publish import LOGS, artifacts_of
 
@@ -84,12 +86,13 @@ class Uploader:
 
     def run(self, stop: threading.Event) -> UploadSummary:
         """Upload until dbt has ended or ``stop`` is set; then what is left, for as long as the grace period lasts."""
-        watch = Watch(self.layout.alive)
+        watch, teller = Watch(self.layout.alive), Teller(self.layout.progress)
         if self.plan.cache:
             self._pool.submit(self._restore_cache)
         while not stop.is_set() and not watch.over:
             self._discover()
             self._submit()
+            teller.look()
             stop.wait(self.poll_seconds)
         deadline = time.monotonic() + self.grace_seconds
         self._discover()

@@ -111,11 +111,18 @@ class LoadError(Exception):
 class Events:
     """Takes dbt's events: keeps the few facts the verdict needs and writes events.jsonl, info and above only."""
 
-    def __init__(self, folder: Path, redactor: Redactor, on_first: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        redactor: Redactor,
+        on_first: Callable[[str], None] = lambda _: None,
+        on_node: Callable[..., None] = lambda **_: None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / "events.jsonl").open("a", encoding="utf-8", buffering=1)
         self._redactor = redactor
         self._on_first = on_first
+        self._on_node = on_node
         self.invocation_id = ""
         self.announced: int | None = None
         self.empty = False
@@ -128,17 +135,32 @@ class Events:
         if not self.invocation_id:
             self.invocation_id = info.invocation_id
             self._on_first(info.invocation_id)
-        if info.name == "ConcurrencyLine":
+        name = info.name
+        if name == "ConcurrencyLine":
             self.announced = event.data.node_count
-        elif info.name in ("NothingToDo", "NoNodesSelected"):
+            self._on_node(total=self.announced)
+        elif name in ("NothingToDo", "NoNodesSelected"):
             self.empty = True
-        elif info.name == "NodeFinished" and event.data.run_result.status == "runtime error":
-            # Nowhere else does dbt say which source it was: sources.json leaves it out.
-            result, node = event.data.run_result, event.data.node_info.unique_id
-            message = self._redactor.text(result.message)
-            self.raised.append({"unique_id": node, "status": result.status, "message": message})
+        elif name in ("NodeStart", "NodeFinished"):
+            self._node(name, event.data)
         if info.level not in ("debug", "test"):
             self._keep(event)
+
+    def _node(self, name: str, data: Any) -> None:
+        node = data.node_info.unique_id
+        # Ephemeral models are among dbt's nodes here, but neither among those it announces nor among its results.
+        counts = data.node_info.materialized != "ephemeral"
+        if name == "NodeStart":
+            if counts:
+                self._on_node(started=node)
+            return
+        result = data.run_result
+        if counts:
+            self._on_node(ended=node, status=result.status)
+        if result.status == "runtime error":
+            # Nowhere else does dbt say which source it was: sources.json leaves it out.
+            message = self._redactor.text(result.message)
+            self.raised.append({"unique_id": node, "status": result.status, "message": message})
 
     def _keep(self, event: Any) -> None:
         info = event.info
@@ -300,7 +322,14 @@ def selected(argv: list[str], manifest: Any, folder: Path) -> list[str]:
     return []
 
 
-def run(argv: list[str], manifest: Any, folder: Path, redactor: Redactor, done: Collection[str] = ()) -> Ended:
+def run(
+    argv: list[str],
+    manifest: Any,
+    folder: Path,
+    redactor: Redactor,
+    done: Collection[str] = (),
+    on_node: Callable[..., None] = lambda **_: None,
+) -> Ended:
     """Run a dbt command.
 
     Args:
@@ -309,6 +338,7 @@ def run(argv: list[str], manifest: Any, folder: Path, redactor: Redactor, done: 
         folder: dbt's target and log path.
         redactor: for the error messages and events.jsonl.
         done: unique IDs of nodes that are left out although they are selected.
+        on_node: told how many nodes there are (``total``) and of each that has ``started`` or ``ended``, by any thread.
     """
 
     def adopt(invocation_id: str) -> None:
@@ -316,7 +346,7 @@ def run(argv: list[str], manifest: Any, folder: Path, redactor: Redactor, done: 
             manifest.metadata.invocation_id = invocation_id
 
     _write_to(folder)
-    events = Events(folder, redactor, adopt)
+    events = Events(folder, redactor, adopt, on_node)
     with _left_out(done):
         result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(argv)
     return _ended(result, events)

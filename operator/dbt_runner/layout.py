@@ -122,6 +122,11 @@ class Layout:
         return self.shared / ".alive"
 
     @property
+    def progress(self) -> Path:
+        """How far the run is, for the sidecar to print."""
+        return self.shared / ".progress.json"
+
+    @property
     def result(self) -> Path:
         """The whole result of the run, of which the termination message is the short form."""
         return self.artifacts / "result.json"

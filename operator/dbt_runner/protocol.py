@@ -26,6 +26,11 @@ MESSAGE_BYTES = 600
 FAILURE_MESSAGE_BYTES = 160
 FAILURES = 20
 
+# The sidecar's log tells how far dbt is, in lines of this prefix and a Progress.
+PROGRESS_PREFIX = "dbt-operator: progress "
+PROGRESS_BYTES = 1000
+PROGRESS_RUNNING = 10
+
 # Where things are in the pod. The shared volume is an emptyDir that all three containers mount.
 SHARED = "/dbt-operator"
 RUNNER = f"{SHARED}/runner.pyz"  # the zipapp of this package, put there by the init container
@@ -280,3 +285,60 @@ class UploadSummary(_Message):
     size: int = 0  # bytes
     error: str = ""
     protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many of the nodes are done while the run goes on, over all steps so far, and which are at work now.
+
+    It comes from a log, so it is read with mistrust: what is not just this is no progress.
+    """
+
+    done: int = 0
+    total: int = 0
+    running: tuple[str, ...] = ()
+
+    LARGEST: ClassVar[int] = 2**31 - 1
+
+    def to_json(self) -> str:
+        """Serialize into at most PROGRESS_BYTES, with the first of the running nodes only."""
+        running = list(self.running[:PROGRESS_RUNNING])
+        while True:
+            data = {"done": self.done, "total": self.total, "running": running}
+            text = json.dumps(data, separators=(",", ":"))  # ASCII, hence a byte is a character
+            if len(text) <= PROGRESS_BYTES or not running:
+                return text
+            running.pop()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read it.
+
+        Raises:
+            ProtocolError: it is none.
+        """
+        try:
+            data = json.loads(text)
+            done, total, running = data["done"], data["total"], data["running"]
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ProtocolError(f"no progress: {error!r}") from error
+        if not all(type(count) is int and 0 <= count <= cls.LARGEST for count in (done, total)):
+            raise ProtocolError("done and total must be counts")
+        if not isinstance(running, list) or not all(isinstance(node, str) for node in running):
+            raise ProtocolError("running must be a list of unique IDs")
+        return cls(done, total, tuple(running[:PROGRESS_RUNNING]))
+
+    def to_line(self) -> str:
+        """As a line of the log."""
+        return PROGRESS_PREFIX + self.to_json()
+
+    @classmethod
+    def from_line(cls, line: str) -> Self:
+        """Read a line of the log.
+
+        Raises:
+            ProtocolError: it tells something else.
+        """
+        if not line.startswith(PROGRESS_PREFIX):
+            raise ProtocolError("the line tells something else")
+        return cls.from_json(line[len(PROGRESS_PREFIX) :])

@@ -40,8 +40,8 @@ _COUNTED_AS = {
 
 # Steps that leave run_results.json behind, and of those the ones whose results are not what the user counts as nodes.
 _WITH_RESULTS = {"build", "run", "test", "seed", "snapshot", "clone", "compile", "docs", "runOperation"}
-_NOT_COUNTED = {"compile", "docs", "list", "runOperation"}
-COUNTED = _WITH_RESULTS - _NOT_COUNTED
+NOT_COUNTED = {"compile", "docs", "list", "runOperation"}
+COUNTED = _WITH_RESULTS - NOT_COUNTED
 _BY_NODE = COUNTED
 _MAY_BE_EMPTY = {"docs", "runOperation"}
 
@@ -196,7 +196,7 @@ def _results(seen: Seen) -> list[Result]:
 
 def _count(seen: Seen, results: Iterable[Result]) -> Nodes:
     """Nodes by status. Hooks are no nodes, and a step that only compiles would count every node a second time."""
-    if seen.command in _NOT_COUNTED:
+    if seen.command in NOT_COUNTED:
         return Nodes()
     total = Nodes()
     for result in results:

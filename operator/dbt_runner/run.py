@@ -29,6 +29,7 @@ from dbt_runner import merge, presence, redact, results
 from dbt_runner.child import Child, Event, InterpreterError, find_interpreter
 from dbt_runner.layout import Layout
 from dbt_runner.merge import Earlier, StartOver, read_json
+from dbt_runner.progress import Tally, soonest
 from dbt_runner.protocol import DEPS, PLAN_VARIABLE, RunPlan, Step, Summary
 from dbt_runner.publish import LOGS, MANIFEST, RUN_RESULTS, SOURCES, publish
 from dbt_runner.redact import Redactor
@@ -95,6 +96,7 @@ class Supervisor:
         self._version = ""
         self._parse: dict[str, Any] = {}
         self._earlier = Earlier()
+        self._tally = Tally(layout.progress)
         self._line = b""  # output that has not got its line's end yet
 
     def run(self) -> int:
@@ -116,6 +118,7 @@ class Supervisor:
                 done.append(refused)
             elif finished:
                 self._say(f"step {step.name} succeeded in attempt {finished.attempt}")
+                self._tally.end(finished.nodes)
                 done.append(finished)
             elif refused or self._stopped or blocked:
                 done.append(StepResult(step.name, step.command, "Skipped", allow_failure=step.allow_failure))
@@ -194,7 +197,9 @@ class Supervisor:
             shutil.rmtree(self._layout.work / step.name)
             event = self._once(number)
             outcome = self._outcome(step, event)
-        return self._publish(step, event, outcome, started)
+        result = self._publish(step, event, outcome, started)
+        self._tally.end(result.nodes)
+        return result
 
     def _leave_out(self, step: Step) -> None:
         """Tell dbt's process which nodes of a step are done."""
@@ -205,6 +210,9 @@ class Supervisor:
 
     def _once(self, number: int) -> Event:
         """Run a step's command; what is known of its end."""
+        step = self._plan.steps[number]
+        before = len(results.done(self._earlier.results(step.name)))
+        self._tally.begin(counts=step.command not in results.NOT_COUNTED, done=before)
         self._ask(number)
         outcome: Event = {}
         event = self._next("outcome", "ended", "failed")
@@ -305,7 +313,7 @@ class Supervisor:
                 if event:
                     self._pass_on()
                     return event
-                for key, _ in selector.select(self._remaining()):
+                for key, _ in selector.select(soonest(self._remaining(), self._tally.flush())):
                     self._handle(key.fd, selector)
 
     def _pause(self, seconds: float) -> None:
@@ -340,6 +348,7 @@ class Supervisor:
             event = child.received.popleft()
             if event["event"] in wanted:
                 return event
+            self._tally.take(event)
         return {"event": "ended", "step": 0, "status": child.status} if child.status is not None else None
 
     def _learn_secrets(self, child: Child) -> None:

@@ -8,7 +8,7 @@ children never use because they get DBT_STATIC_PARSER=false; any thread beyond t
 them, makes every step run in a process of its own that imports and parses again (isolation Process).
 
 The supervisor (:mod:`dbt_runner.run`) talks to it in JSON lines over two pipes: ``{"run": 0}`` goes in;
-``secrets``, ``ready`` or ``failed``, then ``outcome`` and ``ended`` of each step come out.
+``secrets``, ``ready`` or ``failed``, then ``progress``, ``outcome`` and ``ended`` of each step come out.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -35,16 +36,22 @@ from dbt_runner.results import first_lines
 
 
 class Channel:
-    """Sends events to the supervisor. A write is one line, so that parent and child do not mix theirs."""
+    """Sends events to the supervisor, one line each. Parent and child take turns, and so do the threads of one."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._turn = threading.Lock()
 
     def send(self, event: str, **content: object) -> None:
         """Send one event."""
         data = (json.dumps({"event": event, **content}) + "\n").encode()
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        with self._turn:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+
+    def node(self, **what: object) -> None:
+        """Tell how far dbt is: how many nodes there are, and which one has started or ended."""
+        self.send("progress", **what)
 
 
 class Refused(Exception):  # noqa: N818 - it is the environment that is wrong, not the program
@@ -283,7 +290,8 @@ class _Zygote:
 
         def work() -> None:
             folder = self._layout.work / step.name
-            ended = self._dbt.run(step.argv, loaded.manifest, folder, self._redactor, _done(self._layout, step))
+            done = _done(self._layout, step)
+            ended = self._dbt.run(step.argv, loaded.manifest, folder, self._redactor, done, self._channel.node)
             self._channel.send("outcome", step=number, **asdict(ended))
 
         child = _fork()
@@ -313,7 +321,8 @@ def _answer(dbt: Any, step: Step, loaded: Any, folder: Path, channel: Channel) -
 
 def _run_here(dbt: Any, step: Step, layout: Layout, redactor: Redactor, channel: Channel) -> None:
     gc.enable()
-    ended = dbt.run(step.argv, None, layout.work / step.name, redactor, _done(layout, step))
+    done = _done(layout, step)
+    ended = dbt.run(step.argv, None, layout.work / step.name, redactor, done, channel.node)
     channel.send("outcome", step=0, **asdict(ended))
 
 

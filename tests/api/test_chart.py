@@ -41,6 +41,14 @@ def test_no_rule_has_a_wildcard_or_touches_secrets(settings: tuple[str, ...]) ->
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
 
 
+@pytest.mark.parametrize("settings", [(), ("namespaces={a,b}",)])
+def test_logs_can_be_read_and_nothing_else_be_done_with_them(settings: tuple[str, ...]) -> None:
+    for manifest in template(*settings, "aggregateRoles=false"):
+        if manifest["kind"] in ("Role", "ClusterRole"):
+            about = [rule for rule in manifest["rules"] if "pods/log" in rule["resources"]]
+            assert [(rule["resources"], rule["verbs"]) for rule in about] == [(["pods/log"], ["get"])]
+
+
 def test_named_namespaces_get_roles_and_nothing_cluster_wide() -> None:
     manifests = template("namespaces={a,b}", "aggregateRoles=false")
     assert "ClusterRole" not in kinds(manifests)

@@ -102,6 +102,11 @@ def test_a_list_of_our_kinds(cluster: Cluster, where: str) -> None:
         assert target["metadata"]["uid"] in {item["metadata"]["uid"] for item in listed}
 
 
+def test_a_log_of_a_pod_that_is_gone_is_not_found(cluster: Cluster, where: str) -> None:
+    with pytest.raises(NotFoundError):
+        cluster.last_log_line(where, "absent", "artifacts")
+
+
 def test_events_are_posted_where_people_look_and_warnings_are_found(cluster: Cluster, where: str) -> None:
     run = create(manifest("DbtRun", where))
     cluster.post_event("DbtRun", run, Event("Normal", "Running", "dbt is running"))

@@ -295,23 +295,34 @@ class NodeCounts(Model):
     """How many nodes ended how, all steps taken together."""
 
     total: int
-    """All of them."""
-    success: int = 0
+    """All of them; while dbt runs, those of the steps that have begun."""
+    success: int | None = None
     """Built."""
-    error: int = 0
+    error: int | None = None
     """Ended in an error."""
-    skipped: int = 0
+    skipped: int | None = None
     """Not run, because of a failure before them."""
-    passed: int = Field(default=0, alias="pass")
+    passed: int | None = Field(default=None, alias="pass")
     """Tests and sources that passed."""
-    warn: int = 0
+    warn: int | None = None
     """Tests and sources that warned."""
-    fail: int = 0
+    fail: int | None = None
     """Tests that failed."""
-    no_op: int = 0
+    no_op: int | None = None
     """Nothing to do."""
     done: str
-    """Those that were run, of all: 12/40."""
+    """Those that were run, of all: 12/40. It moves while dbt runs; the other counts are known at its end."""
+
+
+class RunProgress(Model):
+    """How far dbt is, as of the last look."""
+
+    done: int
+    """How many nodes have been run."""
+    total: int
+    """Of how many, in the steps that have begun."""
+    running: Annotated[list[str], Field(max_length=10)]
+    """unique_id of the first nodes that are being run."""
 
 
 class NodeFailure(Model):
@@ -355,6 +366,8 @@ class DbtRunStatus(Model):
     """The dbt-core that really ran."""
     attempts: Annotated[list[Attempt], Field(max_length=20)] | None = None
     """One for each Job."""
+    progress: RunProgress | None = None
+    """How far dbt is, while it runs. It is looked at ever more rarely, at least once a minute."""
     nodes: NodeCounts | None = None
     """How many nodes ended how."""
     failures: Annotated[list[NodeFailure], Field(max_length=20)] | None = None

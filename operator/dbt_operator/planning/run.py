@@ -20,6 +20,7 @@ from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
 from dbt_operator.planning.names import job_name
 from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan, PromoteState
+from dbt_operator.planning.progress import can_be_seen, looks, shown
 from dbt_operator.planning.refusals import refusal
 from dbt_operator.planning.run_status import (
     Observed,
@@ -168,17 +169,26 @@ def _follow(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime)
     if _over(seen):
         return _end_attempt(seen, _judge(seen), now, attempt)
     if attempt.started_at is not None:
-        return compose(
-            seen,
-            conditions_of(seen, now),
-            Phase.RUNNING,
-            "dbt is running",
-            attempts=replaced(seen, attempt),
-            started_at=seen.status.started_at or attempt.started_at,
-            image_id=_image_id(seen),
-            reason=None,
-        )
+        return _running(seen, attempt, attempt.started_at, now)
     return _starting(seen, resolved, attempt, now)
+
+
+def _running(seen: Observed, attempt: Attempt, started_at: str, now: datetime) -> Plan:
+    found = compose(
+        seen,
+        conditions_of(seen, now),
+        Phase.RUNNING,
+        "dbt is running",
+        attempts=replaced(seen, attempt),
+        started_at=seen.status.started_at or started_at,
+        image_id=_image_id(seen),
+        reason=None,
+        **shown(seen.progress),
+    )
+    if not can_be_seen(seen.status, seen.pod):
+        return found
+    _, wait = looks((now - parse_time(started_at)).total_seconds())
+    return replace(found, requeue_after=wait)
 
 
 def _seen_attempt(seen: Observed, attempt: Attempt) -> Attempt:

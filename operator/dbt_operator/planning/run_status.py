@@ -15,7 +15,7 @@ from dbt_operator.planning.duration import duration, parse_time
 from dbt_operator.planning.observed import JobFacts, PodFacts
 from dbt_operator.planning.plan import Event, Plan
 from dbt_operator.planning.verdict import Verdict, checked_out, uploaded
-from dbt_runner.protocol import Summary
+from dbt_runner.protocol import Progress, Summary
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Observed:
     Project and target come with their generations; None where they do not exist. ``state_run`` is the run that
     ``state.from.run`` names. ``job`` and ``pod`` are those of the
     current attempt, and None means confirmed absent. ``warnings`` are the warning events about a pod or Job that
-    has not started, the newest first; ``refusal`` is what the API server has just had against creating the Job.
+    has not started, the newest first; ``refusal`` is what the API server has just had against creating the Job;
+    ``progress`` is how far dbt was at the last look.
     """
 
     run: DbtRun
@@ -39,6 +40,7 @@ class Observed:
     pod: PodFacts | None = None
     warnings: tuple[str, ...] = ()
     refusal: str = ""
+    progress: Progress | None = None
 
     @property
     def status(self) -> DbtRunStatus:
@@ -134,6 +136,7 @@ def compose(seen: Observed, conditions: Conditions, phase: Phase, message: str, 
         "conditions": conditions.list(),
         # The first one stands: a branch that has moved since changes no later attempt.
         "commit": seen.status.commit or checked_out(seen.pod),
+        "progress": seen.status.progress if phase is Phase.RUNNING else None,
         **changed,
     }
     status = seen.status.model_copy(update=update)

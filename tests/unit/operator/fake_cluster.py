@@ -27,6 +27,8 @@ class FakeCluster:
         self.deleted_pods: list[str] = []
         self.events: list[Event] = []
         self.warning_events: tuple[str, ...] = ()
+        self.log_line = ""
+        self.logs_read: list[tuple[str, str]] = []  # (pod, container)
         self.writes = 0
         self.before_write: Callable[[int], None] = lambda _: None
         self.after_write: Callable[[int], None] = lambda _: None
@@ -58,6 +60,10 @@ class FakeCluster:
 
     def warnings(self, _namespace: str, _uid: str) -> tuple[str, ...]:
         return self.warning_events
+
+    def last_log_line(self, _namespace: str, pod: str, container: str) -> str:
+        self.logs_read.append((pod, container))
+        return self.log_line
 
     def create_job(self, manifest: Mapping[str, Any]) -> Manifest:
         def create() -> Manifest:

@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dbt_runner
 from dbt_runner.layout import Layout
-from dbt_runner.protocol import RunPlan, Step, Summary
+from dbt_runner.protocol import Progress, RunPlan, Step, Summary
+from tests.support.kube import wait_for
 
 HOME = str(Path(dbt_runner.__file__).parent.parent)
 # The folder of the dbt that is tested, and of its Python, and its minor version; see tests/dbt_versions.py for others.
@@ -100,6 +101,18 @@ class Pod:
 
     def run(self, *steps: Step, **other: Any) -> Ended:
         return self.finish(self.start(*steps, **other))
+
+    def watch(self, until: Callable[[Progress], bool]) -> list[Progress]:
+        """The progress as it changes, up to one that is as wanted."""
+        seen: list[Progress] = []
+
+        def look() -> bool:
+            if self.layout.progress.exists():
+                seen.append(Progress.from_json(self.layout.progress.read_text()))
+            return bool(seen) and until(seen[-1])
+
+        wait_for("the progress that was wanted", look, TIMEOUT)
+        return seen
 
     def wait_for(self, process: subprocess.Popen[str], text: str) -> str:
         """Read the log up to a line that holds the text."""
