@@ -32,7 +32,15 @@ class DeletePod:
     uid: str
 
 
-Action = CreateJob | DeleteJob | DeletePod
+@dataclass(frozen=True)
+class DeleteRun:
+    """Delete a DbtRun that has ended, and its Jobs with it."""
+
+    name: str
+    uid: str
+
+
+Action = CreateJob | DeleteJob | DeletePod | DeleteRun
 
 
 @dataclass(frozen=True)
