@@ -154,6 +154,16 @@ class Cluster:
         """Ask a pod to end. Nothing happens where it is gone or is another one by now."""
         _delete(self._core.delete_namespaced_pod, name, namespace, {"preconditions": {"uid": uid}})
 
+    def delete_run(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a DbtRun; its Jobs follow. Nothing happens where it is gone or is another one by now."""
+        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+
+        def request(name: str, namespace: str, **options: Any) -> Any:
+            plural = _PLURALS["DbtRun"]
+            return self._custom.delete_namespaced_custom_object(GROUP, VERSION, namespace, plural, name, **options)
+
+        _delete(request, name, namespace, body)
+
     def patch_status(self, kind: str, manifest: Manifest, patch: Mapping[str, Any]) -> Manifest:
         """Write part of an object's status, provided that the object has not changed since it was read.
 

@@ -25,7 +25,7 @@ from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import ATTEMPT_LABEL, job_name
 from dbt_operator.planning.observed import GONE, PodFacts, job_facts, pod_facts
-from dbt_operator.planning.plan import Action, DeleteJob, DeletePod, Event, Plan, PromoteState
+from dbt_operator.planning.plan import Action, DeleteJob, DeletePod, DeleteRun, Event, Plan, PromoteState
 from dbt_operator.planning.progress import can_be_seen
 from dbt_operator.planning.run_status import Observed
 from dbt_operator.planning.state import advanced, states
@@ -204,6 +204,9 @@ class Reconciler:
         if isinstance(action, PromoteState):
             self._promote(namespace, action)
             return ""
+        if isinstance(action, DeleteRun):
+            self._cluster.delete_run(namespace, action.name, action.uid)
+            return ""
         try:
             self._store.put("Job", self._cluster.create_job(action.manifest))
         except InvalidError as error:
@@ -256,7 +259,14 @@ class Reconciler:
 
 def _identity(manifest: Manifest) -> Identity:
     metadata = manifest["metadata"]
-    return Identity(metadata["namespace"], metadata["name"], metadata["uid"], metadata["generation"])
+    return Identity(
+        metadata["namespace"],
+        metadata["name"],
+        metadata["uid"],
+        metadata["generation"],
+        metadata.get("labels") or {},
+        metadata.get("annotations") or {},
+    )
 
 
 def _replace(seen: Observed, **changed: Any) -> Observed:

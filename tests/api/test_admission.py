@@ -80,7 +80,7 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
             },
         ),
         ("DbtRun", {"steps": [{"runOperation": {"macro": "p.m", "args": {"x": 1}}}, {"docs": {}, "when": "Always"}]}),
-        ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}]}),
+        ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}], "ttlAfterFinished": "24h"}),
         ("DbtRun", {"source": {"ref": "refs/pull/7/head"}}),
         ("DbtRun", {"eventTime": {"start": "2024-01-01", "end": "2024-01-01T06:00:00"}, "warnError": True}),
         ("DbtRun", {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "on": ["OOMKilled"]}}),
@@ -89,7 +89,10 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtRun", {"steps": [{"build": {"sample": "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}"}}]}),
         ("DbtRun", {"steps": [{"run": {"sample": "3 days", "fullRefresh": True, "empty": False}}]}),
         ("DbtRun", {"steps": [{"list": {"resourceTypes": ["model"], "excludeResourceTypes": ["test"]}}]}),
-        ("DbtRun", {"steps": [{"clone": {"selector": "core", "fullRefresh": True}}]}),
+        (
+            "DbtRun",
+            {"steps": [{"clone": {"selector": "core", "fullRefresh": True}}], "state": {"from": {"target": "prod"}}},
+        ),
         ("DbtRun", {"gate": {"failOn": "Error"}, "warnErrorOptions": {"silence": ["LogTestResult"]}}),
     ],
 )
@@ -173,6 +176,7 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
         ("DbtRun", {"timeout": "30"}, "spec.timeout"),
         ("DbtRun", {"timeout": "0s"}, "must be at least 1s"),
         ("DbtRun", {"timeout": "721h"}, "must be at most 720h"),
+        ("DbtRun", {"ttlAfterFinished": "1 day"}, "spec.ttlAfterFinished"),
         ("DbtRun", {"threads": 0}, "spec.threads"),
         ("DbtRun", {"eventTime": {"start": "2024-01-02", "end": "2024-01-01"}}, "start must be before end"),
         ("DbtRun", {"eventTime": {"start": "2024-01-02+01:00", "end": "2024-01-03"}}, "spec.eventTime.start"),

@@ -82,6 +82,16 @@ def test_only_the_job_that_was_meant_is_deleted(cluster: Cluster, where: str) ->
     cluster.delete_job(where, "absent", uid)
 
 
+def test_only_the_run_that_was_meant_is_deleted(cluster: Cluster, where: str) -> None:
+    metadata = create(manifest("DbtRun", where))["metadata"]
+    cluster.delete_run(where, metadata["name"], "another-uid")
+    assert cluster.get("DbtRun", where, metadata["name"])["metadata"]["uid"] == metadata["uid"]
+    cluster.delete_run(where, metadata["name"], metadata["uid"])
+    with pytest.raises(NotFoundError):
+        cluster.get("DbtRun", where, metadata["name"])
+    cluster.delete_run(where, metadata["name"], metadata["uid"])
+
+
 def test_lists_hold_the_jobs_of_runs_only(cluster: Cluster, where: str) -> None:
     ours = cluster.create_job(job(where))
     foreign = job(where)

@@ -31,6 +31,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [dbt-operator.dev]
   resources: [dbttargets, dbtprojects, dbtruns]
   verbs: [get, list, watch]
+# Runs with ttlAfterFinished.
+- apiGroups: [dbt-operator.dev]
+  resources: [dbtruns]
+  verbs: [delete]
 - apiGroups: [dbt-operator.dev]
   resources: [dbttargets/status, dbtprojects/status, dbtruns/status]
   verbs: [patch]

@@ -111,6 +111,9 @@ class DbtRunSpec(Model):
     """Whether a run that failed is tried again. Default: it is not."""
     pod: RunPod | None = None
     """What is set on the pods, over what the project says."""
+    ttl_after_finished: Duration | None = None
+    """Delete the run this long after its end; its artifacts stay. Without effect, with the condition Expires saying so,
+    where Helm, Flux or Argo CD manages the object: they would create it, and so run it, again. Default: never."""
     cancel: bool | None = None
     """Set it to true to stop the run: dbt cancels its queries, what is finished is recorded and uploaded, and the run
     ends as Cancelled. It cannot be taken back."""
@@ -256,6 +259,8 @@ class Resolved(Model):
     """On what grounds that state becomes the current one."""
     cache_location: str | None = None
     """dbt's parse cache in the bucket."""
+    labels: dict[str, str] | None = None
+    """Labels of the Job: those of the run that Kueue reads."""
     pod: Pod | None = None
     """What is set on the pods."""
     fail_on_warn: bool | None = None
@@ -383,7 +388,7 @@ class DbtRunStatus(Model):
     duration: str | None = None
     """From startedAt to finishedAt."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
-    """Admitted, TestsPassed, ArtifactsUploaded, Succeeded, Finished, Ready, Reconciling, Stalled."""
+    """Admitted, TestsPassed, ArtifactsUploaded, Succeeded, Finished, Expires, Ready, Reconciling, Stalled."""
 
 
 class DbtRun(Model):

@@ -63,6 +63,7 @@ class ConditionType(StrEnum):
     ARTIFACTS_UPLOADED = "ArtifactsUploaded"  # every artifact is in the bucket, verified
     SUCCEEDED = "Succeeded"
     FINISHED = "Finished"  # True at every end
+    EXPIRES = "Expires"  # False: ttlAfterFinished has no effect
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dbt_operator.api.base import PlainVariable, Variable
@@ -13,7 +13,7 @@ from dbt_operator.api.retry import Defaults
 from dbt_operator.api.run import DbtRun, Resolved, ResolvedGenerations, ResolvedState, ResolvedStep
 from dbt_operator.api.steps import Step
 from dbt_operator.api.target import DbtTarget
-from dbt_operator.planning import retry, state
+from dbt_operator.planning import names, retry, state
 from dbt_operator.planning.dbt_args import argv
 from dbt_operator.planning.duration import seconds
 from dbt_operator.planning.names import short_uid
@@ -30,6 +30,8 @@ class Identity:
     name: str
     uid: str
     generation: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def resolve(
@@ -73,6 +75,7 @@ def resolve(
         state_location=location(run, identity, project[0], "state", identity.uid),
         promote=state.promotion(spec, steps, compared=compared),
         cache_location=location(run, identity, project[0], "cache", f"{cache}.zip"),
+        labels={name: value for name, value in identity.labels.items() if name.startswith(names.KUEUE)} or None,
         pod=merge_pod(project_spec.pod, spec.pod),
         fail_on_warn=spec.fails_on_warn or None,
         timeout_seconds=seconds(spec.timeout) if spec.timeout else None,

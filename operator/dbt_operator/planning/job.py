@@ -64,7 +64,13 @@ def build(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "namespace": run.namespace, "labels": labels, "ownerReferences": [_owner(run)]},
+        # Kueue's labels belong on the Job, which it suspends and resumes; so suspend is never written here.
+        "metadata": {
+            "name": name,
+            "namespace": run.namespace,
+            "labels": {**(resolved.labels or {}), **labels},
+            "ownerReferences": [_owner(run)],
+        },
         "spec": {
             # The operator owns attempts: the Job makes exactly one pod, and never a second beside a living one.
             "backoffLimit": 0,
@@ -112,8 +118,10 @@ def _pod(resolved: Resolved, run: Identity, attempt: int, commit: str) -> Manife
         "volumes": [*_volumes(resolved, pod), *(_volume(volume) for volume in pod.volumes or ())],
     }
     if resolved.timeout_seconds is not None:
-        # A backstop only: the runner keeps the timeout itself, and lets dbt cancel its queries.
-        spec["activeDeadlineSeconds"] = resolved.start_timeout_seconds + resolved.timeout_seconds + GRACE_SECONDS
+        # A backstop only: the runner keeps the timeout itself, and lets dbt cancel its queries for half a grace
+        # period; then the sidecar has a whole one to upload. Counted from where the pod is on its node.
+        longest = resolved.start_timeout_seconds + resolved.timeout_seconds + GRACE_SECONDS // 2 + GRACE_SECONDS
+        spec["activeDeadlineSeconds"] = longest
     return spec | _optional(resolved, pod)
 
 

@@ -10,6 +10,8 @@ ATTEMPT_LABEL = f"{GROUP}/attempt"
 PROJECT_LABEL = f"{GROUP}/project"
 TARGET_LABEL = f"{GROUP}/target"
 HOLDER_LABEL = f"{GROUP}/holder-uid"  # who holds the target's slot for this pod
+KUEUE = "kueue.x-k8s.io/"  # what its labels begin with
+QUEUE_LABEL = f"{KUEUE}queue-name"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "dbt-operator"}
 
 _NAME_LENGTH = 63  # a Job's name becomes a label of its pods

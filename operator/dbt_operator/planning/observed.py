@@ -75,6 +75,8 @@ class JobFacts:
     failed_reason: str = ""  # of the condition Failed
     failed_message: str = ""
     complete: bool = False
+    suspended: bool = False  # by Kueue, for example: it has no pod, or its pod is being deleted
+    started_at: datetime | None = None  # when it was last allowed to have a pod
 
     @property
     def ended(self) -> bool:
@@ -94,6 +96,9 @@ def job_facts(manifest: Manifest) -> JobFacts:
         failed_reason=failed.get("reason", "Failed") if failed else "",
         failed_message=failed.get("message", ""),
         complete="Complete" in conditions,
+        # The condition follows the field, both ways, together with startTime.
+        suspended=bool(manifest.get("spec", {}).get("suspend")) or "Suspended" in conditions,
+        started_at=_time(manifest.get("status", {}).get("startTime")),
     )
 
 

@@ -42,7 +42,15 @@ class PromoteState:
     base: str | None  # the state that must still be the current one; None: whichever it is
 
 
-Action = CreateJob | DeleteJob | DeletePod | PromoteState
+@dataclass(frozen=True)
+class DeleteRun:
+    """Delete a DbtRun that has ended, and its Jobs with it."""
+
+    name: str
+    uid: str
+
+
+Action = CreateJob | DeleteJob | DeletePod | PromoteState | DeleteRun
 
 
 @dataclass(frozen=True)

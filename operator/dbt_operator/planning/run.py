@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from dbt_operator.api.run import Attempt, DbtRunStatus, Resolved
 from dbt_operator.api.status import ConditionType, Phase, Reason
+from dbt_operator.planning import expiry, retry, state, suspension
 from dbt_operator.planning import job as job_builder
-from dbt_operator.planning import retry, state
 from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_defaults
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
@@ -47,7 +47,7 @@ def plan(seen: Observed, now: datetime) -> Plan:
     """Decide what to do next about a run."""
     status = seen.status
     if status.phase and status.phase.finished:
-        return Plan()
+        return expiry.plan(seen, now)
     if seen.run.spec.cancel and status.cancel_requested_at is None:
         return _latch_cancel(seen, now)
     if status.cancel_requested_at is not None:
@@ -165,9 +165,13 @@ def _conflict(attempt: Attempt) -> Verdict:
 
 def _follow(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
     """A Job or a pod is there: wait for its end, and see that its start takes no longer than it may."""
+    seen = suspension.without_preempted_pod(seen)
     attempt = _seen_attempt(seen, attempt)
     if _over(seen):
-        return _end_attempt(seen, _judge(seen), now, attempt)
+        verdict = suspension.explained(_judge(seen), seen)
+        if verdict.reason is not None and suspension.may_resume(seen):
+            return _decide(seen, attempt, verdict, verdict.message, now)
+        return _end_attempt(seen, verdict, now, attempt)
     if attempt.started_at is not None:
         return _running(seen, attempt, attempt.started_at, now)
     return _starting(seen, resolved, attempt, now)
@@ -206,20 +210,30 @@ def _over(seen: Observed) -> bool:
 
 
 def _starting(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
-    since = (seen.job.created_at if seen.job else None) or parse_time(attempt.created_at)
+    if seen.job is not None and seen.job.suspended:
+        message = suspension.waiting(resolved)
+        conditions = conditions_of(seen, now)
+        return compose(seen, conditions, Phase.PENDING, message, attempts=replaced(seen, attempt), reason=None)
+    since = suspension.started(seen.job) or parse_time(attempt.created_at)
     deadline = since + timedelta(seconds=resolved.start_timeout_seconds)
     held_up = _held_up(seen)
     if now >= deadline:
         why = held_up or stuck(seen.pod, seen.warnings)
         limit = duration(resolved.start_timeout_seconds)
-        attempt = attempt.model_copy(update={"reason": why.reason, "message": f"{why.message} (startTimeout {limit})"})
-        found = compose(seen, conditions_of(seen, now), Phase.PENDING, f"giving up: {why.message}")
-        return changed(found, attempts=replaced(seen, attempt))
+        return _decide(seen, attempt, why, f"{why.message} (startTimeout {limit})", now)
     message = f"waiting: {held_up.message}" if held_up else "the pod is being started"
     found = compose(
         seen, conditions_of(seen, now), Phase.PENDING, message, attempts=replaced(seen, attempt), reason=None
     )
     return replace(found, requeue_after=min(_LOOK_AGAIN, (deadline - now).total_seconds()))
+
+
+def _decide(seen: Observed, attempt: Attempt, why: Verdict, message: str, now: datetime) -> Plan:
+    """Record that the attempt is given up, before its Job is deleted."""
+    attempt = attempt.model_copy(update={"reason": why.reason, "message": message})
+    phase = Phase.RUNNING if attempt.started_at else Phase.PENDING
+    found = compose(seen, conditions_of(seen, now), phase, f"giving up: {why.message}")
+    return changed(found, attempts=replaced(seen, attempt))
 
 
 def _held_up(seen: Observed) -> Verdict | None:
@@ -230,13 +244,17 @@ def _held_up(seen: Observed) -> Verdict | None:
 
 
 def _give_up(seen: Observed, attempt: Attempt, now: datetime) -> Plan:
-    """The pod did not start in time. The run ends only when it is gone: it could start while nobody looks."""
+    """The pod did not start in time, or the Job was suspended. The attempt ends only when both are gone: they could
+    start while nobody looks.
+    """
     actions: tuple[Action, ...] = ()
     if seen.job is not None and seen.job.owner_uid == seen.identity.uid:
         actions = (DeleteJob(attempt.job_name, seen.job.uid),)
     if actions or (seen.pod is not None and not seen.pod.ended):
         return Plan(actions=actions, requeue_after=_LOOK_AGAIN)
-    return _end_attempt(seen, Verdict(attempt.reason, attempt.message or ""), now, attempt)
+    left = judge(seen.pod, seen.job)
+    verdict = replace(left, reason=attempt.reason, message=attempt.message or "")
+    return _end_attempt(seen, verdict, now, attempt)
 
 
 # Another attempt
@@ -333,10 +351,11 @@ def _latch_cancel(seen: Observed, now: datetime) -> Plan:
 def _cancel(seen: Observed, now: datetime) -> Plan:
     """Stop what runs, and end the run when nothing does."""
     job = seen.job if seen.job is not None and seen.job.owner_uid == seen.identity.uid else None
-    if (job is None and (seen.pod is None or seen.pod.ended)) or _over(seen):
+    over = _over(seen) and not suspension.may_resume(seen)
+    if (job is None and (seen.pod is None or seen.pod.ended)) or over:
         return _finish(seen, _cancelled(seen), now)
     actions: tuple[Action, ...] = ()
-    if seen.pod is not None and seen.pod.dbt.started_at:
+    if seen.pod is not None and seen.pod.dbt.started_at and not seen.pod.ended:
         # The pod only: its end is graceful, and the Job keeps what became of it.
         actions = () if seen.pod.deleting else (DeletePod(seen.pod.name, seen.pod.uid),)
     elif job is not None and seen.status.attempts:

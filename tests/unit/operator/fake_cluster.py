@@ -99,6 +99,14 @@ class FakeCluster:
 
         self._write(delete)
 
+    def delete_run(self, _namespace: str, name: str, uid: str) -> None:
+        def delete() -> None:
+            run = self.objects.get(("DbtRun", name))
+            if run is not None and run["metadata"]["uid"] == uid:
+                del self.objects["DbtRun", name]
+
+        self._write(delete)
+
     def patch_status(self, kind: str, manifest: Mapping[str, Any], patch: Mapping[str, Any]) -> Manifest:
         def change() -> Manifest:
             stored = self.objects.get((kind, manifest["metadata"]["name"]))

@@ -225,6 +225,32 @@ def test_the_plans_can_be_read_by_the_runner() -> None:
     assert upload.prefix == f"dbt/analytics/shop/prod/runs/nightly-{UID[:8]}/attempt-1"
 
 
+@pytest.mark.parametrize(
+    ("spec", "left", "deadline"),
+    [
+        ({}, None, None),
+        ({"timeout": "1h"}, None, 600 + 3600 + 180),
+        ({"timeout": "1h", "startTimeout": "1m"}, None, 60 + 3600 + 180),
+        ({"timeout": "1h", "retry": {"maxAttempts": 2}}, 100.4, 600 + 100 + 180),
+        ({"retry": {"maxAttempts": 2, "attemptTimeout": "5m"}}, 300.0, 600 + 300 + 180),
+    ],
+)
+def test_the_pod_has_a_deadline_behind_the_time_that_dbt_is_given(
+    spec: dict[str, Any], left: float | None, deadline: int | None
+) -> None:
+    """It has to start, to be interrupted and to upload; only then is it killed."""
+    identity = Identity("analytics", "nightly", UID, 1)
+    references = (DbtProject.model_validate(project()), 1), (DbtTarget.model_validate(target()), 1)
+    resolved = resolve(DbtRun.model_validate(run(**spec)), identity, *references, "runner:1")
+    template = build(resolved, identity, "shop", "prod", 2, left)["spec"]["template"]["spec"]
+    assert template.get("activeDeadlineSeconds") == deadline
+    plan = RunPlan.from_json(template["containers"][0]["env"][-1]["value"].replace("$$", "$"))
+    assert (plan.timeout_seconds is None) == (deadline is None)
+    grace = template["terminationGracePeriodSeconds"]
+    if deadline is not None and plan.timeout_seconds is not None:
+        assert deadline - resolved.start_timeout_seconds >= plan.timeout_seconds + plan.grace_seconds + grace
+
+
 def test_kubernetes_expands_nothing_in_a_plan() -> None:
     """$(NAME) in an environment variable would be replaced by another one's value: by a password, for example."""
     identity = Identity("analytics", "nightly", UID, 1)

@@ -259,7 +259,15 @@ def test_nothing_is_planned_for_a_run_that_has_ended() -> None:
     assert plan(_after(done, plan(done, later(70))), later(71)) == Plan()
 
 
-JOBS = [None, job(), job(complete=True), job(failed_reason="BackoffLimitExceeded"), job(owner="somebody")]
+JOBS = [
+    None,
+    job(),
+    job(complete=True),
+    job(failed_reason="BackoffLimitExceeded"),
+    job(owner="somebody"),
+    job(suspended=True),
+    job(started_at=later(5000)),
+]
 PODS = [
     None,
     PodFacts(),
@@ -291,6 +299,8 @@ def test_every_observation(found_job: JobFacts | None, pod: PodFacts | None, kno
         assert found_job is None
         assert pod is None
         assert not known
+    if isinstance(planned.status, DbtRunStatus) and planned.status.phase in (Phase.FAILED, Phase.BACKING_OFF):
+        assert found_job is None or not found_job.suspended
     lives = pod is not None and not pod.ended
     waits_for_a_watch = lives or (found_job is not None and not found_job.ended)
     moves = planned.status is not None or planned.actions or planned.requeue_after is not None

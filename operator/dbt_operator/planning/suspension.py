@@ -1,0 +1,52 @@
+"""Jobs that a queue such as Kueue suspends and resumes. The operator only watches that: it never writes ``suspend``.
+
+Before dbt has started, a suspended Job waits for its turn, and no time counts. After that, suspending it ends the
+attempt: what dbt had done stays, and the Job is deleted, since a Job that is resumed would start dbt once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from dbt_operator.api.run import Resolved
+from dbt_operator.api.status import Reason
+from dbt_operator.planning.names import QUEUE_LABEL
+from dbt_operator.planning.observed import JobFacts
+from dbt_operator.planning.run_status import Observed
+from dbt_operator.planning.verdict import Verdict
+
+
+def waiting(resolved: Resolved) -> str:
+    """What a run with a suspended Job waits for."""
+    queue = (resolved.labels or {}).get(QUEUE_LABEL)
+    return (
+        f"waiting: the Job is suspended until the queue {queue} admits it" if queue else "waiting: the Job is suspended"
+    )
+
+
+def started(job: JobFacts | None) -> datetime | None:
+    """Since when a Job may have a pod."""
+    return (job.started_at or job.created_at) if job else None
+
+
+def without_preempted_pod(seen: Observed) -> Observed:
+    """The same without a pod that was taken away before it had started dbt: the Job makes another one in its turn."""
+    job, pod = seen.job, seen.pod
+    if job is None or job.ended or pod is None or pod.dbt.started_at or not (pod.ended or pod.deleting):
+        return seen
+    resumed = job.started_at is not None and pod.created_at is not None and pod.created_at < job.started_at
+    return replace(seen, pod=None) if job.suspended or resumed else seen
+
+
+def may_resume(seen: Observed) -> bool:
+    """Whether the Job could start another pod, although this attempt's has ended."""
+    return seen.job is not None and seen.job.suspended and not seen.job.ended
+
+
+def explained(verdict: Verdict, seen: Observed) -> Verdict:
+    """The verdict on an attempt, where a suspension explains what its containers saw."""
+    if not may_resume(seen) or verdict.reason not in (Reason.UNKNOWN, Reason.INFRASTRUCTURE):
+        return verdict
+    message = "the Job was suspended while dbt was running, as queues do to make room for others"
+    return replace(verdict, reason=Reason.INFRASTRUCTURE, message=message)
