@@ -15,7 +15,7 @@ from dbt_runner.artifacts import Uploader
 from dbt_runner.layout import Layout
 from dbt_runner.presence import held
 from dbt_runner.progress import Tally, Teller, soonest
-from dbt_runner.protocol import PROGRESS_BYTES, Nodes, Progress, ProtocolError
+from dbt_runner.protocol import PROGRESS_BYTES, Bucket, Nodes, Progress, ProtocolError, UploadPlan
 from tests.support.kube import wait_for
 
 from .pods import Pod, step
@@ -185,7 +185,8 @@ def test_the_sidecar_prints_the_progress_while_dbt_runs(tmp_path: Path, capfd: p
         raise AssertionError("there is nothing to upload")
 
     stop = threading.Event()
-    uploader = Uploader(layout, "runs/one", refuse, poll_seconds=0.01)  # type: ignore[arg-type]
+    plan = UploadPlan(Bucket("https://store", "b"), "runs/one")
+    uploader = Uploader(layout, plan, refuse, poll_seconds=0.01)  # type: ignore[arg-type]
     with held(layout.alive):
         sidecar = threading.Thread(target=uploader.run, args=[stop])
         sidecar.start()
