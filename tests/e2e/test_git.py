@@ -12,19 +12,19 @@ import pytest
 
 from tests.support import git_server, product
 from tests.support.git_server import GitServer
-from tests.support.kube import Manifest, apply, get, kubectl, namespace, wait_for
+from tests.support.kube import Manifest, apply, get, kubectl, namespace, resource, wait_for
 from tests.support.scenarios import NAMESPACE, PROJECTS, Scenario, create_user, location, logs, manifests, secrets
 
 MINI = PROJECTS / "mini"
 LATER = {"models/later.sql": "select 1 as id"}  # in a branch that has moved on
-NEW = {"models/new.sql": "select 2 as id"}  # in another branch
+NEW = {"models/new.sql": "select count(*) as stations from {{ ref('stations') }}"}  # in another branch
 LIBRARY = {
     "library/dbt_project.yml": "name: library\nversion: '1.0'\n",
     "library/macros/one.sql": "{% macro one() %}1{% endmacro %}",
     "mini/packages.yml": "packages:\n  - local: ../library\n",
     "mini/models/from_library.sql": "select {{ library.one() }} as id",
 }
-PINNED = "git-pinned"
+PINNED, PULL_REQUEST = "git-pinned", "git-pull-request"
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,7 @@ def world(installed: None, images: Mapping[str, str]) -> World:  # noqa: ARG001 
         server=server,
         first=first,
         second=git_server.commit("shop", "main", git_server.files_of(MINI) | LATER),
-        feature=git_server.commit(
-            "shop", "feature/x", git_server.files_of(MINI) | {"models/new.sql": "select 2 as id"}
-        ),
+        feature=git_server.commit("shop", "feature/x", git_server.files_of(MINI) | NEW),
         folder=git_server.commit("shop", "folder", below),
         packages=git_server.commit("shop", "packages", below | LIBRARY),
         flaky=git_server.commit("shop", "flaky", git_server.files_of(MINI, PROJECTS / "flaky")),
@@ -192,3 +190,24 @@ def test_the_repositorys_password_is_nowhere(world: World) -> None:
     for secret in (git_server.PASSWORD, "not-the-password", key):
         for needle in (secret.encode(), base64.b64encode(secret.encode())):
             assert [where for where, text in texts.items() if needle in text] == []
+
+
+def test_a_pull_request_builds_what_it_changes_into_a_schema_of_its_own() -> None:
+    """The rest is read from what the main branch has built."""
+    assert ended("git-branch")["status"]["phase"] == "Succeeded"
+    spec = {
+        "projectRef": {"name": "git-branch"},
+        "targetRef": {"name": "git-branch"},
+        "source": {"ref": "feature/x"},
+        "env": [{"name": "SCHEMA", "value": "analytics_pull_request"}],
+        "steps": [{"build": {"select": ["state:modified+"]}}],
+        "state": {"from": {"run": "git-branch"}, "defer": True, "onMissing": "Fail"},
+    }
+    product.psql("DROP SCHEMA IF EXISTS analytics_pull_request CASCADE")
+    kubectl("delete", "dbtrun", PULL_REQUEST, "--ignore-not-found", "--wait", namespace=NAMESPACE)
+    apply(resource("DbtRun", PULL_REQUEST, NAMESPACE, spec))
+    run = ended(PULL_REQUEST)
+    assert run["status"]["phase"] == "Succeeded", run["status"]["message"]
+    tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'analytics_pull_request'"
+    assert product.psql(tables, "-At").split() == ["new"]
+    assert product.psql("SELECT stations FROM analytics_pull_request.new", "-At").strip() == "2"

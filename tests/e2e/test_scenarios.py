@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from tests.support import product
-from tests.support.kube import get, items, kubectl, wait_for
+from tests.support.kube import apply, get, items, kubectl, resource, wait_for
 from tests.support.scenarios import BUCKET_SECRET, NAMESPACE, PASSWORD, SCENARIOS, Scenario, location, logs
 
 pytestmark = pytest.mark.usefixtures("scenarios")
@@ -68,7 +68,17 @@ def test_the_last_line_of_the_log_names_every_failed_node(name: str) -> None:
             assert failure["uniqueId"] in last
 
 
-@pytest.mark.parametrize(("name", "attempts"), [("flaky", 2), ("hopeless", 2), ("not-transient", 1)])
+@pytest.mark.parametrize(
+    ("name", "attempts"),
+    [
+        ("flaky", 2),
+        ("flaky-hook", 2),
+        ("hopeless", 2),
+        ("warning-as-error", 2),
+        ("not-transient", 1),
+        ("failing-test", 1),
+    ],
+)
 def test_attempts_follow_one_another_and_each_leaves_its_artifacts(name: str, attempts: int) -> None:
     run = product.wait_until_finished(name, NAMESPACE)
     each = run["status"]["attempts"]
@@ -90,6 +100,26 @@ def test_a_later_attempt_runs_what_is_not_done_and_the_results_are_merged() -> N
     assert built("attempt-2/1-build/run_results.json") == ["model.mini.stations", "model.mini.summary"]
     assert built("run_results.json") == ["model.mini.measurements", "model.mini.stations", "model.mini.summary"]
     assert run["status"]["nodes"]["success"] == 3
+
+
+def test_after_a_failed_hook_everything_runs_again() -> None:
+    run = product.wait_until_finished("flaky-hook", NAMESPACE)
+    rows = json.loads(product.objects(location(run))["attempt-2/1-build/run_results.json"])["results"]
+    assert {"model.mini.measurements", "model.mini.stations"} < {row["unique_id"] for row in rows}
+
+
+def test_what_is_skipped_is_no_failure() -> None:
+    run = product.wait_until_finished("stale", NAMESPACE)
+    states = {kind: product.condition(run, kind) for kind in ("Ready", "Stalled", "Finished", "Succeeded")}
+    assert states == {"Ready": "True", "Stalled": "False", "Finished": "True", "Succeeded": "False"}
+
+
+def test_a_run_goes_when_its_time_has_come() -> None:
+    references = {"projectRef": {"name": "absent"}, "targetRef": {"name": "absent"}}
+    spec = {**references, "steps": [{"build": {}}], "startTimeout": "1s", "ttlAfterFinished": "2s"}
+    apply(resource("DbtRun", "short-lived", NAMESPACE, spec))
+    find = ("get", "dbtrun", "short-lived", "--ignore-not-found", "-o", "name")
+    wait_for("the run is deleted", lambda: not kubectl(*find, namespace=NAMESPACE), 60)
 
 
 def test_a_warning_passes_and_is_counted() -> None:

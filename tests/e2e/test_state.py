@@ -147,5 +147,9 @@ def test_the_story_of_a_project(shop: Shop) -> None:
     assert succeeded(run)
     assert built(run) == {"stations", "summary"}
 
+    run = shop.run("copy", {"clone": {}}, target="ci", state={"from": {"target": "prod"}})
+    assert succeeded(run)
+    assert product.psql("SELECT count(*) FROM analytics_ci.finance", "-At").strip() == "1"
+
     log = kubectl("logs", "--selector=dbt-operator.dev/run=of-a-run", "-c", "dbt", "--tail=-1", namespace=NAMESPACE)
     assert "with the cache of an earlier run" in log

@@ -55,7 +55,30 @@ SCENARIOS = (
         target={"env": [{"name": "DB_PASSWORD", "secretKeyRef": {"name": "warehouse", "key": "password"}}]},
     ),
     Scenario("failing-model", reason="ModelError", failed="model.mini.", overlay="failing-model"),
-    Scenario("failing-test", reason="TestFailed", failed="test.mini.", overlay="failing-test"),
+    Scenario(
+        "failing-test",
+        reason="TestFailed",
+        failed="test.mini.",
+        overlay="failing-test",
+        run={"retry": {"maxAttempts": 3}},
+    ),
+    Scenario(
+        "gate", reason="TestFailed", failed="test.mini.", overlay="warning-test", run={"gate": {"failOn": "Warn"}}
+    ),
+    Scenario(
+        "stale",
+        "Skipped",
+        "NotFresh",
+        message="error_after",
+        overlay="stale",
+        run={"steps": [{"sourceFreshness": {"onStale": "Skip"}}, {"build": {}}]},
+    ),
+    Scenario(
+        "secret-in-vars",
+        reason="InvalidSpec",
+        message="spec.vars.db_password",
+        run={"vars": {"db_password": "not-for-vars"}},
+    ),
     Scenario("failing-hook", reason="HookFailed", overlay="failing-hook"),
     Scenario("parse-error", reason="ParseError", overlay="parse-error"),
     Scenario("wrong-schema", reason="EnvironmentMismatch", message="schema", overlay="wrong-schema"),
@@ -109,7 +132,20 @@ SCENARIOS = (
         message="no-such-bucket",
         project={"artifacts": artifacts() | {"bucket": "no-such-bucket", "onFailure": "Fail"}},
     ),
-    Scenario("warning-as-error", overlay="warning-test", reason="TestFailed", run={"warnError": True}),
+    # Without --warn-error in the second attempt, the failed test would come back as a warning.
+    Scenario(
+        "warning-as-error",
+        overlay="warning-test",
+        reason="TestFailed",
+        failed="test.mini.",
+        run={"warnError": True, "retry": {"maxAttempts": 2, "backoff": {"initial": "1s"}, "on": ["TestFailed"]}},
+    ),
+    Scenario(
+        "flaky-hook",
+        "Succeeded",
+        overlay="flaky-hook",
+        run={"retry": {"maxAttempts": 2, "backoff": {"initial": "1s"}, "on": ["HookFailed"]}},
+    ),
     Scenario(
         "flaky",
         "Succeeded",
