@@ -167,7 +167,7 @@ def open_gate(scenario: Scenario) -> None:
 
 def sessions(where: str) -> dict[str, int]:
     """The schemas whose gate is being waited for, each with the process that does."""
-    gate = "substring(query FROM 'to_regclass\\(''(\\w+)\\.go''\\)')"
+    gate = "substring(query FROM 'tablename = ''go'' and schemaname = ''(\\w+)''')"
     query = f"SELECT {gate}, pid FROM pg_stat_activity WHERE {gate} IS NOT NULL AND state = 'active'"  # noqa: S608 -- our own words
     rows = (line.split("|") for line in lines(product.psql(query, "-At", where=where)))
     return {schema: int(pid) for schema, pid in rows}
@@ -180,12 +180,17 @@ def session(scenario: Scenario) -> int | None:
 
 @contextmanager
 def logged_disconnections() -> Iterator[None]:
-    """PostgreSQL writes down when a session of the runs' user ends."""
-    product.psql("ALTER ROLE e2e SET log_disconnections = on")
+    """The shared PostgreSQL writes down when a session ends that begins while this is entered."""
+
+    def change(statement: str) -> None:
+        product.psql(f"ALTER SYSTEM {statement}")
+        product.psql("SELECT pg_reload_conf()")
+
+    change("SET log_disconnections = on")
     try:
         yield
     finally:
-        product.psql("ALTER ROLE e2e RESET log_disconnections")
+        change("RESET log_disconnections")
 
 
 def session_ended_at(pid: int) -> datetime:

@@ -1,7 +1,9 @@
 -- Waits in the warehouse until there is a table `go` beside it, after measurements has been built. PostgreSQL only.
 {{ config(pre_hook="
     do $$ begin
-        while to_regclass('{{ this.schema }}.go') is null loop perform pg_sleep(0.1); end loop;
+        while not exists (select 1 from pg_tables where tablename = 'go' and schemaname = '{{ this.schema }}') loop
+            perform pg_sleep(0.1);
+        end loop;
     end $$
 ") }}
 select
