@@ -65,6 +65,7 @@ class _Job:
     not_before: float = 0.0
     delay: float = _FIRST_DELAY
     error: UploadError | None = None
+    last: UploadError | None = None  # stays while the next try is under way
     future: Future[None] | None = None
     optional: bool = False  # a parse cache: nobody misses it
 
@@ -156,7 +157,7 @@ class Uploader:
     def _collect(self, job: _Job) -> None:
         error = job.future.exception() if job.future else None
         if error is not None:
-            job.error = error if isinstance(error, UploadError) else UploadError(f"{job.key}: {error!r}")
+            job.error = job.last = error if isinstance(error, UploadError) else UploadError(f"{job.key}: {error!r}")
             job.future = None
             job.not_before = time.monotonic() + job.delay
             job.delay = min(job.delay * 2, _LONGEST_DELAY)
@@ -196,7 +197,7 @@ class Uploader:
         missing = [job for job in wanted if not _arrived(job)]
         error = ""
         if missing:
-            first = next((job.error for job in missing if job.error), None)
+            first = next((job.last for job in missing if job.last), None)
             why = str(first) if first else "the grace period was over"
             error = f"{len(missing)} of {len(wanted)} objects were not uploaded: {why}"
         return UploadSummary("", len(arrived), sum(job.size for job in arrived), error)

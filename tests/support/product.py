@@ -21,6 +21,7 @@ EXAMPLES = ROOT / "examples"
 BUCKET = "dbt-artifacts"
 OPERATOR_NAMESPACE = "dbt-operator"
 RELEASE = "dbt-operator"
+WAREHOUSE, STORE = "warehouse", "minio"  # the namespaces of PostgreSQL and MinIO
 # Of the demo's own bucket, which lives as long as the cluster; examples/ has the same.
 MINIO_USER, MINIO_PASSWORD = "demo-access-key", "demo-secret-key"
 POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DATABASE = "dbt", "only-for-the-demo", "warehouse"
@@ -56,7 +57,7 @@ def install_services(images: Mapping[str, str]) -> None:
     """PostgreSQL and MinIO, in pods, and the bucket."""
     for name in ("postgres", "minio"):
         apply_example(EXAMPLES / "local" / f"{name}.yaml", images)
-    for name, where in (("postgres", "warehouse"), ("minio", "minio")):
+    for name, where in (("postgres", WAREHOUSE), ("minio", STORE)):
         kubectl("rollout", "status", f"deployment/{name}", "--timeout=180s", namespace=where)
     with bucket() as client:
         if not client.bucket_exists(BUCKET):
@@ -117,15 +118,15 @@ def port_forward(where: str, service: str, port: int) -> Iterator[int]:
 
 
 @contextmanager
-def bucket() -> Iterator[minio.Minio]:
-    """A client of the demo's MinIO."""
-    with port_forward("minio", "minio", 9000) as port:
+def bucket(where: str = STORE) -> Iterator[minio.Minio]:
+    """A client of the demo's MinIO, or of another one."""
+    with port_forward(where, "minio", 9000) as port:
         yield minio.Minio(endpoint=f"127.0.0.1:{port}", access_key=MINIO_USER, secret_key=MINIO_PASSWORD, secure=False)
 
 
-def objects(prefix: str) -> dict[str, bytes]:
+def objects(prefix: str, where: str = STORE) -> dict[str, bytes]:
     """Every object below a prefix, by its name after the prefix."""
-    with bucket() as client:
+    with bucket(where) as client:
         names = [str(found.object_name) for found in client.list_objects(BUCKET, prefix, recursive=True)]
         return {name.removeprefix(prefix).lstrip("/"): client.get_object(BUCKET, name).data for name in names}
 
@@ -135,11 +136,11 @@ def object_names(prefix: str) -> list[str]:
         return sorted(str(found.object_name) for found in client.list_objects(BUCKET, prefix, recursive=True))
 
 
-def psql(query: str, *options: str) -> str:
+def psql(query: str, *options: str, where: str = WAREHOUSE) -> str:
     """What PostgreSQL answers, in its own pod."""
     login = ["env", f"PGPASSWORD={POSTGRES_PASSWORD}", "psql", "-h", "127.0.0.1", "-U", POSTGRES_USER]
     argv = ["exec", "deployment/postgres", "--", *login, "-d", POSTGRES_DATABASE, *options, "-c", query]
-    return kubectl(*argv, namespace="warehouse")
+    return kubectl(*argv, namespace=where)
 
 
 def packed(folder: Path, *overlays: Path) -> bytes:

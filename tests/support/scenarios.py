@@ -199,11 +199,13 @@ OTHER_DBT = tuple(
 )
 
 
-def profiles(profile: str, schema: str = "{{ env_var('SCHEMA') }}") -> str:
-    """profiles.yml for the warehouse in the cluster."""
+def profiles(
+    profile: str, schema: str = "{{ env_var('SCHEMA') }}", host: str = f"postgres.{product.WAREHOUSE}.svc"
+) -> str:
+    """profiles.yml for a warehouse in the cluster."""
     output = {
         "type": "postgres",
-        "host": "postgres.warehouse.svc",
+        "host": host,
         "port": 5432,
         "user": "e2e",
         "password": PASSWORD,
@@ -214,12 +216,12 @@ def profiles(profile: str, schema: str = "{{ env_var('SCHEMA') }}") -> str:
     return yaml.safe_dump({profile: {"target": "prod", "outputs": {"prod": output}}})
 
 
-def create_user() -> None:
+def create_user(warehouse: str = product.WAREHOUSE) -> None:
     """The user in PostgreSQL whose password is looked for."""
-    if product.psql("SELECT 1 FROM pg_roles WHERE rolname = 'e2e'", "-At").strip() != "1":
-        product.psql("CREATE ROLE e2e LOGIN")
-    product.psql(f"ALTER ROLE e2e PASSWORD '{PASSWORD}'")
-    product.psql(f"GRANT ALL ON DATABASE {product.POSTGRES_DATABASE} TO e2e")
+    if product.psql("SELECT 1 FROM pg_roles WHERE rolname = 'e2e'", "-At", where=warehouse).strip() != "1":
+        product.psql("CREATE ROLE e2e LOGIN", where=warehouse)
+    product.psql(f"ALTER ROLE e2e PASSWORD '{PASSWORD}'", where=warehouse)
+    product.psql(f"GRANT ALL ON DATABASE {product.POSTGRES_DATABASE} TO e2e", where=warehouse)
 
 
 def secrets(where: str = NAMESPACE) -> list[Manifest]:
@@ -231,15 +233,15 @@ def secrets(where: str = NAMESPACE) -> list[Manifest]:
     ]
 
 
-def project_source(name: str, overlay: str) -> Manifest:
+def project_source(name: str, overlay: str, where: str = NAMESPACE) -> Manifest:
     """A ConfigMap with the project in it."""
     layers = [PROJECTS / overlay] if overlay else []
     data = base64.b64encode(product.packed(PROJECTS / "mini", *layers)).decode()
-    metadata = {"name": name, "namespace": NAMESPACE}
+    metadata = {"name": name, "namespace": where}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "binaryData": {"project.tar.gz": data}}
 
 
-def manifests(scenario: Scenario, images: Mapping[str, str]) -> list[Manifest]:
+def manifests(scenario: Scenario, images: Mapping[str, str], where: str = NAMESPACE) -> list[Manifest]:
     """Project, target and run of a scenario, all of its name."""
     name = scenario.name
     project = {
@@ -258,14 +260,19 @@ def manifests(scenario: Scenario, images: Mapping[str, str]) -> list[Manifest]:
         "projectRef": {"name": name},
         "targetRef": {"name": name},
         "steps": [{"build": {}}],
-        "env": [{"name": "SCHEMA", "value": f"analytics_{name.replace('-', '_')}"}],
+        "env": [{"name": "SCHEMA", "value": schema_of(name)}],
     }
     return [
-        project_source(name, scenario.overlay),
-        resource("DbtProject", name, NAMESPACE, project | scenario.project),
-        resource("DbtTarget", name, NAMESPACE, target | scenario.target),
-        resource("DbtRun", name, NAMESPACE, run | scenario.run),
+        project_source(name, scenario.overlay, where),
+        resource("DbtProject", name, where, project | scenario.project),
+        resource("DbtTarget", name, where, target | scenario.target),
+        resource("DbtRun", name, where, run | scenario.run),
     ]
+
+
+def schema_of(name: str) -> str:
+    """Where a scenario writes."""
+    return f"analytics_{name.replace('-', '_')}"
 
 
 def start_all(images: Mapping[str, str]) -> None:

@@ -160,6 +160,30 @@ def test_an_upload_that_hangs_ends_with_the_grace_period(layout: Layout) -> None
     assert summary.error == "1 of 1 objects were not uploaded: the grace period was over"
 
 
+def test_what_failed_is_said_also_when_the_next_try_hangs(layout: Layout) -> None:
+    release = threading.Event()
+    again = threading.Event()
+
+    class FailsThenHangs:
+        tries = 0
+
+        def put(self, *_: object) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                raise UploadError("https://store, bucket b: it broke")
+            again.set()
+            release.wait(60)
+
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    sidecar = Sidecar(layout, FailsThenHangs, grace=0.2)
+    try:
+        assert again.wait(30)
+        summary = sidecar.end()
+    finally:
+        release.set()
+    assert summary.error == "1 of 1 objects were not uploaded: https://store, bucket b: it broke"
+
+
 def test_a_refusal_is_not_waited_out(layout: Layout) -> None:
     finish_step(layout, "1-build", **{"manifest.json": "{}"})
     started = time.monotonic()
