@@ -37,7 +37,6 @@ from tests.support.faults import (
 from tests.support.kube import Manifest, apply, get, items, kubectl, namespace, wait_for
 from tests.support.scenarios import Scenario, create_user, location, logs, manifests, secrets
 
-OF_ATTEMPT = {"attempt": 0, "resume": None, "previous": "", "bucket": None}
 SOON = timedelta(seconds=2)
 STAY = [each for each in EVERY if each not in (DELETED, LOST_WITH_NAMESPACE)]
 INTERRUPTED = (CANCELLED, TIMED_OUT, DELETED, EVICTED, DRAINED, LOST_WITH_NAMESPACE)
@@ -249,9 +248,12 @@ def _what_runs(job: Manifest) -> Manifest:
         for variable in container["env"]:
             if variable["name"] == "DBT_OPERATOR_PLAN":
                 plan = json.loads(variable["value"])
-                variable["value"] = plan | {"prefix": plan.get("prefix", "").rpartition("/attempt-")[0]} | OF_ATTEMPT
+                variable["value"] = plan | {"prefix": plan.get("prefix", "").rpartition("/attempt-")[0]}
+                variable["value"] |= {"attempt": 0, "resume": None, "previous": ""}
     prepare = spec["initContainers"][0]
-    prepare["env"] = [variable for variable in prepare["env"] if not variable["name"].startswith("AWS_")]
+    prepare["env"] = [
+        {**each, "value": {**each["value"], "bucket": None}} for each in prepare["env"] if "value" in each
+    ]
     return dict(spec)
 
 

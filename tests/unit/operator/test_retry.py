@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -184,11 +185,25 @@ def test_a_run_that_backs_off_can_be_cancelled() -> None:
     assert len(world.cluster.created_jobs) == 1
 
 
-@given(kills=st.sets(st.integers(1, 30)), after=st.booleans(), ends=st.lists(st.booleans(), min_size=3, max_size=3))
-def test_whenever_it_is_killed_attempts_follow_one_another_and_stay_within_their_number(
-    kills: set[int], after: bool, ends: list[bool]
+@given(
+    kills=st.sets(st.integers(1, 30)),
+    after=st.booleans(),
+    ends=st.lists(st.booleans(), min_size=3, max_size=3),
+    replays=st.lists(st.integers(0, 8), min_size=3, max_size=3),
+)
+def test_whenever_it_is_killed_and_whatever_is_replayed_attempts_follow_one_another_and_stay_within_their_number(
+    kills: set[int], after: bool, ends: list[bool], replays: list[int]
 ) -> None:
+    """Events come again and late: what a watch delivers may be any earlier state of a run, a Job or a pod."""
     world = retrying()
+    seen: list[tuple[str, dict[str, Any]]] = []
+
+    def replay(number: int) -> None:
+        seen.extend((kind, copy.deepcopy(m)) for (kind, _), m in world.cluster.objects.items())
+        seen.extend(("Pod", copy.deepcopy(pod)) for pod in world.cluster.pods)
+        for kind, manifest in seen[:: number + 1]:
+            world.store.put(kind, manifest)
+        world.settle()
 
     def kill(write: int) -> None:
         if write in kills:
@@ -204,15 +219,17 @@ def test_whenever_it_is_killed_attempts_follow_one_another_and_stay_within_their
     world.cluster.after_write = watched
     if not after:
         world.cluster.before_write = kill
-    for green in ends:
+    for green, number in zip(ends, replays, strict=True):
         world.settle()
+        replay(number)
         if len(world.cluster.created_jobs) == len(world.cluster.pods):
             break
         world.pod(running_status())
         world.settle()
         world.now = max(world.now, later(65))
         world.pod(ended_status() if green else ended_status(1, UNAVAILABLE))
-        world.settle()
+        replay(number)
+        replay(number)
         wait(world)
     expected = ends.index(True) + 1 if True in ends else 3
     assert len(world.cluster.created_jobs) == len(set(world.cluster.created_jobs)) == expected
