@@ -21,6 +21,7 @@ _IMAGE_ERRORS = (
     "SignatureValidationFailed",
 )
 _FAILED_PULL = "Failed to pull image"  # the kubelet's words
+_NOT_SCHEDULED = "FailedScheduling: "  # an event's reason; it may be here before the pod's condition is
 _OOM = "OOMKilled"
 
 
@@ -139,6 +140,8 @@ def stuck(pod: PodFacts | None, warnings: Sequence[str]) -> Verdict:
             return Verdict(Reason.IMAGE_PULL_FAILED, f"image {container.image} cannot be pulled: {text}")
         if container.waiting_reason in _START_ERRORS:
             return Verdict(Reason.CONFIG_ERROR, f"a container cannot be started: {container.waiting_message}")
+    if newest.startswith(_NOT_SCHEDULED):
+        return Verdict(Reason.UNSCHEDULABLE, f"no node takes the pod: {newest.removeprefix(_NOT_SCHEDULED)}")
     if pull := next((warning for warning in warnings if _FAILED_PULL in warning), ""):
         return Verdict(Reason.IMAGE_PULL_FAILED, pull)
     if newest:

@@ -94,6 +94,7 @@ def test_the_message_of_an_oom_kill_names_the_remedy() -> None:
             '"b" missing',
         ),
         (PodFacts(), 'FailedMount: secret "warehouse" not found', Reason.CONFIG_ERROR, "warehouse"),
+        (PodFacts(), "FailedScheduling: 0/1 nodes are available", Reason.UNSCHEDULABLE, "0/1 nodes"),
         # While a pull is being tried again, the status does not show that it failed.
         (PodFacts(), 'Failed: Failed to pull image "x:1": not found', Reason.IMAGE_PULL_FAILED, "x:1"),
         (PodFacts(), "", Reason.INFRASTRUCTURE, "no event"),
