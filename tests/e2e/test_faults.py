@@ -1,7 +1,7 @@
 """What happens to a run from outside, on a real node, and how it must end.
 
-All runs are started together. Then, while nothing but waiting goes on, some are interrupted, because how long a query
-outlives the signal is measured; last comes what makes runs begin a second attempt.
+All runs are started together. Then, while hardly anything but waiting goes on, some are interrupted, because how long a
+query outlives the signal is measured; last comes what makes runs begin a second attempt.
 """
 
 from __future__ import annotations
@@ -84,12 +84,14 @@ def started(installed: None, images: Mapping[str, str]) -> Iterator[Course]:  # 
         for scenario in TOGETHER:
             apply(*manifests(scenario, images, NAMESPACE))
         apply(*manifests(LOST_WITH_NAMESPACE, images, DOOMED))
+        # First, since its end takes a minute.
+        wait_for("dbt is busy", lambda: "busy from now on" in logs(STUBBORN.name, "dbt", NAMESPACE), 240)
+        cancel(STUBBORN)
         for scenario in (each for each in TOGETHER if each.overlay == "waiting"):
             course.attend(scenario)
         course.attend(LOST_WITH_NAMESPACE, DOOMED)
         for scenario in (STORE_GONE, STORE_GONE_FAILS):
             wait_for(f"dbt has ended in {scenario.name}", lambda s=scenario: faults.dbt_has_ended(s.name), 240)
-        wait_for("dbt is busy", lambda: "busy from now on" in logs(STUBBORN.name, "dbt", NAMESPACE), 240)
         yield course
     kubectl("delete", "namespace", NAMESPACE, DOOMED, "--ignore-not-found", "--wait=false")
 
@@ -97,9 +99,7 @@ def started(installed: None, images: Mapping[str, str]) -> Iterator[Course]:  # 
 @pytest.fixture(scope="module")
 def interrupted(started: Course) -> Course:
     """Some have been stopped, each in its way, and a store was away when it was needed."""
-    for scenario in (STUBBORN, CANCELLED):
-        patch = '{"spec":{"cancel":true}}'
-        kubectl("patch", "dbtrun", scenario.name, "--type=merge", "-p", patch, namespace=NAMESPACE)
+    cancel(CANCELLED)
     kubectl("delete", "dbtrun", DELETED.name, "--wait=false", namespace=NAMESPACE)
     for scenario in (CANCELLED, DELETED):
         wait_for(f"{scenario.name} has no pod", lambda s=scenario: faults.pod_of(s.name) is None, 60)
@@ -126,6 +126,10 @@ def disturbed(interrupted: Course) -> Course:
         wait_for(f"the end of an attempt of {scenario.name}", lambda s=scenario: faults.first_attempt_is_over(s), 90)
         faults.open_gate(scenario)
     return interrupted
+
+
+def cancel(scenario: Scenario) -> None:
+    kubectl("patch", "dbtrun", scenario.name, "--type=merge", "-p", '{"spec":{"cancel":true}}', namespace=NAMESPACE)
 
 
 def edit() -> None:
@@ -287,7 +291,7 @@ def test_a_namespace_is_gone_soon_although_a_run_was_active_in_it() -> None:
     wait_for("the namespace is gone", lambda: not kubectl("get", "namespace", DOOMED, "--ignore-not-found"), 30)
 
 
-@pytest.mark.usefixtures("interrupted")
+@pytest.mark.usefixtures("started")
 def test_dbt_that_hears_no_signal_is_killed_after_its_grace_period() -> None:
     run = finished(STUBBORN)
     asked, ended = (faults.moment(run["status"][name]) for name in ("cancelRequestedAt", "finishedAt"))

@@ -53,18 +53,11 @@ STORE_GONE_FAILS = Scenario(
     project={"artifacts": _GONE | {"onFailure": "Fail"}},
     run=_AGAIN,
 )
-# Of all that wants the processor, this one may have what is left.
-STUBBORN = Scenario(
-    "stubborn",
-    "Cancelled",
-    "Cancelled",
-    overlay="stubborn",
-    project={"pod": {"resources": {"requests": {"cpu": "5m", "memory": "256Mi"}}}},
-)
+STUBBORN = Scenario("stubborn", "Cancelled", "Cancelled", overlay="stubborn")
 TOGETHER = (
+    STUBBORN,
     STORE_GONE,
     STORE_GONE_FAILS,
-    STUBBORN,
     CANCELLED,
     DELETED,
     STORE_BACK,
