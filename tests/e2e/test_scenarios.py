@@ -133,7 +133,7 @@ def test_a_failed_test_is_a_condition() -> None:
     assert product.condition(run, "TestsPassed") == "False"
 
 
-@pytest.mark.parametrize("name", ["green", "failing-model", "failing-test", "timeout", "out-of-memory"])
+@pytest.mark.parametrize("name", ["green", "failing-model", "failing-test", "out-of-memory"])
 def test_artifacts_are_in_the_bucket(name: str) -> None:
     run = product.wait_until_finished(name, NAMESPACE)
     assert product.condition(run, "ArtifactsUploaded") == "True"
@@ -162,11 +162,6 @@ def test_nothing_was_written_before_the_environment_was_validated(name: str) -> 
 def test_a_schema_that_does_not_match_was_never_created() -> None:
     product.wait_until_finished("wrong-schema", NAMESPACE)
     assert "forbidden" not in product.psql("\\dn", "--tuples-only")
-
-
-def test_a_timeout_reaches_the_warehouse() -> None:
-    product.wait_until_finished("timeout", NAMESPACE)
-    assert queries("analytics_timeout") == 0
 
 
 def test_what_was_finished_before_the_cancellation_is_in_the_bucket() -> None:

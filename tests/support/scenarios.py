@@ -102,8 +102,6 @@ SCENARIOS = (
         overlay="out-of-memory",
         project={"pod": {"resources": {"limits": {"memory": "700Mi"}}}},
     ),
-    # Long enough to get to the slow query while all the others load dbt on the same two cores.
-    Scenario("timeout", reason="Timeout", overlay="slow", run={"timeout": "120s"}),
     Scenario(
         "flags",
         "Succeeded",

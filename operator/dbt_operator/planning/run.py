@@ -40,6 +40,7 @@ _END = {None: Phase.SUCCEEDED, Reason.CANCELLED: Phase.CANCELLED, Reason.NOT_FRE
 _NO_STATE = (
     "there is no state to compare with yet: run a build of the whole project first, or set state.onMissing: FullBuild"
 )
+_REPORT_LOST = "cancelled; the pod is gone, and with it what it reported: what it finished is told by the artifacts"
 _LOOK_AGAIN = 5.0  # seconds; while a pod has not started: what holds it up is told by events, which are not watched
 
 
@@ -365,8 +366,10 @@ def _cancel(seen: Observed, now: datetime) -> Plan:
 
 def _cancelled(seen: Observed) -> Verdict:
     """A cancelled run is never a success, even if dbt was quicker."""
+    attempts = seen.status.attempts or []
     if seen.pod is None or not seen.pod.dbt.ended:
-        return Verdict(Reason.CANCELLED, "cancelled before dbt had started")
+        started = bool(attempts) and attempts[-1].started_at is not None
+        return Verdict(Reason.CANCELLED, _REPORT_LOST if started else "cancelled before dbt had started")
     found = judge(seen.pod, seen.job)
     said = found.summary.message if found.summary else "dbt left no result"
     return Verdict(Reason.CANCELLED, f"cancelled: {said}", found.exit_code, found.summary)

@@ -363,6 +363,18 @@ def test_a_cancelled_run_is_never_a_success_and_never_a_failure(pod: PodFacts | 
     assert conditions(found)["Finished"] == "True"
 
 
+def test_a_cancelled_run_whose_pod_nobody_saw_end_says_that_its_report_is_lost() -> None:
+    run = cancelling(admitted())
+    (attempt,) = run.status.attempts or []
+    started = run.status.model_copy(update={"attempts": [attempt.model_copy(update={"started_at": stamp(5)})]})
+    run = replace(
+        run, run=run.run.model_copy(update={"status": started}), job=job(failed_reason="BackoffLimitExceeded")
+    )
+    found = status(plan(run, later(70)))
+    assert found.phase == "Cancelled"
+    assert "what it reported" in (found.message or "")
+
+
 def test_a_run_cancelled_before_its_admission_starts_nothing() -> None:
     found = cancelling(seen(**references()))
     planned = plan(found, later(11))
