@@ -115,9 +115,9 @@ class RunPlan(_Message):
     database_pattern: str | None = None
     timeout_seconds: float | None = None  # then SIGINT
     grace_seconds: float = 60  # from SIGINT to SIGKILL
-    isolation: str = (
-        "Auto"  # Fork: steps share one import and parse; Process: a new process each; Auto: Fork if it is safe
-    )
+    # Fork: steps share one import and parse; Process: a new process each, through dbt's Python API; Command: dbt's
+    # command line, a new process each; Auto: the first of them that is safe and possible.
+    isolation: str = "Auto"
     protocol: int = PROTOCOL
 
     @classmethod

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from dbt_runner import presence, redact, results
-from dbt_runner.child import Child, Event, InterpreterError, find_interpreter
+from dbt_runner.child import Child, Event, InterpreterError, entry_point
 from dbt_runner.layout import Layout
 from dbt_runner.progress import Tally, soonest
 from dbt_runner.protocol import PLAN_VARIABLE, Failure, Nodes, RunPlan, Step, Summary
@@ -113,7 +113,7 @@ class Supervisor:
         self._killed = False
         self._oom_kills = _oom_kills(layout)
         self._child: Child | None = None
-        self._interpreter = ""
+        self._interpreter = self._entry = ""
         self._isolation = "Fork"
         self._version = ""
         self._tally = Tally(layout.progress)
@@ -147,7 +147,7 @@ class Supervisor:
         """Parse and validate. If that fails, the failure is the first step's: it ends the run, whatever may fail."""
         started = _now()
         try:
-            self._interpreter = find_interpreter(self._env.get("PATH"))
+            self._interpreter, self._entry = entry_point(self._env.get("PATH"), self._plan.isolation)
             self._start([])
         except InterpreterError as error:
             event: Event = {"event": "failed", "step": 0, "reason": "ConfigError", "message": str(error)}
@@ -162,9 +162,9 @@ class Supervisor:
         return replace(self._ended(step, event, started, parsing=True), allow_failure=False)
 
     def _start(self, arguments: list[str]) -> None:
-        root = f"--root={self._layout.root}"
+        start = [self._entry, f"--root={self._layout.root}", *arguments]
         env = {**self._env, PLAN_VARIABLE: self._plan.to_json()}
-        self._child = Child(self._interpreter, [root, *arguments], env, self._plan.project_dir)
+        self._child = Child(self._interpreter, start, env, self._plan.project_dir)
 
     # --- a step ------------------------------------------------------------------------------------------------------
 
@@ -178,6 +178,7 @@ class Supervisor:
         event = self._next("outcome", "ended", "failed")
         if event["event"] in ("outcome", "failed"):
             outcome, event = event, self._next("ended")
+        self._version = outcome.get("dbt_version") or self._version
         if self._isolation == "Process" or self._gone():
             self._end_child()  # also of what it has left behind
         result = self._ended(step, {**outcome, "status": event["status"]}, started, parsing=False)
@@ -185,8 +186,8 @@ class Supervisor:
         return result
 
     def _ask(self, number: int) -> None:
-        """Have the step run by the zygote, or in a process of its own where that is wanted or the zygote is gone."""
-        if self._child and self._isolation == "Fork":
+        """Have the step run by the process that is there, or by one of its own where that is wanted or it is gone."""
+        if self._child and self._isolation != "Process":
             self._child.ask(number)
         else:
             self._end_child()
