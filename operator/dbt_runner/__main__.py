@@ -1,7 +1,7 @@
 """Entry point of the zipapp: ``python3 runner.pyz prepare|run|artifacts``, one command for each container of the pod.
 
-Each takes its plan from the environment. ``zygote`` is how ``run`` starts dbt and not for anyone else; ``--root`` moves
-all paths below a folder, for tests.
+Each takes its plan from the environment. ``zygote`` and ``command`` are how ``run`` starts dbt and not for anyone else;
+``--root`` moves all paths below a folder, for tests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dbt_runner.protocol import (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the container's exit code."""
     parser = argparse.ArgumentParser(prog="runner")
-    parser.add_argument("command", choices=["prepare", "run", "artifacts", "zygote"])
+    parser.add_argument("command", choices=["prepare", "run", "artifacts", "zygote", "command"])
     parser.add_argument("--root", default="/")
     parser.add_argument("--commands", type=int)
     parser.add_argument("--events", type=int)
@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     layout = Layout(arguments.root)
     plan = os.environ.get(PLAN_VARIABLE, "")
-    if arguments.command == "zygote":
-        return _zygote(layout, plan, arguments)
+    if arguments.command in ("zygote", "command"):
+        return _steps(layout, plan, arguments)
     command = {"prepare": _prepare, "run": _run, "artifacts": _artifacts}[arguments.command]
     return _reported(command, layout, plan, lost_upload=arguments.command == "artifacts")
 
@@ -75,11 +75,12 @@ def _artifacts(layout: Layout, plan: str) -> int:
     return artifacts.main(layout, UploadPlan.from_json(plan), os.environ)
 
 
-def _zygote(layout: Layout, plan: str, arguments: argparse.Namespace) -> int:
-    from dbt_runner import zygote
+def _steps(layout: Layout, plan: str, arguments: argparse.Namespace) -> int:
+    from dbt_runner import command, zygote
 
     del os.environ[PLAN_VARIABLE]  # not dbt's business
-    return zygote.main(layout, RunPlan.from_json(plan), arguments.commands, arguments.events, arguments.step)
+    serve = zygote.main if arguments.command == "zygote" else command.main
+    return serve(layout, RunPlan.from_json(plan), arguments.commands, arguments.events, arguments.step)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from dbt_runner.protocol import UploadPlan, UploadSummary
 from dbt_runner.publish import LOGS, artifacts_of
 
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 60.0
+GRACE_SECONDS = 50.0  # of the pod's 120; dbt has had 60 of them, and a last try may still be under way
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
 _TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson", ".html": "text/html; charset=utf-8"}
 _TEXT = "text/plain; charset=utf-8"

@@ -1,4 +1,7 @@
-"""The supervisor's handle on a process of :mod:`dbt_runner.zygote`: how it is started, heard and ended."""
+"""The supervisor's handle on the process that runs dbt: how it is started, heard and ended.
+
+That is one of :mod:`dbt_runner.zygote`, or of :mod:`dbt_runner.command` where dbt is no Python program.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,32 @@ class InterpreterError(Exception):
     """There is no Python with dbt to be found; the message says what to do."""
 
 
+class NoPythonError(InterpreterError):
+    """The ``dbt`` command is no Python program."""
+
+
+def entry_point(path: str | None, isolation: str) -> tuple[str, str]:
+    """The Python to start, and what of this package to run in it: ``zygote``, or ``command`` for a dbt without Python.
+
+    Raises:
+        InterpreterError: dbt is no Python program, and the isolation asks for one.
+    """
+    if isolation != "Command":
+        try:
+            return find_interpreter(path), "zygote"
+        except NoPythonError:
+            if isolation != "Auto":
+                raise
+    return sys.executable, "command"
+
+
 def find_interpreter(path: str | None) -> str:
     """The Python that the ``dbt`` command on this PATH is written for; without such a command, this one.
 
     The shebang counts, since images put dbt into a virtual environment, next to a system Python that has no dbt.
 
     Raises:
-        InterpreterError: the command is no Python program.
+        NoPythonError: the command is no Python program.
     """
     command = shutil.which("dbt", path=path)
     if command is None:
@@ -48,9 +70,7 @@ def find_interpreter(path: str | None) -> str:
     if words and Path(words[0]).name == "env":
         words = [shutil.which(word, path=path) or word for word in words[1:] if not word.startswith("-")]
     if not words or "python" not in Path(words[0]).name:
-        raise InterpreterError(
-            f"{command} is no Python program; dbt Fusion is not supported, use an image with dbt Core 1.10 or later"
-        )
+        raise NoPythonError(f"{command} is no Python program, such as dbt Fusion: isolation must be Auto or Command")
     return words[0]
 
 
@@ -68,7 +88,7 @@ class Child:
         self.output, output = os.pipe()
         for end in (self.events, self.output):
             os.set_blocking(end, False)
-        argv = [interpreter, "-c", _START, _HOME, "zygote", *arguments, f"--commands={commands}", f"--events={events}"]
+        argv = [interpreter, "-c", _START, _HOME, *arguments, f"--commands={commands}", f"--events={events}"]
         try:
             process = subprocess.Popen(  # noqa: S603 - an argv list, and the interpreter that the image chose
                 argv,

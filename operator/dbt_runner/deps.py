@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-_DECLARATIONS = ("packages.yml", "dependencies.yml")
+DECLARATIONS = ("packages.yml", "dependencies.yml")
 _PASSED_ON = ("--vars",)  # packages.yml may use them
 
 
@@ -15,7 +15,7 @@ def declared(project: Path) -> bool:
     """Whether the project names any packages: without any, dbt deps would only make an empty folder."""
     import yaml  # dbt's
 
-    for name in _DECLARATIONS:
+    for name in DECLARATIONS:
         try:
             found = yaml.safe_load((project / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -43,6 +43,12 @@ def command(step: Sequence[str]) -> list[str]:
         if word in _PASSED_ON:
             passed += [word, step[at + 1]]
     return ["deps", *passed]
+
+
+def needed_by_command(project: Path, when: str) -> bool:
+    """Whether ``dbt deps`` runs where nobody but dbt can read the declarations: rather once too often."""
+    declared = any((project / name).is_file() for name in DECLARATIONS)
+    return declared and (when == "Always" or (when == "IfMissing" and not (project / "dbt_packages").is_dir()))
 
 
 def writable(project: Path, to: Path) -> Path:

@@ -126,9 +126,9 @@ class RunPlan(_Message):
     timeout_seconds: float | None = None  # then SIGINT
     grace_seconds: float = 60  # from SIGINT to SIGKILL
     fail_on_warn: bool = False  # a test or source that warns has failed
-    isolation: str = (
-        "Auto"  # Fork: steps share one import and parse; Process: a new process each; Auto: Fork if it is safe
-    )
+    # Fork: steps share one import and parse; Process: a new process each, through dbt's Python API; Command: dbt's
+    # command line, a new process each; Auto: the first of them that is safe and possible.
+    isolation: str = "Auto"
     resume: int | None = None  # the attempt whose merged results are continued from, if they could be restored
     state: str = ""  # where the state came from, for messages; empty: the run compares with none
     cached: bool = False  # the sidecar restores a parse cache and stores a new one

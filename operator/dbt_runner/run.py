@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from dbt_runner import merge, presence, redact, results
-from dbt_runner.child import Child, Event, InterpreterError, find_interpreter
+from dbt_runner.child import Child, Event, InterpreterError, entry_point
 from dbt_runner.layout import Layout
 from dbt_runner.merge import Earlier, StartOver, read_json
 from dbt_runner.progress import Tally, soonest
@@ -91,7 +91,7 @@ class Supervisor:
         self._killed = False
         self._oom_kills = _oom_kills(layout)
         self._child: Child | None = None
-        self._interpreter = ""
+        self._interpreter = self._entry = ""
         self._isolation = "Fork"
         self._version = ""
         self._parse: dict[str, Any] = {}
@@ -145,7 +145,7 @@ class Supervisor:
         """Parse and validate. If that fails, the failure is the first step's: it ends the run, whatever may fail."""
         started = _now()
         try:
-            self._interpreter = find_interpreter(self._env.get("PATH"))
+            self._interpreter, self._entry = entry_point(self._env.get("PATH"), self._plan.isolation)
             self._start([])
         except InterpreterError as error:
             event: Event = {"event": "failed", "step": 0, "reason": "ConfigError", "message": str(error)}
@@ -154,12 +154,13 @@ class Supervisor:
         if self._layout.deps.is_dir():
             publish(self._layout.deps, self._layout.artifacts / DEPS, self._redactor, self._layout.parsed_manifest)
         if event["event"] == "ready":
-            self._move(event["project_dir"])
+            self._move(event.get("project_dir", self._plan.project_dir))
             self._version = event["dbt_version"]
             self._isolation = event["isolation"]
-            self._parse = event["parse"]
-            cached = ", with the cache of an earlier run" if self._parse["cached"] else ""
-            self._say(f"parsed in {self._parse['seconds']:.1f} s{cached}")
+            self._parse = event.get("parse", {})  # where dbt is a command, each step parses for itself
+            if self._parse:
+                cached = ", with the cache of an earlier run" if self._parse["cached"] else ""
+                self._say(f"parsed in {self._parse['seconds']:.1f} s{cached}")
             return None
         self._end_child()
         step = self._plan.steps[event.get("step", 0)]
@@ -173,9 +174,9 @@ class Supervisor:
         self._env["DBT_PROJECT_DIR"] = project
 
     def _start(self, arguments: list[str]) -> None:
-        root = f"--root={self._layout.root}"
+        start = [self._entry, f"--root={self._layout.root}", *arguments]
         env = {**self._env, PLAN_VARIABLE: self._plan.to_json()}
-        self._child = Child(self._interpreter, [root, *arguments], env, self._plan.project_dir)
+        self._child = Child(self._interpreter, start, env, self._plan.project_dir)
 
     # --- a step ------------------------------------------------------------------------------------------------------
 
@@ -204,7 +205,7 @@ class Supervisor:
     def _leave_out(self, step: Step) -> None:
         """Tell dbt's process which nodes of a step are done."""
         done = results.done(self._earlier.results(step.name))
-        if done:
+        if done and self._isolation != "Command":  # which knows of no way to leave nodes out
             self._say(f"step {step.name}: {len(done)} nodes are done, by the results of earlier attempts")
             self._layout.done(step.name).write_text(json.dumps(done), encoding="utf-8")
 
@@ -218,13 +219,14 @@ class Supervisor:
         event = self._next("outcome", "ended", "failed")
         if event["event"] in ("outcome", "failed"):
             outcome, event = event, self._next("ended")
+        self._version = outcome.get("dbt_version") or self._version
         if self._isolation == "Process" or self._gone():
             self._end_child()  # also of what it has left behind
         return {**outcome, "status": event["status"]}
 
     def _ask(self, number: int) -> None:
-        """Have the step run by the zygote, or in a process of its own where that is wanted or the zygote is gone."""
-        if self._child and self._isolation == "Fork":
+        """Have the step run by the process that is there, or by one of its own where that is wanted or it is gone."""
+        if self._child and self._isolation != "Process":
             self._child.ask(number)
         else:
             self._end_child()

@@ -252,8 +252,9 @@ def test_the_parse_cache_is_restored_while_dbt_starts_and_stored_as_soon_as_ther
         assert cache.unpack(layout, layout.project) is None, "it is no archive, but it has come"
         assert cache.restored(layout).read_bytes() == b"old"
         cache.stored(layout).write_bytes(b"new")
+        with store.arrived:
+            assert store.arrived.wait_for(lambda: store.objects[PLAN.cache] == b"new", timeout=30)
     assert sidecar.wait().objects == 0, "nobody counts it"
-    assert store.objects[PLAN.cache] == b"new"
 
 
 def test_a_cache_that_cannot_be_stored_is_no_failure(layout: Layout) -> None:

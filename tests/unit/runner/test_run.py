@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dbt_runner.__main__ import main
-from dbt_runner.child import InterpreterError, find_interpreter
+from dbt_runner.child import InterpreterError, entry_point, find_interpreter
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import Nodes, RunPlan, Summary
 from dbt_runner.run import StepResult, environment, last_line, summarize
@@ -209,11 +209,24 @@ def test_without_a_dbt_command_this_interpreter_has_to_do(tmp_path: Path) -> Non
     assert find_interpreter(str(tmp_path)) == sys.executable
 
 
-def test_a_dbt_that_is_no_python_program_is_refused(tmp_path: Path) -> None:
+def test_a_dbt_that_is_no_python_program_is_run_by_its_command_or_refused(tmp_path: Path) -> None:
     (tmp_path / "dbt").write_bytes(b"\x7fELF\x02\x01\xff")
     (tmp_path / "dbt").chmod(0o755)
     with pytest.raises(InterpreterError, match="Fusion"):
         find_interpreter(str(tmp_path))
+    for isolation in ("Fork", "Process"):
+        with pytest.raises(InterpreterError, match="Fusion"):
+            entry_point(str(tmp_path), isolation)
+    assert entry_point(str(tmp_path), "Auto") == (sys.executable, "command")
+
+
+@pytest.mark.parametrize(
+    ("isolation", "expected"), [("Auto", "zygote"), ("Fork", "zygote"), ("Process", "zygote"), ("Command", "command")]
+)
+def test_a_dbt_that_is_a_python_program_is_imported_unless_its_command_is_asked_for(
+    isolation: str, expected: str
+) -> None:
+    assert entry_point(BIN, isolation)[1] == expected
 
 
 def test_an_image_without_dbt_is_told_so(pod: Pod, tmp_path: Path) -> None:
