@@ -214,7 +214,7 @@ def test_a_pod_that_is_taken_away_is_infrastructure_and_tried_again(scenario: Sc
 @pytest.mark.parametrize("scenario", TWICE, **IDS)
 def test_pods_of_a_run_never_overlap(disturbed: Course, scenario: Scenario) -> None:
     finished(scenario)
-    assert disturbed.pods.most_at_a_time()[scenario.name] == 1
+    assert disturbed.pods.seen_and_most_at_a_time(scenario.name) == (2, 1)
 
 
 def test_a_warehouse_that_is_restarted_fails_an_attempt_and_not_the_run(disturbed: Course) -> None:

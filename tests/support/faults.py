@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -33,7 +32,7 @@ CANCELLED = Scenario("cancelled-soon", "Cancelled", "Cancelled", overlay="waitin
 DELETED = Scenario("deleted", overlay="waiting")
 LOST_WITH_NAMESPACE = Scenario("doomed", overlay="waiting", run=_AGAIN)
 # Begun when nothing else wants the processor, so that dbt gets to its query in time.
-TIMED_OUT = Scenario("timed-out-soon", reason="Timeout", overlay="waiting", run={"timeout": "20s"} | _AGAIN)
+TIMED_OUT = Scenario("timed-out-soon", reason="Timeout", overlay="waiting", run={"timeout": "25s"} | _AGAIN)
 EVICTED = Scenario("evicted", "Succeeded", overlay="waiting", run=_AGAIN)
 DRAINED = Scenario("drained", "Succeeded", overlay="waiting", run=_AGAIN)
 EDITED = Scenario("edited", "Succeeded", overlay="waiting", run=_AGAIN)
@@ -72,11 +71,6 @@ EVERY = (*TOGETHER, TIMED_OUT, LOST_WITH_NAMESPACE)
 def warehouse_of(scenario: Scenario) -> str:
     """The namespace of the PostgreSQL that a run works with."""
     return NAMESPACE if scenario is WAREHOUSE_RESTARTED else product.WAREHOUSE
-
-
-def store_of(scenario: Scenario) -> str:
-    """The namespace of the MinIO that a run's artifacts go to."""
-    return NAMESPACE if scenario is STORE_BACK else product.STORE
 
 
 # Services of our own
@@ -283,20 +277,22 @@ class Pods(Recording):
     def __init__(self) -> None:
         super().__init__("--namespace", NAMESPACE, "get", "pods", "--watch", "--output-watch-events", "-o", "json")
 
-    def most_at_a_time(self) -> dict[str, int]:
-        """By run: how many of its pods have lived at the same time."""
-        alive: dict[str, set[str]] = defaultdict(set)
-        most: dict[str, int] = defaultdict(int)
+    def seen_and_most_at_a_time(self, name: str) -> tuple[int, int]:
+        """How many pods a run has had, and how many of them lived at the same time."""
+        seen: set[str] = set()
+        alive: set[str] = set()
+        most = 0
         for event in _documents(self.text()):
             metadata = event["object"]["metadata"]
-            if not (run := metadata.get("labels", {}).get(RUN_LABEL)):
+            if metadata.get("labels", {}).get(RUN_LABEL) != name:
                 continue
+            seen.add(metadata["uid"])
             if event["type"] == "DELETED" or _over(event["object"]):
-                alive[run].discard(metadata["uid"])
+                alive.discard(metadata["uid"])
             else:
-                alive[run].add(metadata["uid"])
-            most[run] = max(most[run], len(alive[run]))
-        return most
+                alive.add(metadata["uid"])
+            most = max(most, len(alive))
+        return len(seen), most
 
 
 def _documents(text: str) -> Iterator[dict[str, Any]]:
@@ -318,11 +314,6 @@ def moment(text: str) -> datetime:
 # Runs
 
 
-def status(scenario: Scenario, where: str = NAMESPACE) -> Manifest:
-    found: Manifest = get("dbtrun", scenario.name, where).get("status", {})
-    return found
-
-
 def first_attempt_is_over(scenario: Scenario) -> bool:
     """Whether it is recorded how it ended."""
-    return "reason" in status(scenario)["attempts"][0]
+    return "reason" in get("dbtrun", scenario.name, NAMESPACE)["status"]["attempts"][0]
