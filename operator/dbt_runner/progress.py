@@ -29,6 +29,7 @@ class Tally:
         self._seconds = seconds
         self._finished = Nodes()
         self._counts = True
+        self.invocation_id = ""  # of the step that is running: which results are its own, should it be killed
         self._done = self._total = 0
         self._running: Counter[str] = Counter()  # in the order of their starts
         self._written = Progress()
@@ -46,6 +47,7 @@ class Tally:
     def begin(self, *, counts: bool) -> None:
         """A step begins; one that only compiles would count every node a second time."""
         self._counts = counts
+        self.invocation_id = ""
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Count what dbt tells of a node; other events are ignored.
@@ -53,7 +55,10 @@ class Tally:
         A microbatch model starts and ends once more in each of its batches, so it is done when it has ended as often as
         it has started.
         """
-        if event["event"] != "progress" or not self._counts:
+        if event["event"] != "progress":
+            return
+        self.invocation_id = event.get("invocation_id", self.invocation_id)
+        if not self._counts:
             return
         self._total = event.get("total", self._total)
         if "started" in event:

@@ -181,6 +181,7 @@ class Supervisor:
         self._version = outcome.get("dbt_version") or self._version
         if self._isolation == "Process" or self._gone():
             self._end_child()  # also of what it has left behind
+        outcome.setdefault("invocation_id", self._tally.invocation_id)
         result = self._ended(step, {**outcome, "status": event["status"]}, started, parsing=False)
         self._tally.end(result.nodes)
         return result
