@@ -338,10 +338,12 @@ def run(
         folder: dbt's target and log path.
         redactor: for the error messages and events.jsonl.
         done: unique IDs of nodes that are left out although they are selected.
-        on_node: told how many nodes there are (``total``) and of each that has ``started`` or ``ended``, by any thread.
+        on_node: told the ``invocation_id``, how many nodes there are (``total``) and of each that has ``started`` or
+            ``ended``, by any thread.
     """
 
     def adopt(invocation_id: str) -> None:
+        on_node(invocation_id=invocation_id)
         if manifest is not None:
             manifest.metadata.invocation_id = invocation_id
 

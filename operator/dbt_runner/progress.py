@@ -29,6 +29,7 @@ class Tally:
         self._seconds = seconds
         self._finished = Nodes()
         self._counts = True
+        self.invocation_id = ""  # of the step that is running: which results are its own, should it be killed
         self._before = self._done = self._total = 0
         self._running: Counter[str] = Counter()  # in the order of their starts
         self._written = Progress()
@@ -51,6 +52,7 @@ class Tally:
             done: how many of them earlier attempts have done.
         """
         self._counts = counts
+        self.invocation_id = ""
         self._done = self._total = 0
         self._before = done if counts else 0
 
@@ -60,7 +62,10 @@ class Tally:
         A microbatch model starts and ends once more in each of its batches, so it is done when it has ended as often as
         it has started.
         """
-        if event["event"] != "progress" or not self._counts:
+        if event["event"] != "progress":
+            return
+        self.invocation_id = event.get("invocation_id", self.invocation_id)
+        if not self._counts:
             return
         self._total = event.get("total", self._total)
         if "started" in event:

@@ -222,6 +222,7 @@ class Supervisor:
         self._version = outcome.get("dbt_version") or self._version
         if self._isolation == "Process" or self._gone():
             self._end_child()  # also of what it has left behind
+        outcome.setdefault("invocation_id", self._tally.invocation_id)
         return {**outcome, "status": event["status"]}
 
     def _ask(self, number: int) -> None:

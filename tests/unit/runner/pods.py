@@ -102,7 +102,7 @@ class Pod:
     def run(self, *steps: Step, **other: Any) -> Ended:
         return self.finish(self.start(*steps, **other))
 
-    def watch(self, until: Callable[[Progress], bool]) -> list[Progress]:
+    def watch(self, process: subprocess.Popen[str], until: Callable[[Progress], bool]) -> list[Progress]:
         """The progress as it changes, up to one that is as wanted."""
         seen: list[Progress] = []
 
@@ -111,7 +111,11 @@ class Pod:
                 seen.append(Progress.from_json(self.layout.progress.read_text()))
             return bool(seen) and until(seen[-1])
 
-        wait_for("the progress that was wanted", look, TIMEOUT)
+        try:
+            wait_for("the progress that was wanted", look, TIMEOUT)
+        except AssertionError:
+            process.kill()
+            raise AssertionError(self.finish(process).log) from None
         return seen
 
     def wait_for(self, process: subprocess.Popen[str], text: str) -> str:

@@ -448,7 +448,7 @@ def test_sigterm_cancels_the_query_and_keeps_what_was_finished(tmp_path: Path) -
     process = pod.start(step("run"), step("docs", always=True))
     log = pod.wait_for(process, "analytics.quick")
     # DuckDB interrupts what it is working on, not a query that is about to be sent.
-    pod.watch(lambda progress: progress.running == ("model.shop.slow",))
+    pod.watch(process, lambda progress: progress.running == ("model.shop.slow",))
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
     ended = pod.finish(process, log)
@@ -459,6 +459,26 @@ def test_sigterm_cancels_the_query_and_keeps_what_was_finished(tmp_path: Path) -
     done = ended.artifact("run/run_results.json")["results"]
     assert [result["unique_id"] for result in done] == ["model.shop.quick"]
     assert ended.artifact("run/manifest.json")["nodes"]
+
+
+def test_what_was_finished_counts_although_dbt_had_to_be_killed(tmp_path: Path) -> None:
+    """dbt writes its results and then waits for a model that nothing can interrupt."""
+    deaf = """
+import threading
+
+def model(dbt, session):
+    quick = dbt.ref("quick")
+    threading.Event().wait(600)
+    return quick
+"""
+    pod = Pod(tmp_path / "pod", {"models/quick.sql": SLOW["models/quick.sql"], "models/deaf.py": deaf})
+    process = pod.start(step("run"), grace_seconds=2)
+    pod.watch(process, lambda progress: progress.running == ("model.shop.deaf",))
+    process.send_signal(signal.SIGTERM)
+    ended = pod.finish(process)
+    assert "killing it" in ended.log
+    assert (ended.code, ended.summary.reason) == (137, "Cancelled")
+    assert (ended.summary.nodes.total, ended.summary.nodes.success) == (1, 1)
 
 
 def test_a_killed_step_is_unknown_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -209,11 +209,9 @@ def test_a_slow_model_is_named_while_it_runs(tmp_path: Path) -> None:
     """Its start follows right upon the end of a quick one, so it must be told although nothing happens after it."""
     pod = Pod(tmp_path / "pod", SLOW)
     process = pod.start(step("run"))
-    try:
-        seen = pod.watch(lambda progress: progress.running == ("model.shop.slow",))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        pod.finish(process)
+    seen = pod.watch(process, lambda progress: progress.running == ("model.shop.slow",))
+    process.send_signal(signal.SIGTERM)
+    pod.finish(process)
     assert seen[-1] == Progress(1, 3, ("model.shop.slow",))
     assert [each.done for each in seen] == sorted(each.done for each in seen)
 
@@ -228,12 +226,10 @@ def test_in_the_end_the_progress_is_what_the_results_say(tmp_path: Path, isolati
         step("run", "--select", "slow", name="slow"),
         isolation=isolation,
     )
-    try:
-        # Seed, two models, a snapshot, four tests; the ephemeral model is nobody's result.
-        seen = pod.watch(lambda progress: progress.running == ("model.shop.slow",))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        ended = pod.finish(process)
+    seen = pod.watch(process, lambda progress: progress.running == ("model.shop.slow",))
+    process.send_signal(signal.SIGTERM)
+    ended = pod.finish(process)
+    # Seed, two models, a snapshot, four tests; the ephemeral model is nobody's result.
     assert ended.step("build")["nodes"]["total"] == 8
     assert seen[-1] == Progress(8, 9, ("model.shop.slow",))
     # A unit test is not among the nodes that dbt announces.
