@@ -106,7 +106,10 @@ class DbtRunSpec(Model):
     """From the first start of dbt, retries included: then dbt is interrupted, artifacts are uploaded, and the run
     fails. Default: none."""
     start_timeout: Duration | None = None
-    """From the Job's creation to the start of dbt. Default: 10m."""
+    """From the Job's creation to the start of dbt, without the time in a queue. Default: 10m."""
+    queue_timeout: Duration | None = None
+    """How long the run may wait in queues, all attempts added up: now that is while its Job is suspended. Then it ends
+    as QueueTimeout. Default: for ever."""
     retry: Retry | None = None
     """Whether a run that failed is tried again. Default: it is not."""
     pod: RunPod | None = None
@@ -269,6 +272,8 @@ class Resolved(Model):
     """spec.timeout."""
     start_timeout_seconds: int
     """spec.startTimeout."""
+    queue_timeout_seconds: int | None = None
+    """spec.queueTimeout."""
     retry: ResolvedRetry | None = None
     """spec.retry."""
 
@@ -284,6 +289,8 @@ class Attempt(Model):
     """The Job's UID, once it has been seen. From then on it is never created again."""
     created_at: str
     """When the attempt was decided on."""
+    queued_seconds: int | None = None
+    """How long its Job was suspended before it started."""
     started_at: str | None = None
     """When dbt started."""
     finished_at: str | None = None

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"  # no node takes the pod
     MISSING_STATE = "MissingState"  # the state to compare with does not exist
     UPLOAD_FAILED = "UploadFailed"  # dbt succeeded, but its artifacts did not all arrive
+    QUEUE_TIMEOUT = "QueueTimeout"  # it waited in a queue for longer than spec.queueTimeout
     NAME_CONFLICT = "NameConflict"  # somebody else's Job has the name of ours
     INVALID_SPEC = "InvalidSpec"  # the object does not say what the API asks for
     NOT_FRESH = "NotFresh"  # sources have nothing new, and the run says onStale: Skip; no failure

@@ -80,6 +80,7 @@ def resolve(
         fail_on_warn=spec.fails_on_warn or None,
         timeout_seconds=seconds(spec.timeout) if spec.timeout else None,
         start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
+        queue_timeout_seconds=seconds(spec.queue_timeout) if spec.queue_timeout else None,
         retry=retry.resolve(spec.retry) if spec.retry else None,
     )
 

@@ -19,6 +19,7 @@ from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_default
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
 from dbt_operator.planning.names import job_name
+from dbt_operator.planning.observed import JobFacts
 from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan, PromoteState
 from dbt_operator.planning.progress import can_be_seen, looks, shown
 from dbt_operator.planning.refusals import refusal
@@ -200,7 +201,8 @@ def _seen_attempt(seen: Observed, attempt: Attempt) -> Attempt:
     """The attempt with what can be seen of it now."""
     started_at = (seen.pod.dbt.started_at if seen.pod else "") or attempt.started_at
     job_uid = seen.job.uid if seen.job else attempt.job_uid
-    return attempt.model_copy(update={"started_at": started_at, "job_uid": job_uid})
+    queued = suspension.queued_seconds(seen.job) or attempt.queued_seconds
+    return attempt.model_copy(update={"started_at": started_at, "job_uid": job_uid, "queued_seconds": queued})
 
 
 def _over(seen: Observed) -> bool:
@@ -212,9 +214,7 @@ def _over(seen: Observed) -> bool:
 
 def _starting(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
     if seen.job is not None and seen.job.suspended:
-        message = suspension.waiting(resolved)
-        conditions = conditions_of(seen, now)
-        return compose(seen, conditions, Phase.PENDING, message, attempts=replaced(seen, attempt), reason=None)
+        return _queued(seen, seen.job, resolved, attempt, now)
     since = suspension.started(seen.job) or parse_time(attempt.created_at)
     deadline = since + timedelta(seconds=resolved.start_timeout_seconds)
     held_up = _held_up(seen)
@@ -227,6 +227,18 @@ def _starting(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetim
         seen, conditions_of(seen, now), Phase.PENDING, message, attempts=replaced(seen, attempt), reason=None
     )
     return replace(found, requeue_after=min(_LOOK_AGAIN, (deadline - now).total_seconds()))
+
+
+def _queued(seen: Observed, job: JobFacts, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
+    """The Job waits for its turn, for as long as it may."""
+    message = suspension.waiting(resolved)
+    due = suspension.queue_deadline(resolved, replaced(seen, attempt), job)
+    if due is not None and now >= due:
+        why = Verdict(Reason.QUEUE_TIMEOUT, f"{message}, for longer than queueTimeout allows")
+        return _decide(seen, attempt, why, why.message, now)
+    conditions = conditions_of(seen, now)
+    found = compose(seen, conditions, Phase.PENDING, message, attempts=replaced(seen, attempt), reason=None)
+    return replace(found, requeue_after=(due - now).total_seconds() if due else None)
 
 
 def _decide(seen: Observed, attempt: Attempt, why: Verdict, message: str, now: datetime) -> Plan:

@@ -6,11 +6,13 @@ attempt: what dbt had done stays, and the Job is deleted, since a Job that is re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from dbt_operator.api.run import Resolved
+from dbt_operator.api.run import Attempt, Resolved
 from dbt_operator.api.status import Reason
+from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import QUEUE_LABEL
 from dbt_operator.planning.observed import JobFacts
 from dbt_operator.planning.run_status import Observed
@@ -23,6 +25,22 @@ def waiting(resolved: Resolved) -> str:
     return (
         f"waiting: the Job is suspended until the queue {queue} admits it" if queue else "waiting: the Job is suspended"
     )
+
+
+def queue_deadline(resolved: Resolved, attempts: Sequence[Attempt], job: JobFacts) -> datetime | None:
+    """When a run whose Job is suspended has waited for as long as it may; None if it may wait for ever."""
+    limit = resolved.queue_timeout_seconds
+    if limit is None:
+        return None
+    waited = sum(attempt.queued_seconds or 0 for attempt in attempts[:-1])
+    return (job.created_at or parse_time(attempts[-1].created_at)) + timedelta(seconds=limit - waited)
+
+
+def queued_seconds(job: JobFacts | None) -> int | None:
+    """How long a Job that has been resumed was suspended; None if it was not, or still is."""
+    if job is None or job.suspended or job.started_at is None or job.created_at is None:
+        return None
+    return round((job.started_at - job.created_at).total_seconds()) or None
 
 
 def started(job: JobFacts | None) -> datetime | None:

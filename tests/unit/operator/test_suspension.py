@@ -51,6 +51,27 @@ def test_a_run_in_a_queue_waits_without_a_limit_and_says_what_for(pod: PodFacts 
     assert status(planned).message == "waiting: the Job is suspended until the queue nightly admits it"
 
 
+def test_or_no_longer_than_it_may() -> None:
+    waiting = replace(admitted(queueTimeout="1h"), job=job(suspended=True))
+    assert plan(waiting, later(600)).requeue_after == 3000
+    given_up = status(plan(waiting, later(3600))).attempts or []
+    assert given_up[0].reason is Reason.QUEUE_TIMEOUT
+    ending = replace(waiting, run=waiting.run.model_copy(update={"status": status(plan(waiting, later(3600)))}))
+    assert [type(action) for action in plan(ending, later(3601)).actions] == [DeleteJob]
+    over = status(plan(replace(ending, job=None), later(3602)))
+    assert (over.phase, over.reason) == (Phase.FAILED, Reason.QUEUE_TIMEOUT)
+
+
+def test_the_time_in_the_queue_is_added_up_over_attempts() -> None:
+    resumed = replace(admitted(queueTimeout="1h"), job=job(started_at=later(3000)), pod=PodFacts())
+    (first,) = status(plan(resumed, later(3001))).attempts or []
+    assert first.queued_seconds == 3000
+    second = first.model_copy(update={"number": 2, "queued_seconds": None})
+    found = resumed.status.model_copy(update={"attempts": [first, second]})
+    waiting = replace(resumed, run=resumed.run.model_copy(update={"status": found}), job=job(suspended=True), pod=None)
+    assert plan(waiting, later(100)).requeue_after == 500
+
+
 def test_the_time_to_start_counts_from_when_the_job_was_resumed() -> None:
     resumed = replace(
         admitted(startTimeout="1m"), job=job(started_at=later(5000)), pod=PodFacts(created_at=later(5001))
