@@ -1,8 +1,9 @@
 """A run's ``status.resolved`` to the Job of an attempt, and nothing else goes in: later edits change no attempt.
 
 Three containers. ``prepare`` (init) copies the runner and fetches source, state and earlier results; ``artifacts``
-(native sidecar) uploads; only these two see the bucket's Secret. ``dbt`` is the user's image and the only one that sees the profile. The sidecar
-gets SIGTERM after dbt has ended, also when dbt was killed for its memory, and uploads what there is.
+(native sidecar) uploads; only these two see the bucket's Secret. ``dbt`` is the user's image and the only one that sees
+the profile. The sidecar gets SIGTERM after dbt has ended, also when dbt was killed for its memory, and uploads what
+there is.
 """
 
 from __future__ import annotations
