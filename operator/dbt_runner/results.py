@@ -160,9 +160,10 @@ def _resume(seen: Seen, latest: Sequence[Result]) -> str:
         return ""
     if any(result.is_hook and not result.is_good for result in latest):
         return ""
-    if seen.command in _BY_NODE and seen.exit_code in (0, 1) and latest:
-        return "Nodes"
-    return "Step"
+    ended = sum(1 for result in latest if not result.is_hook)
+    # dbt also ends with 2 when the warehouse goes while the hooks at the end are due, and all nodes have ended by then.
+    whole = seen.exit_code in (0, 1) or ended >= (seen.announced or 1)
+    return "Nodes" if seen.command in _BY_NODE and ended and whole else "Step"
 
 
 def not_fresh(outcome: Outcome) -> Outcome:

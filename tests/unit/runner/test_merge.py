@@ -94,7 +94,9 @@ def test_what_succeeds_later_stands_and_is_counted_once() -> None:
     ("case", "resume"),
     [
         (seen("build", (MODEL, "error"), code=1), "Nodes"),
-        (seen("build", (MODEL, "error"), code=2, exception=["FailFastError"]), "Step"),
+        (seen("build", (MODEL, "error"), code=2, exception=["DbtDatabaseError"]), "Nodes"),
+        (seen("build", (MODEL, "error"), code=2, exception=["DbtDatabaseError"], announced=2), "Step"),
+        (seen("build", (MODEL, "error"), code=2, exception=["DbtDatabaseError"], announced=None), "Nodes"),
         (seen("build", code=2, exception=["FailedToConnectError"], message="could not connect"), "Step"),
         (seen("runOperation", ("macro.shop.grant", "error"), code=1), "Step"),
         (seen("sourceFreshness", ("source.shop.raw.orders", "error"), code=1), "Step"),
