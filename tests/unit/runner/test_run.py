@@ -102,7 +102,7 @@ STALE_SOURCE = (
 for line in os.fdopen(int(given["commands"])):
     count = len(open("count").read()) + 1 if os.path.exists("count") else 1
     open("count", "w").write("x" * count)
-    work = os.path.join(given["root"], "dbt-operator/work/sourceFreshness")
+    work = os.path.join(given["root"], "dbt-operator", "work", "sourceFreshness")
     os.makedirs(work)
     stale = count <= int(os.environ["STALE_FOR"])
     results = [{"unique_id": "source.shop.raw.orders", "status": "error" if stale else "pass"}]
