@@ -74,6 +74,7 @@ _NOT_PARSED = frozenset(
 # Within Jinja's delimiters: in prose and as a column the word is common.
 _LOOKS_AT_FLAGS = re.compile(r"\{[{%](?:(?!\}\}|%\}).)*?\b(flags|invocation_args_dict)\b", re.DOTALL)
 _SHOWN_ERRORS = 20
+_MAY_BE_LACKING = {"runtime error", "error", "partial success", "fail"}
 
 
 @dataclass
@@ -97,7 +98,7 @@ class Ended:
     announced: int | None = None
     empty: bool = False
     errors: list[str] = field(default_factory=list)
-    raised: list[dict[str, str]] = field(default_factory=list)  # sources whose freshness query failed
+    raised: list[dict[str, str]] = field(default_factory=list)  # results that the artifacts may lack
 
 
 class LoadError(Exception):
@@ -157,8 +158,9 @@ class Events:
         result = data.run_result
         if counts:
             self._on_node(ended=node, status=result.status)
-        if result.status == "runtime error":
-            # Nowhere else does dbt say which source it was: sources.json leaves it out.
+        # sources.json leaves out whose freshness query failed; and with --fail-fast dbt may stop before it has taken in the
+        # very result that it stops for, and then run_results.json has that node as skipped.
+        if result.status in _MAY_BE_LACKING and len(self.raised) < _SHOWN_ERRORS:
             message = self._redactor.text(result.message)
             self.raised.append({"unique_id": node, "status": result.status, "message": message})
 

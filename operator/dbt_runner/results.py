@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,7 +77,7 @@ class Seen:
     announced: int | None = None  # how many nodes dbt said it would run
     empty: bool = False  # dbt said there was nothing to do
     errors: Sequence[str] = ()  # error lines of dbt's log
-    raised: Sequence[Mapping[str, str]] = ()  # results that dbt reported but wrote into no artifact
+    raised: Sequence[Mapping[str, str]] = ()  # failed results that dbt reported, which the artifact may lack
     earlier: Sequence[Result] = ()  # of the attempts before, where the step is continued node by node
     run_results: Mapping[str, Any] | None = None
     sources: Mapping[str, Any] | None = None
@@ -191,8 +191,18 @@ def _results(seen: Seen) -> list[Result]:
             str(r.get("message") or r.get("error") or log),
             not seen.fail_on_warn,
         )
-        for r in [*artifact.get("results", ()), *seen.raised]
+        for r in _completed(artifact.get("results", ()), seen.raised)
     ]
+
+
+def _completed(rows: Iterable[Mapping[str, Any]], raised: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """What the artifact holds, with what dbt reported in the place of what it calls skipped all the same."""
+    reported = {r["unique_id"]: r for r in raised}
+    for row in rows:
+        better = reported.pop(row.get("unique_id", ""), None)
+        yield better if better and row.get("status") == "skipped" else row
+    # Of a run that was interrupted these are what the interrupt did to its queries; of sources there is no other word.
+    yield from (r for r in reported.values() if r["status"] == "runtime error")
 
 
 def _count(seen: Seen, results: Iterable[Result]) -> Nodes:

@@ -42,6 +42,13 @@ def test_good_statuses_succeed(status: str) -> None:
         (seen("build", (TEST, "error", "bad SQL"), code=1), "ModelError", TEST),
         (seen("run", (MODEL, "partial success", "2 of 3 batches"), code=1), "ModelError", "partial success"),
         (seen("build", (TEST, "fail", "Got 3 results"), code=1), "TestFailed", "Got 3 results"),
+        (
+            seen(
+                "build", (TEST, "skipped"), code=1, raised=[{"unique_id": TEST, "status": "fail", "message": "1 row"}]
+            ),
+            "TestFailed",
+            f"{TEST} has status fail: 1 row",
+        ),
         (seen("build", (MODEL, "success"), (HOOK, "error", "boom"), code=1), "HookFailed", HOOK),
         (seen("build", (MODEL, "error", REFUSED), code=1), "Unavailable", "Connection refused"),
         (seen("build", (MODEL, "error", REFUSED), (TEST, "error", "bad SQL"), code=1), "ModelError", "1"),
@@ -271,3 +278,9 @@ def test_the_lines_of_an_error_that_help() -> None:
 def test_a_failure_carries_the_helpful_lines() -> None:
     outcome = classify(seen("build", (MODEL, "error", "Database Error\n  boom\n  compiled code at x"), code=1))
     assert outcome.failures == [Failure(MODEL, "error", "Database Error: boom")]
+
+
+def test_what_an_interrupt_did_to_a_query_is_no_result() -> None:
+    raised = [{"unique_id": TEST, "status": "error", "message": "canceling statement due to user request"}]
+    outcome = classify(seen("build", (MODEL, "success"), code=1, stopped="Cancelled", raised=raised))
+    assert [result.unique_id for result in outcome.results] == [MODEL]
