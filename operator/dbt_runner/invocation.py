@@ -158,8 +158,8 @@ class Events:
         result = data.run_result
         if counts:
             self._on_node(ended=node, status=result.status)
-        # sources.json leaves out whose freshness query failed; and with --fail-fast dbt may stop before it has taken in the
-        # very result that it stops for, and then run_results.json has that node as skipped.
+        # sources.json leaves out whose freshness query failed. With --fail-fast dbt may stop before it has taken in the
+        # very result that it stops for, and then run_results.json has that node as skipped, or does not exist.
         if result.status in _MAY_BE_LACKING and len(self.raised) < _SHOWN_ERRORS:
             message = self._redactor.text(result.message)
             self.raised.append({"unique_id": node, "status": result.status, "message": message})

@@ -156,7 +156,7 @@ def _resume(seen: Seen, latest: Sequence[Result]) -> str:
     After an interrupt or a kill nodes may be half done, and dbt has no results of them; a failed hook has to run again,
     and with it what it prepares. What came to its own end is known node by node where there are results.
     """
-    if seen.stopped or "KeyboardInterrupt" in seen.exception or seen.signal is not None or seen.exit_code is None:
+    if _interrupted(seen) or seen.signal is not None or seen.exit_code is None:
         return ""
     if any(result.is_hook and not result.is_good for result in latest):
         return ""
@@ -191,18 +191,22 @@ def _results(seen: Seen) -> list[Result]:
             str(r.get("message") or r.get("error") or log),
             not seen.fail_on_warn,
         )
-        for r in _completed(artifact.get("results", ()), seen.raised)
+        for r in _completed(seen, artifact.get("results", ()))
     ]
 
 
-def _completed(rows: Iterable[Mapping[str, Any]], raised: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """What the artifact holds, with what dbt reported in the place of what it calls skipped all the same."""
-    reported = {r["unique_id"]: r for r in raised}
+def _completed(seen: Seen, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """What the artifact holds, with what dbt reported in the place of what it lacks or calls skipped all the same."""
+    reported = {r["unique_id"]: r for r in seen.raised}
     for row in rows:
         better = reported.pop(row.get("unique_id", ""), None)
         yield better if better and row.get("status") == "skipped" else row
-    # Of a run that was interrupted these are what the interrupt did to its queries; of sources there is no other word.
-    yield from (r for r in reported.values() if r["status"] == "runtime error")
+    if not _interrupted(seen):  # else these are what the interrupt did to its queries
+        yield from reported.values()
+
+
+def _interrupted(seen: Seen) -> bool:
+    return bool(seen.stopped) or "KeyboardInterrupt" in seen.exception
 
 
 def _count(seen: Seen, results: Iterable[Result]) -> Nodes:
@@ -225,7 +229,7 @@ def _failures(results: Iterable[Result]) -> list[Failure]:
 
 
 def _stopped(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
-    if not seen.stopped and "KeyboardInterrupt" not in seen.exception:
+    if not _interrupted(seen):
         return None
     why = "ran longer than its timeout" if seen.stopped == "Timeout" else "was cancelled"
     if seen.parsing:

@@ -28,6 +28,7 @@ def seen(command: str = "build", *each: tuple[str, ...], code: int | None = 0, *
 MODEL, TEST = "model.shop.orders", "test.shop.unique_orders"
 HOOK = "operation.shop.shop-on-run-end-0"
 SOURCE = "source.shop.raw.orders"
+FAILED_FAST = {"unique_id": TEST, "status": "fail", "message": "1 row"}
 
 
 @pytest.mark.parametrize("status", ["success", "pass", "warn", "no-op", "reused"])
