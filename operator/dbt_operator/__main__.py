@@ -33,7 +33,7 @@ class Operator:
         self._cluster = Cluster()
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()
-        self._reconciler = Reconciler(self._cluster, self.store, settings.runner_image)
+        self._reconciler = Reconciler(self._cluster, self.store, settings.runner_image, wake=self.queue.add)
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -77,9 +77,11 @@ class Operator:
         gone = self.store.replace(kind, listed, version, namespace)
         for manifest in [*listed, *gone]:
             if kind in ("Job", "Pod"):
-                self.queue.add(handlers.run_key(manifest))
+                keys = handlers.keys_of_part(manifest, self.store)
             else:
-                self.queue.add(Key(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
+                keys = handlers.concerned(kind, manifest, self.store, deleted=manifest in gone)
+            for key in keys:
+                self.queue.add(key)
 
 
 def build(operator: Operator) -> kopf.OperatorRegistry:

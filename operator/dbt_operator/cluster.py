@@ -13,7 +13,7 @@ import urllib3
 
 from dbt_operator.api.base import API_VERSION, GROUP, VERSION
 from dbt_operator.api.kinds import KINDS
-from dbt_operator.planning.names import RUN_UID_LABEL
+from dbt_operator.planning.names import HOLDER_LABEL, RUN_UID_LABEL, SLOT_GATE, TARGET_LABEL
 from dbt_operator.planning.plan import Event
 
 Manifest = Mapping[str, Any]
@@ -100,6 +100,32 @@ class Cluster:
         )
         return list(answer["items"])
 
+    def unfinished_jobs_of_target(self, namespace: str, target: str) -> list[Manifest]:
+        """The Jobs of runs on a target, as they are now, but for those that have succeeded."""
+        answer = _call(
+            lambda: self._batch.list_namespaced_job(
+                namespace,
+                label_selector=f"{TARGET_LABEL}={target},{HOLDER_LABEL}",
+                field_selector="status.successful=0",
+                _preload_content=False,
+                _request_timeout=_TIMEOUT,
+            )
+        )
+        return list(answer["items"])
+
+    def living_pods_of_target(self, namespace: str, target: str) -> list[Manifest]:
+        """The pods of runs on a target, as they are now, but for those that are known to have ended."""
+        answer = _call(
+            lambda: self._core.list_namespaced_pod(
+                namespace,
+                label_selector=f"{TARGET_LABEL}={target},{HOLDER_LABEL}",
+                field_selector="status.phase!=Succeeded,status.phase!=Failed",
+                _preload_content=False,
+                _request_timeout=_TIMEOUT,
+            )
+        )
+        return list(answer["items"])
+
     def warnings(self, namespace: str, uid: str) -> tuple[str, ...]:
         """The warning events about an object, the newest first, each as ``Reason: message``."""
         answer = _call(
@@ -153,6 +179,25 @@ class Cluster:
     def delete_pod(self, namespace: str, name: str, uid: str) -> None:
         """Ask a pod to end. Nothing happens where it is gone or is another one by now."""
         _delete(self._core.delete_namespaced_pod, name, namespace, {"preconditions": {"uid": uid}})
+
+    def open_gate(self, namespace: str, name: str, uid: str) -> Manifest:
+        """Let a pod be scheduled. Nothing happens where it may be already.
+
+        Raises:
+            NotFoundError: it is gone.
+            ConflictError: it is another one by now.
+        """
+        gates = [{"$patch": "delete", "name": SLOT_GATE}]
+        return _call(
+            lambda: self._core.patch_namespaced_pod(
+                name,
+                namespace,
+                {"metadata": {"uid": uid}, "spec": {"schedulingGates": gates}},
+                _content_type="application/strategic-merge-patch+json",
+                _preload_content=False,
+                _request_timeout=_TIMEOUT,
+            )
+        )
 
     def delete_run(self, namespace: str, name: str, uid: str) -> None:
         """Delete a DbtRun; its Jobs follow. Nothing happens where it is gone or is another one by now."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dbt_operator.cluster import ConflictError, NotFoundError
+from dbt_operator.planning.names import TARGET_LABEL
 from dbt_operator.planning.plan import Event
 
 Manifest = dict[str, Any]
@@ -58,6 +59,14 @@ class FakeCluster:
         label = "dbt-operator.dev/run-uid"
         return [copy.deepcopy(pod) for pod in self.pods if pod["metadata"]["labels"][label] == run_uid]
 
+    def unfinished_jobs_of_target(self, _namespace: str, target: str) -> list[Manifest]:
+        jobs = [m for (kind, _), m in self.objects.items() if kind == "Job"]
+        return [copy.deepcopy(job) for job in jobs if job["metadata"]["labels"][TARGET_LABEL] == target]
+
+    def living_pods_of_target(self, _namespace: str, target: str) -> list[Manifest]:
+        living = [pod for pod in self.pods if pod["status"]["phase"] not in ("Succeeded", "Failed")]
+        return [copy.deepcopy(pod) for pod in living if pod["metadata"]["labels"][TARGET_LABEL] == target]
+
     def warnings(self, _namespace: str, _uid: str) -> tuple[str, ...]:
         return self.warning_events
 
@@ -98,6 +107,17 @@ class FakeCluster:
                     self.deleted_pods.append(name)
 
         self._write(delete)
+
+    def open_gate(self, _namespace: str, name: str, uid: str) -> Manifest:
+        def change() -> Manifest:
+            for pod in self.pods:
+                if pod["metadata"]["uid"] == uid:
+                    pod["spec"]["schedulingGates"] = []
+                    pod["metadata"]["resourceVersion"] = self._next_version()
+                    return pod
+            raise NotFoundError(name)
+
+        return self._write(change)  # type: ignore[no-any-return]
 
     def delete_run(self, _namespace: str, name: str, uid: str) -> None:
         def delete() -> None:
