@@ -35,7 +35,10 @@ class Store:
             if kept is not None and _version(kept) >= _version(manifest):
                 return False
             self._objects[kind][metadata["uid"]] = _slim(manifest)
-            self._names[kind, metadata["namespace"], metadata["name"]] = metadata["uid"]
+            name = (kind, metadata["namespace"], metadata["name"])
+            namesake = self._objects[kind].get(self._names.get(name, ""))
+            if namesake is None or _version(namesake) <= _version(manifest):  # else this one is gone, and heard of late
+                self._names[name] = metadata["uid"]
             if run := _run_uid(manifest):
                 self._runs.setdefault((kind, run), set()).add(metadata["uid"])
             if kind == "DbtRun":

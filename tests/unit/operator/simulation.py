@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dbt_operator.cluster import ClusterError
-from dbt_operator.planning.names import SLOT_GATE
+from dbt_operator.planning.names import RUN_LABEL, SLOT_GATE
 from dbt_operator.reconcile import Key, Reconciler
 from dbt_operator.store import Store
 from tests.unit.operator.builders import NOW, ended_status, pod_manifest, project, run, running_status, target
@@ -118,6 +118,7 @@ class Operator:
         self._go, self._waits = threading.Semaphore(0), threading.Semaphore(0)
         self._stopped = False
         self._idle = True
+        self.next = ""  # the request that it is stopped before
         self.done: list[Any] = []
         self.broken: BaseException | None = None
         self._reconciler = Reconciler(self, self.store, "runner:1", clock, self.keys.append)  # type: ignore[arg-type]
@@ -132,7 +133,9 @@ class Operator:
         method = getattr(self._server, name)
 
         def request(*arguments: Any) -> Any:
+            self.next = name
             self._pause()
+            self.next = ""
             return method(*arguments)
 
         return request
@@ -169,10 +172,19 @@ class Operator:
 
     def step(self) -> None:
         """Up to the next request."""
-        self._go.release()
-        self._waits.acquire()
+        if self.broken is None:
+            self._go.release()
+            self._waits.acquire()
         if self.broken is not None:
             raise self.broken
+
+    def step_until(self, request: str) -> None:
+        """Until the next thing that it would do is a request of that name."""
+        for _ in range(_MANY):
+            if self.next == request:
+                return
+            self.step()
+        raise AssertionError(f"it sends no {request}")
 
     def rest(self) -> None:
         """Step until there is nothing to do."""
@@ -232,8 +244,12 @@ class World:
         """Never more than the limit, at any version."""
         holders = self.server.objects["DbtTarget", "prod"]["status"].get("holders") or []
         assert len(holders) <= self.limit
+        assert len(self.at_work()) <= self.limit, self.at_work()
+
+    def at_work(self) -> list[str]:
+        """The runs whose pods are at work."""
         working = [pod for pod in self.server.pods if lives(pod) and not behind_gate(pod)]
-        assert len(working) <= self.limit, [pod["metadata"]["name"] for pod in working]
+        return [pod["metadata"]["labels"][RUN_LABEL] for pod in working]
 
     def cluster(self) -> None:
         """The Job controller, the scheduler and the garbage collector do what there is to be done."""
