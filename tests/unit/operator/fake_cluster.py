@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from dbt_operator.cluster import ConflictError, NotFoundError
+from dbt_operator.planning.duration import format_time
 from dbt_operator.planning.names import TARGET_LABEL
 from dbt_operator.planning.plan import Event
+from tests.unit.operator.builders import NOW
 
 Manifest = dict[str, Any]
 
@@ -33,6 +36,7 @@ class FakeCluster:
         self.writes = 0
         self.before_write: Callable[[int], None] = lambda _: None
         self.after_write: Callable[[int], None] = lambda _: None
+        self.clock: Callable[[], datetime] = lambda: NOW
         self._version = 100
 
     def _write(self, change: Callable[[], Any]) -> Any:
@@ -82,7 +86,7 @@ class FakeCluster:
                 job["metadata"] |= {
                     "uid": f"uid-of-{name}-{len(self.created_jobs)}",
                     "resourceVersion": self._next_version(),
-                    "creationTimestamp": "2026-01-02T03:04:05Z",
+                    "creationTimestamp": format_time(self.clock()),
                 }
                 self.objects["Job", name] = job
                 self.created_jobs.append(name)

@@ -56,6 +56,10 @@ class Server(FakeCluster):
                 pod = pod_manifest(job, {"phase": "Pending"}, f"pod-of-{uid}")
                 pod["spec"] = copy.deepcopy(job["spec"]["template"]["spec"])
                 self.pods.append(self._touch(pod))
+            elif not any(lives(pod) for pod in pods) and "status" not in job:
+                ended = "Complete" if pods[0]["status"]["phase"] == "Succeeded" else "Failed"
+                job["status"] = {"conditions": [{"type": ended, "status": "True"}]}
+                self._touch(job)
 
     def collect_garbage(self) -> None:
         """Jobs whose run is gone."""
@@ -229,6 +233,7 @@ class World:
         self.now = NOW
         manifests = [self._run(number, spec) for number in range(runs)]
         self.server = Server(project(), target(maxConcurrentRuns=limit), *manifests)
+        self.server.clock = lambda: self.now
         self.server.after_write = lambda _: self.check()
         self.operators = [Operator(self.server, lambda: self.now) for _ in range(operators)]
         for operator in self.operators:
