@@ -22,8 +22,8 @@ def may_begin(seen: Observed) -> bool:
 
 
 def asks(seen: Observed) -> bool:
-    """Whether it is time to ask for a slot. Who is queued already is called, and asks where one seems to be free."""
-    return not seen.slot.asked and (seen.status.phase is not Phase.QUEUED or seen.slot.free)
+    """Whether to ask for a slot: where none seems to be free it would be in vain, and who is queued is called."""
+    return seen.slot.free and not seen.slot.asked
 
 
 def message(seen: Observed) -> str:
