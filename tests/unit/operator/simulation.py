@@ -190,10 +190,15 @@ class Operator:
             self.step()
         raise AssertionError(f"it sends no {request}")
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.keys and self._idle
+
     def rest(self) -> None:
         """Step until there is nothing to do."""
         for _ in range(_MANY):
-            if not self.keys and self._idle:
+            if self.at_rest:
                 return
             self.step()
         raise AssertionError(f"does not come to rest: {self.done[-20:]}")
