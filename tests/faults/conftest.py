@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import product
+from tests.support.kube import require_cluster
+from tests.support.stage import Stage, install_crds, stage
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cluster() -> Iterator[None]:
+    """The CRDs, and no operator but those of the tests."""
+    require_cluster()
+    install_crds()
+    with product.without_operator():
+        yield
+
+
+@pytest.fixture
+def empty() -> Iterator[Stage]:
+    """A namespace of a test's own."""
+    with stage(f"faults-{uuid.uuid4().hex[:8]}") as found:
+        yield found

@@ -1,0 +1,202 @@
+"""A namespace with a project whose pods a fake node has, operators that can be killed, and what is seen of it all."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import kubernetes
+import urllib3
+
+from tests.support import product
+from tests.support.fake_nodes import End, FakeNode, fake_node
+from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.kube import Manifest, apply, get, kubectl, namespace, resource, wait_for
+from tests.support.operators import operator
+
+GROUP, VERSION = "dbt-operator.dev", "v1alpha1"
+RUN, HOLDER = "dbt-operator.dev/run", "dbt-operator.dev/holder-uid"
+FINISHED = ("Succeeded", "Failed", "Cancelled", "Skipped")
+
+
+class Stage:
+    """Use :func:`stage`."""
+
+    def __init__(self, name: str, folder: Path, node: FakeNode, proxy: FaultProxy) -> None:
+        self.namespace = name
+        self.node = node
+        self.proxy = proxy
+        self.log = folder / "operator.log"
+        self.jobs: set[tuple[str, str]] = set()  # name and UID of every Job that ever was
+        self.holders: list[tuple[str, int]] = []  # of every version of every target: its name, and how many hold it
+        self.ends: dict[str, list[End]] = {}  # by run: how its pods end, one after another; then all succeed at once
+        self._given: dict[str, End] = {}  # by UID of the pod
+        self._operators = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = threading.Event()
+
+    def decide(self, pod: Manifest) -> End:
+        """How a pod ends."""
+        uid = pod["metadata"]["uid"]
+        if uid not in self._given:
+            planned = self.ends.get(pod["metadata"]["labels"][RUN])
+            self._given[uid] = planned.pop(0) if planned else End()
+        return self._given[uid]
+
+    # Operators
+
+    def start_operator(self) -> subprocess.Popen[bytes]:
+        """An operator whose requests go through the proxy."""
+        self._process = self._operators.enter_context(
+            operator(self.namespace, log=self.log, KUBECONFIG=str(self.proxy.kubeconfig))
+        )
+        return self._process
+
+    def another_operator(self) -> subprocess.Popen[bytes]:
+        """One more, which talks to the API server itself."""
+        return self._operators.enter_context(operator(self.namespace, log=self.log))
+
+    def kill_operator(self) -> None:
+        """As the kernel kills."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def operator_is_dead(self) -> bool:
+        """Whether the operator behind the proxy has ended."""
+        return self._process is not None and self._process.poll() is not None
+
+    # Objects
+
+    def target(self, name: str, **spec: Any) -> Manifest:
+        base = {"profiles": {"secretRef": {"name": "warehouse", "key": "profiles.yml"}}}
+        return resource("DbtTarget", name, self.namespace, base | spec)
+
+    def project(self, name: str = "shop") -> Manifest:
+        spec = {
+            "image": "registry.example.com/dbt:1.0",
+            "source": {"image": {"path": "/project"}},
+            "artifacts": {"endpoint": "https://s3.example.com", "bucket": "artifacts"},
+            "pod": self.node.pod,
+        }
+        return resource("DbtProject", name, self.namespace, spec)
+
+    def run(self, name: str, target: str, project: str = "shop", **spec: Any) -> Manifest:
+        references = {"projectRef": {"name": project}, "targetRef": {"name": target}, "steps": [{"build": {}}]}
+        return resource("DbtRun", name, self.namespace, references | spec)
+
+    def status(self, name: str, kind: str = "dbtrun") -> Manifest:
+        found: Manifest = get(kind, name, self.namespace).get("status", {})
+        return found
+
+    def phase(self, name: str) -> str:
+        return str(self.status(name).get("phase", ""))
+
+    def wait_for_phase(self, name: str, *phases: str, timeout: float = 60) -> Manifest:
+        """The status of a run, once it is in one of some phases."""
+
+        def look() -> Manifest | None:
+            found = self.status(name)
+            return found if found.get("phase") in phases else None
+
+        return wait_for(f"{name} is {' or '.join(phases)}: {self.status(name)}", look, timeout)
+
+    def wait_for_end(self, *names: str, timeout: float = 90) -> dict[str, str]:
+        """The phases of runs, once all have ended."""
+        return {name: str(self.wait_for_phase(name, *FINISHED, timeout=timeout)["phase"]) for name in names}
+
+    def cancel(self, name: str) -> None:
+        kubectl("patch", "dbtrun", name, "--type=merge", "-p", '{"spec":{"cancel":true}}', namespace=self.namespace)
+
+    # What was seen
+
+    def jobs_of(self, *runs: str) -> list[str]:
+        """The names of all Jobs that ever were of some runs, once for each Job."""
+        return sorted(name for name, _ in self.jobs if name.rsplit("-", 2)[0] in runs)
+
+    def at_work(self) -> list[str]:
+        """The runs whose pods are on the node and have not ended."""
+        return [life.labels[RUN] for life in self._lives() if life.ended is None]
+
+    def overlaps(self, *runs: str) -> list[tuple[str, str]]:
+        """Pairs of pods of some runs that were on the node at the same time."""
+        spans = sorted(
+            (life.started, life.ended or float("inf"), life.name)
+            for life in self._lives()
+            if not runs or life.labels[RUN] in runs
+        )
+        found = []
+        latest = (0.0, "")
+        for start, end, name in spans:
+            if start < latest[0]:
+                found.append((latest[1], name))
+            latest = max(latest, (end, name))
+        return found
+
+    def _lives(self) -> list[Any]:
+        return [life for life in list(self.node.lives.values()) if life.namespace == self.namespace]
+
+    # Watching
+
+    def watch(self) -> None:
+        """Write down every Job, and how many hold each target, at every version."""
+        client = kubernetes.config.new_client_from_config()
+        jobs, custom = kubernetes.client.BatchV1Api(client), kubernetes.client.CustomObjectsApi(client)
+        targets = (GROUP, VERSION, self.namespace, "dbttargets")
+        watches: list[tuple[Callable[..., Any], tuple[str, ...], Callable[[Manifest], None]]] = [
+            (jobs.list_namespaced_job, (self.namespace,), self._saw_job),
+            (custom.list_namespaced_custom_object, targets, self._saw_target),
+        ]
+        for source, arguments, see in watches:
+            threading.Thread(target=self._follow, args=(source, arguments, see), daemon=True).start()
+
+    def _follow(self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]) -> None:
+        while not self._stopped.is_set():
+            with suppress(kubernetes.client.ApiException, urllib3.exceptions.HTTPError, OSError):
+                for event in kubernetes.watch.Watch().stream(source, *arguments, timeout_seconds=60):
+                    if self._stopped.is_set():
+                        return
+                    see(event["raw_object"])
+
+    def _saw_job(self, job: Manifest) -> None:
+        self.jobs.add((job["metadata"]["name"], job["metadata"]["uid"]))
+
+    def _saw_target(self, target: Manifest) -> None:
+        self.holders.append((target["metadata"]["name"], len(target.get("status", {}).get("holders") or ())))
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._operators.close()
+        kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait=false", check=False)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Stage]:
+    """A namespace of a name of its own, its fake node, and a proxy; there is no operator yet."""
+    node_of: list[Stage] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        fake_node(name, lambda pod: node_of[0].decide(pod)) as node,
+        fault_proxy(Path(folder)) as proxy,
+    ):
+        found = Stage(name, Path(folder), node, proxy)
+        node_of.append(found)
+        apply(namespace(name))
+        try:
+            found.watch()
+            yield found
+        finally:
+            found.close()
+
+
+def install_crds() -> None:
+    """Ours, as they stand in the checkout."""
+    folder = str(product.ROOT / "crds")
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", folder)
+    kubectl("wait", "--for=condition=Established", "-f", folder)
