@@ -20,6 +20,7 @@ Manifest = Mapping[str, Any]
 
 _TIMEOUT = (5, 30)  # seconds to connect, seconds to read
 _LOG_TIMEOUT = (5, 5)  # a kubelet answers, which may be away; nothing depends on it
+_LEASE_TIMEOUT = (2, 2)  # tried four times by the client, which must fit into the deadline of a leader
 _LINE_BYTES = 2048
 _PLURALS = {kind.kind: kind.plural for kind in KINDS}
 
@@ -48,6 +49,7 @@ class Cluster:
         self._custom = kubernetes.client.CustomObjectsApi(self._client)
         self._core = kubernetes.client.CoreV1Api(self._client)
         self._batch = kubernetes.client.BatchV1Api(self._client)
+        self._coordination = kubernetes.client.CoordinationV1Api(self._client)
 
     # Reads
 
@@ -212,6 +214,49 @@ class Cluster:
         _call(
             lambda: self._core.create_namespaced_event(
                 metadata["namespace"], body, _preload_content=False, _request_timeout=_TIMEOUT
+            )
+        )
+
+    # The Lease of the election
+
+    def get_lease(self, namespace: str, name: str) -> Manifest | None:
+        """A Lease as it is now; None where there is none."""
+        try:
+            return _call(
+                lambda: self._coordination.read_namespaced_lease(
+                    name, namespace, _preload_content=False, _request_timeout=_LEASE_TIMEOUT
+                )
+            )
+        except NotFoundError:
+            return None
+
+    def create_lease(self, manifest: Manifest) -> Manifest:
+        """Create a Lease.
+
+        Raises:
+            ConflictError: there is one by now.
+        """
+        where = manifest["metadata"]["namespace"]
+        return _call(
+            lambda: self._coordination.create_namespaced_lease(
+                where, manifest, _preload_content=False, _request_timeout=_LEASE_TIMEOUT
+            )
+        )
+
+    def replace_lease(self, manifest: Manifest) -> Manifest:
+        """Write a Lease, provided that it has not changed since it was read.
+
+        Raises:
+            ConflictError: it has.
+        """
+        metadata = manifest["metadata"]
+        return _call(
+            lambda: self._coordination.replace_namespaced_lease(
+                metadata["name"],
+                metadata["namespace"],
+                manifest,
+                _preload_content=False,
+                _request_timeout=_LEASE_TIMEOUT,
             )
         )
 

@@ -19,7 +19,7 @@ from dbt_operator.store import Store
 from dbt_operator.workqueue import WorkQueue
 
 _REFERENCES = {"DbtProject": "projectRef", "DbtTarget": "targetRef"}
-_ERROR_BACKOFFS = (1, 2, 3, 5, 8, 13, 21, 34, 60, 60, 60, 60, 60, 60, 60)  # 8 minutes, then kopf exits
+_ERROR_BACKOFFS = (1, 2, 3, 5, 8, 13, 21, 34, 60, 60, 60, 60, 60, 60, 60)  # 8 minutes, then watches.py begins anew
 
 
 def register(registry: kopf.OperatorRegistry, store: Store, queue: WorkQueue[Key]) -> None:
@@ -61,6 +61,13 @@ def run_key(manifest: Mapping[str, Any]) -> Key:
     return Key(RUN.kind, metadata["namespace"], metadata["labels"][RUN_LABEL])
 
 
+def key_of(kind: str, manifest: Mapping[str, Any]) -> Key:
+    """What is reconciled on behalf of an object: itself, or the run that it belongs to."""
+    if kind in ("Job", "Pod"):
+        return run_key(manifest)
+    return Key(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+
+
 def concerned(kind: str, manifest: Mapping[str, Any], store: Store) -> Iterator[Key]:
     """What may have to be done when an object has changed: that object, and the runs that wait for it."""
     metadata = manifest["metadata"]
@@ -85,6 +92,10 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.reconnect_backoff = 1
+    # kopf has a task for each object that it has just heard of, which keeps the object until it has been idle for a
+    # while: ten thousand that are listed at once must not be in memory at once.
+    settings.watching.chunk_size = 200
+    settings.queueing.idle_timeout = 0.1
     settings.watching.label_selectors["batch", "v1", "jobs"] = RUN_UID_LABEL
     settings.watching.label_selectors["", "v1", "pods"] = RUN_UID_LABEL
     settings.persistence.finalizer = f"{GROUP}/finalizer"
