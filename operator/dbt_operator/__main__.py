@@ -33,8 +33,7 @@ from dbt_operator.workqueue import WorkQueue
 log = structlog.get_logger()
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Seconds. With the last round of the election they add up to less than the chart's terminationGracePeriodSeconds.
-LAST_WORK, LAST_WATCH = 20.0, 3.0
+LAST_WORK = 20.0  # seconds for what is being worked on; the chart's terminationGracePeriodSeconds leaves some more
 _GLANCE = 0.5  # seconds between two looks at whether this operator still leads
 # Seconds in which threads show a sign of life, unless they hang.
 _ELECTION, _EVENT_LOOP, _LISTING = 60.0, 60.0, 600.0
@@ -86,10 +85,12 @@ class Operator:
         return 0
 
     def _lead(self) -> None:
-        """Do what there is to do, as far as it is known."""
-        for kind in ("Job", "Pod", *(kind.kind for kind in KINDS)):
-            for manifest in self.store.all(kind):
-                self.queue.add(handlers.key_of(kind, manifest))
+        """Begin to work, on everything that is known: whoever led before may have left anything half done."""
+        for part in (*self.store.all("Job"), *self.store.all("Pod")):
+            self.queue.add(handlers.run_key(part))
+        for kind in KINDS:
+            for manifest in self.store.all(kind.kind):
+                self.queue.add(Key(kind.kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
         self._workers.start()
 
     def _stop(self) -> None:
@@ -102,8 +103,6 @@ class Operator:
             self._elector.release()
         elif not finished:
             log.warning("a reconciliation did not end in time; the Lease is left to expire", seconds=LAST_WORK)
-        for watch in self._watches:
-            watch.join(LAST_WATCH / len(self._watches))
 
     def _resync(self) -> None:
         pulse = self.health.pulse("resync", _LISTING)
@@ -111,7 +110,11 @@ class Operator:
             for kind in ("Job", "Pod", *(kind.kind for kind in KINDS)):
                 for namespace in self._settings.namespaces or (None,):
                     pulse.beat(f"the list of every {kind} in {namespace or 'all namespaces'}")
-                    self._list(kind, namespace)
+                    try:
+                        self._list(kind, namespace)
+                    except Exception:
+                        # Whatever is wrong with one list, the others are looked at, and this one the next time.
+                        log.exception("cannot list", kind=kind, namespace=namespace)
             pulse.rest()
 
     def _list(self, kind: str, namespace: str | None) -> None:
@@ -122,7 +125,10 @@ class Operator:
             return
         gone = self.store.replace(kind, listed, version, namespace)
         for manifest in [*listed, *gone]:
-            self.queue.add(handlers.key_of(kind, manifest))
+            if kind in ("Job", "Pod"):
+                self.queue.add(handlers.run_key(manifest))
+            else:
+                self.queue.add(Key(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
 
 
 def configure_logging(settings: Settings) -> None:
@@ -141,7 +147,7 @@ def configure_logging(settings: Settings) -> None:
     )
 
 
-def main() -> NoReturn:
+def main(terms: Terms = TERMS) -> NoReturn:
     """Run until SIGTERM."""
     # Threads inherit the mask, and the main thread asks for signals when it is ready to deal with them.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -152,7 +158,7 @@ def main() -> NoReturn:
     configure_logging(settings)
     quieten_kopf()
     log.info("starting", namespaces=settings.namespaces or "all", runner_image=settings.runner_image)
-    end(Operator(settings).run())
+    end(Operator(settings, terms).run())
 
 
 def end(code: int) -> NoReturn:

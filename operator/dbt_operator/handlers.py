@@ -61,13 +61,6 @@ def run_key(manifest: Mapping[str, Any]) -> Key:
     return Key(RUN.kind, metadata["namespace"], metadata["labels"][RUN_LABEL])
 
 
-def key_of(kind: str, manifest: Mapping[str, Any]) -> Key:
-    """What is reconciled on behalf of an object: itself, or the run that it belongs to."""
-    if kind in ("Job", "Pod"):
-        return run_key(manifest)
-    return Key(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-
-
 def concerned(kind: str, manifest: Mapping[str, Any], store: Store) -> Iterator[Key]:
     """What may have to be done when an object has changed: that object, and the runs that wait for it."""
     metadata = manifest["metadata"]

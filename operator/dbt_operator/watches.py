@@ -241,5 +241,14 @@ def _cancel_all_but(running: asyncio.Task[None]) -> None:
 
 
 def quieten_kopf() -> None:
-    """Kopf warns in every thread but the main one that it handles no signals; here nobody expects it to."""
-    logging.getLogger("kopf._core.reactor.running").addFilter(lambda record: "OS signals" not in record.getMessage())
+    """Leave out what kopf says of no news, or in a hundred lines what the supervisor says in one."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_worth_a_line)
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, (aiohttp.ClientError, OSError)) or type(error).__module__.startswith("kopf."):
+        record.exc_info = None  # the API server's answer is in the message; the way to it through kopf helps nobody
+    # Said in every thread but the main one, where nobody expects kopf to handle signals.
+    return "OS signals are ignored" not in record.getMessage()

@@ -35,6 +35,7 @@ class FakeAPIServer:
         self.token = ""  # the only one that is accepted, if any
         self.requests: list[str] = []
         self.leases: dict[str, Manifest] = {}
+        self.patched: list[tuple[str, str]] = []  # (name, token of who did it)
         self._away = False
         self._changed = threading.Condition()
         self._objects: dict[tuple[str, str, str], Manifest] = {}
@@ -60,7 +61,8 @@ class FakeAPIServer:
         with self._changed:
             self._version += 1
             metadata = {"namespace": namespace, "name": name, "uid": f"{namespace}-{name}", "generation": 1}
-            manifest = {"metadata": metadata | {"resourceVersion": str(self._version)}, "spec": {}}
+            spec = {"projectRef": {"name": "shop"}, "targetRef": {"name": "prod"}, "steps": []}  # nothing to be done
+            manifest = {"metadata": metadata | {"resourceVersion": str(self._version)}, "spec": spec}
             self._objects[plural, namespace, name] = manifest
             self._events.append((self._version, plural, "ADDED", manifest))
             self._changed.notify_all()
@@ -129,16 +131,28 @@ class FakeAPIServer:
             self.leases[name] = wanted | {"metadata": metadata}
             return True
 
-    def kubeconfig(self, folder: Path) -> Path:
+    def patch_status(self, parts: list[str], status: Manifest, token: str) -> Manifest:
+        namespace, plural, name = parts[parts.index("namespaces") + 1 :][:3]
+        with self._changed:
+            self.patched.append((name, token))
+            self._version += 1
+            kept = self._objects[plural, namespace, name]
+            changed = kept | {"status": status, "metadata": kept["metadata"] | {"resourceVersion": str(self._version)}}
+            self._objects[plural, namespace, name] = changed
+            self._events.append((self._version, plural, "MODIFIED", changed))
+            self._changed.notify_all()
+            return changed
+
+    def kubeconfig(self, folder: Path, token: str) -> Path:
         content = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "fake",
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
             "clusters": [{"name": "fake", "cluster": {"server": self.url}}],
-            "users": [{"name": "fake", "user": {"token": "some-token"}}],
+            "users": [{"name": "fake", "user": {"token": token}}],
         }
-        path = folder / "kubeconfig"
+        path = folder / token
         path.write_text(yaml.safe_dump(content))
         return path
 
@@ -199,17 +213,27 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200 if answer else 404, answer or _status(404, "NotFound"))
 
     def do_POST(self) -> None:
-        self._write_lease(create=True)
+        self._write()
 
     def do_PUT(self) -> None:
-        self._write_lease(create=False)
+        self._write()
 
-    def _write_lease(self, create: bool) -> None:
+    def do_PATCH(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if (begun := self._begin()) is None:
             return
-        written = begun[0].write_lease(body["metadata"]["name"], body, create)
-        self._json(200 if written else 409, body if written else _status(409, "Conflict"))
+        fake, path, _ = begun
+        if "/leases" in path:
+            written = fake.write_lease(body["metadata"]["name"], body, self.command == "POST")
+            self._json(200 if written else 409, body if written else _status(409, "Conflict"))
+        elif path.endswith("/status"):
+            token = self.headers["Authorization"].removeprefix("Bearer ")
+            self._json(200, fake.patch_status(path.split("/"), body["status"], token))
+        else:
+            self._json(201, body)  # an event
 
     def _stream(self, fake: FakeAPIServer, path: str, since: int) -> None:
         self.send_response(200)
