@@ -98,11 +98,10 @@ class Operator:
         self._stopped.set()
         for watch in self._watches:
             watch.stop()
-        finished = self._workers.stop(LAST_WORK)
-        if self._elector is not None and finished:
+        if not self._workers.stop(LAST_WORK):
+            log.warning("a reconciliation did not end in time; a Lease is left to expire", seconds=LAST_WORK)
+        elif self._elector is not None:
             self._elector.release()
-        elif not finished:
-            log.warning("a reconciliation did not end in time; the Lease is left to expire", seconds=LAST_WORK)
 
     def _resync(self) -> None:
         pulse = self.health.pulse("resync", _LISTING)

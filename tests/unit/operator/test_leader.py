@@ -211,6 +211,31 @@ def test_who_was_paused_for_too_long_does_not_lead_when_it_wakes_up() -> None:
     assert world.record.holder == "second"
 
 
+def test_an_answer_that_comes_late_does_not_make_the_leader_believe_for_longer() -> None:
+    world = World()
+    first, second = candidate(world, "first"), candidate(world, "second")
+    rounds(world, 10, first, second)
+
+    def late() -> None:
+        world.on_answer = lambda: None
+        rounds(world, 20, second)
+
+    world.on_answer = late
+    first.round()
+    assert second.leads()
+    assert first.lost()
+
+
+def test_who_sees_another_holder_ends_at_once() -> None:
+    world = World()
+    first = candidate(world, "first")
+    rounds(world, 4, first)
+    assert world.lease is not None
+    world.lease["spec"]["holderIdentity"] = "somebody who has edited it"
+    first.round()
+    assert first.lost()
+
+
 def test_who_has_lost_does_not_come_back_even_if_nobody_took_over() -> None:
     world = World()
     first = candidate(world, "first")
@@ -224,7 +249,7 @@ def test_who_has_lost_does_not_come_back_even_if_nobody_took_over() -> None:
 class Step:
     who: int
     pauses: tuple[float, float, float]  # before the look, between look and write, before the answer
-    meanwhile: int | None  # who else has a round between look and write
+    meanwhile: int | None  # who else has rounds between look and write, and between write and answer
     fails: str
 
 
@@ -238,7 +263,7 @@ STEP = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(st.lists(STEP, max_size=25))
 def test_never_do_two_believe_to_lead(steps: list[Step]) -> None:
     world = World()
@@ -248,27 +273,34 @@ def test_never_do_two_believe_to_lead(steps: list[Step]) -> None:
         world.now += seconds
         assert sum(each.leads() for each in candidates) <= 1
 
+    def others(step: Step) -> None:
+        if step.meanwhile is not None and step.meanwhile != step.who:
+            ours = world.on_request, world.on_answer
+            world.on_request = world.on_answer = lambda: None
+            candidates[step.meanwhile].round()
+            world.on_request, world.on_answer = ours
+            pause(0)
+
     def take(step: Step) -> None:
         requests = []
 
         def request() -> None:
             requests.append(1)
             if len(requests) == 2:  # the write
+                others(step)
                 pause(step.pauses[1])
-                if step.meanwhile is not None and step.meanwhile != step.who:
-                    world.on_request = world.on_answer = lambda: None
-                    candidates[step.meanwhile].round()
-                    pause(0)
-                world.on_answer = answer
+                others(step)
                 if step.fails == "before":
                     refuse()
 
         def answer() -> None:
+            others(step)
             pause(step.pauses[2])
+            others(step)
             if step.fails == "after":
                 refuse()
 
-        world.on_request = request
+        world.on_request, world.on_answer = request, answer
         pause(step.pauses[0])
         candidates[step.who].round()
         world.on_request = world.on_answer = lambda: None
