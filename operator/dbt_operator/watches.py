@@ -30,7 +30,8 @@ log = structlog.get_logger()
 WATCHED = frozenset({*(kind.plural for kind in KINDS), "jobs", "pods"})
 FIRST_DELAY, LAST_DELAY = 1.0, 60.0  # seconds before a watch is started anew
 RUNS_WELL = 60.0  # seconds after which a watch that sees everything counts as one that works
-_SERVED_WITHIN = 10.0  # seconds between kopf's first and its last request for a kind that it has found
+_SERVED_WITHIN = 10.0  # seconds after kopf's first request, by which it has asked for all kinds that it has found
+_SILENT = 600.0  # seconds; a watch lasts at most client_timeout, and a pause between two tries is far shorter
 _TICK = 0.5  # seconds
 
 
@@ -50,13 +51,15 @@ class Sight:
     def __init__(self, where: str, clock: Callable[[], float]) -> None:
         self._where = where
         self._clock = clock
-        self._asked: dict[str, float] = {}
-        self._listed: dict[str, float] = {}
+        self._began = clock()
+        self._asked: dict[str, float] = {}  # the last time
+        self._listed: dict[str, float] = {}  # the first time
         self.refused: set[str] = set()
         self.settled = False  # since this process began
 
     def begin(self) -> None:
         """Kopf is started anew; what is refused stays so until an answer says otherwise."""
+        self._began = self._clock()
         self._asked.clear()
         self._listed.clear()
 
@@ -64,7 +67,9 @@ class Sight:
         """Kopf sends a request. It watches a kind only after it has listed it."""
         kind = request.url.name
         if kind in WATCHED:
-            self._asked.setdefault(kind, self._clock())
+            if not self._asked:
+                self._began = self._clock()
+            self._asked[kind] = self._clock()
             if request.url.query.get("watch"):
                 self._listed.setdefault(kind, self._clock())
                 self._settle()
@@ -82,10 +87,15 @@ class Sight:
             log.info("sees again", what=kind, where=self._where)
             self.refused.discard(kind)
 
-    def unserved(self) -> list[str]:
-        """The kinds that kopf did not find when it looked which ones there are; it does not look again."""
-        late = self._asked and self._clock() - min(self._asked.values()) > _SERVED_WITHIN
-        return sorted(WATCHED - set(self._asked)) if late else []
+    def trouble(self) -> str:
+        """Why kopf has to be started anew, if it does not see that itself."""
+        now = self._clock()
+        # It looks once which kinds there are, and then asks for all of them at a time.
+        unknown = WATCHED - set(self._asked)
+        if self._asked and unknown and now > self._began + _SERVED_WITHIN:
+            return f"the API server does not know {', '.join(sorted(unknown))}: are the CRDs there?"
+        silent = [kind for kind, asked in self._asked.items() if now > asked + _SILENT]
+        return f"kopf does not ask for {', '.join(sorted(silent))} any more" if silent else ""
 
     def runs_well(self) -> bool:
         """Whether all is seen, and has been for a while."""
@@ -179,17 +189,17 @@ class Watch:
                 stop_flag=flag,
             )
         )
-        cause = "kopf stopped by itself"
+        cause = ""
         while not (await asyncio.wait({running}, timeout=_TICK))[0]:
-            self._pulse.beat("one turn of its event loop")
-            if unserved := self.sight.unserved():
-                cause = f"the API server does not know {', '.join(unserved)}: are the CRDs there?"
-            if unserved or self._stopped.is_set():
-                flag.set()
             if ending.is_set():
                 _cancel_all_but(running)
+            elif not flag.is_set():
+                self._pulse.beat("one turn of its event loop, or its end")
+                cause = self.sight.trouble()
+                if cause or self._stopped.is_set():
+                    flag.set()
         running.result()
-        return cause
+        return cause or "kopf stopped by itself"
 
     def _registry(self, ending: asyncio.Event) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

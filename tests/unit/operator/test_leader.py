@@ -263,51 +263,60 @@ STEP = st.builds(
 )
 
 
-@settings(max_examples=500)
-@given(st.lists(STEP, max_size=25))
-def test_never_do_two_believe_to_lead(steps: list[Step]) -> None:
-    world = World()
-    candidates = [candidate(world, f"candidate-{number}") for number in range(3)]
+class Election:
+    """Three candidates whose requests are delayed, lost and interrupted by others, and who sleep at any moment."""
 
-    def pause(seconds: float) -> None:
-        world.now += seconds
-        assert sum(each.leads() for each in candidates) <= 1
+    def __init__(self) -> None:
+        self.world = World()
+        self.candidates = [candidate(self.world, f"candidate-{number}") for number in range(3)]
 
-    def others(step: Step) -> None:
-        if step.meanwhile is not None and step.meanwhile != step.who:
-            ours = world.on_request, world.on_answer
-            world.on_request = world.on_answer = lambda: None
-            candidates[step.meanwhile].round()
-            world.on_request, world.on_answer = ours
-            pause(0)
+    def pause(self, seconds: float) -> None:
+        self.world.now += seconds
+        assert sum(each.leads() for each in self.candidates) <= 1
 
-    def take(step: Step) -> None:
-        requests = []
+    def others(self, step: Step) -> None:
+        """Somebody else has a round, in which nothing special happens."""
+        if step.meanwhile in (None, step.who):
+            return
+        ours = self.world.on_request, self.world.on_answer
+        self.world.on_request = self.world.on_answer = lambda: None
+        self.candidates[step.meanwhile or 0].round()
+        self.world.on_request, self.world.on_answer = ours
+        self.pause(0)
+
+    def pause_among_others(self, step: Step, seconds: float) -> None:
+        self.others(step)
+        self.pause(seconds)
+        self.others(step)
+
+    def take(self, step: Step) -> None:
+        requests: list[int] = []
 
         def request() -> None:
             requests.append(1)
             if len(requests) == 2:  # the write
-                others(step)
-                pause(step.pauses[1])
-                others(step)
+                self.pause_among_others(step, step.pauses[1])
                 if step.fails == "before":
                     refuse()
 
         def answer() -> None:
-            others(step)
-            pause(step.pauses[2])
-            others(step)
+            self.pause_among_others(step, step.pauses[2])
             if step.fails == "after":
                 refuse()
 
-        world.on_request, world.on_answer = request, answer
-        pause(step.pauses[0])
-        candidates[step.who].round()
-        world.on_request = world.on_answer = lambda: None
-        pause(0)
+        self.pause(step.pauses[0])
+        self.world.on_request, self.world.on_answer = request, answer
+        self.candidates[step.who].round()
+        self.world.on_request = self.world.on_answer = lambda: None
+        self.pause(0)
 
+
+@settings(max_examples=500)
+@given(st.lists(STEP, max_size=25))
+def test_never_do_two_believe_to_lead(steps: list[Step]) -> None:
+    election = Election()
     for step in steps:
-        take(step)
-    alive = [each for each in candidates if not each.lost()]
-    rounds(world, 40, *alive)
+        election.take(step)
+    alive = [each for each in election.candidates if not each.lost()]
+    rounds(election.world, 40, *alive)
     assert sum(each.leads() for each in alive) == min(1, len(alive))

@@ -32,6 +32,9 @@ def impatient(settings: kopf.OperatorSettings) -> None:
     handlers.configure(settings)
     settings.networking.error_backoffs = (0.02, 0.02)
     settings.watching.reconnect_backoff = 0.02
+    # When a login has expired, kopf closes the connections of requests whose refusal is being read, and the rest of
+    # that never comes.
+    settings.watching.inactivity_timeout = 2
 
 
 def eventually(check: Callable[[], Any], seconds: float = 20) -> None:
@@ -182,6 +185,35 @@ def test_a_login_that_has_expired_is_renewed(server: FakeAPIServer) -> None:
         server.put("dbtruns", "a", "y")
         eventually(lambda: watching.knows("a", "y"))
     assert [each for each in logs if each["event"].startswith("the watch ended")] == []
+
+
+def test_a_kopf_that_has_fallen_silent_is_started_anew(server: FakeAPIServer) -> None:
+    now = [0.0]
+    watching = Watching(server, clock=lambda: now[0])
+    with structlog.testing.capture_logs() as logs, watching.on("a"):
+        eventually(lambda: watching.health.missing() == [])
+        now[0] = 601.0
+        eventually(lambda: [each for each in logs if "any more" in each.get("cause", "")])
+        server.put("dbtruns", "a", "x")
+        eventually(lambda: watching.knows("a", "x"))
+
+
+def test_an_event_loop_that_stands_still_is_no_sign_of_life(server: FakeAPIServer) -> None:
+    now, go_on = [0.0], threading.Event()
+    watching = Watching(server)
+    watching.health = Health(lambda: now[0])
+    let_in = watching._connect
+
+    def stuck(**_: Any) -> kopf.ConnectionInfo:
+        assert go_on.wait(20)
+        return let_in()
+
+    watching._options["connect"] = stuck
+    with watching.on("a", "b"):
+        now[0] = 61.0
+        eventually(lambda: len(watching.health.hangs()) == 2)
+        go_on.set()
+        eventually(lambda: watching.health.hangs() == [])
 
 
 def test_delays_grow_until_the_watch_runs_well() -> None:
