@@ -173,6 +173,7 @@ class Watch:
         # No threading.Event as kopf's flag: kopf waits for such a one in a thread, which would outlive a kopf that has
         # failed, and the event loop would wait for that thread forever.
         flag, ending = asyncio.Event(), asyncio.Event()
+        asyncio.get_running_loop().set_exception_handler(self._note)
         settings = kopf.OperatorSettings()
         self._configure(settings)
         # Else kopf kills the process, all namespaces, ten minutes after one watch has failed and hangs while it ends.
@@ -200,6 +201,10 @@ class Watch:
                     flag.set()
         running.result()
         return cause or "kopf stopped by itself"
+
+    def _note(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Errors that kopf leaves lying about: asyncio would print a traceback of each."""
+        log.warning(context["message"], where=self._where, error=repr(context.get("exception")))
 
     def _registry(self, ending: asyncio.Event) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
