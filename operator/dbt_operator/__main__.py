@@ -48,7 +48,7 @@ class Operator:
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()
         self.health = Health()
-        reconciler = Reconciler(self._cluster, self.store, settings.runner_image)
+        reconciler = Reconciler(self._cluster, self.store, settings.runner_image, wake=self.queue.add)
         self._workers = Workers(self.queue, reconciler.reconcile, self.health, self._leads, settings.workers)
         self._watches = [
             Watch(namespace, self.store, self.queue, self.health.pulse(f"watch of {namespace or 'all'}", _EVENT_LOOP))
@@ -125,9 +125,11 @@ class Operator:
         gone = self.store.replace(kind, listed, version, namespace)
         for manifest in [*listed, *gone]:
             if kind in ("Job", "Pod"):
-                self.queue.add(handlers.run_key(manifest))
+                keys = handlers.keys_of_part(manifest, self.store)
             else:
-                self.queue.add(Key(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
+                keys = handlers.concerned(kind, manifest, self.store, deleted=manifest in gone)
+            for key in keys:
+                self.queue.add(key)
 
 
 def configure_logging(settings: Settings) -> None:

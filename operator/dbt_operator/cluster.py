@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import kubernetes
 import urllib3
 
 from dbt_operator.api.base import API_VERSION, GROUP, VERSION
 from dbt_operator.api.kinds import KINDS
-from dbt_operator.planning.names import RUN_UID_LABEL
+from dbt_operator.planning.names import HOLDER_LABEL, RUN_UID_LABEL, SLOT_GATE, TARGET_LABEL
 from dbt_operator.planning.plan import Event
 
 Manifest = Mapping[str, Any]
@@ -22,7 +23,15 @@ _TIMEOUT = (5, 30)  # seconds to connect, seconds to read
 _LOG_TIMEOUT = (5, 5)  # a kubelet answers, which may be away; nothing depends on it
 _LEASE_TIMEOUT = (2, 2)  # tried four times by the client, which must fit into the deadline of a leader
 _LINE_BYTES = 2048
-_PLURALS = {kind.kind: kind.plural for kind in KINDS}
+_MERGE, _STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
+_OURS = {kind.kind for kind in KINDS}
+_RESOURCES = {
+    "Job": "apis/batch/v1/{}jobs",
+    "Pod": "api/v1/{}pods",
+    "Event": "api/v1/{}events",
+    "Lease": "apis/coordination.k8s.io/v1/{}leases",
+    **{kind.kind: f"apis/{GROUP}/{VERSION}/{{}}{kind.plural}" for kind in KINDS},
+}
 
 
 class ClusterError(Exception):
@@ -42,93 +51,60 @@ class InvalidError(ClusterError):
 
 
 class Cluster:
-    """Reads and writes, each one request, all of them safe to repeat."""
+    """Reads and writes, each one request, all of them safe to repeat.
+
+    Requests are made through the client's ApiClient: its classes for each group of the API would load models of all
+    kinds that Kubernetes has, which take 85 MB, and manifests are dicts here anyway.
+    """
 
     def __init__(self, client: Any | None = None) -> None:
         self._client = client or _connect()
-        self._custom = kubernetes.client.CustomObjectsApi(self._client)
-        self._core = kubernetes.client.CoreV1Api(self._client)
-        self._batch = kubernetes.client.BatchV1Api(self._client)
-        self._coordination = kubernetes.client.CoordinationV1Api(self._client)
 
     # Reads
 
     def list_all(self, kind: str, namespace: str | None = None) -> tuple[list[Manifest], str]:
         """All objects of a kind (Jobs and Pods: those of runs), and the resource version of the list."""
-        answer = _call(self._lister(kind, namespace))
+        query = {} if kind in _OURS else {"labelSelector": RUN_UID_LABEL}
+        answer = self._request("GET", _path(kind, namespace), query)
         return list(answer["items"]), str(answer["metadata"]["resourceVersion"])
-
-    def _lister(self, kind: str, namespace: str | None) -> Callable[[], Any]:
-        options: dict[str, Any] = {"_request_timeout": _TIMEOUT}
-        if kind in _PLURALS:
-            names = (GROUP, VERSION, namespace, _PLURALS[kind])
-            if namespace:
-                return lambda: self._custom.list_namespaced_custom_object(*names, **options)
-            return lambda: self._custom.list_cluster_custom_object(GROUP, VERSION, _PLURALS[kind], **options)
-        options |= {"label_selector": RUN_UID_LABEL, "_preload_content": False}
-        where, what = (self._batch, "job") if kind == "Job" else (self._core, "pod")
-        if namespace:
-            return lambda: getattr(where, f"list_namespaced_{what}")(namespace, **options)
-        return lambda: getattr(where, f"list_{what}_for_all_namespaces")(**options)
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest:
         """An object of ours, as it is now."""
-        return _call(
-            lambda: self._custom.get_namespaced_custom_object(
-                GROUP, VERSION, namespace, _PLURALS[kind], name, _request_timeout=_TIMEOUT
-            )
-        )
+        return self._request("GET", _path(kind, namespace, name))
 
     def get_job(self, namespace: str, name: str) -> Manifest | None:
         """A Job as it is now; None where there is none."""
         try:
-            return _call(
-                lambda: self._batch.read_namespaced_job(
-                    name, namespace, _preload_content=False, _request_timeout=_TIMEOUT
-                )
-            )
+            return self.get("Job", namespace, name)
         except NotFoundError:
             return None
 
     def pods_of_run(self, namespace: str, run_uid: str) -> list[Manifest]:
         """The pods of a run, as they are now."""
-        answer = _call(
-            lambda: self._core.list_namespaced_pod(
-                namespace,
-                label_selector=f"{RUN_UID_LABEL}={run_uid}",
-                _preload_content=False,
-                _request_timeout=_TIMEOUT,
-            )
-        )
-        return list(answer["items"])
+        return self._list("Pod", namespace, labelSelector=f"{RUN_UID_LABEL}={run_uid}")
+
+    def unfinished_jobs_of_target(self, namespace: str, target: str) -> list[Manifest]:
+        """The Jobs of runs on a target, as they are now, but for those that have succeeded."""
+        labels = f"{TARGET_LABEL}={target},{HOLDER_LABEL}"
+        return self._list("Job", namespace, labelSelector=labels, fieldSelector="status.successful=0")
+
+    def living_pods_of_target(self, namespace: str, target: str) -> list[Manifest]:
+        """The pods of runs on a target, as they are now, but for those that are known to have ended."""
+        labels = f"{TARGET_LABEL}={target},{HOLDER_LABEL}"
+        unfinished = "status.phase!=Succeeded,status.phase!=Failed"
+        return self._list("Pod", namespace, labelSelector=labels, fieldSelector=unfinished)
 
     def warnings(self, namespace: str, uid: str) -> tuple[str, ...]:
         """The warning events about an object, the newest first, each as ``Reason: message``."""
-        answer = _call(
-            lambda: self._core.list_namespaced_event(
-                namespace,
-                field_selector=f"involvedObject.uid={uid},type=Warning",
-                _preload_content=False,
-                _request_timeout=_TIMEOUT,
-            )
-        )
-        events = sorted(answer["items"], key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True)
+        found = self._list("Event", namespace, fieldSelector=f"involvedObject.uid={uid},type=Warning")
+        events = sorted(found, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True)
         return tuple(f"{event['reason']}: {event['message']}" for event in events)
 
     def last_log_line(self, namespace: str, pod: str, container: str) -> str:
         """The last line that a container has printed, or as much of it as is sane; empty if there is none."""
-        answer = _sent(
-            lambda: self._core.read_namespaced_pod_log(
-                pod,
-                namespace,
-                container=container,
-                tail_lines=1,
-                limit_bytes=_LINE_BYTES,
-                _preload_content=False,
-                _request_timeout=_LOG_TIMEOUT,
-            )
-        )
-        return str(answer.data.decode(errors="replace")).rstrip("\n")
+        query = {"container": container, "tailLines": "1", "limitBytes": str(_LINE_BYTES)}
+        answer = self._send("GET", f"{_path('Pod', namespace, pod)}/log", query, timeout=_LOG_TIMEOUT)
+        return answer.decode(errors="replace").rstrip("\n")
 
     # Writes
 
@@ -136,11 +112,7 @@ class Cluster:
         """Create a Job; where one of its name exists, that one, whoever it belongs to."""
         metadata = manifest["metadata"]
         try:
-            return _call(
-                lambda: self._batch.create_namespaced_job(
-                    metadata["namespace"], manifest, _preload_content=False, _request_timeout=_TIMEOUT
-                )
-            )
+            return self._request("POST", _path("Job", metadata["namespace"]), body=manifest)
         except ConflictError:
             existing = self.get_job(metadata["namespace"], metadata["name"])
             if existing is None:
@@ -149,22 +121,26 @@ class Cluster:
 
     def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Delete a Job; it is gone once its pods are. Nothing happens where it is gone or is another one by now."""
-        body = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
-        _delete(self._batch.delete_namespaced_job, name, namespace, body)
+        self._delete("Job", namespace, name, uid, propagationPolicy="Foreground")
 
     def delete_pod(self, namespace: str, name: str, uid: str) -> None:
         """Ask a pod to end. Nothing happens where it is gone or is another one by now."""
-        _delete(self._core.delete_namespaced_pod, name, namespace, {"preconditions": {"uid": uid}})
+        self._delete("Pod", namespace, name, uid)
+
+    def open_gate(self, namespace: str, name: str, uid: str) -> Manifest:
+        """Let a pod be scheduled. Nothing happens where it may be already.
+
+        Raises:
+            NotFoundError: it is gone.
+            ConflictError: it is another one by now.
+        """
+        gates = [{"$patch": "delete", "name": SLOT_GATE}]
+        body = {"metadata": {"uid": uid}, "spec": {"schedulingGates": gates}}
+        return self._request("PATCH", _path("Pod", namespace, name), body=body, content_type=_STRATEGIC)
 
     def delete_run(self, namespace: str, name: str, uid: str) -> None:
         """Delete a DbtRun; its Jobs follow. Nothing happens where it is gone or is another one by now."""
-        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
-
-        def request(name: str, namespace: str, **options: Any) -> Any:
-            plural = _PLURALS["DbtRun"]
-            return self._custom.delete_namespaced_custom_object(GROUP, VERSION, namespace, plural, name, **options)
-
-        _delete(request, name, namespace, body)
+        self._delete("DbtRun", namespace, name, uid, propagationPolicy="Background")
 
     def patch_status(self, kind: str, manifest: Manifest, patch: Mapping[str, Any]) -> Manifest:
         """Write part of an object's status, provided that the object has not changed since it was read.
@@ -175,18 +151,8 @@ class Cluster:
         """
         metadata = manifest["metadata"]
         body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"]}, "status": patch}
-        return _call(
-            lambda: self._custom.patch_namespaced_custom_object_status(
-                GROUP,
-                VERSION,
-                metadata["namespace"],
-                _PLURALS[kind],
-                metadata["name"],
-                body,
-                _content_type="application/merge-patch+json",
-                _request_timeout=_TIMEOUT,
-            )
-        )
+        path = f"{_path(kind, metadata['namespace'], metadata['name'])}/status"
+        return self._request("PATCH", path, body=body, content_type=_MERGE)
 
     def post_event(self, kind: str, manifest: Manifest, event: Event) -> None:
         """Tell people what happened, where they look with ``kubectl describe``."""
@@ -211,22 +177,14 @@ class Cluster:
             "lastTimestamp": now,
             "count": 1,
         }
-        _call(
-            lambda: self._core.create_namespaced_event(
-                metadata["namespace"], body, _preload_content=False, _request_timeout=_TIMEOUT
-            )
-        )
+        self._request("POST", _path("Event", metadata["namespace"]), body=body)
 
     # The Lease of the election
 
     def get_lease(self, namespace: str, name: str) -> Manifest | None:
         """A Lease as it is now; None where there is none."""
         try:
-            return _call(
-                lambda: self._coordination.read_namespaced_lease(
-                    name, namespace, _preload_content=False, _request_timeout=_LEASE_TIMEOUT
-                )
-            )
+            return self._request("GET", _path("Lease", namespace, name), timeout=_LEASE_TIMEOUT)
         except NotFoundError:
             return None
 
@@ -236,12 +194,8 @@ class Cluster:
         Raises:
             ConflictError: there is one by now.
         """
-        where = manifest["metadata"]["namespace"]
-        return _call(
-            lambda: self._coordination.create_namespaced_lease(
-                where, manifest, _preload_content=False, _request_timeout=_LEASE_TIMEOUT
-            )
-        )
+        path = _path("Lease", manifest["metadata"]["namespace"])
+        return self._request("POST", path, body=manifest, timeout=_LEASE_TIMEOUT)
 
     def replace_lease(self, manifest: Manifest) -> Manifest:
         """Write a Lease, provided that it has not changed since it was read.
@@ -249,16 +203,62 @@ class Cluster:
         Raises:
             ConflictError: it has.
         """
-        metadata = manifest["metadata"]
-        return _call(
-            lambda: self._coordination.replace_namespaced_lease(
-                metadata["name"],
-                metadata["namespace"],
-                manifest,
-                _preload_content=False,
-                _request_timeout=_LEASE_TIMEOUT,
-            )
-        )
+        path = _path("Lease", manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        return self._request("PUT", path, body=manifest, timeout=_LEASE_TIMEOUT)
+
+    # Requests
+
+    def _list(self, kind: str, namespace: str, **query: str) -> list[Manifest]:
+        return list(self._request("GET", _path(kind, namespace), query)["items"])
+
+    def _delete(self, kind: str, namespace: str, name: str, uid: str, **options: str) -> None:
+        try:
+            self._send("DELETE", _path(kind, namespace, name), body={"preconditions": {"uid": uid}, **options})
+        except (NotFoundError, ConflictError):
+            return  # gone, or another one by now
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+        timeout: tuple[float, float] = _TIMEOUT,
+    ) -> dict[str, Any]:
+        """Send a request and read the answer as JSON."""
+        found: dict[str, Any] = json.loads(self._send(method, path, query, body, content_type, timeout))
+        return found
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+        timeout: tuple[float, float] = _TIMEOUT,
+    ) -> bytes:
+        """Send a request, with this module's exceptions for what may come of it."""
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        url = f"{self._client.configuration.host}/{path}" + (f"?{urlencode(query)}" if query else "")
+        try:
+            answer = self._client.call_api(method, url, headers, body, _request_timeout=timeout)
+            data: bytes = answer.read()
+        except kubernetes.client.ApiException as error:
+            raise ClusterError(f"the API server cannot be reached: {error.reason}") from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ClusterError(f"the API server cannot be reached: {error}") from error
+        if not 200 <= answer.status <= 299:
+            raise _translated(answer.status, answer.reason, data)
+        return data
+
+
+def _path(kind: str, namespace: str | None, name: str = "") -> str:
+    """Where a kind's objects are, or one of them; without a namespace those of all."""
+    path = _RESOURCES[kind].format(f"namespaces/{quote(namespace)}/" if namespace else "")
+    return f"{path}/{quote(name)}" if name else path
 
 
 def _connect() -> Any:
@@ -271,37 +271,13 @@ def _connect() -> Any:
     return kubernetes.client.ApiClient(configuration)
 
 
-def _call(request: Callable[[], Any]) -> dict[str, Any]:
-    """Send a request and read the answer as JSON."""
-    answer = _sent(request)
-    found: dict[str, Any] = json.loads(answer.data) if hasattr(answer, "data") else answer
-    return found
-
-
-def _sent(request: Callable[[], Any]) -> Any:
-    """Send a request, with this module's exceptions for the client's."""
-    try:
-        return request()
-    except kubernetes.client.ApiException as error:
-        raise _translated(error) from error
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise ClusterError(f"the API server cannot be reached: {error}") from error
-
-
-def _delete(request: Callable[..., Any], name: str, namespace: str, body: Mapping[str, Any]) -> None:
-    try:
-        _call(lambda: request(name, namespace, body=body, _preload_content=False, _request_timeout=_TIMEOUT))
-    except (NotFoundError, ConflictError):
-        return  # gone, or another one by now
-
-
-def _translated(error: Any) -> ClusterError:
+def _translated(status: int, reason: str, body: bytes) -> ClusterError:
     kinds = {400: InvalidError, 403: InvalidError, 404: NotFoundError, 409: ConflictError, 422: InvalidError}
-    return kinds.get(error.status, ClusterError)(f"{error.status} {error.reason}: {_message(error)}")
+    return kinds.get(status, ClusterError)(f"{status} {reason}: {_message(body)}")
 
 
-def _message(error: Any) -> str:
+def _message(body: bytes) -> str:
     try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.body)[:500]
+        return str(json.loads(body)["message"])
+    except (ValueError, TypeError, KeyError):
+        return body.decode(errors="replace")[:500]

@@ -12,8 +12,9 @@ from typing import Any
 import kopf
 
 from dbt_operator.api.base import GROUP, VERSION
-from dbt_operator.api.kinds import KINDS, RUN, Kind
-from dbt_operator.planning.names import RUN_LABEL, RUN_UID_LABEL
+from dbt_operator.api.kinds import KINDS, RUN, TARGET, Kind
+from dbt_operator.api.status import Phase
+from dbt_operator.planning.names import RUN_LABEL, RUN_UID_LABEL, TARGET_LABEL
 from dbt_operator.reconcile import Key
 from dbt_operator.store import Store
 from dbt_operator.workqueue import WorkQueue
@@ -35,7 +36,7 @@ def _watch_kind(registry: kopf.OperatorRegistry, kind: Kind, store: Store, queue
     async def observe(event: kopf.RawEvent, **_: Any) -> None:
         manifest = event["object"]
         _keep(store, kind.kind, event)
-        for key in concerned(kind.kind, manifest, store):
+        for key in concerned(kind.kind, manifest, store, deleted=event["type"] == "DELETED"):
             queue.add(key)
 
 
@@ -45,7 +46,8 @@ def _watch_of_runs(
     @kopf.on.event(*resource, labels={RUN_UID_LABEL: kopf.PRESENT}, registry=registry, id=kind.lower())
     async def observe(event: kopf.RawEvent, **_: Any) -> None:
         _keep(store, kind, event)
-        queue.add(run_key(event["object"]))
+        for key in keys_of_part(event["object"], store):
+            queue.add(key)
 
 
 def _keep(store: Store, kind: str, event: kopf.RawEvent) -> None:
@@ -61,10 +63,26 @@ def run_key(manifest: Mapping[str, Any]) -> Key:
     return Key(RUN.kind, metadata["namespace"], metadata["labels"][RUN_LABEL])
 
 
-def concerned(kind: str, manifest: Mapping[str, Any], store: Store) -> Iterator[Key]:
-    """What may have to be done when an object has changed: that object, and the runs that wait for it."""
+def keys_of_part(manifest: Mapping[str, Any], store: Store) -> Iterator[Key]:
+    """What may have to be done when a Job or pod has changed: its run, and its target if the run has done with it."""
+    yield run_key(manifest)
+    metadata = manifest["metadata"]
+    run = store.get(RUN.kind, metadata["namespace"], metadata["labels"][RUN_LABEL])
+    if run is None or "finishedAt" in run.get("status", {}):
+        yield Key(TARGET.kind, metadata["namespace"], metadata["labels"][TARGET_LABEL])
+
+
+def concerned(kind: str, manifest: Mapping[str, Any], store: Store, *, deleted: bool = False) -> Iterator[Key]:
+    """What may have to be done when an object has changed: that object, the runs that wait for it, the slot it held."""
     metadata = manifest["metadata"]
     yield Key(kind, metadata["namespace"], metadata["name"])
+    if kind == RUN.kind and deleted:
+        yield Key(TARGET.kind, metadata["namespace"], manifest["spec"]["targetRef"]["name"])
+    if kind == TARGET.kind:
+        held = {holder["uid"] for holder in manifest.get("status", {}).get("holders") or ()}
+        for run in store.unfinished(metadata["namespace"], metadata["name"]):
+            if run["metadata"]["uid"] in held and run.get("status", {}).get("phase") == Phase.QUEUED:
+                yield Key(RUN.kind, metadata["namespace"], run["metadata"]["name"])
     if reference := _REFERENCES.get(kind):
         for run in store.all(RUN.kind):
             same_namespace = run["metadata"]["namespace"] == metadata["namespace"]
@@ -73,7 +91,8 @@ def concerned(kind: str, manifest: Mapping[str, Any], store: Store) -> Iterator[
 
 
 def _waits_for(run: Mapping[str, Any], reference: str, name: str) -> bool:
-    waits = "resolved" not in run.get("status", {}) and "finishedAt" not in run.get("status", {})
+    status = run.get("status", {})
+    waits = "resolved" not in status and "finishedAt" not in status and status.get("phase") != Phase.QUEUED
     return waits and run["spec"].get(reference, {}).get("name") == name
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dbt_operator.api.base import Model
 from dbt_operator.api.project import DbtProject
-from dbt_operator.api.run import DbtRun, DbtRunStatus
+from dbt_operator.api.run import Attempt, DbtRun, DbtRunStatus
 from dbt_operator.api.state import StateOf
 from dbt_operator.api.status import Condition, ConditionType, Phase, Reason
 from dbt_operator.api.target import DbtTarget
@@ -24,12 +24,24 @@ from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import ATTEMPT_LABEL, job_name
-from dbt_operator.planning.observed import GONE, PodFacts, job_facts, pod_facts
-from dbt_operator.planning.plan import Action, DeleteJob, DeletePod, DeleteRun, Event, Plan, PromoteState
+from dbt_operator.planning.observed import GONE, PodFacts, controller_uid, job_facts, pod_facts
+from dbt_operator.planning.plan import (
+    Action,
+    DeleteJob,
+    DeletePod,
+    DeleteRun,
+    Event,
+    OpenGate,
+    Plan,
+    PromoteState,
+    SettleSlots,
+)
 from dbt_operator.planning.progress import can_be_seen
-from dbt_operator.planning.run_status import Observed
+from dbt_operator.planning.queue import LOOKS, look
+from dbt_operator.planning.run_status import Observed, Stray
 from dbt_operator.planning.state import advanced, states
 from dbt_operator.progress import ProgressReader
+from dbt_operator.slots import Settled, Slots, concerns_slot, queued_behind
 from dbt_operator.store import Store
 from dbt_runner.protocol import Progress
 
@@ -38,6 +50,7 @@ log = structlog.get_logger()
 Manifest = Mapping[str, Any]
 
 _ROUNDS = 4  # of planning after an action, in one reconciliation
+_SLOT_LOOKS = 2.0  # seconds; while something of a holder lives that has ended
 _NO_WARNINGS_YET = 3.0  # seconds; a pod usually starts sooner, and then nobody needs to ask about it
 
 
@@ -59,12 +72,16 @@ class Reconciler:
         store: Store,
         runner_image: str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        wake: Callable[[Key], None] = lambda _: None,
     ) -> None:
+        """``wake`` has another object reconciled soon; it is a short cut, as a watch would do so too."""
         self._cluster = cluster
         self._store = store
         self._runner_image = runner_image
         self._clock = clock
+        self._wake = wake
         self._progress = ProgressReader(cluster)
+        self._slots = Slots(cluster, store, clock)
 
     def reconcile(self, key: Key) -> float | None:
         """Reconcile an object; the seconds after which it wants to be looked at again, or None.
@@ -77,33 +94,67 @@ class Reconciler:
             self._progress.forget(key.namespace, key.name)
             return None  # the Jobs belong to it and go with it
         try:
+            if key.kind == "DbtTarget":
+                return self._reconcile_target(key, manifest)
             return self._write(key, manifest, self._carry_out(key, manifest))
         except ConflictError:
             # Something newer exists: look at it instead of at what the watch has not delivered yet.
             self._refresh(key, manifest)
             return 0.0
 
+    def _reconcile_target(self, key: Key, manifest: Manifest) -> float | None:
+        """Its slots first, then what is said of it."""
+        now = self._clock()
+        runs = self._store.unfinished(key.namespace, key.name)
+        waiting_for: list[str] = []
+        if self._slots.due(manifest, runs):
+            settled = self._settle(key.namespace, key.name)
+            if settled is None:
+                return None
+            manifest, waiting_for = settled.target, settled.waiting_for
+        queued = self._slots.queued(manifest, runs)
+        for run in queued_behind(manifest, runs):
+            self._wake(Key("DbtRun", key.namespace, run))
+        planned = self._plan(key, manifest, queued=self._slots.told(manifest, queued, now))
+        self._write(key, manifest, planned)
+        if waiting_for:
+            return _SLOT_LOOKS
+        return LOOKS.total_seconds() if queued else None
+
+    def _settle(self, namespace: str, target: str, asking: Manifest | None = None) -> Settled | None:
+        settled = self._slots.settle(namespace, target, asking)
+        for claim in settled.granted if settled else ():
+            if asking is None or claim.uid != asking["metadata"]["uid"]:
+                self._wake(Key("DbtRun", namespace, claim.name))
+        return settled
+
     def _carry_out(self, key: Key, manifest: Manifest) -> Plan:
         """Plan and act until nothing is left to do but to write the status, or to wait."""
         planned = self._plan(key, manifest)
+        asked = False
         for _ in range(_ROUNDS):
             if not planned.actions:
                 return planned
             refusals = [refusal for action in planned.actions if (refusal := self._act(manifest, action))]
             if planned.requeue_after is not None:
                 return planned
-            planned = self._plan(key, manifest, refusal="; ".join(refusals))
+            asked |= any(isinstance(action, SettleSlots) for action in planned.actions)
+            planned = self._plan(key, manifest, refusal="; ".join(refusals), asked=asked)
         return planned
 
     # Reading
 
-    def _plan(self, key: Key, manifest: Manifest, refusal: str = "") -> Plan:
+    def _plan(
+        self, key: Key, manifest: Manifest, refusal: str = "", *, asked: bool = False, queued: int | None = None
+    ) -> Plan:
         try:
             if key.kind == "DbtTarget":
-                return target_planner.plan(DbtTarget.model_validate(manifest), _identity(manifest), self._clock())
+                target = DbtTarget.model_validate(manifest)
+                return target_planner.plan(target, _identity(manifest), self._clock(), queued)
             if key.kind == "DbtProject":
                 return project_planner.plan(DbtProject.model_validate(manifest), _identity(manifest), self._clock())
-            return run_planner.plan(_replace(self._observe(manifest), refusal=refusal), self._clock())
+            seen = _replace(self._observe(manifest), refusal=refusal)
+            return run_planner.plan(self._with_slot(seen, manifest, asked=asked), self._clock())
         except ValidationError as error:
             return _invalid(key, manifest, error, self._clock())
 
@@ -119,7 +170,7 @@ class Reconciler:
         )
         if status.phase and status.phase.finished:
             self._progress.forget(namespace, identity.name)
-            return seen
+            return _replace(seen, strays=self._strays(manifest))
         if not status.attempts:
             project = self._reference("DbtProject", namespace, run.spec.project_ref.name, DbtProject)
             target = self._reference("DbtTarget", namespace, run.spec.target_ref.name, DbtTarget)
@@ -127,7 +178,25 @@ class Reconciler:
         if status.resolved and status.resolved.promote:
             project = self._reference("DbtProject", namespace, run.spec.project_ref.name, DbtProject)
             seen = _replace(seen, project=project)
-        return self._observe_attempt(seen, status.attempts[-1].number)
+        return self._observe_attempt(seen, status.attempts[-1])
+
+    def _with_slot(self, seen: Observed, manifest: Manifest, *, asked: bool) -> Observed:
+        """With what is known of the slots of its target."""
+        namespace, name = seen.identity.namespace, seen.run.spec.target_ref.name
+        target = self._store.get("DbtTarget", namespace, name)
+        if target is None or (seen.status.phase and seen.status.phase.finished):
+            return seen
+        begun = seen.status.phase in (Phase.PENDING, Phase.RUNNING) and seen.status.attempts
+        others = () if begun else self._store.unfinished(namespace, name)
+        return _replace(seen, slot=look(manifest, target, others, self._clock(), asked=asked))
+
+    def _strays(self, manifest: Manifest) -> tuple[Stray, ...]:
+        """Jobs of a run that has ended which nobody recorded, and which have not ended."""
+        metadata = manifest["metadata"]
+        recorded = {attempt.get("jobUID") for attempt in manifest["status"].get("attempts") or ()}
+        jobs = [job for job in self._store.of_run("Job", metadata["uid"]) if job["metadata"]["uid"] not in recorded]
+        facts = {job["metadata"]["name"]: job_facts(job) for job in jobs if _belongs(job, metadata["uid"])}
+        return tuple(Stray(name, job.uid) for name, job in facts.items() if not job.ended and not job.deleting)
 
     def _state_run(self, run: DbtRun, namespace: str) -> DbtRun | None:
         """The run that state.from.run names."""
@@ -147,18 +216,18 @@ class Reconciler:
             self._store.put(kind, manifest)
         return model.model_validate(manifest), manifest["metadata"]["generation"]
 
-    def _observe_attempt(self, seen: Observed, number: int) -> Observed:
+    def _observe_attempt(self, seen: Observed, attempt: Attempt) -> Observed:
         """Job and pod of an attempt. Absence is confirmed live: the store may not have heard yet, or have missed it."""
-        identity = seen.identity
+        identity, number = seen.identity, attempt.number
         name = job_name(identity.name, identity.uid, number)
         job = next((j for j in self._store.of_run("Job", identity.uid) if j["metadata"]["name"] == name), None)
-        pods = _of_attempt(self._store.of_run("Pod", identity.uid), number)
+        pods = _of_attempt(self._store.of_run("Pod", identity.uid), attempt)
         if job is None:
             job = self._cluster.get_job(identity.namespace, name)
             if job is not None and _belongs(job, identity.uid):
                 self._store.put("Job", job)
         if not pods and (job is None or job_facts(job).ended or self._age(job) >= _NO_WARNINGS_YET):
-            pods = _of_attempt(self._cluster.pods_of_run(identity.namespace, identity.uid), number)
+            pods = _of_attempt(self._cluster.pods_of_run(identity.namespace, identity.uid), attempt)
         pod = max(pods, key=lambda p: (GONE not in p, str(p["metadata"]["creationTimestamp"])), default=None)
         facts = pod_facts(pod) if pod else None
         return _replace(
@@ -201,6 +270,12 @@ class Reconciler:
         if isinstance(action, DeletePod):
             self._cluster.delete_pod(namespace, action.name, action.uid)
             return ""
+        if isinstance(action, SettleSlots):
+            self._settle(namespace, action.target, manifest)
+            return ""
+        if isinstance(action, OpenGate):
+            self._open(namespace, manifest["metadata"]["uid"], action)
+            return ""
         if isinstance(action, PromoteState):
             self._promote(namespace, action)
             return ""
@@ -212,6 +287,15 @@ class Reconciler:
         except InvalidError as error:
             return str(error)
         return ""
+
+    def _open(self, namespace: str, uid: str, action: OpenGate) -> None:
+        """Open a pod's gate. That its run holds the slot is asked now, when the Job is there for all to see."""
+        if not self._slots.holds(namespace, action.target, uid):
+            return
+        try:
+            self._store.put("Pod", self._cluster.open_gate(namespace, action.pod, action.uid))
+        except NotFoundError:
+            log.info("pod is gone", namespace=namespace, pod=action.pod)
 
     def _promote(self, namespace: str, action: PromoteState) -> None:
         """Move the pointer of a project, from what it points at now."""
@@ -238,8 +322,11 @@ class Reconciler:
         self._store.put(key.kind, written)
         for event in planned.events:
             self._post(key, written, event)
-        if key.kind == "DbtRun" and _goes_on(written):
-            return 0.0  # the watch would say so too, only later
+        if key.kind == "DbtRun":
+            if concerns_slot(patch, written):
+                self._wake(Key("DbtTarget", key.namespace, written["spec"]["targetRef"]["name"]))
+            if "attempts" in patch and written["status"]["phase"] == Phase.PENDING:
+                return 0.0  # the watch would say so too, only later
         return planned.requeue_after
 
     def _post(self, key: Key, manifest: Manifest, event: Event) -> None:
@@ -273,18 +360,18 @@ def _replace(seen: Observed, **changed: Any) -> Observed:
     return Observed(**{**seen.__dict__, **changed})
 
 
-def _of_attempt(pods: list[Manifest], number: int) -> list[Manifest]:
-    return [pod for pod in pods if pod["metadata"]["labels"].get(ATTEMPT_LABEL) == str(number)]
+def _of_attempt(pods: list[Manifest], attempt: Attempt) -> list[Manifest]:
+    """The pods of an attempt: of its Job, once that stands in status."""
+    return [
+        pod
+        for pod in pods
+        if pod["metadata"]["labels"].get(ATTEMPT_LABEL) == str(attempt.number)
+        and attempt.job_uid in (None, controller_uid(pod))
+    ]
 
 
 def _belongs(job: Manifest, run_uid: str) -> bool:
     return job_facts(job).owner_uid == run_uid
-
-
-def _goes_on(run: Manifest) -> bool:
-    """Whether a run that was just written is admitted and has no Job yet."""
-    attempts = run["status"].get("attempts") or []
-    return bool(attempts) and "jobUID" not in attempts[-1] and run["status"]["phase"] == Phase.PENDING
 
 
 def _invalid(key: Key, manifest: Manifest, error: ValidationError, now: datetime) -> Plan:

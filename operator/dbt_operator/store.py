@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dbt_operator.api.status import Phase
 from dbt_operator.planning.names import RUN_UID_LABEL
 from dbt_operator.planning.observed import GONE
 
@@ -24,6 +25,7 @@ class Store:
         self._objects: dict[str, dict[str, Manifest]] = {}
         self._names: dict[tuple[str, str, str], str] = {}
         self._runs: dict[tuple[str, str], set[str]] = {}  # (kind, run's UID) -> UIDs
+        self._unfinished: dict[tuple[str, str], set[str]] = {}  # (namespace, target) -> UIDs of runs
 
     def put(self, kind: str, manifest: Manifest) -> bool:
         """Keep an object unless a newer version of it is kept already. Whether anything changed."""
@@ -33,10 +35,29 @@ class Store:
             if kept is not None and _version(kept) >= _version(manifest):
                 return False
             self._objects[kind][metadata["uid"]] = _slim(manifest)
-            self._names[kind, metadata["namespace"], metadata["name"]] = metadata["uid"]
+            name = (kind, metadata["namespace"], metadata["name"])
+            namesake = self._objects[kind].get(self._names.get(name, ""))
+            if namesake is None or _version(namesake) <= _version(manifest):  # else this one is gone, and heard of late
+                self._names[name] = metadata["uid"]
             if run := _run_uid(manifest):
                 self._runs.setdefault((kind, run), set()).add(metadata["uid"])
+            if kind == "DbtRun":
+                self._index(manifest)
             return True
+
+    def _index(self, run: Manifest) -> None:
+        target = (run["metadata"]["namespace"], run["spec"]["targetRef"]["name"])
+        if _finished(run):
+            self._unindex(run)
+        else:
+            self._unfinished.setdefault(target, set()).add(run["metadata"]["uid"])
+
+    def _unindex(self, run: Manifest) -> None:
+        target = (run["metadata"]["namespace"], run["spec"]["targetRef"]["name"])
+        uids = self._unfinished.get(target, set())
+        uids.discard(run["metadata"]["uid"])
+        if not uids:
+            self._unfinished.pop(target, None)
 
     def bury(self, kind: str, manifest: Manifest) -> None:
         """Keep the last state of an object that was deleted, until the next list: it may tell how a run has ended."""
@@ -62,6 +83,11 @@ class Store:
         """The Jobs or pods of a run."""
         with self._lock:
             return [self._objects[kind][uid] for uid in self._runs.get((kind, run_uid), ())]
+
+    def unfinished(self, namespace: str, target: str) -> list[Manifest]:
+        """The runs on a target that have not ended."""
+        with self._lock:
+            return [self._objects["DbtRun"][uid] for uid in self._unfinished.get((namespace, target), ())]
 
     def all(self, kind: str) -> list[Manifest]:
         """Every object of a kind."""
@@ -97,6 +123,8 @@ class Store:
         name = (kind, metadata["namespace"], metadata["name"])
         if self._names.get(name) == metadata["uid"]:
             del self._names[name]
+        if kind == "DbtRun":
+            self._unindex(manifest)
         if run := _run_uid(manifest):
             uids = self._runs.get((kind, run), set())
             uids.discard(metadata["uid"])
@@ -111,6 +139,11 @@ def _version(manifest: Manifest) -> int:
 
 def _run_uid(manifest: Manifest) -> str:
     return str((manifest["metadata"].get("labels") or {}).get(RUN_UID_LABEL, ""))
+
+
+def _finished(run: Manifest) -> bool:
+    phase = run.get("status", {}).get("phase")
+    return bool(phase) and Phase(phase).finished
 
 
 def _slim(manifest: Manifest) -> Manifest:

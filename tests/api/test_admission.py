@@ -51,6 +51,7 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtTarget", {}),
         ("DbtTarget", {"schemaPattern": "^analytics(_.*)?$", "databasePattern": "db", "target": "prod"}),
         ("DbtTarget", {"protected": True}),
+        ("DbtTarget", {"maxConcurrentRuns": 100}),
         ("DbtProject", {"defaults": {"retry": {"maxAttempts": 2}, "timeout": "1h", "threads": 4}}),
         ("DbtTarget", {"env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": {"name": "s", "key": "k"}}]}),
         ("DbtProject", {}),
@@ -68,6 +69,7 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtProject", {"pod": {"volumes": [VOLUME], "affinity": {"nodeAffinity": {}}, "priorityClassName": "high"}}),
         ("DbtProject", {"pod": {"sidecarResources": {"requests": {"cpu": "50m"}}, "ephemeralStorage": "2Gi"}}),
         ("DbtRun", {}),
+        ("DbtRun", {"priority": -5}),
         ("DbtRun", {"pod": {"resources": {"limits": {"memory": "4Gi"}}, "nodeSelector": {"disk": "fast"}}}),
         (
             "DbtRun",
@@ -106,6 +108,8 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
     [
         ("DbtTarget", {"profiles": None}, "spec.profiles: Required value"),
         ("DbtTarget", {"schemaPattern": "("}, "is not a regular expression"),
+        ("DbtTarget", {"maxConcurrentRuns": 0}, "spec.maxConcurrentRuns in body should be greater than or equal to 1"),
+        ("DbtRun", {"priority": 1001}, "spec.priority in body should be less than or equal to 1000"),
         ("DbtTarget", {"env": [{"name": "A"}]}, "set exactly one of value, secretKeyRef and configMapKeyRef"),
         ("DbtTarget", {"env": [{"name": "DBT_TARGET", "value": "dev"}]}, "that the operator sets itself"),
         ("DbtTarget", {"env": [{"name": "DBT_ENGINE_TARGET", "value": "dev"}]}, "that the operator sets itself"),

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import socket
 import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -17,6 +14,7 @@ import pytest
 
 from tests.support import product
 from tests.support.kube import Manifest, apply, command, get, kubectl
+from tests.support.operators import operator
 from tests.support.scenarios import NAMESPACE, SCENARIOS, Scenario, manifests
 
 ACCOUNT = f"system:serviceaccount:{product.OPERATOR_NAMESPACE}:{product.RELEASE}"
@@ -41,29 +39,6 @@ def no_operator(installed: None) -> Iterator[None]:  # noqa: ARG001 -- it has to
     """The operator in the cluster stands aside."""
     with product.without_operator():
         yield
-
-
-@contextmanager
-def operator(images: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """An operator as a process of this machine, which can be killed as the kernel kills."""
-    environment = os.environ | {
-        "DBT_OPERATOR_RUNNER_IMAGE": images["runner"],
-        "DBT_OPERATOR_NAMESPACES": NAMESPACE,
-        "DBT_OPERATOR_HEALTH_PORT": str(_free_port()),
-    }
-    process = subprocess.Popen([sys.executable, "-m", "dbt_operator"], env=environment, stdout=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -99,9 +74,9 @@ def test_killed_twenty_times_at_random_it_never_makes_a_second_job(images: Mappi
         for _ in range(KILLS):
             if not names or _finished(names[-1]):
                 names.append(_start(images))
-            with operator(images) as process:
+            with operator(NAMESPACE, images["runner"]) as process:
                 _wait_while_it_works(process, chance.uniform(0.5, 6))
-        with operator(images):
+        with operator(NAMESPACE, images["runner"]):
             runs = [product.wait_until_finished(name, NAMESPACE) for name in names]
     assert [run["status"]["phase"] for run in runs] == ["Succeeded"] * len(runs)
     ours = [name for name, _ in jobs if name.startswith("kill-")]

@@ -45,10 +45,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]
-# Deleting a pod is how a run is cancelled: it ends gracefully, and its Job keeps what became of it.
+# Deleting a pod is how a run is cancelled: it ends gracefully, and its Job keeps what became of it. Patching one opens
+# its scheduling gate, once its run holds the target's slot.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, delete]
+  verbs: [get, list, watch, delete, patch]
 # The last line of the sidecar's log tells how far dbt is.
 - apiGroups: [""]
   resources: [pods/log]

@@ -72,7 +72,14 @@ TARGET = Kind(
     plural="dbttargets",
     short="dbtt",
     model=DbtTarget,
-    columns=(Column("Target", ".spec.target"), Column("Schemas", ".spec.schemaPattern"), _READY, _AGE),
+    columns=(
+        Column("Target", ".spec.target"),
+        Column("Schemas", ".spec.schemaPattern"),
+        Column("Holder", ".status.holders[0].name"),
+        Column("Queued", ".status.queued", "integer"),
+        _READY,
+        _AGE,
+    ),
     name_length=40,
 )
 KINDS = (TARGET, PROJECT, RUN)

@@ -108,8 +108,11 @@ class DbtRunSpec(Model):
     start_timeout: Duration | None = None
     """From the Job's creation to the start of dbt, without the time in a queue. Default: 10m."""
     queue_timeout: Duration | None = None
-    """How long the run may wait in queues, all attempts added up: now that is while its Job is suspended. Then it ends
-    as QueueTimeout. Default: for ever."""
+    """How long the run may wait in queues, all attempts added up: for a slot of its target, and while its Job is
+    suspended. Then it ends as QueueTimeout. Default: for ever."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
+    """Which of the runs that wait for a slot of the same target gets the next one: that with the highest priority, and
+    of these the oldest. For each 30 minutes that a run has waited, 1 is added. Default: 0."""
     retry: Retry | None = None
     """Whether a run that failed is tried again. Default: it is not."""
     pod: RunPod | None = None
@@ -303,6 +306,19 @@ class Attempt(Model):
     """The reason in a sentence."""
 
 
+class Queue(Model):
+    """Where a run stands among those that wait for a slot of its target."""
+
+    position: int
+    """1: it gets the next slot. Looked at once a minute."""
+    behind: Annotated[list[str], Field(max_length=10)]
+    """Whom it waits for: the holders, then who is before it."""
+    since: str
+    """When it began to wait, RFC 3339."""
+    at: str
+    """When position and behind were last looked at."""
+
+
 class NodeCounts(Model):
     """How many nodes ended how, all steps taken together."""
 
@@ -378,6 +394,12 @@ class DbtRunStatus(Model):
     """The dbt-core that really ran."""
     attempts: Annotated[list[Attempt], Field(max_length=20)] | None = None
     """One for each Job."""
+    queue: Queue | None = None
+    """Where it stands in the queue, while it is queued."""
+    queued_seconds: int | None = None
+    """How long it has waited for slots of its target before, all times added up."""
+    yielded_slot: str | None = None
+    """status.holders[].since of the slot that it has given up while backing off. No attempt begins under it."""
     progress: RunProgress | None = None
     """How far dbt is, while it runs. It is looked at ever more rarely, at least once a minute."""
     nodes: NodeCounts | None = None

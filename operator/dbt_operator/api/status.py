@@ -14,6 +14,7 @@ class Phase(StrEnum):
     """Where a DbtRun stands. Succeeded, Failed, Cancelled and Skipped are ends."""
 
     PENDING = "Pending"  # not admitted yet, or its pod is being started
+    QUEUED = "Queued"  # it waits for a slot of its target
     RUNNING = "Running"  # dbt is running
     BACKING_OFF = "BackingOff"  # an attempt failed; the next one follows after a while
     SUCCEEDED = "Succeeded"
@@ -50,6 +51,7 @@ class Reason(StrEnum):
     MISSING_STATE = "MissingState"  # the state to compare with does not exist
     UPLOAD_FAILED = "UploadFailed"  # dbt succeeded, but its artifacts did not all arrive
     QUEUE_TIMEOUT = "QueueTimeout"  # it waited in a queue for longer than spec.queueTimeout
+    SLOT_HELD_BY_LOST_NODE = "SlotHeldByLostNode"  # it is queued, and the slot's pod is on a node that does not answer
     NAME_CONFLICT = "NameConflict"  # somebody else's Job has the name of ours
     INVALID_SPEC = "InvalidSpec"  # the object does not say what the API asks for
     NOT_FRESH = "NotFresh"  # sources have nothing new, and the run says onStale: Skip; no failure

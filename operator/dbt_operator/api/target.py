@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from dbt_operator.api.base import KeyRef, Model, Name, Pattern, Variables, Word
 from dbt_operator.api.status import Condition
@@ -36,6 +36,36 @@ class DbtTargetSpec(Model):
     protected: bool | None = None
     """Refuse runs with fullRefresh, empty, sample or an env of their own, and code that is not pinned: the project's
     image by a digest, and its source in the image or by a full commit. Default: false."""
+    max_concurrent_runs: Annotated[int, Field(ge=1, le=100)] | None = None
+    """How many runs may work on this target at a time, whichever projects they are of. Default: 1. The others are
+    queued. Lowering it stops no run."""
+
+
+class Holder(Model):
+    """Who holds a slot."""
+
+    kind: Annotated[str, StringConstraints(max_length=63)]
+    """DbtRun."""
+    name: Annotated[str, StringConstraints(max_length=253)]
+    """Its name."""
+    uid: Annotated[str, StringConstraints(max_length=64)]
+    """Its UID: an object of the same name that is created anew holds nothing."""
+    since: str
+    """When it got the slot, RFC 3339 with microseconds. No two slots of one holder have the same."""
+    lost_pod: Annotated[str, StringConstraints(max_length=512)] | None = None
+    """The pod that should have ended long ago: its node does not answer, so it may still be running. The slot is free
+    when the node is removed, or by the annotation dbt-operator.dev/force-release with the holder's UID."""
+
+
+class Release(Model):
+    """A slot that was taken from its holder by the annotation dbt-operator.dev/force-release."""
+
+    name: Annotated[str, StringConstraints(max_length=253)]
+    """The holder's name."""
+    uid: Annotated[str, StringConstraints(max_length=64)]
+    """The holder's UID."""
+    at: str
+    """When, RFC 3339."""
 
 
 class DbtTargetStatus(Model):
@@ -43,6 +73,12 @@ class DbtTargetStatus(Model):
 
     observed_generation: int | None = None
     """The generation of the spec that this status is about."""
+    holders: Annotated[list[Holder], Field(max_length=100)] | None = None
+    """Who may work on this target now. Nobody else starts a pod."""
+    queued: int | None = None
+    """How many runs wait for a slot, as of the last look, which is at most a minute old."""
+    released: Annotated[list[Release], Field(max_length=20)] | None = None
+    """The last slots that were released by force."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
     """Ready, Reconciling, Stalled."""
 

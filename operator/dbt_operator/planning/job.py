@@ -114,6 +114,9 @@ def _pod(resolved: Resolved, run: Identity, attempt: int, commit: str) -> Manife
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        # A Job may be created late, by an operator that had stopped for a while: its pod must not run then. The gate is
+        # opened once this very Job stands in the run's status and the run among the target's holders.
+        "schedulingGates": [{"name": names.SLOT_GATE}],
         "initContainers": [_prepare(resolved, attempt, commit, pod), _artifacts(resolved, attempt, pod)],
         "containers": [_dbt(resolved, run, attempt, pod)],
         "volumes": [*_volumes(resolved, pod), *(_volume(volume) for volume in pod.volumes or ())],

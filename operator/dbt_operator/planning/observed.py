@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from dbt_operator.planning.duration import parse_time
+from dbt_operator.planning.names import SLOT_GATE
 from dbt_runner.protocol import ARTIFACTS_CONTAINER, DBT_CONTAINER, PREPARE_CONTAINER
 
 Manifest = Mapping[str, Any]
@@ -49,6 +50,8 @@ class PodFacts:
     deleting: bool = False  # its containers have been asked to end
     gone: bool = False  # this is the last that was seen of it
     created_at: datetime | None = None
+    job_uid: str = ""  # of the Job that it belongs to
+    gated: bool = False  # it waits behind the slot's gate, and no node has it
     unschedulable: str = ""  # the scheduler's message
     disrupted: str = ""  # the message of the condition DisruptionTarget
     prepare: ContainerFacts = field(default_factory=ContainerFacts)
@@ -75,6 +78,7 @@ class JobFacts:
     failed_reason: str = ""  # of the condition Failed
     failed_message: str = ""
     complete: bool = False
+    deleting: bool = False
     suspended: bool = False  # by Kueue, for example: it has no pod, or its pod is being deleted
     started_at: datetime | None = None  # when it was last allowed to have a pod
 
@@ -96,6 +100,7 @@ def job_facts(manifest: Manifest) -> JobFacts:
         failed_reason=failed.get("reason", "Failed") if failed else "",
         failed_message=failed.get("message", ""),
         complete="Complete" in conditions,
+        deleting="deletionTimestamp" in metadata,
         # The condition follows the field, both ways, together with startTime.
         suspended=bool(manifest.get("spec", {}).get("suspend")) or "Suspended" in conditions,
         started_at=_time(manifest.get("status", {}).get("startTime")),
@@ -122,12 +127,19 @@ def pod_facts(manifest: Manifest) -> PodFacts:
         deleting="deletionTimestamp" in manifest["metadata"],
         gone=bool(manifest.get(GONE)),
         created_at=_time(manifest["metadata"].get("creationTimestamp")),
+        job_uid=controller_uid(manifest),
+        gated=gated(manifest),
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
         disrupted=disrupted.get("message", "disrupted") if disrupted.get("status") == "True" else "",
         prepare=_container(status, PREPARE_CONTAINER),
         dbt=_container(status, DBT_CONTAINER),
         artifacts=_container(status, ARTIFACTS_CONTAINER),
     )
+
+
+def gated(pod: Manifest) -> bool:
+    """Whether a pod waits behind the slot's gate."""
+    return any(gate["name"] == SLOT_GATE for gate in pod.get("spec", {}).get("schedulingGates") or ())
 
 
 def _container(status: Manifest, name: str) -> ContainerFacts:

@@ -50,7 +50,23 @@ class DeleteRun:
     uid: str
 
 
-Action = CreateJob | DeleteJob | DeletePod | PromoteState | DeleteRun
+@dataclass(frozen=True)
+class SettleSlots:
+    """Take back the slots of a target that are free, and give them to those whose turn it is."""
+
+    target: str
+
+
+@dataclass(frozen=True)
+class OpenGate:
+    """Let a pod be scheduled, provided that its run holds a slot of the target now."""
+
+    target: str
+    pod: str
+    uid: str
+
+
+Action = CreateJob | DeleteJob | DeletePod | PromoteState | DeleteRun | SettleSlots | OpenGate
 
 
 @dataclass(frozen=True)

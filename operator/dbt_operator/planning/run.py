@@ -1,9 +1,10 @@
 """The planner of a DbtRun.
 
-Not admitted -> Pending (admitted, its Job being started) -> Running -> Succeeded, Failed, Cancelled or Skipped; or
-BackingOff, and Pending again for the next attempt. A step is taken on what was observed, never on an effect having been
-issued: an attempt is written into status before its Job is created, and the Job's UID after, so an operator that is
-killed in between finds what it must do, and a Job that vanishes is never made twice.
+Not admitted -> Queued, if its target has no slot free -> Pending (admitted, its Job being started) -> Running ->
+Succeeded, Failed, Cancelled or Skipped; or BackingOff, and Pending again for the next attempt, or Queued before that. A
+step is taken on what was observed, never on an effect having been issued: an attempt is written into status before its
+Job is created, and the Job's UID after, so an operator that is killed in between finds what it must do, and a Job that
+vanishes is never made twice.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ from datetime import datetime, timedelta
 
 from dbt_operator.api.run import Attempt, DbtRunStatus, Resolved
 from dbt_operator.api.status import ConditionType, Phase, Reason
-from dbt_operator.planning import expiry, retry, state, suspension
+from dbt_operator.planning import expiry, promotion, queue, retry, state, suspension, waiting
 from dbt_operator.planning import job as job_builder
 from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_defaults
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
-from dbt_operator.planning.names import job_name
+from dbt_operator.planning.names import FORCE_RELEASE, job_name
 from dbt_operator.planning.observed import JobFacts
-from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan, PromoteState
+from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan, SettleSlots
 from dbt_operator.planning.progress import can_be_seen, looks, shown
 from dbt_operator.planning.refusals import refusal
 from dbt_operator.planning.run_status import (
     Observed,
+    Stray,
     changed,
     compose,
     conditions_of,
@@ -49,23 +51,31 @@ def plan(seen: Observed, now: datetime) -> Plan:
     """Decide what to do next about a run."""
     status = seen.status
     if status.phase and status.phase.finished:
-        return expiry.plan(seen, now)
+        return waiting.clear(seen) or expiry.plan(seen, now)
     if seen.run.spec.cancel and status.cancel_requested_at is None:
         return _latch_cancel(seen, now)
     if status.cancel_requested_at is not None:
         return _cancel(seen, now)
     if status.resolved is None or not status.attempts:
         return _admit(seen, now)
-    attempt = status.attempts[-1]
-    if status.phase is Phase.BACKING_OFF:
-        return _next_attempt(seen, status.resolved, attempt, now)
+    return _go_on(seen, status.resolved, status.attempts[-1], now)
+
+
+def _go_on(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
+    """A run that has begun."""
+    if seen.slot.released:
+        return _released(seen, attempt, now)
+    if seen.status.phase in (Phase.BACKING_OFF, Phase.QUEUED):
+        return _between_attempts(seen, resolved, attempt, now)
+    if attempt.job_uid and seen.job is not None and seen.job.uid != attempt.job_uid and _is_ours(seen):
+        return waiting.clear(replace(seen, strays=(Stray(attempt.job_name, seen.job.uid),))) or Plan()
     if attempt.reason is not None:
         return _give_up(seen, attempt, now)
-    if seen.job is not None and seen.job.owner_uid != seen.identity.uid:
+    if seen.job is not None and not _is_ours(seen):
         return _finish(seen, _conflict(attempt), now)
     if seen.job is None and seen.pod is None:
-        return _create(seen, status.resolved, attempt, now)
-    return _follow(seen, status.resolved, attempt, now)
+        return _create(seen, resolved, attempt, now)
+    return _follow(seen, resolved, attempt, now)
 
 
 # Admission
@@ -78,6 +88,9 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     run = with_defaults(seen.run, seen.project[0])
     if refused := refusal(run.spec, seen.project[0].spec, seen.target[0].spec):
         return _refuse(seen, refused, now)
+    if not waiting.may_begin(seen):
+        limit = seconds(run.spec.queue_timeout) if run.spec.queue_timeout else None
+        return _claim(seen, limit, now)
     compared_with = state.wanted(run, seen.project[0], seen.state_run) if state.compares(run.spec) else None
     if compared_with is None and state.compares(run.spec) and state.missing_is_failure(run.spec):
         return _finish(seen, Verdict(Reason.MISSING_STATE, _NO_STATE), now)
@@ -110,14 +123,27 @@ def _missing(seen: Observed) -> str:
     return f"{' and '.join(absent)} not found in namespace {seen.identity.namespace}" if absent else ""
 
 
+def _claim(seen: Observed, limit: int | None, now: datetime) -> Plan:
+    """Ask for a slot, or wait in the queue for no longer than ``limit`` allows."""
+    if waiting.asks(seen):
+        return Plan(actions=(SettleSlots(seen.run.spec.target_ref.name),))
+    due = queue.deadline(seen.status, limit, now)
+    if due is not None and now >= due:
+        message = f"{waiting.message(seen)}, for longer than queueTimeout allows"
+        return _finish(seen, Verdict(Reason.QUEUE_TIMEOUT, message), now)
+    return waiting.queued(seen, due, now)
+
+
 def _wait(seen: Observed, missing: str, now: datetime) -> Plan:
     """What is applied together arrives in any order, so a missing reference gets the time that a pod has to start."""
-    deadline = seen.created_at + timedelta(seconds=seconds(seen.run.spec.start_timeout or START_TIMEOUT))
+    deadline = waiting.missing_since(seen, now) + timedelta(
+        seconds=seconds(seen.run.spec.start_timeout or START_TIMEOUT)
+    )
     if now >= deadline:
         message = f"{missing}: create it, or correct the reference in a new DbtRun"
         return _finish(seen, Verdict(Reason.CONFIG_ERROR, message), now)
     conditions = conditions_of(seen, now)
-    conditions.set(ConditionType.ADMITTED, "False", "ReferenceNotFound", missing)
+    conditions.set(ConditionType.ADMITTED, "False", waiting.NOT_FOUND, missing)
     found = compose(seen, conditions, Phase.PENDING, f"waiting: {missing}")
     return replace(found, requeue_after=(deadline - now).total_seconds())
 
@@ -214,8 +240,12 @@ def _over(seen: Observed) -> bool:
 
 def _starting(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
     if seen.job is not None and seen.job.suspended:
-        return _queued(seen, seen.job, resolved, attempt, now)
+        return _suspended(seen, seen.job, resolved, attempt, now)
+    if (gate := waiting.gate(seen, now)) is not None:
+        return gate
     since = suspension.started(seen.job) or parse_time(attempt.created_at)
+    if seen.slot.since:  # later than the Job only where the target was created anew
+        since = max(since, parse_time(seen.slot.since))
     deadline = since + timedelta(seconds=resolved.start_timeout_seconds)
     held_up = _held_up(seen)
     if now >= deadline:
@@ -229,7 +259,7 @@ def _starting(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetim
     return replace(found, requeue_after=min(_LOOK_AGAIN, (deadline - now).total_seconds()))
 
 
-def _queued(seen: Observed, job: JobFacts, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
+def _suspended(seen: Observed, job: JobFacts, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
     """The Job waits for its turn, for as long as it may."""
     message = suspension.waiting(resolved)
     due = suspension.queue_deadline(resolved, replaced(seen, attempt), job)
@@ -261,7 +291,7 @@ def _give_up(seen: Observed, attempt: Attempt, now: datetime) -> Plan:
     start while nobody looks.
     """
     actions: tuple[Action, ...] = ()
-    if seen.job is not None and seen.job.owner_uid == seen.identity.uid:
+    if seen.job is not None and _is_ours(seen):
         actions = (DeleteJob(attempt.job_name, seen.job.uid),)
     if actions or (seen.pod is not None and not seen.pod.ended):
         return Plan(actions=actions, requeue_after=_LOOK_AGAIN)
@@ -316,13 +346,30 @@ def _end_attempt(seen: Observed, verdict: Verdict, now: datetime, attempt: Attem
     return replace(found, requeue_after=max(0.0, (following - now).total_seconds()))
 
 
-def _next_attempt(seen: Observed, resolved: Resolved, last: Attempt, now: datetime) -> Plan:
-    """Begin the next attempt, when it is due and nothing of the last one lives."""
+def _between_attempts(seen: Observed, resolved: Resolved, last: Attempt, now: datetime) -> Plan:
+    """Begin the next attempt when it is due, nothing of the last one lives, and there is a slot for it."""
     due = retry.following(resolved, last)
     if now < due:
-        return Plan(requeue_after=(due - now).total_seconds())
+        return waiting.yielded(seen, now) or Plan(requeue_after=(due - now).total_seconds())
     if seen.pod is not None and not seen.pod.ended:
         return Plan(requeue_after=_LOOK_AGAIN)
+    over = _over_at(seen.status, resolved)
+    if over is not None and now >= over:
+        message = f"spec.timeout was over before another attempt could begin; the last one: {seen.status.message}"
+        return _finish(seen, Verdict(Reason.TIMEOUT, message), now)
+    if not waiting.may_begin(seen):
+        return _claim(seen, resolved.queue_timeout_seconds, now)
+    return _next_attempt(seen, resolved, last, now)
+
+
+def _over_at(status: DbtRunStatus, resolved: Resolved) -> datetime | None:
+    """When spec.timeout is over, once dbt has started."""
+    if resolved.timeout_seconds is None or status.started_at is None:
+        return None
+    return parse_time(status.started_at) + timedelta(seconds=resolved.timeout_seconds)
+
+
+def _next_attempt(seen: Observed, resolved: Resolved, last: Attempt, now: datetime) -> Plan:
     number = last.number + 1
     name = job_name(seen.identity.name, seen.identity.uid, number)
     attempt = Attempt(number=number, job_name=name, created_at=format_time(now))
@@ -351,7 +398,20 @@ def _ended_attempt(seen: Observed, attempt: Attempt, verdict: Verdict, now: date
     )
 
 
-# Cancelling
+# Cancelling, and giving up by hand
+
+
+def _released(seen: Observed, attempt: Attempt, now: datetime) -> Plan:
+    """Its slot was released by force: somebody has said that its pod will do no more. It is not tried again."""
+    if seen.job is not None and _is_ours(seen) and not seen.job.deleting:
+        return Plan(actions=(DeleteJob(attempt.job_name, seen.job.uid),))
+    message = f"the annotation {FORCE_RELEASE} of DbtTarget {seen.run.spec.target_ref.name} has released its slot"
+    return _finish(seen, Verdict(Reason.INFRASTRUCTURE, message), now)
+
+
+def _is_ours(seen: Observed) -> bool:
+    """Whether the Job belongs to this run."""
+    return seen.job is not None and seen.job.owner_uid == seen.identity.uid
 
 
 def _latch_cancel(seen: Observed, now: datetime) -> Plan:
@@ -363,7 +423,7 @@ def _latch_cancel(seen: Observed, now: datetime) -> Plan:
 
 def _cancel(seen: Observed, now: datetime) -> Plan:
     """Stop what runs, and end the run when nothing does."""
-    job = seen.job if seen.job is not None and seen.job.owner_uid == seen.identity.uid else None
+    job = seen.job if _is_ours(seen) else None
     over = _over(seen) and not suspension.may_resume(seen)
     if (job is None and (seen.pod is None or seen.pod.ended)) or over:
         return _finish(seen, _cancelled(seen), now)
@@ -390,28 +450,6 @@ def _cancelled(seen: Observed) -> Verdict:
 # The end
 
 
-def _promotion(seen: Observed, verdict: Verdict, attempt: Attempt | None) -> PromoteState | None:
-    """What makes the state that a run has left the current one of its target, if that is due."""
-    resolved, project = seen.status.resolved, seen.project
-    if verdict.reason is not None or resolved is None or resolved.promote is None or project is None:
-        return None
-    if not_uploaded(seen.pod):
-        return None
-    started_at = seen.status.started_at or (attempt.started_at if attempt else None)
-    entry = state.entry(
-        resolved,
-        seen.run.spec.target_ref.name,
-        seen.identity.name,
-        started_at=started_at,
-        dbt_version=verdict.summary.dbt_version if verdict.summary else None,
-        commit=seen.status.commit,
-    )
-    base = resolved.state.key if resolved.promote == "Slim" and resolved.state else None
-    if entry is None or state.advanced(state.states(project[0]), entry, base) is None:
-        return None
-    return PromoteState(seen.run.spec.project_ref.name, entry, base)
-
-
 def _finish(
     seen: Observed,
     verdict: Verdict,
@@ -419,11 +457,12 @@ def _finish(
     attempt: Attempt | None = None,
     conditions: Conditions | None = None,
 ) -> Plan:
-    if (promotion := _promotion(seen, verdict, attempt)) is not None:
-        return Plan(actions=(promotion,))  # before the end is told: whoever waits for that may compare with it
+    if (promoted := promotion.due(seen, verdict, attempt)) is not None:
+        return Plan(actions=(promoted,))  # before the end is told: whoever waits for that may compare with it
     attempts = seen.status.attempts
     ended_at = format_time(now)
-    if last := attempt or (attempts[-1] if attempts else None):
+    last = attempt or (attempts[-1] if attempts else None)
+    if last is not None and last.finished_at is None:
         ended = _ended_attempt(seen, last, verdict, now)
         ended_at = ended.finished_at or ended_at
         attempts = replaced(seen, ended)

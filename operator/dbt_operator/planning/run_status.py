@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from dbt_operator.api.project import DbtProject
@@ -14,8 +14,17 @@ from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, parse_time
 from dbt_operator.planning.observed import JobFacts, PodFacts
 from dbt_operator.planning.plan import Event, Plan
+from dbt_operator.planning.queue import Slot, waited
 from dbt_operator.planning.verdict import Verdict, checked_out, uploaded
 from dbt_runner.protocol import Progress, Summary
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A Job that an operator which had stopped for a while has created although the attempt was over."""
+
+    name: str
+    uid: str
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,8 @@ class Observed:
     ``state.from.run`` names. ``job`` and ``pod`` are those of the
     current attempt, and None means confirmed absent. ``warnings`` are the warning events about a pod or Job that
     has not started, the newest first; ``refusal`` is what the API server has just had against creating the Job;
-    ``progress`` is how far dbt was at the last look.
+    ``progress`` is how far dbt was at the last look. ``slot`` is what is known of the target's slots; ``strays`` are
+    Jobs of the run that do not stand in its status.
     """
 
     run: DbtRun
@@ -41,6 +51,8 @@ class Observed:
     warnings: tuple[str, ...] = ()
     refusal: str = ""
     progress: Progress | None = None
+    slot: Slot = field(default_factory=Slot)
+    strays: tuple[Stray, ...] = ()
 
     @property
     def status(self) -> DbtRunStatus:
@@ -137,10 +149,18 @@ def compose(seen: Observed, conditions: Conditions, phase: Phase, message: str, 
         # The first one stands: a branch that has moved since changes no later attempt.
         "commit": seen.status.commit or checked_out(seen.pod),
         "progress": seen.status.progress if phase is Phase.RUNNING else None,
+        **_left_queue(seen.status, phase, conditions.now),
         **changed,
     }
     status = seen.status.model_copy(update=update)
     return Plan(status=status, events=_events(seen.status, status))
+
+
+def _left_queue(status: DbtRunStatus, phase: Phase, now: datetime) -> dict[str, object]:
+    """How long a run has waited, once it does no more."""
+    if status.queue is None or phase is Phase.QUEUED:
+        return {}
+    return {"queue": None, "queued_seconds": waited(status, now)}
 
 
 def changed(plan: Plan, **fields: object) -> Plan:

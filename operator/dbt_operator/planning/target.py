@@ -12,14 +12,19 @@ from dbt_operator.planning.plan import Plan
 from dbt_operator.planning.refusals import secret_in_env
 
 
-def plan(target: DbtTarget, identity: Identity, now: datetime) -> Plan:
-    """Decide on the status of a target. No Secret is read, so whether the profile is right shows in a run."""
-    conditions = Conditions.of(target.status.conditions if target.status else None, identity.generation, now)
+def plan(target: DbtTarget, identity: Identity, now: datetime, queued: int | None = None) -> Plan:
+    """Decide on the status of a target. No Secret is read, so whether the profile is right shows in a run.
+
+    Its holders are none of this planner's business: see :mod:`slots`. ``queued`` is how many runs wait for a slot.
+    """
+    status = target.status or DbtTargetStatus()
+    conditions = Conditions.of(status.conditions, identity.generation, now)
     if problem := _problem(target):
         conditions.stalled("InvalidSpec", problem)
     else:
         conditions.ready("Accepted", "runs may use this target")
-    return Plan(DbtTargetStatus(observed_generation=identity.generation, conditions=conditions.list()))
+    update = {"observed_generation": identity.generation, "conditions": conditions.list(), "queued": queued}
+    return Plan(status.model_copy(update=update))
 
 
 def _problem(target: DbtTarget) -> str:

@@ -112,7 +112,9 @@ def pod_manifest(job: dict[str, Any], status: dict[str, Any], name: str = "pod")
             "resourceVersion": "1",
             "creationTimestamp": stamp(),
             "labels": job["spec"]["template"]["metadata"]["labels"],
+            "ownerReferences": [{"kind": "Job", "uid": job["metadata"]["uid"], "controller": True}],
         },
+        "spec": {},
         "status": status,
     }
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from dbt_operator.cluster import ConflictError, NotFoundError
+from dbt_operator.planning.duration import format_time
+from dbt_operator.planning.names import TARGET_LABEL
 from dbt_operator.planning.plan import Event
+from tests.unit.operator.builders import NOW
 
 Manifest = dict[str, Any]
 
@@ -32,6 +36,7 @@ class FakeCluster:
         self.writes = 0
         self.before_write: Callable[[int], None] = lambda _: None
         self.after_write: Callable[[int], None] = lambda _: None
+        self.clock: Callable[[], datetime] = lambda: NOW
         self._version = 100
 
     def _write(self, change: Callable[[], Any]) -> Any:
@@ -58,6 +63,14 @@ class FakeCluster:
         label = "dbt-operator.dev/run-uid"
         return [copy.deepcopy(pod) for pod in self.pods if pod["metadata"]["labels"][label] == run_uid]
 
+    def unfinished_jobs_of_target(self, _namespace: str, target: str) -> list[Manifest]:
+        jobs = [m for (kind, _), m in self.objects.items() if kind == "Job"]
+        return [copy.deepcopy(job) for job in jobs if job["metadata"]["labels"][TARGET_LABEL] == target]
+
+    def living_pods_of_target(self, _namespace: str, target: str) -> list[Manifest]:
+        living = [pod for pod in self.pods if pod["status"]["phase"] not in ("Succeeded", "Failed")]
+        return [copy.deepcopy(pod) for pod in living if pod["metadata"]["labels"][TARGET_LABEL] == target]
+
     def warnings(self, _namespace: str, _uid: str) -> tuple[str, ...]:
         return self.warning_events
 
@@ -73,7 +86,7 @@ class FakeCluster:
                 job["metadata"] |= {
                     "uid": f"uid-of-{name}-{len(self.created_jobs)}",
                     "resourceVersion": self._next_version(),
-                    "creationTimestamp": "2026-01-02T03:04:05Z",
+                    "creationTimestamp": format_time(self.clock()),
                 }
                 self.objects["Job", name] = job
                 self.created_jobs.append(name)
@@ -98,6 +111,17 @@ class FakeCluster:
                     self.deleted_pods.append(name)
 
         self._write(delete)
+
+    def open_gate(self, _namespace: str, name: str, uid: str) -> Manifest:
+        def change() -> Manifest:
+            for pod in self.pods:
+                if pod["metadata"]["uid"] == uid:
+                    pod["spec"]["schedulingGates"] = []
+                    pod["metadata"]["resourceVersion"] = self._next_version()
+                    return pod
+            raise NotFoundError(name)
+
+        return self._write(change)  # type: ignore[no-any-return]
 
     def delete_run(self, _namespace: str, name: str, uid: str) -> None:
         def delete() -> None:

@@ -13,6 +13,7 @@ from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.observed import ContainerFacts, JobFacts, PodFacts
 from dbt_operator.planning.plan import CreateJob, DeleteJob, DeletePod, Plan
+from dbt_operator.planning.queue import Slot
 from dbt_operator.planning.run import plan
 from dbt_operator.planning.run_status import Observed
 from tests.unit.operator.builders import (
@@ -30,6 +31,8 @@ from tests.unit.operator.builders import (
     target,
 )
 
+HELD = Slot(since="2026-01-02T03:04:05.000000Z")
+
 
 def seen(manifest: dict[str, Any] | None = None, **facts: Any) -> Observed:
     return Observed(
@@ -37,7 +40,7 @@ def seen(manifest: dict[str, Any] | None = None, **facts: Any) -> Observed:
         identity=Identity("analytics", "nightly", UID, 1),
         created_at=NOW,
         runner_image="runner:1",
-        **facts,
+        **{"slot": HELD, **facts},
     )
 
 

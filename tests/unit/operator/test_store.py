@@ -62,3 +62,12 @@ def test_what_nobody_reads_is_not_kept() -> None:
     store.put("Job", thing())
     (kept,) = store.all("Job")
     assert "managedFields" not in kept["metadata"]
+
+
+def test_what_is_heard_late_of_a_deleted_object_does_not_hide_the_one_that_was_created_anew() -> None:
+    store = Store()
+    store.put("Job", thing(version=20, uid="new"))
+    store.put("Job", thing(version=15, uid="old"))
+    found = store.get("Job", "ns", "a")
+    assert found is not None
+    assert found["metadata"]["uid"] == "new"

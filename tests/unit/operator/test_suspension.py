@@ -15,7 +15,7 @@ from dbt_operator.planning.plan import CreateJob, DeleteJob, DeletePod
 from dbt_operator.planning.run import plan
 from dbt_operator.planning.run_status import Observed
 from tests.unit.operator.builders import JOB_UID, UID, ended, ended_pod, failed_summary, later, run, stamp, summary
-from tests.unit.operator.test_run_planner import RUNNING, _after, cancelling, job, references, status
+from tests.unit.operator.test_run_planner import HELD, RUNNING, _after, cancelling, job, references, status
 
 QUEUE = {"kueue.x-k8s.io/queue-name": "nightly", "kueue.x-k8s.io/priority-class": "low", "team": "finance"}
 
@@ -26,6 +26,7 @@ def admitted(**spec: Any) -> Observed:
         identity=Identity("analytics", "nightly", UID, 1, labels=QUEUE),
         created_at=later(0),
         runner_image="runner:1",
+        slot=HELD,
         **references(),
     )
     return _after(first, plan(first, later(0)))

@@ -1,0 +1,31 @@
+"""When the state that a run has left becomes the current one of its target: after the verdict, before it is told."""
+
+from __future__ import annotations
+
+from dbt_operator.api.run import Attempt
+from dbt_operator.planning import state
+from dbt_operator.planning.plan import PromoteState
+from dbt_operator.planning.run_status import Observed, not_uploaded
+from dbt_operator.planning.verdict import Verdict
+
+
+def due(seen: Observed, verdict: Verdict, attempt: Attempt | None) -> PromoteState | None:
+    """What makes the state that a run has left the current one of its target, if that is due."""
+    resolved, project = seen.status.resolved, seen.project
+    if verdict.reason is not None or resolved is None or resolved.promote is None or project is None:
+        return None
+    if not_uploaded(seen.pod):
+        return None
+    started_at = seen.status.started_at or (attempt.started_at if attempt else None)
+    entry = state.entry(
+        resolved,
+        seen.run.spec.target_ref.name,
+        seen.identity.name,
+        started_at=started_at,
+        dbt_version=verdict.summary.dbt_version if verdict.summary else None,
+        commit=seen.status.commit,
+    )
+    base = resolved.state.key if resolved.promote == "Slim" and resolved.state else None
+    if entry is None or state.advanced(state.states(project[0]), entry, base) is None:
+        return None
+    return PromoteState(seen.run.spec.project_ref.name, entry, base)

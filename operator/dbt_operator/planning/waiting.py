@@ -1,0 +1,98 @@
+"""What a run does about its slot: ask for it, wait for it, open its pod's gate under it, give it up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from dbt_operator.api.status import ConditionType, Phase, Reason
+from dbt_operator.planning import queue
+from dbt_operator.planning.duration import parse_time
+from dbt_operator.planning.names import FORCE_RELEASE
+from dbt_operator.planning.plan import DeleteJob, OpenGate, Plan, SettleSlots
+from dbt_operator.planning.run_status import Observed, changed, compose, conditions_of
+
+NOT_FOUND = "ReferenceNotFound"  # reason of the condition Admitted
+_LOOK_AGAIN = 5.0  # seconds
+
+
+def may_begin(seen: Observed) -> bool:
+    """Whether an attempt may begin: the run holds a slot, and not the one that it has given up."""
+    return bool(seen.slot.since) and seen.slot.since != seen.status.yielded_slot
+
+
+def asks(seen: Observed) -> bool:
+    """Whether to ask for a slot: where none seems to be free it would be in vain, and who is queued is called."""
+    return seen.slot.free and not seen.slot.asked
+
+
+def message(seen: Observed) -> str:
+    """What a queued run waits for, as of the last look."""
+    where = f"waiting for a slot of DbtTarget {seen.run.spec.target_ref.name}"
+    found = seen.status.queue
+    behind = f", behind {', '.join(found.behind)}" if found and found.behind else ""
+    return f"{where}: number {found.position if found else seen.slot.position} in the queue{behind}"
+
+
+def queued(seen: Observed, due: datetime | None, now: datetime) -> Plan:
+    """In the queue, until ``due``."""
+    lost = seen.slot.lost_pod
+    status = seen.status.model_copy(update={"queue": queue.entry(seen.status, seen.slot, now)})
+    text = message(replace(seen, run=seen.run.model_copy(update={"status": status})))
+    if lost:
+        text += (
+            f". Pod {lost} should have ended, and its node does not answer: remove the node, or, if the pod cannot be"
+            f" running any more, annotate the DbtTarget with {FORCE_RELEASE} and the holder's UID"
+        )
+    conditions = conditions_of(seen, now)
+    if seen.status.resolved is None:
+        conditions.set(ConditionType.ADMITTED, "Unknown", Phase.QUEUED, "project and target are resolved in its turn")
+    found = compose(
+        seen,
+        conditions,
+        Phase.QUEUED,
+        text,
+        reason=Reason.SLOT_HELD_BY_LOST_NODE if lost else None,
+        queue=status.queue,
+    )
+    wait = queue.LOOKS.total_seconds()
+    return replace(found, requeue_after=min(wait, (due - now).total_seconds()) if due else wait)
+
+
+def missing_since(seen: Observed, now: datetime) -> datetime:
+    """Since when a project or target is not there: from the beginning, or since the run was queued at the latest."""
+    found = {condition.type: condition for condition in seen.status.conditions or ()}
+    admitted = found.get(ConditionType.ADMITTED)
+    if admitted is None:
+        return seen.created_at
+    return parse_time(admitted.last_transition_time) if admitted.reason == NOT_FOUND else now
+
+
+def gate(seen: Observed, now: datetime) -> Plan | None:
+    """Open the gate of a pod whose Job stands in status; None where there is no gate to be opened yet."""
+    pod, attempts = seen.pod, seen.status.attempts or []
+    if pod is None or not pod.gated or pod.deleting or not attempts or pod.job_uid != attempts[-1].job_uid:
+        return None
+    target = seen.run.spec.target_ref.name
+    if seen.slot.since:
+        return Plan(actions=(OpenGate(target, pod.name, pod.uid),))
+    if not seen.slot.asked:
+        return Plan(actions=(SettleSlots(target),))
+    text = f"waiting for a slot of DbtTarget {target}, which was created anew"
+    return replace(compose(seen, conditions_of(seen, now), Phase.PENDING, text), requeue_after=_LOOK_AGAIN)
+
+
+def yielded(seen: Observed, now: datetime) -> Plan | None:
+    """A run that backs off gives its slot to one of higher priority, and takes its turn again after it."""
+    if not may_begin(seen) or not seen.slot.outranked:
+        return None
+    text = f"{seen.status.message}; its slot goes to a run of higher priority"
+    found = compose(seen, conditions_of(seen, now), Phase.BACKING_OFF, text)
+    return changed(found, yielded_slot=seen.slot.since)
+
+
+def clear(seen: Observed) -> Plan | None:
+    """Delete Jobs that nobody recorded: their pods stand behind the gate for ever."""
+    if not seen.strays:
+        return None
+    return Plan(actions=tuple(DeleteJob(stray.name, stray.uid) for stray in seen.strays), requeue_after=_LOOK_AGAIN)

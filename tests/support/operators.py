@@ -1,0 +1,43 @@
+"""The operator as a process of this machine, beside the cluster: it can be killed as the kernel kills, and measured."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def operator(
+    namespace: str, runner_image: str = "runner:none", **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """An operator that watches one namespace. Its log goes to the file ``log``."""
+    log = environment.pop("log", os.devnull)
+    settings = {
+        "DBT_OPERATOR_RUNNER_IMAGE": runner_image,
+        "DBT_OPERATOR_NAMESPACES": namespace,
+        "DBT_OPERATOR_HEALTH_PORT": str(free_port()),
+    }
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dbt_operator"],
+            env=os.environ | settings | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
