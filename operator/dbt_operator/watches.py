@@ -128,6 +128,7 @@ class Watch:
         self._connect = connect
         self._configure = configure
         self.sight = Sight(self._where, clock)
+        self.ran_well = False  # since it was started the last time
         self._stopped = threading.Event()
         self._wait = wait or self._stopped.wait
         self._thread = threading.Thread(target=self.supervise, name=f"watch-{namespace or 'all'}", daemon=True)
@@ -153,10 +154,11 @@ class Watch:
         delay = 0.0
         while not self._stopped.is_set():
             self.sight.begin()
+            self.ran_well = False
             cause = self._run()
             if self._stopped.is_set():
                 return
-            delay = delay_after(delay, self.sight.runs_well())
+            delay = delay_after(delay, self.ran_well)
             log.warning("the watch ended and is started anew", where=self._where, seconds=delay, cause=cause)
             self._pulse.rest()
             self._wait(delay)
@@ -196,6 +198,7 @@ class Watch:
                 _cancel_all_but(running)
             elif not flag.is_set():
                 self._pulse.beat("one turn of its event loop, or its end")
+                self.ran_well = self.ran_well or self.sight.runs_well()
                 cause = self.sight.trouble()
                 if cause or self._stopped.is_set():
                     flag.set()

@@ -16,7 +16,7 @@ from dbt_operator import handlers, watches
 from dbt_operator.health import Health
 from dbt_operator.reconcile import Key
 from dbt_operator.store import Store
-from dbt_operator.watches import FIRST_DELAY, LAST_DELAY, Watch, delay_after
+from dbt_operator.watches import FIRST_DELAY, LAST_DELAY, RUNS_WELL, Watch, delay_after
 from dbt_operator.workqueue import WorkQueue
 from tests.unit.operator.fake_api_server import FakeAPIServer
 
@@ -139,15 +139,23 @@ def test_api_server_away_for_10_minutes(server: FakeAPIServer) -> None:
     watching = Watching(server, clock=lambda: now[0], wait=wait)
     server.put("dbtruns", "a", "before")
     server.away = True
-    with watching.on("a"):
+    with watching.on("a") as found:
         eventually(lambda: watching.knows("a", "before"))
         eventually(lambda: watching.health.missing() == [])
         assert sum(tries) <= 600 + LAST_DELAY
         assert tries == sorted(tries)
+        assert tries[-1] == LAST_DELAY
         server.away = True
         server.put("dbtruns", "a", "meanwhile")
         server.away = False
         eventually(lambda: watching.knows("a", "meanwhile"))
+        now[0] += RUNS_WELL
+        eventually(lambda: found["a"].ran_well)
+        before = len(tries)
+        server.refused.add("a")
+        server.cut()
+        eventually(lambda: len(tries) > before)
+        assert tries[before] == FIRST_DELAY, "what was long ago does not count"
     assert watching.health.hangs() == []
 
 
