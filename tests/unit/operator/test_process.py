@@ -18,7 +18,7 @@ from tests.unit.operator.fake_api_server import FakeAPIServer
 from tests.unit.operator.test_watches import eventually
 
 SHORT = (
-    "from dbt_operator.__main__ import main; from dbt_operator.planning.leadership import Terms; main(Terms(3, 2, 0.2))"
+    "from dbt_operator.__main__ import main; from dbt_operator.planning.leadership import Terms; main(Terms(6, 4, 0.2))"
 )
 LEASE = {"DBT_OPERATOR_LEASE_NAMESPACE": "ops", "DBT_OPERATOR_LEASE_NAME": "the-operator"}
 
@@ -96,7 +96,7 @@ def test_a_standby_does_nothing_until_the_leader_is_asked_to_end(
             assert server.patched == [("x", "first")]
             first.popen.terminate()
             assert first.popen.wait(20) == 0
-            eventually(lambda: holder(server) == "second", 5)
+            eventually(lambda: holder(server) == "second", 10)
             assert server.leases["the-operator"]["spec"]["leaseTransitions"] == 1
             server.put("dbtruns", "a", "y")
             eventually(lambda: ("y", "second") in server.patched)
