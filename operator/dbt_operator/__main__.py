@@ -1,72 +1,120 @@
 """``python -m dbt_operator``: the operator as a process.
 
-kopf's event loop watches; worker threads reconcile, since the kubernetes client blocks; one thread lists everything
-anew from time to time, for what watches miss.
+Watches fill the store and the queue, in an event loop for each namespace. Worker threads reconcile, since the
+kubernetes client blocks, and only in the operator that leads. One thread lists everything anew from time to time, for
+what watches miss. The main thread waits for the end, of which there are two: a signal, after which everything is
+brought to an orderly end, and the loss of the Lease, after which nothing is.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
 import threading
-from typing import Any
+from typing import NoReturn
 
-import kopf
 import structlog
 
 from dbt_operator import handlers
 from dbt_operator.api.kinds import KINDS
 from dbt_operator.cluster import Cluster, ClusterError
+from dbt_operator.health import Health, HealthServer
+from dbt_operator.leader import Elector
+from dbt_operator.planning.leadership import TERMS, Terms
 from dbt_operator.reconcile import Key, Reconciler
 from dbt_operator.settings import Settings, SettingsError
 from dbt_operator.store import Store
+from dbt_operator.watches import Watch, quieten_kopf
+from dbt_operator.workers import Workers
 from dbt_operator.workqueue import WorkQueue
 
 log = structlog.get_logger()
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+LAST_WORK = 20.0  # seconds for what is being worked on; the chart's terminationGracePeriodSeconds leaves some more
+_GLANCE = 0.5  # seconds between two looks at whether this operator still leads
+# Seconds in which threads show a sign of life, unless they hang.
+_ELECTION, _EVENT_LOOP, _LISTING = 60.0, 60.0, 600.0
 
 
 class Operator:
     """The parts, put together."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, terms: Terms = TERMS) -> None:
         self._settings = settings
         self._cluster = Cluster()
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()
-        self._reconciler = Reconciler(self._cluster, self.store, settings.runner_image, wake=self.queue.add)
+        self.health = Health()
+        reconciler = Reconciler(self._cluster, self.store, settings.runner_image, wake=self.queue.add)
+        self._workers = Workers(self.queue, reconciler.reconcile, self.health, self._leads, settings.workers)
+        self._watches = [
+            Watch(namespace, self.store, self.queue, self.health.pulse(f"watch of {namespace or 'all'}", _EVENT_LOOP))
+            for namespace in settings.namespaces or (None,)
+        ]
+        self._elector = self._election(terms) if settings.lease_namespace else None
         self._stopped = threading.Event()
 
-    def start(self) -> None:
-        """Start the threads."""
-        for number in range(self._settings.workers):
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True).start()
+    def _election(self, terms: Terms) -> Elector:
+        pulse = self.health.pulse("election", _ELECTION)
+        where, name = self._settings.lease_namespace, self._settings.lease_name
+        return Elector(self._cluster, where, name, pulse, self._lead, terms=terms)
+
+    def _leads(self) -> bool:
+        return self._elector is None or self._elector.leads()
+
+    def run(self) -> int:
+        """Work until SIGTERM, or until another operator leads; the exit code. SIGNALS have to be blocked."""
+        HealthServer(self.health, self._settings.health_port).start()
+        for watch in self._watches:
+            self.health.ready_once(watch.missing)
+            watch.start()
         threading.Thread(target=self._resync, name="resync", daemon=True).start()
+        if self._elector is None:
+            self._lead()
+        else:
+            self.health.ready_once(self._elector.missing)
+            self._elector.start()
+        while signal.sigtimedwait(SIGNALS, _GLANCE) is None:
+            if self._elector is not None and self._elector.lost():
+                log.error("ends: it does not hold the Lease any more", identity=self._elector.identity)
+                return 1
+        self._stop()
+        return 0
 
-    def stop(self) -> None:
-        """Let them end."""
+    def _lead(self) -> None:
+        """Begin to work, on everything that is known: whoever led before may have left anything half done."""
+        for part in (*self.store.all("Job"), *self.store.all("Pod")):
+            self.queue.add(handlers.run_key(part))
+        for kind in KINDS:
+            for manifest in self.store.all(kind.kind):
+                self.queue.add(Key(kind.kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
+        self._workers.start()
+
+    def _stop(self) -> None:
+        log.info("stopping")
         self._stopped.set()
-        self.queue.close()
-
-    def _work(self) -> None:
-        while (key := self.queue.get()) is not None:
-            try:
-                again = self._reconciler.reconcile(key)
-                self.queue.forget(key)
-                if again is not None:
-                    self.queue.add_after(key, again)
-            except ClusterError as error:
-                log.warning("will be tried again", **vars(key), seconds=self.queue.retry(key), error=str(error))
-            except Exception:
-                # One object must not stop the others, whatever is wrong with it.
-                log.exception("will be tried again", **vars(key), seconds=self.queue.retry(key))
-            finally:
-                self.queue.done(key)
+        for watch in self._watches:
+            watch.stop()
+        if not self._workers.stop(LAST_WORK):
+            log.warning("a reconciliation did not end in time; a Lease is left to expire", seconds=LAST_WORK)
+        elif self._elector is not None:
+            self._elector.release()
 
     def _resync(self) -> None:
+        pulse = self.health.pulse("resync", _LISTING)
         while not self._stopped.wait(self._settings.resync_seconds):
             for kind in ("Job", "Pod", *(kind.kind for kind in KINDS)):
                 for namespace in self._settings.namespaces or (None,):
-                    self._list(kind, namespace)
+                    pulse.beat(f"the list of every {kind} in {namespace or 'all namespaces'}")
+                    try:
+                        self._list(kind, namespace)
+                    except Exception:
+                        # Whatever is wrong with one list, the others are looked at, and this one the next time.
+                        log.exception("cannot list", kind=kind, namespace=namespace)
+            pulse.rest()
 
     def _list(self, kind: str, namespace: str | None) -> None:
         try:
@@ -82,27 +130,6 @@ class Operator:
                 keys = handlers.concerned(kind, manifest, self.store, deleted=manifest in gone)
             for key in keys:
                 self.queue.add(key)
-
-
-def build(operator: Operator) -> kopf.OperatorRegistry:
-    """Kopf's registry with our handlers."""
-    registry = kopf.OperatorRegistry()
-
-    @kopf.on.login(registry=registry)
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-
-    @kopf.on.startup(registry=registry)
-    def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
-        handlers.configure(settings)
-        operator.start()
-
-    @kopf.on.cleanup(registry=registry)
-    def cleanup(**_: Any) -> None:
-        operator.stop()
-
-    handlers.register(registry, operator.store, operator.queue)
-    return registry
 
 
 def configure_logging(settings: Settings) -> None:
@@ -121,23 +148,24 @@ def configure_logging(settings: Settings) -> None:
     )
 
 
-def main() -> None:
+def main(terms: Terms = TERMS) -> NoReturn:
     """Run until SIGTERM."""
+    # Threads inherit the mask, and the main thread asks for signals when it is ready to deal with them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
         sys.exit(f"dbt-operator: {error}")
     configure_logging(settings)
+    quieten_kopf()
     log.info("starting", namespaces=settings.namespaces or "all", runner_image=settings.runner_image)
-    kopf.run(
-        registry=build(Operator(settings)),
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
-        standalone=True,
-        # By default kopf looks for the name of the user, and in a container the user has none.
-        identity="dbt-operator",  # type: ignore[arg-type]
-        liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
-    )
+    end(Operator(settings, terms).run())
+
+
+def end(code: int) -> NoReturn:
+    """End the process at once. Python would wait for threads before, and of those one may be what hangs."""
+    sys.stdout.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

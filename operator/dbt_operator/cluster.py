@@ -21,11 +21,16 @@ Manifest = Mapping[str, Any]
 
 _TIMEOUT = (5, 30)  # seconds to connect, seconds to read
 _LOG_TIMEOUT = (5, 5)  # a kubelet answers, which may be away; nothing depends on it
+_LEASE_TIMEOUT = (2, 2)  # tried four times by the client, which must fit into the deadline of a leader
 _LINE_BYTES = 2048
 _MERGE, _STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 _OURS = {kind.kind for kind in KINDS}
-_RESOURCES = {"Job": "apis/batch/v1/{}jobs", "Pod": "api/v1/{}pods", "Event": "api/v1/{}events"} | {
-    kind.kind: f"apis/{GROUP}/{VERSION}/{{}}{kind.plural}" for kind in KINDS
+_RESOURCES = {
+    "Job": "apis/batch/v1/{}jobs",
+    "Pod": "api/v1/{}pods",
+    "Event": "api/v1/{}events",
+    "Lease": "apis/coordination.k8s.io/v1/{}leases",
+    **{kind.kind: f"apis/{GROUP}/{VERSION}/{{}}{kind.plural}" for kind in KINDS},
 }
 
 
@@ -174,6 +179,33 @@ class Cluster:
         }
         self._request("POST", _path("Event", metadata["namespace"]), body=body)
 
+    # The Lease of the election
+
+    def get_lease(self, namespace: str, name: str) -> Manifest | None:
+        """A Lease as it is now; None where there is none."""
+        try:
+            return self._request("GET", _path("Lease", namespace, name), timeout=_LEASE_TIMEOUT)
+        except NotFoundError:
+            return None
+
+    def create_lease(self, manifest: Manifest) -> Manifest:
+        """Create a Lease.
+
+        Raises:
+            ConflictError: there is one by now.
+        """
+        path = _path("Lease", manifest["metadata"]["namespace"])
+        return self._request("POST", path, body=manifest, timeout=_LEASE_TIMEOUT)
+
+    def replace_lease(self, manifest: Manifest) -> Manifest:
+        """Write a Lease, provided that it has not changed since it was read.
+
+        Raises:
+            ConflictError: it has.
+        """
+        path = _path("Lease", manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        return self._request("PUT", path, body=manifest, timeout=_LEASE_TIMEOUT)
+
     # Requests
 
     def _list(self, kind: str, namespace: str, **query: str) -> list[Manifest]:
@@ -192,9 +224,10 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Manifest | None = None,
         content_type: str = "application/json",
+        timeout: tuple[float, float] = _TIMEOUT,
     ) -> dict[str, Any]:
         """Send a request and read the answer as JSON."""
-        found: dict[str, Any] = json.loads(self._send(method, path, query, body, content_type))
+        found: dict[str, Any] = json.loads(self._send(method, path, query, body, content_type, timeout))
         return found
 
     def _send(

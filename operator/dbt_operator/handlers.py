@@ -20,7 +20,7 @@ from dbt_operator.store import Store
 from dbt_operator.workqueue import WorkQueue
 
 _REFERENCES = {"DbtProject": "projectRef", "DbtTarget": "targetRef"}
-_ERROR_BACKOFFS = (1, 2, 3, 5, 8, 13, 21, 34, 60, 60, 60, 60, 60, 60, 60)  # 8 minutes, then kopf exits
+_ERROR_BACKOFFS = (1, 2, 3, 5, 8, 13, 21, 34, 60, 60, 60, 60, 60, 60, 60)  # 8 minutes, then watches.py begins anew
 
 
 def register(registry: kopf.OperatorRegistry, store: Store, queue: WorkQueue[Key]) -> None:
@@ -104,6 +104,10 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.reconnect_backoff = 1
+    # kopf has a task for each object that it has just heard of, which keeps the object until it has been idle for a
+    # while: ten thousand that are listed at once must not be in memory at once.
+    settings.watching.chunk_size = 200
+    settings.queueing.idle_timeout = 0.1
     settings.watching.label_selectors["batch", "v1", "jobs"] = RUN_UID_LABEL
     settings.watching.label_selectors["", "v1", "pods"] = RUN_UID_LABEL
     settings.persistence.finalizer = f"{GROUP}/finalizer"

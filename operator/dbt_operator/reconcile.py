@@ -14,7 +14,7 @@ from dbt_operator.api.base import Model
 from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import Attempt, DbtRun, DbtRunStatus
 from dbt_operator.api.state import StateOf
-from dbt_operator.api.status import ConditionType, Phase, Reason
+from dbt_operator.api.status import Condition, ConditionType, Phase, Reason
 from dbt_operator.api.target import DbtTarget
 from dbt_operator.cluster import Cluster, ClusterError, ConflictError, InvalidError, NotFoundError
 from dbt_operator.planning import project as project_planner
@@ -379,7 +379,8 @@ def _invalid(key: Key, manifest: Manifest, error: ValidationError, now: datetime
     first = error.errors()[0]
     message = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
     generation = manifest["metadata"]["generation"]
-    conditions = Conditions(generation, now)
+    known = [Condition.model_validate(each) for each in manifest.get("status", {}).get("conditions") or ()]
+    conditions = Conditions.of(known, generation, now)
     conditions.stalled(Reason.INVALID_SPEC, message)
     if key.kind != "DbtRun":
         return Plan(_Minimal(observed_generation=generation, conditions=conditions.list()))

@@ -21,7 +21,9 @@ class Settings:
     namespaces: tuple[str, ...] = ()  # empty: all of them
     workers: int = 4  # objects reconciled at a time
     resync_seconds: float = 300  # everything is listed anew this often
-    health_port: int = 8080  # where /healthz answers
+    health_port: int = 8080  # where /healthz and /readyz answer
+    lease_namespace: str = ""  # where the Lease of the election is; empty: this operator leads, whoever else does
+    lease_name: str = "dbt-operator"
     log_level: str = "INFO"
     log_format: str = "json"  # or console
 
@@ -39,6 +41,8 @@ class Settings:
             workers=_positive(environment, "WORKERS", cls.workers),
             resync_seconds=_positive(environment, "RESYNC_SECONDS", int(cls.resync_seconds)),
             health_port=_positive(environment, "HEALTH_PORT", cls.health_port),
+            lease_namespace=environment.get(f"{_PREFIX}LEASE_NAMESPACE", cls.lease_namespace),
+            lease_name=environment.get(f"{_PREFIX}LEASE_NAME", cls.lease_name),
             log_level=environment.get(f"{_PREFIX}LOG_LEVEL", cls.log_level).upper(),
             log_format=environment.get(f"{_PREFIX}LOG_FORMAT", cls.log_format),
         )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dbt_operator.__main__ import LAST_WORK
 from tests.support.kube import ROOT
 
 CHART = ROOT / "charts" / "dbt-operator"
@@ -44,7 +45,7 @@ def test_no_rule_has_a_wildcard_or_touches_secrets(settings: tuple[str, ...]) ->
 @pytest.mark.parametrize("settings", [(), ("namespaces={a,b}",)])
 def test_logs_can_be_read_and_nothing_else_be_done_with_them(settings: tuple[str, ...]) -> None:
     for manifest in template(*settings, "aggregateRoles=false"):
-        if manifest["kind"] in ("Role", "ClusterRole"):
+        if manifest["kind"] in ("Role", "ClusterRole") and not manifest["metadata"]["name"].endswith("-election"):
             about = [rule for rule in manifest["rules"] if "pods/log" in rule["resources"]]
             assert [(rule["resources"], rule["verbs"]) for rule in about] == [(["pods/log"], ["get"])]
 
@@ -53,7 +54,8 @@ def test_named_namespaces_get_roles_and_nothing_cluster_wide() -> None:
     manifests = template("namespaces={a,b}", "aggregateRoles=false")
     assert "ClusterRole" not in kinds(manifests)
     assert "ClusterRoleBinding" not in kinds(manifests)
-    assert {m["metadata"]["namespace"] for m in manifests if m["kind"] == "Role"} == {"a", "b"}
+    roles = [(m["metadata"]["namespace"], m["metadata"]["name"]) for m in manifests if m["kind"] == "Role"]
+    assert sorted(roles) == [("a", "x-dbt-operator"), ("b", "x-dbt-operator"), ("default", "x-dbt-operator-election")]
 
 
 def test_crds_can_be_left_out_and_are_kept() -> None:
@@ -72,6 +74,44 @@ def test_a_digest_wins_over_a_tag() -> None:
     assert container["image"] == f"dbt-operator/operator@{digest}"
 
 
+def test_an_election_needs_no_more_than_its_own_lease() -> None:
+    (role,) = (m for m in template() if m["kind"] == "Role")
+    rules = [(rule["apiGroups"], rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in role["rules"]]
+    leases = (["coordination.k8s.io"], ["leases"])
+    assert rules == [(*leases, ["x-dbt-operator"], ["get", "update"]), (*leases, None, ["create"])]
+    assert _environment()["DBT_OPERATOR_LEASE_NAME"] == "x-dbt-operator"
+    assert _environment()["DBT_OPERATOR_LEASE_NAMESPACE"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+
+
+def test_a_standby_is_kept_apart_and_one_of_them_kept_running() -> None:
+    alone, two = template(), template("replicas=2")
+    assert "PodDisruptionBudget" not in kinds(alone)
+    assert "affinity" not in _pod(alone)
+    (budget,) = (m for m in two if m["kind"] == "PodDisruptionBudget")
+    (deployment,) = (m for m in two if m["kind"] == "Deployment")
+    assert budget["spec"] == {"maxUnavailable": 1, "selector": deployment["spec"]["selector"]}
+    assert deployment["spec"]["replicas"] == 2
+    (apart,) = _pod(two)["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert apart["podAffinityTerm"]["labelSelector"] == deployment["spec"]["selector"]
+    assert _pod(template("replicas=2", "affinity.nodeAffinity.x=y"))["affinity"] == {"nodeAffinity": {"x": "y"}}
+
+
+def test_a_pod_has_time_to_finish_and_to_hand_over() -> None:
+    assert _pod(template())["terminationGracePeriodSeconds"] >= LAST_WORK + 20
+    assert _pod(template())["containers"][0]["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def _pod(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    (deployment,) = (m for m in manifests if m["kind"] == "Deployment")
+    found: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return found
+
+
+def _environment() -> dict[str, Any]:
+    (container,) = _pod(template())["containers"]
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
+
+
 def test_the_operator_is_restricted() -> None:
     (deployment,) = (m for m in template() if m["kind"] == "Deployment")
     pod = deployment["spec"]["template"]["spec"]
@@ -81,7 +121,7 @@ def test_the_operator_is_restricted() -> None:
     assert pod["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
-@pytest.mark.parametrize("setting", ["workers=0", "log.level=LOUD", "image.digest=abc", "unknown=1"])
+@pytest.mark.parametrize("setting", ["workers=0", "replicas=-1", "log.level=LOUD", "image.digest=abc", "unknown=1"])
 def test_wrong_values_are_refused(setting: str) -> None:
     done = run_helm("template", "x", str(CHART), "--kube-version=1.34.4", f"--set={setting}")
     assert done.returncode != 0

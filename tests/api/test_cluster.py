@@ -7,6 +7,8 @@ import uuid
 import pytest
 
 from dbt_operator.cluster import Cluster, ConflictError, InvalidError, NotFoundError
+from dbt_operator.health import Health
+from dbt_operator.leader import Elector
 from dbt_operator.planning.plan import Event
 from tests.api.test_admission import manifest
 from tests.support.kube import Manifest, create, items, kubectl
@@ -56,6 +58,24 @@ def test_an_object_created_anew_gets_no_status_of_the_old_one(cluster: Cluster, 
 
 def _name(manifest: Manifest) -> Manifest:
     return {key: manifest["metadata"][key] for key in ("name", "namespace")}
+
+
+def test_a_lease_is_written_only_over_the_version_that_was_read(cluster: Cluster, where: str) -> None:
+    assert cluster.get_lease(where, "election") is None
+    electors = [Elector(cluster, where, "election", Health().pulse("election", 60), lambda: None) for _ in range(2)]
+    for _ in range(2):
+        for elector in electors:
+            elector.round()
+    assert [elector.leads() for elector in electors] == [True, False]
+    before = cluster.get_lease(where, "election")
+    assert before is not None
+    with pytest.raises(ConflictError):
+        cluster.create_lease({key: before[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": _name(before)})
+    electors[0].release()
+    with pytest.raises(ConflictError):
+        cluster.replace_lease(before)
+    electors[1].round()
+    assert electors[1].leads()
 
 
 def test_a_phase_outside_the_api_is_refused(cluster: Cluster, where: str) -> None:

@@ -211,6 +211,10 @@ def test_a_spec_that_the_models_refuse_ends_in_invalid_spec() -> None:
     world.settle()
     assert (world.status["phase"], world.status["reason"]) == ("Failed", "InvalidSpec")
     assert "exactly one" in world.status["message"]
+    writes = world.cluster.writes
+    world.now += timedelta(minutes=5)
+    world.settle()
+    assert world.cluster.writes == writes, "said once"
 
 
 def test_a_failure_is_recorded_with_its_nodes() -> None:
