@@ -77,7 +77,7 @@ class Operator:
         else:
             self.health.ready_once(self._elector.missing)
             self._elector.start()
-        while signal.sigtimedwait(SIGNALS, _GLANCE) is None:
+        while not _asked_to_end(_GLANCE):
             if self._elector is not None and self._elector.lost():
                 log.error("ends: it does not hold the Lease any more", identity=self._elector.identity)
                 return 1
@@ -130,6 +130,14 @@ class Operator:
                 keys = handlers.concerned(kind, manifest, self.store, deleted=manifest in gone)
             for key in keys:
                 self.queue.add(key)
+
+
+def _asked_to_end(seconds: float) -> bool:
+    """Whether a signal comes in time. A process that was stopped (SIGSTOP, the freezer) and goes on when the time is up
+    gets an answer as well from Python, in which there is no signal.
+    """
+    found = signal.sigtimedwait(SIGNALS, seconds)
+    return found is not None and found.si_signo in SIGNALS
 
 
 def configure_logging(settings: Settings) -> None:
