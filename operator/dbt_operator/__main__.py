@@ -13,7 +13,9 @@ import os
 import signal
 import sys
 import threading
-from typing import NoReturn
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NoReturn
 
 import structlog
 
@@ -31,6 +33,8 @@ from dbt_operator.workers import Workers
 from dbt_operator.workqueue import WorkQueue
 
 log = structlog.get_logger()
+
+Manifest = Mapping[str, Any]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LAST_WORK = 20.0  # seconds for what is being worked on; the chart's terminationGracePeriodSeconds leaves some more
@@ -117,19 +121,26 @@ class Operator:
             pulse.rest()
 
     def _list(self, kind: str, namespace: str | None) -> None:
+        present: set[str] = set()
+        as_of = "0"
         try:
-            listed, version = self._cluster.list_all(kind, namespace)
+            for manifests, version in self._cluster.pages(kind, namespace):
+                as_of = version
+                present |= {manifest["metadata"]["uid"] for manifest in manifests}
+                for manifest in manifests:
+                    self.store.put(kind, manifest)
+                    self._enqueue(kind, manifest)
         except ClusterError as error:
             log.warning("cannot list", kind=kind, namespace=namespace, error=str(error))
             return
-        gone = self.store.replace(kind, listed, version, namespace)
-        for manifest in [*listed, *gone]:
-            if kind in ("Job", "Pod"):
-                keys = handlers.keys_of_part(manifest, self.store)
-            else:
-                keys = handlers.concerned(kind, manifest, self.store, deleted=manifest in gone)
-            for key in keys:
-                self.queue.add(key)
+        for manifest in self.store.retain(kind, present, as_of, namespace):
+            self._enqueue(kind, manifest, deleted=True)
+
+    def _enqueue(self, kind: str, manifest: Manifest, *, deleted: bool = False) -> None:
+        part = kind in ("Job", "Pod")
+        concerned = handlers.keys_of_part if part else partial(handlers.concerned, kind, deleted=deleted)
+        for key in concerned(manifest, store=self.store):
+            self.queue.add(key)
 
 
 def _asked_to_end(seconds: float) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -23,6 +23,7 @@ _TIMEOUT = (5, 30)  # seconds to connect, seconds to read
 _LOG_TIMEOUT = (5, 5)  # a kubelet answers, which may be away; nothing depends on it
 _LEASE_TIMEOUT = (2, 2)  # tried four times by the client, which must fit into the deadline of a leader
 _LINE_BYTES = 2048
+_PAGE = "500"  # objects; ten thousand runs at once would take more memory than everything else
 _MERGE, _STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 _OURS = {kind.kind for kind in KINDS}
 _RESOURCES = {
@@ -62,11 +63,19 @@ class Cluster:
 
     # Reads
 
-    def list_all(self, kind: str, namespace: str | None = None) -> tuple[list[Manifest], str]:
-        """All objects of a kind (Jobs and Pods: those of runs), and the resource version of the list."""
-        query = {} if kind in _OURS else {"labelSelector": RUN_UID_LABEL}
-        answer = self._request("GET", _path(kind, namespace), query)
-        return list(answer["items"]), str(answer["metadata"]["resourceVersion"])
+    def pages(self, kind: str, namespace: str | None = None) -> Iterator[tuple[list[Manifest], str]]:
+        """All objects of a kind (Jobs and Pods: those of runs), some at a time, and the resource version of the list.
+
+        Raises:
+            ClusterError: the list became too old while it was read (410), among others.
+        """
+        query = {"limit": _PAGE} | ({} if kind in _OURS else {"labelSelector": RUN_UID_LABEL})
+        while True:
+            answer = self._request("GET", _path(kind, namespace), query)
+            yield list(answer["items"]), str(answer["metadata"]["resourceVersion"])
+            if not answer["metadata"].get("continue"):
+                return
+            query["continue"] = answer["metadata"]["continue"]
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest:
         """An object of ours, as it is now."""

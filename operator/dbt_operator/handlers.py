@@ -84,9 +84,8 @@ def concerned(kind: str, manifest: Mapping[str, Any], store: Store, *, deleted: 
             if run["metadata"]["uid"] in held and run.get("status", {}).get("phase") == Phase.QUEUED:
                 yield Key(RUN.kind, metadata["namespace"], run["metadata"]["name"])
     if reference := _REFERENCES.get(kind):
-        for run in store.all(RUN.kind):
-            same_namespace = run["metadata"]["namespace"] == metadata["namespace"]
-            if same_namespace and _waits_for(run, reference, metadata["name"]):
+        for run in store.all_unfinished(metadata["namespace"]):
+            if _waits_for(run, reference, metadata["name"]):
                 yield Key(RUN.kind, metadata["namespace"], run["metadata"]["name"])
 
 

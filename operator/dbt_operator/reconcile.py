@@ -22,7 +22,7 @@ from dbt_operator.planning import run as run_planner
 from dbt_operator.planning import target as target_planner
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.conditions import Conditions
-from dbt_operator.planning.duration import parse_time
+from dbt_operator.planning.duration import parse_time, seconds
 from dbt_operator.planning.names import ATTEMPT_LABEL, job_name
 from dbt_operator.planning.observed import GONE, PodFacts, controller_uid, job_facts, pod_facts
 from dbt_operator.planning.plan import (
@@ -41,6 +41,7 @@ from dbt_operator.planning.queue import LOOKS, look
 from dbt_operator.planning.run_status import Observed, Stray
 from dbt_operator.planning.state import advanced, states
 from dbt_operator.progress import ProgressReader
+from dbt_operator.projection import MANAGED, PROJECTED
 from dbt_operator.slots import Settled, Slots, concerns_slot, queued_behind
 from dbt_operator.store import Store
 from dbt_runner.protocol import Progress
@@ -96,6 +97,8 @@ class Reconciler:
         try:
             if key.kind == "DbtTarget":
                 return self._reconcile_target(key, manifest)
+            if manifest.get(PROJECTED):
+                return self._reconcile_ended(key, manifest)
             return self._write(key, manifest, self._carry_out(key, manifest))
         except ConflictError:
             # Something newer exists: look at it instead of at what the watch has not delivered yet.
@@ -120,6 +123,29 @@ class Reconciler:
         if waiting_for:
             return _SLOT_LOOKS
         return LOOKS.total_seconds() if queued else None
+
+    def _reconcile_ended(self, key: Key, projected: Manifest) -> float | None:
+        """A run that has ended, of which little is kept: the whole of it is asked for when there is something to do."""
+        self._progress.forget(key.namespace, key.name)
+        left = self._left(projected)
+        if not self._strays(projected) and (left is None or left > 0):
+            return left
+        try:
+            manifest = self._cluster.get(key.kind, key.namespace, key.name)
+        except NotFoundError:
+            self._store.forget(key.kind, key.namespace, key.name)
+            return None
+        return self._write(key, manifest, self._carry_out(key, manifest))
+
+    def _left(self, projected: Manifest) -> float | None:
+        """How many seconds a run that has ended is kept; None: for ever."""
+        ttl = projected["spec"].get("ttlAfterFinished")
+        if ttl is None or not projected["status"]["finishedAt"]:
+            return None
+        if projected[MANAGED]:
+            return 0.0  # it is to be said that this is without effect
+        ended = parse_time(projected["status"]["finishedAt"])
+        return seconds(ttl) - (self._clock() - ended).total_seconds()
 
     def _settle(self, namespace: str, target: str, asking: Manifest | None = None) -> Settled | None:
         settled = self._slots.settle(namespace, target, asking)
@@ -208,7 +234,7 @@ class Reconciler:
 
     def _reference(self, kind: str, namespace: str, name: str, model: type[Any]) -> tuple[Any, int] | None:
         manifest = self._store.get(kind, namespace, name)
-        if manifest is None:
+        if manifest is None or manifest.get(PROJECTED):
             try:
                 manifest = self._cluster.get(kind, namespace, name)
             except NotFoundError:

@@ -1,20 +1,24 @@
 """What has been observed, fed by watches and by the operator's own writes.
 
 A hint, not the truth: absence is confirmed live before anything is decided on it. Objects are kept by UID, so that an
-object of the same name that was deleted and created anew is another one.
+object of the same name that was deleted and created anew is another one. Of runs that have ended little is kept, and
+nothing of their Jobs and pods once these have ended too.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from dbt_operator.api.status import Phase
 from dbt_operator.planning.names import RUN_UID_LABEL
-from dbt_operator.planning.observed import GONE
+from dbt_operator.planning.observed import GONE, job_facts, pod_facts
+from dbt_operator.projection import Projection, has_ended
 
 Manifest = Mapping[str, Any]
+Kept = Manifest | Projection
+
+RUN = "DbtRun"
 
 
 class Store:
@@ -22,9 +26,9 @@ class Store:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._objects: dict[str, dict[str, Manifest]] = {}
+        self._objects: dict[str, dict[str, Kept]] = {}
         self._names: dict[tuple[str, str, str], str] = {}
-        self._runs: dict[tuple[str, str], set[str]] = {}  # (kind, run's UID) -> UIDs
+        self._parts: dict[tuple[str, str], set[str]] = {}  # (kind, run's UID) -> UIDs of Jobs or pods
         self._unfinished: dict[tuple[str, str], set[str]] = {}  # (namespace, target) -> UIDs of runs
 
     def put(self, kind: str, manifest: Manifest) -> bool:
@@ -32,32 +36,22 @@ class Store:
         metadata = manifest["metadata"]
         with self._lock:
             kept = self._objects.setdefault(kind, {}).get(metadata["uid"])
-            if kept is not None and _version(kept) >= _version(manifest):
-                return False
-            self._objects[kind][metadata["uid"]] = _slim(manifest)
             name = (kind, metadata["namespace"], metadata["name"])
             namesake = self._objects[kind].get(self._names.get(name, ""))
             if namesake is None or _version(namesake) <= _version(manifest):  # else this one is gone, and heard of late
                 self._names[name] = metadata["uid"]
+            if kept is not None and _version(kept) >= _version(manifest):
+                return False
+            if self._is_past(kind, manifest):
+                self._drop(kind, manifest)
+                return True
+            ended = kind == RUN and has_ended(manifest)
+            self._objects[kind][metadata["uid"]] = Projection.of(manifest) if ended else _slim(manifest)
             if run := _run_uid(manifest):
-                self._runs.setdefault((kind, run), set()).add(metadata["uid"])
-            if kind == "DbtRun":
+                self._parts.setdefault((kind, run), set()).add(metadata["uid"])
+            if kind == RUN:
                 self._index(manifest)
             return True
-
-    def _index(self, run: Manifest) -> None:
-        target = (run["metadata"]["namespace"], run["spec"]["targetRef"]["name"])
-        if _finished(run):
-            self._unindex(run)
-        else:
-            self._unfinished.setdefault(target, set()).add(run["metadata"]["uid"])
-
-    def _unindex(self, run: Manifest) -> None:
-        target = (run["metadata"]["namespace"], run["spec"]["targetRef"]["name"])
-        uids = self._unfinished.get(target, set())
-        uids.discard(run["metadata"]["uid"])
-        if not uids:
-            self._unfinished.pop(target, None)
 
     def bury(self, kind: str, manifest: Manifest) -> None:
         """Keep the last state of an object that was deleted, until the next list: it may tell how a run has ended."""
@@ -77,45 +71,70 @@ class Store:
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """The object of a name."""
         with self._lock:
-            return self._objects.get(kind, {}).get(self._names.get((kind, namespace, name), ""))
+            found = self._objects.get(kind, {}).get(self._names.get((kind, namespace, name), ""))
+        return None if found is None else _manifest(found)
 
     def of_run(self, kind: str, run_uid: str) -> list[Manifest]:
         """The Jobs or pods of a run."""
         with self._lock:
-            return [self._objects[kind][uid] for uid in self._runs.get((kind, run_uid), ())]
+            return [_manifest(self._objects[kind][uid]) for uid in self._parts.get((kind, run_uid), ())]
 
     def unfinished(self, namespace: str, target: str) -> list[Manifest]:
         """The runs on a target that have not ended."""
         with self._lock:
-            return [self._objects["DbtRun"][uid] for uid in self._unfinished.get((namespace, target), ())]
+            return [_manifest(self._objects[RUN][uid]) for uid in self._unfinished.get((namespace, target), ())]
+
+    def all_unfinished(self, namespace: str) -> list[Manifest]:
+        """The runs of a namespace that have not ended."""
+        with self._lock:
+            targets = [uids for (where, _), uids in self._unfinished.items() if where == namespace]
+            return [_manifest(self._objects[RUN][uid]) for uids in targets for uid in uids]
 
     def all(self, kind: str) -> list[Manifest]:
         """Every object of a kind."""
         with self._lock:
-            return list(self._objects.get(kind, {}).values())
+            found = list(self._objects.get(kind, {}).values())
+        return [_manifest(kept) for kept in found]
 
-    def replace(
-        self, kind: str, listed: Iterable[Manifest], version: str, namespace: str | None = None
-    ) -> list[Manifest]:
-        """Take over a list of all objects of a kind (in a namespace), as of a resource version; the objects dropped.
+    def retain(self, kind: str, present: Collection[str], version: str, namespace: str | None = None) -> list[Manifest]:
+        """Drop what is missing from a list of the UIDs of a kind (in a namespace) as of a version; what was dropped.
 
         Watches miss what is deleted between two of their lists, so what is missing from a list goes, unless it is
         younger than the list.
         """
-        present = {manifest["metadata"]["uid"] for manifest in listed}
-        for manifest in listed:
-            self.put(kind, manifest)
         with self._lock:
             gone = [
-                manifest
-                for uid, manifest in self._objects.get(kind, {}).items()
-                if uid not in present
-                and _version(manifest) <= int(version)
-                and namespace in (None, manifest["metadata"]["namespace"])
+                _manifest(kept)
+                for uid, kept in self._objects.get(kind, {}).items()
+                if uid not in present and _version(kept) <= int(version) and namespace in (None, _namespace(kept))
             ]
             for manifest in gone:
                 self._drop(kind, manifest)
         return gone
+
+    def _index(self, run: Manifest) -> None:
+        if not has_ended(run):
+            self._unfinished.setdefault(_target(run), set()).add(run["metadata"]["uid"])
+            return
+        self._unindex(run)
+        for kind in ("Job", "Pod"):
+            for uid in list(self._parts.get((kind, run["metadata"]["uid"]), ())):
+                part = _manifest(self._objects[kind][uid])
+                if self._is_past(kind, part):
+                    self._drop(kind, part)
+
+    def _unindex(self, run: Manifest) -> None:
+        uids = self._unfinished.get(_target(run), set())
+        uids.discard(run["metadata"]["uid"])
+        if not uids:
+            self._unfinished.pop(_target(run), None)
+
+    def _is_past(self, kind: str, manifest: Manifest) -> bool:
+        """Whether an object is a Job or pod that has ended, of a run that has ended."""
+        run = _run_uid(manifest)
+        if not run or not isinstance(self._objects.get(RUN, {}).get(run), Projection):
+            return False
+        return job_facts(manifest).ended if kind == "Job" else pod_facts(manifest).ended
 
     def _drop(self, kind: str, manifest: Manifest) -> None:
         metadata = manifest["metadata"]
@@ -123,27 +142,34 @@ class Store:
         name = (kind, metadata["namespace"], metadata["name"])
         if self._names.get(name) == metadata["uid"]:
             del self._names[name]
-        if kind == "DbtRun":
+        if kind == RUN:
             self._unindex(manifest)
         if run := _run_uid(manifest):
-            uids = self._runs.get((kind, run), set())
+            uids = self._parts.get((kind, run), set())
             uids.discard(metadata["uid"])
             if not uids:
-                self._runs.pop((kind, run), None)
+                self._parts.pop((kind, run), None)
 
 
-def _version(manifest: Manifest) -> int:
+def _manifest(kept: Kept) -> Manifest:
+    return kept.manifest() if isinstance(kept, Projection) else kept
+
+
+def _version(kept: Kept) -> int:
     """Resource versions of one kind can be compared: https://kubernetes.io/docs/reference/using-api/api-concepts/."""
-    return int(manifest["metadata"]["resourceVersion"])
+    return kept.version if isinstance(kept, Projection) else int(kept["metadata"]["resourceVersion"])
+
+
+def _namespace(kept: Kept) -> str:
+    return kept.namespace if isinstance(kept, Projection) else str(kept["metadata"]["namespace"])
+
+
+def _target(run: Manifest) -> tuple[str, str]:
+    return run["metadata"]["namespace"], run["spec"]["targetRef"]["name"]
 
 
 def _run_uid(manifest: Manifest) -> str:
     return str((manifest["metadata"].get("labels") or {}).get(RUN_UID_LABEL, ""))
-
-
-def _finished(run: Manifest) -> bool:
-    phase = run.get("status", {}).get("phase")
-    return bool(phase) and Phase(phase).finished
 
 
 def _slim(manifest: Manifest) -> Manifest:

@@ -118,18 +118,20 @@ def test_lists_hold_the_jobs_of_runs_only(cluster: Cluster, where: str) -> None:
     foreign["metadata"]["labels"] = {"app": "another"}  # with none at all, a Job gets those of its pods
     create(foreign)
     for namespace in (where, None):
-        listed, version = cluster.list_all("Job", namespace)
+        ((listed, version),) = cluster.pages("Job", namespace)
         names = {item["metadata"]["name"] for item in listed}
         assert ours["metadata"]["name"] in names
         assert foreign["metadata"]["name"] not in names
         assert int(version) >= int(ours["metadata"]["resourceVersion"])
 
 
-def test_a_list_of_our_kinds(cluster: Cluster, where: str) -> None:
-    target = create(manifest("DbtTarget", where))
+def test_a_list_of_our_kinds_comes_in_pages(cluster: Cluster, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbt_operator.cluster._PAGE", "2")
+    targets = {create(manifest("DbtTarget", where))["metadata"]["uid"] for _ in range(3)}
     for namespace in (where, None):
-        listed, _ = cluster.list_all("DbtTarget", namespace)
-        assert target["metadata"]["uid"] in {item["metadata"]["uid"] for item in listed}
+        pages = list(cluster.pages("DbtTarget", namespace))
+        assert max(len(listed) for listed, _ in pages) == 2
+        assert targets <= {item["metadata"]["uid"] for listed, _ in pages for item in listed}
 
 
 def test_a_log_of_a_pod_that_is_gone_is_not_found(cluster: Cluster, where: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from dbt_operator.api.status import ConditionType
-from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.duration import parse_time, seconds
 from dbt_operator.planning.plan import DeleteRun, Plan
 from dbt_operator.planning.run_status import Observed, conditions_of
@@ -29,7 +29,7 @@ def plan(seen: Observed, now: datetime) -> Plan:
     ttl, finished_at = seen.run.spec.ttl_after_finished, seen.status.finished_at
     if ttl is None or finished_at is None:
         return Plan()
-    if manager := managed_by(seen.identity):
+    if manager := managed_by({**seen.identity.labels, **seen.identity.annotations}):
         return _kept(seen, manager, now)
     due = parse_time(finished_at) + timedelta(seconds=seconds(ttl))
     if now < due:
@@ -37,9 +37,10 @@ def plan(seen: Observed, now: datetime) -> Plan:
     return Plan(actions=(DeleteRun(seen.identity.name, seen.identity.uid),), requeue_after=_LOOK_AGAIN)
 
 
-def managed_by(identity: Identity) -> str:
-    """Who would create the object again if it were deleted; empty when nobody is known to."""
-    marks = {**identity.labels, **identity.annotations}
+def managed_by(marks: Mapping[str, str]) -> str:
+    """Who would create an object with such labels and annotations again if it were deleted; empty when nobody is known
+    to.
+    """
     return next((who for mark, value, who in _MANAGERS if marks.get(mark) and value in ("", marks[mark])), "")
 
 

@@ -240,7 +240,7 @@ def test_a_pod_that_cannot_mount_its_secret_is_given_up_and_its_job_deleted() ->
     assert world.cluster.deleted_jobs
     assert world.status["phase"] == "Pending"
     world.store.drop("Pod", world.cluster.pods[0])
-    world.store.replace("Job", [], "99999")
+    world.store.retain("Job", (), "99999")
     world.cluster.pods = []
     world.settle()
     assert (world.status["phase"], world.status["reason"]) == ("Failed", "ConfigError")

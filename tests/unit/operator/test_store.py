@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
+from dbt_operator.projection import PROJECTED
 from dbt_operator.store import Store
+from tests.unit.operator.builders import run
 
 
 def thing(name: str = "a", version: int = 1, uid: str = "", namespace: str = "ns", run: str = "") -> dict[str, Any]:
@@ -52,7 +55,8 @@ def test_a_list_drops_what_it_lacks_unless_that_is_younger_or_elsewhere() -> Non
     store.put("Job", thing("old", 5))
     store.put("Job", thing("young", 50))
     store.put("Job", thing("elsewhere", 5, namespace="other"))
-    gone = store.replace("Job", [thing("listed", 7)], version="20", namespace="ns")
+    store.put("Job", thing("listed", 7))
+    gone = store.retain("Job", {"uid-listed"}, version="20", namespace="ns")
     assert [job["metadata"]["name"] for job in gone] == ["old"]
     assert {job["metadata"]["name"] for job in store.all("Job")} == {"young", "elsewhere", "listed"}
 
@@ -71,3 +75,54 @@ def test_what_is_heard_late_of_a_deleted_object_does_not_hide_the_one_that_was_c
     found = store.get("Job", "ns", "a")
     assert found is not None
     assert found["metadata"]["uid"] == "new"
+
+
+def finished_run(number: int) -> dict[str, Any]:
+    """As large as they are: with what was resolved, failures and conditions."""
+    found = run(ttlAfterFinished="720h")
+    found["metadata"] |= {"name": f"nightly-2024-01-01-{number}", "uid": f"{number:08}-2222-3333-4444-555555555555"}
+    found["status"] = {
+        "phase": "Failed",
+        "finishedAt": "2026-01-02T03:04:05Z",
+        "resolved": {"image": "registry.example.com/dbt:1.0", "steps": [{"argv": ["build"] * 20}]},
+        "attempts": [{"number": n, "jobUID": f"{number:08}-{n:04}-3333-4444-555555555555"} for n in range(3)],
+        "failures": [{"uniqueId": f"model.shop.{n}", "message": "x" * 200} for n in range(20)],
+        "conditions": [{"type": "Finished", "status": "True", "message": "y" * 200}],
+    }
+    return found
+
+
+def test_a_finished_run_takes_less_than_a_kilobyte() -> None:
+    store = Store()
+    tracemalloc.start()
+    for number in range(1000):
+        store.put("DbtRun", finished_run(number))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / 1000 < 1024
+
+
+def test_of_a_finished_run_enough_is_kept_to_know_it_again() -> None:
+    store = Store()
+    store.put("DbtRun", finished_run(7))
+    found = store.get("DbtRun", "analytics", "nightly-2024-01-01-7")
+    assert found is not None
+    assert found[PROJECTED]
+    assert found["status"]["phase"] == "Failed"
+    assert [attempt["jobUID"][:8] for attempt in found["status"]["attempts"]] == ["00000007"] * 3
+    assert store.unfinished("analytics", "prod") == store.all_unfinished("analytics") == []
+
+
+def test_the_jobs_of_a_finished_run_are_kept_until_they_have_ended_too() -> None:
+    store = Store()
+    uid = finished_run(7)["metadata"]["uid"]
+    ended = thing("ended", run=uid, namespace="analytics") | {
+        "status": {"conditions": [{"type": "Complete", "status": "True"}]}
+    }
+    store.put("Job", ended)
+    store.put("Job", thing("going-on", run=uid, namespace="analytics"))
+    store.put("DbtRun", finished_run(7))
+    assert [job["metadata"]["name"] for job in store.of_run("Job", uid)] == ["going-on"]
+    over = {**ended["metadata"], "name": "going-on", "uid": "uid-going-on", "resourceVersion": "2"}
+    store.put("Job", ended | {"metadata": over})
+    assert store.all("Job") == []
