@@ -132,6 +132,10 @@ class FaultProxy:
             self._ready.set()
             await self._stop.wait()
             await runner.cleanup()
+            left = asyncio.all_tasks() - {asyncio.current_task()}  # watches, and what is held back
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
     def _write_kubeconfig(self, port: int) -> None:
         config = {

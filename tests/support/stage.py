@@ -52,10 +52,10 @@ class Stage:
 
     # Operators
 
-    def start_operator(self) -> subprocess.Popen[bytes]:
+    def start_operator(self, **settings: str) -> subprocess.Popen[bytes]:
         """An operator whose requests go through the proxy."""
         self._process = self._operators.enter_context(
-            operator(self.namespace, log=self.log, KUBECONFIG=str(self.proxy.kubeconfig))
+            operator(self.namespace, log=self.log, KUBECONFIG=str(self.proxy.kubeconfig), **settings)
         )
         return self._process
 
