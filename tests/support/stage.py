@@ -154,9 +154,10 @@ class Stage:
             (custom.list_namespaced_custom_object, targets, self._saw_target),
         ]
         for source, arguments, see in watches:
-            threading.Thread(target=self._follow, args=(source, arguments, see), daemon=True).start()
+            threading.Thread(target=self.follow, args=(source, arguments, see), daemon=True).start()
 
-    def _follow(self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]) -> None:
+    def follow(self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]) -> None:
+        """Watch something as long as the stage stands."""
         while not self._stopped.is_set():
             with suppress(kubernetes.client.ApiException, urllib3.exceptions.HTTPError, OSError):
                 for event in kubernetes.watch.Watch().stream(source, *arguments, timeout_seconds=60):
