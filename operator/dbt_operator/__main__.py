@@ -82,7 +82,7 @@ class Operator:
         else:
             self.health.ready_once(self._elector.missing)
             self._elector.start()
-        while signal.sigtimedwait(SIGNALS, _GLANCE) is None:
+        while not _asked_to_end(_GLANCE):
             if self._elector is not None and self._elector.lost():
                 log.error("ends: it does not hold the Lease any more", identity=self._elector.identity)
                 return 1
@@ -142,6 +142,14 @@ class Operator:
         concerned = handlers.keys_of_part if part else partial(handlers.concerned, kind, deleted=deleted)
         for key in concerned(manifest, store=self.store):
             self.queue.add(key)
+
+
+def _asked_to_end(seconds: float) -> bool:
+    """Whether a signal comes in time. A process that was stopped (SIGSTOP, the freezer) and goes on when the time is up
+    gets an answer as well from Python, in which there is no signal.
+    """
+    found = signal.sigtimedwait(SIGNALS, seconds)
+    return found is not None and found.si_signo in SIGNALS
 
 
 def configure_logging(settings: Settings) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import product
-from tests.support.kube import require_cluster
+from tests.support.kube import apply, require_cluster
 from tests.support.stage import Stage, install_crds, stage
 
 
@@ -23,4 +23,13 @@ def cluster() -> Iterator[None]:
 def empty() -> Iterator[Stage]:
     """A namespace of a test's own."""
     with stage(f"faults-{uuid.uuid4().hex[:8]}") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def scene(cluster: None) -> Iterator[Stage]:  # noqa: ARG001 -- it has to be there first
+    """A namespace with a project, and an operator behind the proxy, for tests that leave both well."""
+    with stage(f"faults-{uuid.uuid4().hex[:8]}") as found:
+        apply(found.project())
+        found.start_operator()
         yield found

@@ -39,12 +39,14 @@ class End:
     reason: str = ""  # of the run; empty: it succeeds
     message: str = "3 nodes"
     never: bool = False  # until it is deleted
+    waiting: str = ""  # why its container does not start, until it is deleted: ImagePullBackOff and the like
+    out_of_memory: bool = False  # the kernel kills its container
     silent: bool = False  # nor then: its node does not answer
 
     @property
     def code(self) -> int:
         """Exit code of the dbt container."""
-        return 1 if self.reason else 0
+        return 137 if self.out_of_memory else 1 if self.reason else 0
 
 
 @dataclass
@@ -79,6 +81,7 @@ class FakeNode:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._pool = ThreadPoolExecutor(_WORKERS)
+        self._silent = threading.Event()
         self._ending: set[str] = set()  # UIDs of pods whose end is decided
         self._threads = [threading.Thread(target=f, daemon=True) for f in (self._watch, self._beat, self._clockwork)]
 
@@ -101,6 +104,10 @@ class FakeNode:
             self._due.notify()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.remove()
+
+    def fall_silent(self) -> None:
+        """From now on it says nothing and ends nothing, although its pods may be at work."""
+        self._silent.set()
 
     def remove(self) -> None:
         """Remove the node from the cluster; the pod garbage collector takes what it had."""
@@ -126,7 +133,7 @@ class FakeNode:
         }
         with suppress(kubernetes.client.ApiException):
             self._leases.create_namespaced_lease(_LEASES, lease)
-        while not self._stopped.wait(_HEARTBEAT):
+        while not self._stopped.wait(_HEARTBEAT) and not self._silent.is_set():
             with suppress(kubernetes.client.ApiException, urllib3.exceptions.HTTPError, OSError):
                 self._leases.patch_namespaced_lease(self.name, _LEASES, {"spec": {"renewTime": _now()}})
 
@@ -146,7 +153,7 @@ class FakeNode:
             pod = event["raw_object"]
             if event["type"] == "DELETED":
                 self._ended(pod["metadata"]["uid"])
-            elif event["type"] in ("ADDED", "MODIFIED"):
+            elif not self._silent.is_set() and event["type"] in ("ADDED", "MODIFIED"):
                 self._look(pod)
 
     def _look(self, pod: Manifest) -> None:
@@ -160,7 +167,9 @@ class FakeNode:
 
     def _begin(self, pod: Manifest) -> None:
         uid, end = pod["metadata"]["uid"], self.decide(pod)
-        if end.never or end.silent:
+        if end.waiting:
+            self._pool.submit(self._report, pod, _waiting(end))
+        elif end.never or end.silent:
             self._pool.submit(self._report, pod, _running())
         elif end.after > 0:
             self._pool.submit(self._report, pod, _running())
@@ -170,16 +179,20 @@ class FakeNode:
             self._pool.submit(self._finish, pod, end)
 
     def _finish(self, pod: Manifest, end: End) -> None:
+        if self._silent.is_set():
+            return
         self._ending.add(pod["metadata"]["uid"])
+        self._ended(pod["metadata"]["uid"])  # who hears of it acts at once, so this comes first
         self._report(pod, _ended(end))
-        self._ended(pod["metadata"]["uid"])
 
     def _kill(self, pod: Manifest) -> None:
         """As a kubelet ends a pod that is being deleted: its containers, then the object."""
         metadata = pod["metadata"]
-        if pod["status"].get("phase") not in ("Succeeded", "Failed"):
-            self._report(pod, _ended(End(reason="Cancelled", message="dbt was interrupted")))
         self._ended(metadata["uid"])
+        if self.decide(pod).waiting:
+            self._report(pod, {"phase": "Failed"})
+        elif pod["status"].get("phase") not in ("Succeeded", "Failed"):
+            self._report(pod, _ended(End(reason="Cancelled", message="dbt was interrupted")))
         self._sent(lambda: self._core.delete_namespaced_pod(metadata["name"], metadata["namespace"], body=_AT_ONCE))
 
     def _ended(self, uid: str) -> None:
@@ -256,14 +269,26 @@ def _running() -> dict[str, Any]:
     }
 
 
+def _waiting(end: End) -> dict[str, Any]:
+    waiting = {"waiting": {"reason": end.waiting, "message": end.message}}
+    return {
+        "phase": "Pending",
+        "startTime": _seconds(),
+        "initContainerStatuses": [_container("prepare", waiting)],
+    }
+
+
 def _ended(end: End) -> dict[str, Any]:
     nodes = Nodes(total=3, success=3) if not end.reason else Nodes(total=3, success=2, error=1)
     summary = Summary(reason=end.reason, message=end.message, dbt_version="1.11.16", nodes=nodes)
     upload = UploadSummary(location="s3://fake/run", objects=9, size=1234)
+    dbt = _terminated("dbt", end.code, "" if end.out_of_memory else summary.to_json())
+    if end.out_of_memory:
+        dbt["state"]["terminated"]["reason"] = "OOMKilled"
     return {
         "phase": "Failed" if end.code else "Succeeded",
         "initContainerStatuses": [_terminated("prepare", 0, "{}"), _terminated("artifacts", 0, upload.to_json())],
-        "containerStatuses": [_terminated("dbt", end.code, summary.to_json())],
+        "containerStatuses": [dbt],
     }
 
 

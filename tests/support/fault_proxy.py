@@ -1,7 +1,8 @@
 """A proxy between an operator and the API server, in which a test makes go wrong what goes wrong in clusters.
 
 It writes down every request. A rule picks some and delays them, holds them back, answers in the API server's place,
-cuts the connection, or calls the test, which may kill the operator just before or just after a write has arrived.
+cuts the connection, tells the events of a watch late, twice or never, or calls the test, which may kill the operator
+just before or just after a write has arrived.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import re
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,7 @@ class Rule:
     answer: int = 0  # a status code, in the API server's place
     reset: bool = False  # the connection is cut in the place of an answer
     lose_answer: bool = False  # it is sent on, and then the connection is cut
+    events: Callable[[bytes], Iterable[tuple[float, bytes]]] | None = None  # those told for one of a watch, and when
     taken: list[Request] = field(default_factory=list)  # those it was applied to
 
 
@@ -78,6 +80,7 @@ class FaultProxy:
         self._api = _Api.from_kubeconfig()
         self._loop = asyncio.new_event_loop()
         self._ready, self._stop = threading.Event(), asyncio.Event()
+        self._open: dict[int, web.Request] = {}  # those that are being answered
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
 
     def start(self) -> None:
@@ -105,6 +108,17 @@ class FaultProxy:
             self.rules.remove(rule)
             if rule.held:
                 rule.held.set()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """The API server cannot be reached, and watches break off."""
+        with self.rule(Rule(lambda _: True, reset=True)):
+            self._loop.call_soon_threadsafe(self._cut_all)
+            yield
+
+    def _cut_all(self) -> None:
+        for incoming in self._open.values():
+            _cut(incoming)
 
     async def _serve(self) -> None:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._api.ssl, limit=0)) as self._session:
@@ -135,11 +149,15 @@ class FaultProxy:
         request = _understood(incoming, data)
         self.requests.append(request)
         rule = next((r for r in list(self.rules) if len(r.taken) < r.times and r.picks(request)), None)
-        if rule is None:
-            async with self._sent(incoming, data) as answer:
-                return await _passed_on(incoming, request, answer)
-        rule.taken.append(request)
-        return await self._faulty(rule, request, incoming, data)
+        self._open[id(incoming)] = incoming
+        try:
+            if rule is None:
+                async with self._sent(incoming, data) as answer:
+                    return await _passed_on(incoming, request, answer)
+            rule.taken.append(request)
+            return await self._faulty(rule, request, incoming, data)
+        finally:
+            del self._open[id(incoming)]
 
     async def _faulty(self, rule: Rule, request: Request, incoming: web.Request, data: bytes) -> web.StreamResponse:
         if rule.before:
@@ -161,6 +179,8 @@ class FaultProxy:
                 if rule.lose_answer:
                     return _cut(incoming)
                 return web.Response(body=body, status=answer.status, content_type="application/json")
+            if rule.events:
+                return await _told(incoming, answer, rule.events)
             return await _passed_on(incoming, request, answer)
 
     @asynccontextmanager
@@ -190,6 +210,41 @@ async def _passed_on(incoming: web.Request, request: Request, answer: aiohttp.Cl
             await response.write(chunk)
         await response.write_eof()
     return response
+
+
+async def _told(
+    incoming: web.Request, answer: aiohttp.ClientResponse, told: Callable[[bytes], Iterable[tuple[float, bytes]]]
+) -> web.StreamResponse:
+    """Pass a watch on, with other events than it has."""
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes | None]()
+
+    async def listen() -> None:
+        with suppress(aiohttp.ClientError):
+            async for line in _lines(answer):
+                for seconds, event in told(line):
+                    loop.call_later(seconds, queue.put_nowait, event)
+        queue.put_nowait(None)
+
+    response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
+    listening = asyncio.create_task(listen())
+    try:
+        with suppress(ConnectionError):  # whoever asked has ended
+            await response.prepare(incoming)
+            while (event := await queue.get()) is not None:
+                await response.write(event + b"\n")
+            await response.write_eof()
+    finally:
+        listening.cancel()
+    return response
+
+
+async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The lines of an answer, however long they are."""
+    rest = b""
+    async for chunk in answer.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
 
 
 def _cut(incoming: web.Request) -> web.StreamResponse:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -15,7 +16,7 @@ def operator(
     namespace: str, runner_image: str = "runner:none", **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """An operator that watches one namespace. Its log goes to the file ``log``."""
-    log = environment.pop("log", os.devnull)
+    log = Path(environment.pop("log", os.devnull))
     settings = {
         "DBT_OPERATOR_RUNNER_IMAGE": runner_image,
         "DBT_OPERATOR_NAMESPACES": namespace,

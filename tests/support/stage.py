@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Stage:
         self.log = folder / "operator.log"
         self.jobs: set[tuple[str, str]] = set()  # name and UID of every Job that ever was
         self.holders: list[tuple[str, int]] = []  # of every version of every target: its name, and how many hold it
+        self.runs: dict[str, Manifest] = {}  # every DbtRun, as the watch shows it last
         self.ends: dict[str, list[End]] = {}  # by run: how its pods end, one after another; then all succeed at once
         self._given: dict[str, End] = {}  # by UID of the pod
         self._operators = ExitStack()
@@ -59,7 +61,7 @@ class Stage:
 
     def another_operator(self) -> subprocess.Popen[bytes]:
         """One more, which talks to the API server itself."""
-        return self._operators.enter_context(operator(self.namespace, log=self.log))
+        return self._operators.enter_context(operator(self.namespace, log=self.log.with_name("another.log")))
 
     def kill_operator(self) -> None:
         """As the kernel kills."""
@@ -111,6 +113,34 @@ class Stage:
         """The phases of runs, once all have ended."""
         return {name: str(self.wait_for_phase(name, *FINISHED, timeout=timeout)["phase"]) for name in names}
 
+    def seen(self, name: str) -> Manifest:
+        """The status of a run as the watch shows it: may be some milliseconds old, and costs nothing."""
+        found: Manifest = self.runs.get(name, {}).get("status", {})
+        return found
+
+    def ended(self, *names: str) -> list[str]:
+        """Those of some runs that have ended."""
+        return [name for name in names if self.seen(name).get("phase") in FINISHED]
+
+    def all_ended(self, *names: str, timeout: float = 60) -> dict[str, str]:
+        """How runs have ended, phase and reason, once all have."""
+        try:
+            wait_for("every run has ended", lambda: len(self.ended(*names)) == len(names), timeout)
+        except AssertionError as error:
+            stuck = {name: self.seen(name) for name in names if name not in self.ended(name)}
+            raise AssertionError(f"not ended after {timeout:g} s: {stuck}") from error
+        found = {name: self.seen(name) for name in names}
+        return {name: "/".join(filter(None, (s["phase"], s.get("reason")))) for name, s in found.items()}
+
+    def holders_of(self, target: str) -> list[str]:
+        """The names of those who hold a target's slots now."""
+        return [holder["name"] for holder in self.status(target, "dbttarget").get("holders") or ()]
+
+    def create_anew(self, target: Manifest) -> None:
+        """Delete a DbtTarget and create it again."""
+        kubectl("delete", "dbttarget", target["metadata"]["name"], "--wait", namespace=self.namespace)
+        apply(target)
+
     def cancel(self, name: str) -> None:
         kubectl("patch", "dbtrun", name, "--type=merge", "-p", '{"spec":{"cancel":true}}', namespace=self.namespace)
 
@@ -139,34 +169,54 @@ class Stage:
             latest = max(latest, (end, name))
         return found
 
+    def most_at_work(self, *runs: str) -> int:
+        """How many pods of some runs were on the node at the same time."""
+        lives = [life for life in self._lives() if life.labels[RUN] in runs]
+        moments = [(life.started, 1) for life in lives] + [(life.ended or float("inf"), -1) for life in lives]
+        return max(itertools.accumulate(step for _, step in sorted(moments)), default=0)
+
+    def was_at_work(self, run: str) -> int:
+        """How many pods of a run have ever been on the node."""
+        return sum(1 for life in self._lives() if life.labels[RUN] == run)
+
     def _lives(self) -> list[Any]:
         return [life for life in list(self.node.lives.values()) if life.namespace == self.namespace]
 
     # Watching
 
     def watch(self) -> None:
-        """Write down every Job, and how many hold each target, at every version."""
+        """Write down every Job, every DbtRun, and how many hold each target at every version of it."""
         client = kubernetes.config.new_client_from_config()
         jobs, custom = kubernetes.client.BatchV1Api(client), kubernetes.client.CustomObjectsApi(client)
-        targets = (GROUP, VERSION, self.namespace, "dbttargets")
+        ours = custom.list_namespaced_custom_object
         watches: list[tuple[Callable[..., Any], tuple[str, ...], Callable[[Manifest], None]]] = [
             (jobs.list_namespaced_job, (self.namespace,), self._saw_job),
-            (custom.list_namespaced_custom_object, targets, self._saw_target),
+            (ours, (GROUP, VERSION, self.namespace, "dbttargets"), self._saw_target),
+            (ours, (GROUP, VERSION, self.namespace, "dbtruns"), self._saw_run),
         ]
         for source, arguments, see in watches:
             threading.Thread(target=self.follow, args=(source, arguments, see), daemon=True).start()
 
-    def follow(self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]) -> None:
+def follow(self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]) -> None:
         """Watch something as long as the stage stands."""
+        watch = kubernetes.watch.Watch()
         while not self._stopped.is_set():
-            with suppress(kubernetes.client.ApiException, urllib3.exceptions.HTTPError, OSError):
-                for event in kubernetes.watch.Watch().stream(source, *arguments, timeout_seconds=60):
+            since = {"resource_version": watch.resource_version} if watch.resource_version else {}
+            try:
+                for event in watch.stream(source, *arguments, timeout_seconds=60, **since):
                     if self._stopped.is_set():
                         return
                     see(event["raw_object"])
+            except kubernetes.client.ApiException:
+                watch.resource_version = None  # too old: from the list on
+            except (urllib3.exceptions.HTTPError, OSError):
+                continue
 
     def _saw_job(self, job: Manifest) -> None:
         self.jobs.add((job["metadata"]["name"], job["metadata"]["uid"]))
+
+    def _saw_run(self, run: Manifest) -> None:
+        self.runs[run["metadata"]["name"]] = run
 
     def _saw_target(self, target: Manifest) -> None:
         self.holders.append((target["metadata"]["name"], len(target.get("status", {}).get("holders") or ())))
@@ -174,6 +224,8 @@ class Stage:
     def close(self) -> None:
         self._stopped.set()
         self._operators.close()
+        for log in sorted(self.log.parent.glob("*.log")):
+            print(f"{log.name}:", *log.read_text().splitlines()[-50:], sep="\n")  # shown where a test has failed
         kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait=false", check=False)
 
 

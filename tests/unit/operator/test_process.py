@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -122,3 +124,16 @@ def test_without_a_lease_everybody_works_at_once(server: FakeAPIServer, tmp_path
         process.popen.terminate()
         assert process.popen.wait(20) == 0
     assert not [each for each in server.requests if "leases" in each]
+
+
+def test_one_that_was_stopped_for_a_while_goes_on(server: FakeAPIServer, tmp_path: Path, ports: list[int]) -> None:
+    with running(Process(server, tmp_path, "first", ports[0])) as process:
+        eventually(process.ready)
+        process.popen.send_signal(signal.SIGSTOP)
+        woken = time.monotonic() + 1  # longer than it waits for a signal at a time
+        eventually(lambda: time.monotonic() > woken)
+        process.popen.send_signal(signal.SIGCONT)
+        server.put("dbtruns", "a", "x")
+        eventually(lambda: ("x", "first") in server.patched)
+        assert process.popen.poll() is None
+        assert "stopping" not in process.log.read_text()
