@@ -197,7 +197,7 @@ class Stage:
         for source, arguments, see in watches:
             threading.Thread(target=self.follow, args=(source, arguments, see), daemon=True).start()
 
-def follow(self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]) -> None:
+    def follow(self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]) -> None:
         """Watch something as long as the stage stands."""
         watch = kubernetes.watch.Watch()
         while not self._stopped.is_set():
