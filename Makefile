@@ -45,8 +45,8 @@ exec: .venv/ready ## Run CMD='...' in the cluster's network, with KUBECONFIG set
 
 quote = '$(subst ','\'',$(1))'
 
-.PHONY: test lint unit unit-versions api e2e test-full
-test: lint unit unit-versions api e2e ## Everything; with CI set, the cluster goes afterwards
+.PHONY: test lint unit unit-versions api test-faults e2e test-full
+test: lint unit unit-versions api test-faults e2e ## Everything; with CI set, the cluster goes afterwards
 	$(if $(CI),$(CLUSTER) down)
 
 lint: .venv/ready ## Style, types, the direction of imports, generated files
@@ -65,12 +65,18 @@ api: .venv/ready ## Against a real API server
 	$(CLUSTER) up
 	$(CLUSTER) exec -- pytest tests/api
 
+test-faults: .venv/ready ## What goes wrong in clusters, done to real operators: kills, lost answers, late requests
+	$(CLUSTER) up
+	$(CLUSTER) exec -- pytest tests/faults
+
 e2e: .venv/ready ## The whole product on a real node
 	$(CLUSTER) up
 	$(CLUSTER) images --every-dbt
 	$(CLUSTER) exec -- pytest tests/e2e
 
 test-full: test ## Everything, and what takes too long for every change
+	$(CLUSTER) up
+	DBT_OPERATOR_TEST_FULL=1 $(CLUSTER) exec -- pytest tests/faults
 
 .PHONY: bench-run
 bench-run: .venv/ready ## Measure a DbtRun against a bare Job that runs the dbt commands one by one
@@ -83,6 +89,11 @@ bench-parse: .venv/ready ## Measure the parse of an unchanged project with the c
 	$(CLUSTER) up
 	$(CLUSTER) images
 	$(CLUSTER) exec -- python -m tests.bench.parse
+
+.PHONY: bench-scale
+bench-scale: .venv/ready ## Measure a thousand DbtRuns on fake nodes against bare Jobs, and ten thousand finished ones
+	$(CLUSTER) up
+	$(CLUSTER) exec -- python -m tests.bench.scale
 
 .PHONY: crds lock
 crds: .venv/ready ## Generate the CRDs from the models

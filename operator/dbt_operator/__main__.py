@@ -38,6 +38,7 @@ Manifest = Mapping[str, Any]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LAST_WORK = 20.0  # seconds for what is being worked on; the chart's terminationGracePeriodSeconds leaves some more
+_OTHER_THREADS = 2  # that make requests: election and resync
 _GLANCE = 0.5  # seconds between two looks at whether this operator still leads
 # Seconds in which threads show a sign of life, unless they hang.
 _ELECTION, _EVENT_LOOP, _LISTING = 60.0, 60.0, 600.0
@@ -48,7 +49,7 @@ class Operator:
 
     def __init__(self, settings: Settings, terms: Terms = TERMS) -> None:
         self._settings = settings
-        self._cluster = Cluster()
+        self._cluster = Cluster(connections=settings.workers + _OTHER_THREADS)
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()
         self.health = Health()

@@ -58,8 +58,9 @@ class Cluster:
     kinds that Kubernetes has, which take 85 MB, and manifests are dicts here anyway.
     """
 
-    def __init__(self, client: Any | None = None) -> None:
-        self._client = client or _connect()
+    def __init__(self, client: Any | None = None, connections: int = 4) -> None:
+        """``connections`` are kept open: as many as threads make requests."""
+        self._client = client or _connect(connections)
 
     # Reads
 
@@ -270,9 +271,10 @@ def _path(kind: str, namespace: str | None, name: str = "") -> str:
     return f"{path}/{quote(name)}" if name else path
 
 
-def _connect() -> Any:
+def _connect(connections: int) -> Any:
     """In the cluster with the ServiceAccount, else with the kubeconfig."""
     configuration = kubernetes.client.Configuration()
+    configuration.connection_pool_maxsize = connections
     try:
         kubernetes.config.load_incluster_config(client_configuration=configuration)
     except kubernetes.config.ConfigException:

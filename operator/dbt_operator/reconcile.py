@@ -165,13 +165,20 @@ class Reconciler:
             if planned.requeue_after is not None:
                 return planned
             asked |= any(isinstance(action, SettleSlots) for action in planned.actions)
-            planned = self._plan(key, manifest, refusal="; ".join(refusals), asked=asked)
+            planned = self._plan(key, manifest, refusal="; ".join(refusals), asked=asked, acted=True)
         return planned
 
     # Reading
 
     def _plan(
-        self, key: Key, manifest: Manifest, refusal: str = "", *, asked: bool = False, queued: int | None = None
+        self,
+        key: Key,
+        manifest: Manifest,
+        refusal: str = "",
+        *,
+        asked: bool = False,
+        acted: bool = False,
+        queued: int | None = None,
     ) -> Plan:
         try:
             if key.kind == "DbtTarget":
@@ -179,12 +186,12 @@ class Reconciler:
                 return target_planner.plan(target, _identity(manifest), self._clock(), queued)
             if key.kind == "DbtProject":
                 return project_planner.plan(DbtProject.model_validate(manifest), _identity(manifest), self._clock())
-            seen = _replace(self._observe(manifest), refusal=refusal)
+            seen = _replace(self._observe(manifest, acted=acted), refusal=refusal)
             return run_planner.plan(self._with_slot(seen, manifest, asked=asked), self._clock())
         except ValidationError as error:
             return _invalid(key, manifest, error, self._clock())
 
-    def _observe(self, manifest: Manifest) -> Observed:
+    def _observe(self, manifest: Manifest, *, acted: bool) -> Observed:
         run, identity = DbtRun.model_validate(manifest), _identity(manifest)
         status = run.status or DbtRunStatus()
         namespace = identity.namespace
@@ -204,7 +211,10 @@ class Reconciler:
         if status.resolved and status.resolved.promote:
             project = self._reference("DbtProject", namespace, run.spec.project_ref.name, DbtProject)
             seen = _replace(seen, project=project)
-        return self._observe_attempt(seen, status.attempts[-1])
+        attempt = status.attempts[-1]
+        if attempt.job_uid is None and not acted and _is_new(seen) and not self._store.of_run("Job", identity.uid):
+            return seen  # creating its Job tells whether there is one
+        return self._observe_attempt(seen, attempt)
 
     def _with_slot(self, seen: Observed, manifest: Manifest, *, asked: bool) -> Observed:
         """With what is known of the slots of its target."""
@@ -394,6 +404,12 @@ def _of_attempt(pods: list[Manifest], attempt: Attempt) -> list[Manifest]:
         if pod["metadata"]["labels"].get(ATTEMPT_LABEL) == str(attempt.number)
         and attempt.job_uid in (None, controller_uid(pod))
     ]
+
+
+def _is_new(seen: Observed) -> bool:
+    """Whether all that can be about to happen to a run is that its Job is created."""
+    status = seen.status
+    return status.phase is Phase.PENDING and not seen.run.spec.cancel and status.cancel_requested_at is None
 
 
 def _belongs(job: Manifest, run_uid: str) -> bool:

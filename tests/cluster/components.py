@@ -86,6 +86,9 @@ def _controller_manager() -> Component:
         "kube-controller-manager",
         "https://127.0.0.1:10257/healthz",
         "--bind-address=127.0.0.1",
+        # By default 20 requests a second, which are four Jobs: clusters in which many run have more.
+        "--kube-api-qps=200",
+        "--kube-api-burst=400",
         f"--kubeconfig={credentials.kubeconfig('kube-controller-manager')}",
         "--leader-elect=false",
         f"--root-ca-file={credentials.SERVER_CERT}",

@@ -195,9 +195,10 @@ class Stage:
             (ours, (GROUP, VERSION, self.namespace, "dbtruns"), self._saw_run),
         ]
         for source, arguments, see in watches:
-            threading.Thread(target=self._follow, args=(source, arguments, see), daemon=True).start()
+            threading.Thread(target=self.follow, args=(source, arguments, see), daemon=True).start()
 
-    def _follow(self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]) -> None:
+    def follow(self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]) -> None:
+        """Watch something as long as the stage stands."""
         watch = kubernetes.watch.Watch()
         while not self._stopped.is_set():
             since = {"resource_version": watch.resource_version} if watch.resource_version else {}
