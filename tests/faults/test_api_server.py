@@ -60,9 +60,7 @@ def refused(scene: Stage) -> Mapping[str, list[tuple[str, Rule]]]:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_409_422_429_500_on_any_write(
-    scene: Stage, refused: Mapping[str, list[tuple[str, Rule]]], fault: str
-) -> None:
+def test_409_422_429_500_on_any_write(scene: Stage, refused: Mapping[str, list[tuple[str, Rule]]], fault: str) -> None:
     names = [name for name, _ in refused[fault]]
     assert scene.all_ended(*names, timeout=90) == dict.fromkeys(names, "Succeeded")
     assert [len(scene.jobs_of(name)) for name in names] == [1] * MOST

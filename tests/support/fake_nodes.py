@@ -72,11 +72,12 @@ class FakeNode:
         self.name = name
         self.decide = decide
         self.lives: dict[str, Life] = {}  # by UID of the pod
-        client = kubernetes.config.new_client_from_config()
+        self._client = client = kubernetes.config.new_client_from_config()
         client.configuration.connection_pool_maxsize = _WORKERS + 2
         self._core = kubernetes.client.CoreV1Api(client)
         self._leases = kubernetes.client.CoordinationV1Api(client)
         self._stopped = threading.Event()
+        self._watching = kubernetes.watch.Watch()
         self._due = threading.Condition()
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -102,8 +103,12 @@ class FakeNode:
         self._stopped.set()
         with self._due:
             self._due.notify()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._watching.stop()
+        for thread in self._threads:
+            thread.join(10)
+        self._pool.shutdown(wait=True, cancel_futures=True)
         self.remove()
+        self._client.rest_client.pool_manager.clear()
 
     def fall_silent(self) -> None:
         """From now on it says nothing and ends nothing, although its pods may be at work."""
@@ -145,9 +150,8 @@ class FakeNode:
                 self._follow()
 
     def _follow(self) -> None:
-        watch = kubernetes.watch.Watch()
         selection = {"field_selector": f"spec.nodeName={self.name}", "timeout_seconds": 60}
-        for event in watch.stream(self._core.list_pod_for_all_namespaces, **selection):
+        for event in self._watching.stream(self._core.list_pod_for_all_namespaces, **selection):
             if self._stopped.is_set():
                 return
             pod = event["raw_object"]

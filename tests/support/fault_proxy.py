@@ -136,6 +136,7 @@ class FaultProxy:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0.1)  # in which connections by TLS are closed: aiohttp does not wait for that
 
     def _write_kubeconfig(self, port: int) -> None:
         config = {

@@ -41,6 +41,8 @@ class Stage:
         self._operators = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = threading.Event()
+        self._watches: list[kubernetes.watch.Watch] = []
+        self._threads: list[threading.Thread] = []
 
     def decide(self, pod: Manifest) -> End:
         """How a pod ends."""
@@ -186,7 +188,7 @@ class Stage:
 
     def watch(self) -> None:
         """Write down every Job, every DbtRun, and how many hold each target at every version of it."""
-        client = kubernetes.config.new_client_from_config()
+        self._client = client = kubernetes.config.new_client_from_config()
         jobs, custom = kubernetes.client.BatchV1Api(client), kubernetes.client.CustomObjectsApi(client)
         ours = custom.list_namespaced_custom_object
         watches: list[tuple[Callable[..., Any], tuple[str, ...], Callable[[Manifest], None]]] = [
@@ -195,17 +197,25 @@ class Stage:
             (ours, (GROUP, VERSION, self.namespace, "dbtruns"), self._saw_run),
         ]
         for source, arguments, see in watches:
-            threading.Thread(target=self.follow, args=(source, arguments, see), daemon=True).start()
+            self._start_following(source, arguments, see)
+
+    def _start_following(
+        self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]
+    ) -> None:
+        thread = threading.Thread(target=self.follow, args=(source, arguments, see), daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def follow(self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]) -> None:
         """Watch something as long as the stage stands."""
         watch = kubernetes.watch.Watch()
+        self._watches.append(watch)
         while not self._stopped.is_set():
             since = {"resource_version": watch.resource_version} if watch.resource_version else {}
             try:
                 for event in watch.stream(source, *arguments, timeout_seconds=60, **since):
                     if self._stopped.is_set():
-                        return
+                        break
                     see(event["raw_object"])
             except kubernetes.client.ApiException:
                 watch.resource_version = None  # too old: from the list on
@@ -223,6 +233,11 @@ class Stage:
 
     def close(self) -> None:
         self._stopped.set()
+        for watch in self._watches:
+            watch.stop()
+        for thread in self._threads:
+            thread.join(10)
+        self._client.rest_client.pool_manager.clear()
         self._operators.close()
         for log in sorted(self.log.parent.glob("*.log")):
             print(f"{log.name}:", *log.read_text().splitlines()[-50:], sep="\n")  # shown where a test has failed
