@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,6 +85,8 @@ class Reconciler:
         self._wake = wake
         self._progress = ProgressReader(cluster)
         self._slots = Slots(cluster, store, clock)
+        # Many runs of a project may end at once: within this process none need lose a compare-and-swap.
+        self._promoting: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
     def reconcile(self, key: Key) -> float | None:
         """Reconcile an object; the seconds after which it wants to be looked at again, or None.
@@ -335,16 +339,17 @@ class Reconciler:
 
     def _promote(self, namespace: str, action: PromoteState) -> None:
         """Move the pointer of a project, from what it points at now."""
-        try:
-            manifest = self._cluster.get("DbtProject", namespace, action.project)
-        except NotFoundError:
-            self._store.forget("DbtProject", namespace, action.project)
-            return
-        moved = advanced(states(DbtProject.model_validate(manifest)), action.entry, action.base)
-        if moved is not None:
-            patch = {"states": [entry.to_dict() for entry in moved]}
-            manifest = self._cluster.patch_status("DbtProject", manifest, patch)
-        self._store.put("DbtProject", manifest)
+        with self._promoting[namespace, action.project]:
+            try:
+                manifest = self._cluster.get("DbtProject", namespace, action.project)
+            except NotFoundError:
+                self._store.forget("DbtProject", namespace, action.project)
+                return
+            moved = advanced(states(DbtProject.model_validate(manifest)), action.entry, action.base)
+            if moved is not None:
+                patch = {"states": [entry.to_dict() for entry in moved]}
+                manifest = self._cluster.patch_status("DbtProject", manifest, patch)
+            self._store.put("DbtProject", manifest)
 
     def _write(self, key: Key, manifest: Manifest, planned: Plan) -> float | None:
         patch = merge_patch(manifest.get("status", {}), planned.status.to_dict()) if planned.status else {}

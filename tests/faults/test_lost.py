@@ -122,7 +122,7 @@ def gone(empty: Stage) -> Iterator[Stage]:
     wait_for("the other one is queued", lambda: empty.seen("prod-waits").get("phase") == "Queued", SOON)
     empty.kill_operator()
     kubectl("delete", "namespace", empty.namespace, "--wait", "--timeout=60s")
-    yield empty
+    return empty
 
 
 def test_namespace_deleted_while_the_operator_is_away(gone: Stage) -> None:

@@ -169,7 +169,7 @@ def changed(plan: Plan, **fields: object) -> Plan:
 
 
 def _events(old: DbtRunStatus, new: DbtRunStatus) -> tuple[Event, ...]:
-    if old.phase == new.phase or new.phase is None:
+    if new.phase in (old.phase, None, Phase.PENDING):
         return ()
     if new.phase is Phase.FAILED:
         return (Event("Warning", str(new.reason), new.message or ""),)
