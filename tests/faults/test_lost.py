@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -112,7 +111,7 @@ def test_cr_deleted_while_the_operator_is_away(damaged: Stage) -> None:
 
 
 @pytest.fixture
-def gone(empty: Stage) -> Iterator[Stage]:
+def gone(empty: Stage) -> Stage:
     """The namespace is deleted while no operator is there, with a run at work in it and another one in the queue."""
     apply(empty.project())
     empty.start_operator()
@@ -122,7 +121,7 @@ def gone(empty: Stage) -> Iterator[Stage]:
     wait_for("the other one is queued", lambda: empty.seen("prod-waits").get("phase") == "Queued", SOON)
     empty.kill_operator()
     kubectl("delete", "namespace", empty.namespace, "--wait", "--timeout=60s")
-    yield empty
+    return empty
 
 
 def test_namespace_deleted_while_the_operator_is_away(gone: Stage) -> None:
