@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from tests.support import product
 from tests.support.kube import apply, require_cluster
+from tests.support.lost_nodes import CASES, Found
 from tests.support.stage import Stage, install_crds, stage
 
 
@@ -33,3 +35,11 @@ def scene(cluster: None) -> Iterator[Stage]:  # noqa: ARG001 -- it has to be the
         apply(found.project())
         found.start_operator()
         yield found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lost_nodes(cluster: None, request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Found]]]:  # noqa: ARG001 -- it has to be there first
+    """They spend minutes waiting, and begin before all other tests if one of those that run wants to know of them."""
+    wanted = any("lost_node" in item.nodeid for item in request.session.items)
+    with ThreadPoolExecutor(len(CASES)) as pool:
+        yield {name: pool.submit(case) for name, case in CASES.items()} if wanted else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -112,7 +111,7 @@ def test_cr_deleted_while_the_operator_is_away(damaged: Stage) -> None:
 
 
 @pytest.fixture
-def gone(empty: Stage) -> Iterator[Stage]:
+def gone(empty: Stage) -> Stage:
     """The namespace is deleted while no operator is there, with a run at work in it and another one in the queue."""
     apply(empty.project())
     empty.start_operator()
