@@ -90,13 +90,12 @@ def one_round(scene: Stage, path: Path, number: int, *, after: bool) -> bool:
 
 
 def _ended(scene: Stage, names: dict[str, str]) -> bool:
-    holders = [scene.phase(name) in ("Succeeded", "Cancelled", "Failed") for name in names.values()]
-    return all(holders)
+    return len(scene.ended(*names.values())) == len(names)
 
 
 def _check(scene: Stage, path: Path, target: str, names: dict[str, str]) -> None:
-    phases = scene.wait_for_end(*names.values())
-    assert phases == {names[suffix]: phase for suffix, phase in path.phases.items()}
+    scene.all_ended(*names.values(), timeout=90)
+    assert {suffix: scene.seen(name)["phase"] for suffix, name in names.items()} == path.phases
     for suffix, name in names.items():
         least = 0 if suffix == path.cancelled else path.attempts[suffix]  # it may be cancelled before it has a Job
         assert least <= len(scene.jobs_of(name)) <= path.attempts[suffix], (name, scene.jobs_of(name))

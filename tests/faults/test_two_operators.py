@@ -31,6 +31,7 @@ class Crowd:
         self.first, self.second = scene.start_operator(), scene.another_operator()
         runs = [scene.run(f"run{number}", "prod", PROJECTS[number % 3]) for number in range(RUNS)]
         self.names = [run["metadata"]["name"] for run in runs]
+        scene.ends |= {name: [End(after=0.2)] for name in self.names}
         apply(*runs)
 
     @property
@@ -51,7 +52,7 @@ class Crowd:
         scene = self.scene
         assert scene.all_ended(*self.names, timeout=RUNS * 2) == dict.fromkeys(self.names, "Succeeded")
         assert len(scene.jobs_of(*self.names)) == RUNS
-        assert scene.most_at_work(*self.names) == limit
+        assert scene.most_at_work(*self.names) <= limit
         assert max(count for _, count in scene.holders) == limit
         assert [self.first.poll(), self.second.poll()] == [None, None]
 
