@@ -188,7 +188,7 @@ def test_a_bucket_that_is_not_there_is_said_and_changes_no_verdict() -> None:
 def test_a_run_tells_its_story_in_events() -> None:
     product.wait_until_finished("failing-model", NAMESPACE)
     events = items("events", NAMESPACE, "--field-selector=involvedObject.kind=DbtRun,involvedObject.name=failing-model")
-    assert {"Pending", "Running", "ModelError"} <= {event["reason"] for event in events}
+    assert {"Running", "ModelError"} <= {event["reason"] for event in events}
 
 
 def test_the_columns_show_the_reason() -> None:
