@@ -20,6 +20,7 @@ import pytest
 from tests.support.fake_nodes import End
 from tests.support.fault_proxy import Request, Rule
 from tests.support.kube import apply, wait_for
+from tests.support.nursery import Nursery, nursery
 from tests.support.stage import Stage, stage
 
 RETRIED = {"retry": {"maxAttempts": 2, "backoff": {"initial": "1s"}}}
@@ -104,16 +105,16 @@ def _check(scene: Stage, path: Path, target: str, names: dict[str, str]) -> None
 
 
 @contextmanager
-def _scene(name: str) -> Iterator[Stage]:
-    with stage(f"kills-{name}-{uuid.uuid4().hex[:6]}") as found:
+def _scene(name: str, parent: Nursery) -> Iterator[Stage]:
+    with stage(f"kills-{name}-{uuid.uuid4().hex[:6]}", parent.operator) as found:
         apply(found.project())
         found.start_operator()
         yield found
 
 
-def go(name: str, *, after: bool) -> tuple[int, list[tuple[str, int]]]:
+def go(name: str, parent: Nursery, *, after: bool) -> tuple[int, list[tuple[str, int]]]:
     """Kill at every write of a path; how many there were, and how many held each target at each version."""
-    with _scene(name) as scene:
+    with _scene(name, parent) as scene:
         for number in range(1, MOST):
             if not one_round(scene, PATHS[name], number, after=after):
                 return number - 1, scene.holders
@@ -126,9 +127,9 @@ CASES = [(name, after) for name in PATHS for after in ([True, False] if FULL els
 @pytest.fixture(scope="module")
 def rounds(cluster: None) -> Iterator[Callable[[str, bool], tuple[int, list[tuple[str, int]]]]]:  # noqa: ARG001 -- it has to be there first
     """All paths are gone side by side, each in a namespace of its own."""
-    with ThreadPoolExecutor(len(PATHS)) as pool:
+    with nursery() as parent, ThreadPoolExecutor(len(PATHS)) as pool:
         futures: dict[tuple[str, bool], Future[tuple[int, list[tuple[str, int]]]]] = {
-            (name, after): pool.submit(partial(go, name, after=after)) for name, after in CASES
+            (name, after): pool.submit(partial(go, name, parent, after=after)) for name, after in CASES
         }
         yield lambda name, after: futures[name, after].result()
 
