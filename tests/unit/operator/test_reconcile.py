@@ -94,7 +94,7 @@ def test_a_run_from_creation_to_success() -> None:
     happy_path(world)
     assert world.status["phase"] == "Succeeded"
     assert world.cluster.created_jobs == ["nightly-11111111-1"]
-    assert [event.reason for event in world.cluster.events] == ["Pending", "Running", "Succeeded"]
+    assert [event.reason for event in world.cluster.events] == ["Running", "Succeeded"]
 
 
 def test_a_run_takes_few_writes() -> None:
