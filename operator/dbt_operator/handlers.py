@@ -13,7 +13,7 @@ import kopf
 
 from dbt_operator.api.base import GROUP, VERSION
 from dbt_operator.api.kinds import KINDS, RUN, TARGET, Kind
-from dbt_operator.api.status import Phase
+from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.names import RUN_LABEL, RUN_UID_LABEL, TARGET_LABEL
 from dbt_operator.reconcile import Key
 from dbt_operator.store import Store
@@ -79,14 +79,24 @@ def concerned(kind: str, manifest: Mapping[str, Any], store: Store, *, deleted: 
     if kind == RUN.kind and deleted:
         yield Key(TARGET.kind, metadata["namespace"], manifest["spec"]["targetRef"]["name"])
     if kind == TARGET.kind:
-        held = {holder["uid"] for holder in manifest.get("status", {}).get("holders") or ()}
-        for run in store.unfinished(metadata["namespace"], metadata["name"]):
-            if run["metadata"]["uid"] in held and run.get("status", {}).get("phase") == Phase.QUEUED:
-                yield Key(RUN.kind, metadata["namespace"], run["metadata"]["name"])
+        for run in _called(manifest, store):
+            yield Key(RUN.kind, metadata["namespace"], run["metadata"]["name"])
     if reference := _REFERENCES.get(kind):
         for run in store.all_unfinished(metadata["namespace"]):
             if _waits_for(run, reference, metadata["name"]):
                 yield Key(RUN.kind, metadata["namespace"], run["metadata"]["name"])
+
+
+def _called(target: Mapping[str, Any], store: Store) -> Iterator[Mapping[str, Any]]:
+    """The queued runs of a target that it has news for: a slot, or why there is none."""
+    holders = target.get("status", {}).get("holders") or ()
+    held = {holder["uid"] for holder in holders}
+    lost = any(holder.get("lostPod") for holder in holders)
+    for run in store.unfinished(target["metadata"]["namespace"], target["metadata"]["name"]):
+        status = run.get("status", {})
+        says_so = status.get("reason") == Reason.SLOT_HELD_BY_LOST_NODE
+        if status.get("phase") == Phase.QUEUED and (run["metadata"]["uid"] in held or lost != says_so):
+            yield run
 
 
 def _waits_for(run: Mapping[str, Any], reference: str, name: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.fake_nodes import End
 from tests.support.fault_proxy import Request, Rule
-from tests.support.kube import apply, get, items, wait_for
+from tests.support.kube import apply, get, items, kubectl, wait_for
 from tests.support.stage import RUN, Stage
 
 SOON = 30.0  # seconds
@@ -58,6 +58,27 @@ def test_target_deleted_and_recreated_while_a_pod_is_at_work(scene: Stage, edite
     assert scene.at_work().count(first) == 1
     assert wait_for("the new target knows who is there", lambda: scene.holders_of(name), SOON) == [first]
     _check(scene, first, second)
+
+
+def test_target_recreated_and_run_deleted_while_its_pod_lives(scene: Stage) -> None:
+    """Nothing tells of the pod but the pod: its run and its Job are gone, and the new target has no holders."""
+    name = "orphan"
+    first, second = f"{name}-first", f"{name}-second"
+    scene.ends[first] = [End(silent=True)]
+    target = scene.target(name)
+    apply(target, scene.run(first, name))
+    wait_for(f"{first} runs", lambda: scene.seen(first).get("phase") == "Running", SOON)
+    selector = f"--selector={RUN}={first}"
+    (pod,) = items("pods", scene.namespace, selector)
+    kubectl("delete", "dbtrun", first, namespace=scene.namespace)
+    wait_for("its Job is gone", lambda: not items("jobs", scene.namespace, selector), SOON)
+    scene.create_anew(target)
+    apply(scene.run(second, name))
+    wait_for(f"{second} is queued", lambda: scene.seen(second).get("phase") == "Queued", SOON)
+    assert scene.holders_of(name) == [first]
+    kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force", namespace=scene.namespace)
+    assert scene.all_ended(second) == {second: "Succeeded"}
+    assert scene.most_at_work(first, second) == 1
 
 
 def _check(scene: Stage, first: str, second: str) -> None:

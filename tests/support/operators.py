@@ -17,15 +17,10 @@ def operator(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """An operator that watches one namespace. Its log goes to the file ``log``."""
     log = Path(environment.pop("log", os.devnull))
-    settings = {
-        "DBT_OPERATOR_RUNNER_IMAGE": runner_image,
-        "DBT_OPERATOR_NAMESPACES": namespace,
-        "DBT_OPERATOR_HEALTH_PORT": str(free_port()),
-    }
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "dbt_operator"],
-            env=os.environ | settings | environment,
+            env=os.environ | settings(namespace, runner_image) | environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -34,6 +29,15 @@ def operator(
         finally:
             process.kill()
             process.wait()
+
+
+def settings(namespace: str, runner_image: str = "runner:none") -> dict[str, str]:
+    """The environment of an operator that watches one namespace."""
+    return {
+        "DBT_OPERATOR_RUNNER_IMAGE": runner_image,
+        "DBT_OPERATOR_NAMESPACES": namespace,
+        "DBT_OPERATOR_HEALTH_PORT": str(free_port()),
+    }
 
 
 def free_port() -> int:

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,18 @@ from tests.support.operators import operator
 
 GROUP, VERSION = "dbt-operator.dev", "v1alpha1"
 RUN, HOLDER = "dbt-operator.dev/run", "dbt-operator.dev/holder-uid"
+Begin = Callable[..., AbstractContextManager[Any]]  # starts an operator: operators.operator, or another way
 FINISHED = ("Succeeded", "Failed", "Cancelled", "Skipped")
 
 
 class Stage:
     """Use :func:`stage`."""
 
-    def __init__(self, name: str, folder: Path, node: FakeNode, proxy: FaultProxy) -> None:
+    def __init__(self, name: str, folder: Path, node: FakeNode, proxy: FaultProxy, begin: Begin) -> None:
         self.namespace = name
         self.node = node
         self.proxy = proxy
+        self._begin = begin
         self.log = folder / "operator.log"
         self.jobs: set[tuple[str, str]] = set()  # name and UID of every Job that ever was
         self.holders: list[tuple[str, int]] = []  # of every version of every target: its name, and how many hold it
@@ -57,13 +59,13 @@ class Stage:
     def start_operator(self, **settings: str) -> subprocess.Popen[bytes]:
         """An operator whose requests go through the proxy."""
         self._process = self._operators.enter_context(
-            operator(self.namespace, log=self.log, KUBECONFIG=str(self.proxy.kubeconfig), **settings)
+            self._begin(self.namespace, log=self.log, KUBECONFIG=str(self.proxy.kubeconfig), **settings)
         )
         return self._process
 
     def another_operator(self) -> subprocess.Popen[bytes]:
         """One more, which talks to the API server itself."""
-        return self._operators.enter_context(operator(self.namespace, log=self.log.with_name("another.log")))
+        return self._operators.enter_context(self._begin(self.namespace, log=self.log.with_name("another.log")))
 
     def kill_operator(self) -> None:
         """As the kernel kills."""
@@ -245,15 +247,15 @@ class Stage:
 
 
 @contextmanager
-def stage(name: str) -> Iterator[Stage]:
-    """A namespace of a name of its own, its fake node, and a proxy; there is no operator yet."""
+def stage(name: str, begin: Begin = operator) -> Iterator[Stage]:
+    """A namespace of a name of its own, its fake node, a proxy, and a way to begin an operator: there is none yet."""
     node_of: list[Stage] = []
     with (
         tempfile.TemporaryDirectory() as folder,
         fake_node(name, lambda pod: node_of[0].decide(pod)) as node,
         fault_proxy(Path(folder)) as proxy,
     ):
-        found = Stage(name, Path(folder), node, proxy)
+        found = Stage(name, Path(folder), node, proxy, begin)
         node_of.append(found)
         apply(namespace(name))
         try:

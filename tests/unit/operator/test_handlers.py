@@ -7,7 +7,7 @@ from dbt_operator import handlers
 from dbt_operator.reconcile import Key
 from dbt_operator.store import Store
 from dbt_operator.workqueue import WorkQueue
-from tests.unit.operator.builders import project, run, target
+from tests.unit.operator.builders import UID, project, run, target
 
 RUN = Key("DbtRun", "analytics", "nightly")
 
@@ -25,6 +25,25 @@ def test_it_concerns_no_run_that_waits_no_more(status: dict) -> None:  # type: i
     store = Store()
     store.put("DbtRun", run() | {"status": status})
     assert RUN not in list(handlers.concerned("DbtProject", project(), store))
+
+
+@pytest.mark.parametrize(
+    ("holder", "reason", "news"),
+    [
+        ({"uid": "other"}, None, False),
+        ({"uid": UID}, None, True),  # a slot
+        ({"uid": "other", "lostPod": "pod on node a"}, None, True),
+        ({"uid": "other", "lostPod": "pod on node a"}, "SlotHeldByLostNode", False),
+        ({"uid": "other"}, "SlotHeldByLostNode", True),  # the node is back
+    ],
+)
+def test_a_target_concerns_the_queued_runs_that_it_has_news_for(
+    holder: dict[str, str], reason: str | None, news: bool
+) -> None:
+    store, manifest = Store(), target()
+    store.put("DbtRun", run() | {"status": {"phase": "Queued", "reason": reason}})
+    manifest["status"] = {"holders": [holder]}
+    assert (RUN in list(handlers.concerned("DbtTarget", manifest, store))) == news
 
 
 def test_a_job_or_pod_concerns_its_run() -> None:
