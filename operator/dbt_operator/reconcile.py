@@ -44,7 +44,7 @@ from dbt_operator.planning.run_status import Observed, Stray
 from dbt_operator.planning.state import advanced, states
 from dbt_operator.progress import ProgressReader
 from dbt_operator.projection import MANAGED, PROJECTED
-from dbt_operator.slots import Settled, Slots, concerns_slot, queued_behind
+from dbt_operator.slots import Settled, Slots, concerns_slot, holders_of, queued_behind
 from dbt_operator.store import Store
 from dbt_runner.protocol import Progress
 
@@ -131,6 +131,10 @@ class Reconciler:
     def _reconcile_ended(self, key: Key, projected: Manifest) -> float | None:
         """A run that has ended, of which little is kept: the whole of it is asked for when there is something to do."""
         self._progress.forget(key.namespace, key.name)
+        name = projected["spec"]["targetRef"]["name"]
+        target = self._store.get("DbtTarget", key.namespace, name)
+        if target is not None and any(h["uid"] == projected["metadata"]["uid"] for h in holders_of(target)):
+            self._wake(Key("DbtTarget", key.namespace, name))  # the answer to the write of its end may have been lost
         left = self._left(projected)
         if not self._strays(projected) and (left is None or left > 0):
             return left

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_operator.cluster import InvalidError
+from dbt_operator.cluster import ClusterError, InvalidError
 from dbt_operator.reconcile import Key, Reconciler, merge_patch
 from dbt_operator.store import Store
 from tests.unit.operator.builders import (
@@ -298,3 +298,22 @@ def test_what_the_store_has_missed_is_looked_up_before_it_is_taken_for_gone(pod:
     world.settle()
     assert world.status["phase"] == ("Succeeded" if pod is ended_status else "Pending")
     assert len(world.cluster.created_jobs) == 1
+
+
+def test_the_slot_is_given_back_although_the_answer_to_the_write_of_the_end_was_lost() -> None:
+    world = World()
+    world.settle()
+    world.pod(ended_status())
+
+    def lose(_: int) -> None:
+        if world.status.get("phase") == "Succeeded":
+            world.cluster.after_write = lambda _: None
+            raise ClusterError("the connection was cut")
+
+    world.cluster.after_write = lose
+    with pytest.raises(ClusterError):
+        world.settle()
+    world.woken.clear()
+    world.store.put("DbtRun", world.cluster.objects["DbtRun", "nightly"])  # as a watch tells it
+    world.settle()
+    assert world.cluster.objects["DbtTarget", "prod"]["status"]["holders"] == []
