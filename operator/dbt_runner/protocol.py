@@ -45,6 +45,8 @@ CACHE = f"{SHARED}/cache"  # the restored parse cache
 NEW_CACHE = f"{SHARED}/new-cache"  # the one to be stored
 PROFILES = "/dbt-operator-profiles"  # the target's Secret, in the dbt container only
 SOURCE = "/dbt-operator-source"  # the project's ConfigMap, in the init container only
+ORDERS = "/dbt-operator-orders"  # the pod's annotations as files, in the dbt container of runs over windows only
+STOP = f"{ORDERS}/stop"  # not empty: begin no further window
 GIT = "/dbt-operator-git"  # the Secret with the credentials of the project's repository, in the init container only
 DEPS = "deps"  # the folder, among those of the steps, for the logs of `dbt deps`
 TERMINATION_LOG = "/dev/termination-log"
@@ -111,6 +113,14 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Window:
+    """One of the windows that a run works through one after another, all its steps in each."""
+
+    key: str  # unique in the run and usable as a folder name
+    values: dict[str, str]  # what $(NAME) in the steps' arguments stands for, by name: {"window.start": "2024-01-01"}
+
+
+@dataclass(frozen=True)
 class RunPlan(_Message):
     """What the dbt container does."""
 
@@ -123,7 +133,7 @@ class RunPlan(_Message):
     steps: list[Step]
     schema_pattern: str | None = None  # every node that writes must match, case-folded, from the start to the end
     database_pattern: str | None = None
-    timeout_seconds: float | None = None  # then SIGINT
+    timeout_seconds: float | None = None  # then SIGINT; of each window, where there are windows
     grace_seconds: float = 60  # from SIGINT to SIGKILL
     fail_on_warn: bool = False  # a test or source that warns has failed
     # Fork: steps share one import and parse; Process: a new process each, through dbt's Python API; Command: dbt's
@@ -133,12 +143,16 @@ class RunPlan(_Message):
     state: str = ""  # where the state came from, for messages; empty: the run compares with none
     cached: bool = False  # the sidecar restores a parse cache and stores a new one
     deps: str = "Never"  # whether `dbt deps` runs first: Never, Always or IfMissing
+    windows: list[Window] = field(default_factory=list)  # empty: the steps run once, as they are
+    done: str = ""  # what is known of each window before this attempt, as in Summary.windows; empty: nothing
+    stop_on_failure: bool = True  # no further window begins after one that has failed
     protocol: int = PROTOCOL
 
     @classmethod
     def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
         known = _known(cls, data)
         known["steps"] = [Step(**_known(Step, step)) for step in data["steps"]]
+        known["windows"] = [Window(**_known(Window, window)) for window in data.get("windows", ())]
         return cls(**known)
 
 
@@ -234,6 +248,7 @@ class Summary(_Message):
     failures: list[Failure] = field(default_factory=list)
     failures_total: int = 0
     commit: str = ""  # what the init container has checked out of a Git repository
+    windows: str = ""  # how each window ended, a character of :mod:`dbt_runner.windows` each; empty: there are none
     protocol: int = PROTOCOL
 
     SHORTENED: ClassVar[str] = "..."
@@ -284,6 +299,7 @@ class UploadSummary(_Message):
     objects: int = 0
     size: int = 0  # bytes
     error: str = ""
+    windows: str = ""  # as in Summary, as far as is known: the dbt container may have been killed
     protocol: int = PROTOCOL
 
 
