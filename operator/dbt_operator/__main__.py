@@ -23,9 +23,10 @@ from dbt_operator import handlers
 from dbt_operator.api.kinds import KINDS
 from dbt_operator.cluster import Cluster, ClusterError
 from dbt_operator.health import Health, HealthServer
+from dbt_operator.keys import Key
 from dbt_operator.leader import Elector
 from dbt_operator.planning.leadership import TERMS, Terms
-from dbt_operator.reconcile import Key, Reconciler
+from dbt_operator.reconcile import Reconciler
 from dbt_operator.settings import Settings, SettingsError
 from dbt_operator.store import Store
 from dbt_operator.watches import Watch, quieten_kopf

@@ -14,7 +14,7 @@ import urllib3
 
 from dbt_operator.api.base import API_VERSION, GROUP, VERSION
 from dbt_operator.api.kinds import KINDS
-from dbt_operator.planning.names import HOLDER_LABEL, RUN_UID_LABEL, SLOT_GATE, TARGET_LABEL
+from dbt_operator.planning.names import HOLDER_LABEL, RUN_UID_LABEL, SLOT_GATE, STOP, TARGET_LABEL
 from dbt_operator.planning.plan import Event
 
 Manifest = Mapping[str, Any]
@@ -120,14 +120,7 @@ class Cluster:
 
     def create_job(self, manifest: Manifest) -> Manifest:
         """Create a Job; where one of its name exists, that one, whoever it belongs to."""
-        metadata = manifest["metadata"]
-        try:
-            return self._request("POST", _path("Job", metadata["namespace"]), body=manifest)
-        except ConflictError:
-            existing = self.get_job(metadata["namespace"], metadata["name"])
-            if existing is None:
-                raise
-            return existing
+        return self._create("Job", manifest)
 
     def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Delete a Job; it is gone once its pods are. Nothing happens where it is gone or is another one by now."""
@@ -147,6 +140,20 @@ class Cluster:
         gates = [{"$patch": "delete", "name": SLOT_GATE}]
         body = {"metadata": {"uid": uid}, "spec": {"schedulingGates": gates}}
         return self._request("PATCH", _path("Pod", namespace, name), body=body, content_type=_STRATEGIC)
+
+    def stop_pod(self, namespace: str, name: str, uid: str) -> Manifest:
+        """Ask a pod to begin no further window. Nothing happens where it has been asked already.
+
+        Raises:
+            NotFoundError: it is gone.
+            ConflictError: it is another one by now.
+        """
+        body = {"metadata": {"uid": uid, "annotations": {STOP: "true"}}}
+        return self._request("PATCH", _path("Pod", namespace, name), body=body, content_type=_MERGE)
+
+    def create_run(self, manifest: Manifest) -> Manifest:
+        """Create a DbtRun; where one of its name exists, that one, whoever it belongs to."""
+        return self._create("DbtRun", manifest)
 
     def delete_run(self, namespace: str, name: str, uid: str) -> None:
         """Delete a DbtRun; its Jobs follow. Nothing happens where it is gone or is another one by now."""
@@ -220,6 +227,16 @@ class Cluster:
 
     def _list(self, kind: str, namespace: str, **query: str) -> list[Manifest]:
         return list(self._request("GET", _path(kind, namespace), query)["items"])
+
+    def _create(self, kind: str, manifest: Manifest) -> Manifest:
+        metadata = manifest["metadata"]
+        try:
+            return self._request("POST", _path(kind, metadata["namespace"]), body=manifest)
+        except ConflictError as error:
+            try:
+                return self.get(kind, metadata["namespace"], metadata["name"])
+            except NotFoundError:
+                raise error from None
 
     def _delete(self, kind: str, namespace: str, name: str, uid: str, **options: str) -> None:
         try:

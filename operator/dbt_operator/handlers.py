@@ -12,10 +12,11 @@ from typing import Any
 import kopf
 
 from dbt_operator.api.base import GROUP, VERSION
-from dbt_operator.api.kinds import KINDS, RUN, TARGET, Kind
+from dbt_operator.api.kinds import BACKFILL, KINDS, RUN, TARGET, Kind
 from dbt_operator.api.status import Phase, Reason
+from dbt_operator.keys import Key
 from dbt_operator.planning.names import RUN_LABEL, RUN_UID_LABEL, TARGET_LABEL
-from dbt_operator.reconcile import Key
+from dbt_operator.planning.observed import kind_of, parent_of, work
 from dbt_operator.store import Store
 from dbt_operator.workqueue import WorkQueue
 
@@ -76,19 +77,24 @@ def concerned(kind: str, manifest: Mapping[str, Any], store: Store, *, deleted: 
     """What may have to be done when an object has changed: that object, the runs that wait for it, the slot it held."""
     metadata = manifest["metadata"]
     yield Key(kind, metadata["namespace"], metadata["name"])
-    if kind == RUN.kind and deleted:
-        yield Key(TARGET.kind, metadata["namespace"], manifest["spec"]["targetRef"]["name"])
+    if kind in (RUN.kind, BACKFILL.kind) and deleted:
+        yield Key(TARGET.kind, metadata["namespace"], work(manifest)["targetRef"]["name"])
+    if kind == RUN.kind and (parent := parent_of(manifest)):
+        yield Key(BACKFILL.kind, metadata["namespace"], parent[0])
+    if kind == BACKFILL.kind:
+        for run in store.unfinished_children(metadata["uid"]):
+            yield Key(RUN.kind, metadata["namespace"], run["metadata"]["name"])
     if kind == TARGET.kind:
         for run in _called(manifest, store):
-            yield Key(RUN.kind, metadata["namespace"], run["metadata"]["name"])
+            yield Key(kind_of(run), metadata["namespace"], run["metadata"]["name"])
     if reference := _REFERENCES.get(kind):
         for run in store.all_unfinished(metadata["namespace"]):
             if _waits_for(run, reference, metadata["name"]):
-                yield Key(RUN.kind, metadata["namespace"], run["metadata"]["name"])
+                yield Key(kind_of(run), metadata["namespace"], run["metadata"]["name"])
 
 
 def _called(target: Mapping[str, Any], store: Store) -> Iterator[Mapping[str, Any]]:
-    """The queued runs of a target that it has news for: a slot, or why there is none."""
+    """The queued runs and backfills of a target that it has news for: a slot, or why there is none."""
     holders = target.get("status", {}).get("holders") or ()
     held = {holder["uid"] for holder in holders}
     lost = any(holder.get("lostPod") for holder in holders)
@@ -102,7 +108,7 @@ def _called(target: Mapping[str, Any], store: Store) -> Iterator[Mapping[str, An
 def _waits_for(run: Mapping[str, Any], reference: str, name: str) -> bool:
     status = run.get("status", {})
     waits = "resolved" not in status and "finishedAt" not in status and status.get("phase") != Phase.QUEUED
-    return waits and run["spec"].get(reference, {}).get("name") == name
+    return waits and work(run).get(reference, {}).get("name") == name
 
 
 def configure(settings: kopf.OperatorSettings) -> None:

@@ -15,7 +15,7 @@ import structlog
 from dbt_operator.cluster import ClusterError
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.observed import PodFacts
-from dbt_operator.planning.progress import looks
+from dbt_operator.planning.progress import LONGEST, looks
 from dbt_runner.protocol import ARTIFACTS_CONTAINER, Progress, ProtocolError
 
 log = structlog.get_logger()
@@ -42,12 +42,12 @@ class ProgressReader:
         self._logs = logs
         self._last: dict[tuple[str, str], _Look] = {}  # by namespace and name of the run
 
-    def look(self, namespace: str, run: str, pod: PodFacts, now: datetime) -> Progress | None:
+    def look(self, namespace: str, run: str, pod: PodFacts, now: datetime, longest: float = LONGEST) -> Progress | None:
         """How far a run is, as of the last look; None if nothing is known yet."""
         last = self._last.get((namespace, run))
         if last is None or last.pod != pod.uid:
             last = _Look(pod.uid, 0, None)
-        number, _ = looks((now - parse_time(pod.dbt.started_at)).total_seconds())
+        number, _ = looks((now - parse_time(pod.dbt.started_at)).total_seconds(), longest)
         if number > last.number:
             last = _Look(pod.uid, number, self._read(namespace, pod) or last.found)
         self._last[namespace, run] = last

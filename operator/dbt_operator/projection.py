@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dbt_operator.api.status import ConditionType, Phase
+from dbt_operator.api.status import BackfillPhase, ConditionType, Phase
 from dbt_operator.planning.expiry import managed_by
 
 Manifest = Mapping[str, Any]
+
+_ENDS = {str(phase) for phases in (Phase, BackfillPhase) for phase in phases if phase.finished}
 
 # Keys of a manifest that is not whole: what is missing in it has to be asked for live.
 PROJECTED, MANAGED = "projected", "managed"
@@ -70,6 +72,5 @@ class Projection:
 
 
 def has_ended(run: Manifest) -> bool:
-    """Whether a run has ended."""
-    phase = run.get("status", {}).get("phase")
-    return bool(phase) and Phase(phase).finished
+    """Whether a run or backfill has ended."""
+    return run.get("status", {}).get("phase") in _ENDS

@@ -20,10 +20,11 @@ from dbt_operator.api.target import DbtTarget
 from dbt_operator.cluster import Cluster, NotFoundError
 from dbt_operator.planning import slots
 from dbt_operator.planning.duration import parse_time
-from dbt_operator.planning.names import FORCE_RELEASE, HOLDER_LABEL, RUN_LABEL
-from dbt_operator.planning.observed import PodFacts, job_facts, pod_facts
+from dbt_operator.planning.names import BACKFILL_LABEL, FORCE_RELEASE, HOLDER_LABEL, RUN_LABEL
+from dbt_operator.planning.observed import PodFacts, job_facts, kind_of, pod_facts
 from dbt_operator.planning.queue import LOOKS, claim, claims_slot
 from dbt_operator.planning.slots import Allocation, Claim, Occupant, State
+from dbt_operator.projection import has_ended
 from dbt_operator.store import Store
 
 log = structlog.get_logger()
@@ -84,7 +85,7 @@ class Slots:
         return any(holder["uid"] == uid for holder in holders_of(manifest))
 
     def due(self, target: Manifest, runs: Iterable[Manifest]) -> bool:
-        """Whether there seems to be something to settle, from what is known of a target and its unfinished runs."""
+        """Whether there seems to be something to settle, from what is known of a target and of what works on it."""
         metadata = target["metadata"]
         known = {run["metadata"]["uid"]: run for run in runs}
         held = {holder["uid"]: holder["since"] for holder in holders_of(target)}
@@ -117,9 +118,9 @@ class Slots:
 
     def _allocate(self, namespace: str, name: str, manifest: Manifest, asking: Manifest | None) -> Allocation:
         occupants = self._occupants(namespace, name)
-        known = {holder["uid"]: holder["name"] for holder in holders_of(manifest)}
-        known |= {uid: occupant.name for uid, occupant in occupants.items()}
-        runs = {uid: self._run(namespace, run, uid) for uid, run in known.items()}
+        known = {holder["uid"]: (holder["kind"], holder["name"]) for holder in holders_of(manifest)}
+        known |= {uid: (occupant.kind, occupant.name) for uid, occupant in occupants.items()}
+        runs = {uid: self._run(kind, namespace, name, uid) for uid, (kind, name) in known.items()}
         seen = slots.Seen(
             target=DbtTarget.model_validate(manifest),
             states={uid: _state(run) for uid, run in runs.items()},
@@ -159,19 +160,19 @@ class Slots:
             return ""
         return f"{facts.name} on node {pod['spec'].get('nodeName', '?')}"
 
-    def _run(self, namespace: str, name: str, uid: str) -> Manifest | None:
-        """A run as it is known, and asked for live before it is taken for deleted."""
-        run = self._store.get("DbtRun", namespace, name)
+    def _run(self, kind: str, namespace: str, name: str, uid: str) -> Manifest | None:
+        """A run or backfill as it is known, and asked for live before it is taken for deleted."""
+        run = self._store.get(kind, namespace, name)
         if run is None or run["metadata"]["uid"] != uid:
-            run = self._live(namespace, name)
+            run = self._live(kind, namespace, name)
         return run if run is not None and run["metadata"]["uid"] == uid else None
 
-    def _live(self, namespace: str, name: str) -> Manifest | None:
+    def _live(self, kind: str, namespace: str, name: str) -> Manifest | None:
         try:
-            run = self._cluster.get("DbtRun", namespace, name)
+            run = self._cluster.get(kind, namespace, name)
         except NotFoundError:
             return None
-        self._store.put("DbtRun", run)
+        self._store.put(kind, run)
         return run
 
     def _claims(self, namespace: str, target: str, asking: Manifest | None) -> list[Claim]:
@@ -185,9 +186,9 @@ class Slots:
         """Whether somebody who does not ask just now still wants the slot."""
         if asking is not None and asking["metadata"]["uid"] == claimant.uid:
             return True
-        run = self._live(namespace, claimant.name)
+        run = self._live(claimant.kind, namespace, claimant.name)
         if run is None or run["metadata"]["uid"] != claimant.uid:
-            self._store.forget("DbtRun", namespace, claimant.name)
+            self._store.forget(claimant.kind, namespace, claimant.name)
             return False
         return claims_slot(run)
 
@@ -214,30 +215,38 @@ def holders_of(target: Manifest) -> Iterable[Manifest]:
 
 
 def concerns_slot(patch: Manifest, run: Manifest) -> bool:
-    """Whether a write to a run's status is news for its target: it has ended, is queued, or has given its slot up."""
+    """Whether a write to the status of a run or backfill is news for its target: it has ended, is queued, or has given
+    its slot up.
+    """
     phase = run["status"].get("phase")
     return "yieldedSlot" in patch or ("phase" in patch and (phase == Phase.QUEUED or _state(run) is State.ENDED))
 
 
-def queued_behind(target: Manifest, runs: Iterable[Manifest]) -> list[str]:
-    """The holders that back off while others are queued, and may have to give their slots up."""
+def queued_behind(target: Manifest, runs: Iterable[Manifest]) -> list[tuple[str, str]]:
+    """Kinds and names of the holders that may have to give their slots up to others who are queued: runs that back off,
+    and backfills.
+    """
     held = {holder["uid"] for holder in holders_of(target)}
     found = list(runs)
     if not any(claims_slot(run) and run["metadata"]["uid"] not in held for run in found):
         return []
-    backing_off = [run for run in found if run.get("status", {}).get("phase") == Phase.BACKING_OFF]
-    return [run["metadata"]["name"] for run in backing_off if run["metadata"]["uid"] in held]
+    holders = [(kind_of(run), run) for run in found if run["metadata"]["uid"] in held]
+    return [
+        (kind, run["metadata"]["name"])
+        for kind, run in holders
+        if kind == "DbtBackfill" or run.get("status", {}).get("phase") == Phase.BACKING_OFF
+    ]
 
 
 def _occupant(found: Mapping[str, Occupant], manifest: Manifest) -> Occupant:
     """What is known so far of the one whom a Job or pod works for."""
     labels = manifest["metadata"]["labels"]
-    uid = labels[HOLDER_LABEL]
-    return found.get(uid) or Occupant("DbtRun", labels[RUN_LABEL], uid)
+    uid, backfill = labels[HOLDER_LABEL], labels.get(BACKFILL_LABEL)
+    mine = Occupant("DbtBackfill", backfill, uid) if backfill else Occupant("DbtRun", labels[RUN_LABEL], uid)
+    return found.get(uid) or mine
 
 
 def _state(run: Manifest | None) -> State:
     if run is None:
         return State.GONE
-    phase = run.get("status", {}).get("phase")
-    return State.ENDED if phase and Phase(phase).finished else State.ACTIVE
+    return State.ENDED if has_ended(run) else State.ACTIVE

@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from dbt_operator.planning.names import RUN_UID_LABEL
-from dbt_operator.planning.observed import GONE, job_facts, pod_facts
+from dbt_operator.planning.observed import GONE, controller_uid, job_facts, pod_facts, work
 from dbt_operator.projection import Projection, has_ended
 
 Manifest = Mapping[str, Any]
 Kept = Manifest | Projection
 
-RUN = "DbtRun"
+RUN, BACKFILL = "DbtRun", "DbtBackfill"
 
 
 class Store:
@@ -29,7 +29,8 @@ class Store:
         self._objects: dict[str, dict[str, Kept]] = {}
         self._names: dict[tuple[str, str, str], str] = {}
         self._parts: dict[tuple[str, str], set[str]] = {}  # (kind, run's UID) -> UIDs of Jobs or pods
-        self._unfinished: dict[tuple[str, str], set[str]] = {}  # (namespace, target) -> UIDs of runs
+        self._unfinished: dict[tuple[str, str], dict[str, str]] = {}  # (namespace, target) -> kinds by UID
+        self._children: dict[str, set[str]] = {}  # UID of a backfill -> UIDs of its runs that have not ended
 
     def put(self, kind: str, manifest: Manifest) -> bool:
         """Keep an object unless a newer version of it is kept already. Whether anything changed."""
@@ -49,8 +50,8 @@ class Store:
             self._objects[kind][metadata["uid"]] = Projection.of(manifest) if ended else _slim(manifest)
             if run := _run_uid(manifest):
                 self._parts.setdefault((kind, run), set()).add(metadata["uid"])
-            if kind == RUN:
-                self._index(manifest)
+            if kind in (RUN, BACKFILL):
+                self._index(kind, manifest)
             return True
 
     def bury(self, kind: str, manifest: Manifest) -> None:
@@ -80,15 +81,21 @@ class Store:
             return [_manifest(self._objects[kind][uid]) for uid in self._parts.get((kind, run_uid), ())]
 
     def unfinished(self, namespace: str, target: str) -> list[Manifest]:
-        """The runs on a target that have not ended."""
+        """The runs and backfills on a target that have not ended."""
         with self._lock:
-            return [_manifest(self._objects[RUN][uid]) for uid in self._unfinished.get((namespace, target), ())]
+            found = self._unfinished.get((namespace, target), {}).items()
+            return [_manifest(self._objects[kind][uid]) for uid, kind in found]
 
     def all_unfinished(self, namespace: str) -> list[Manifest]:
-        """The runs of a namespace that have not ended."""
+        """The runs and backfills of a namespace that have not ended."""
         with self._lock:
-            targets = [uids for (where, _), uids in self._unfinished.items() if where == namespace]
-            return [_manifest(self._objects[RUN][uid]) for uids in targets for uid in uids]
+            targets = [kinds for (where, _), kinds in self._unfinished.items() if where == namespace]
+            return [_manifest(self._objects[kind][uid]) for kinds in targets for uid, kind in kinds.items()]
+
+    def unfinished_children(self, backfill_uid: str) -> list[Manifest]:
+        """The runs that say they are part of a backfill and have not ended."""
+        with self._lock:
+            return [_manifest(self._objects[RUN][uid]) for uid in self._children.get(backfill_uid, ())]
 
     def all(self, kind: str) -> list[Manifest]:
         """Every object of a kind."""
@@ -112,11 +119,18 @@ class Store:
                 self._drop(kind, manifest)
         return gone
 
-    def _index(self, run: Manifest) -> None:
+    def _index(self, kind: str, run: Manifest) -> None:
+        uid = run["metadata"]["uid"]
         if not has_ended(run):
-            self._unfinished.setdefault(_target(run), set()).add(run["metadata"]["uid"])
+            self._unfinished.setdefault(_target(run), {})[uid] = kind
+            if parent := controller_uid(run):
+                self._children.setdefault(parent, set()).add(uid)
             return
         self._unindex(run)
+        if kind == RUN:
+            self._drop_parts(run)
+
+    def _drop_parts(self, run: Manifest) -> None:
         for kind in ("Job", "Pod"):
             for uid in list(self._parts.get((kind, run["metadata"]["uid"]), ())):
                 part = _manifest(self._objects[kind][uid])
@@ -124,10 +138,15 @@ class Store:
                     self._drop(kind, part)
 
     def _unindex(self, run: Manifest) -> None:
-        uids = self._unfinished.get(_target(run), set())
-        uids.discard(run["metadata"]["uid"])
-        if not uids:
-            self._unfinished.pop(_target(run), None)
+        uid, target = run["metadata"]["uid"], _target(run)
+        kinds = self._unfinished.get(target, {})
+        kinds.pop(uid, None)
+        if not kinds:
+            self._unfinished.pop(target, None)
+        for parent in [parent for parent, uids in self._children.items() if uid in uids]:
+            self._children[parent].discard(uid)
+            if not self._children[parent]:
+                del self._children[parent]
 
     def _is_past(self, kind: str, manifest: Manifest) -> bool:
         """Whether an object is a Job or pod that has ended, of a run that has ended."""
@@ -142,7 +161,7 @@ class Store:
         name = (kind, metadata["namespace"], metadata["name"])
         if self._names.get(name) == metadata["uid"]:
             del self._names[name]
-        if kind == RUN:
+        if kind in (RUN, BACKFILL):
             self._unindex(manifest)
         if run := _run_uid(manifest):
             uids = self._parts.get((kind, run), set())
@@ -165,7 +184,7 @@ def _namespace(kept: Kept) -> str:
 
 
 def _target(run: Manifest) -> tuple[str, str]:
-    return run["metadata"]["namespace"], run["spec"]["targetRef"]["name"]
+    return run["metadata"]["namespace"], work(run)["targetRef"]["name"]
 
 
 def _run_uid(manifest: Manifest) -> str:

@@ -21,7 +21,7 @@ import structlog
 from dbt_operator import handlers
 from dbt_operator.api.kinds import KINDS
 from dbt_operator.health import Pulse
-from dbt_operator.reconcile import Key
+from dbt_operator.keys import Key
 from dbt_operator.store import Store
 from dbt_operator.workqueue import WorkQueue
 

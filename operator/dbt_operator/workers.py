@@ -10,7 +10,7 @@ import structlog
 
 from dbt_operator.cluster import ClusterError
 from dbt_operator.health import Health, Pulse
-from dbt_operator.reconcile import Key
+from dbt_operator.keys import Key
 from dbt_operator.workqueue import WorkQueue
 
 log = structlog.get_logger()

@@ -30,6 +30,7 @@ FAILURES = 20
 PROGRESS_PREFIX = "dbt-operator: progress "
 PROGRESS_BYTES = 1000
 PROGRESS_RUNNING = 10
+PROGRESS_WINDOWS = 100
 
 # Where things are in the pod. The shared volume is an emptyDir that all three containers mount.
 SHARED = "/dbt-operator"
@@ -307,12 +308,14 @@ class UploadSummary(_Message):
 class Progress:
     """How many of the nodes are done while the run goes on, over all steps so far, and which are at work now.
 
-    It comes from a log, so it is read with mistrust: what is not just this is no progress.
+    Where there are windows, ``windows`` is as in Summary and the nodes are those of the window at work. It comes from a
+    log, so it is read with mistrust: what is not just this is no progress.
     """
 
     done: int = 0
     total: int = 0
     running: tuple[str, ...] = ()
+    windows: str = ""
 
     LARGEST: ClassVar[int] = 2**31 - 1
 
@@ -321,6 +324,7 @@ class Progress:
         running = list(self.running[:PROGRESS_RUNNING])
         while True:
             data = {"done": self.done, "total": self.total, "running": running}
+            data |= {"windows": self.windows} if self.windows else {}
             text = json.dumps(data, separators=(",", ":"))  # ASCII, hence a byte is a character
             if len(text) <= PROGRESS_BYTES or not running:
                 return text
@@ -336,13 +340,16 @@ class Progress:
         try:
             data = json.loads(text)
             done, total, running = data["done"], data["total"], data["running"]
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            windows = data.get("windows", "")
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ProtocolError(f"no progress: {error!r}") from error
         if not all(type(count) is int and 0 <= count <= cls.LARGEST for count in (done, total)):
             raise ProtocolError("done and total must be counts")
         if not isinstance(running, list) or not all(isinstance(node, str) for node in running):
             raise ProtocolError("running must be a list of unique IDs")
-        return cls(done, total, tuple(running[:PROGRESS_RUNNING]))
+        if not isinstance(windows, str) or len(windows) > PROGRESS_WINDOWS:
+            raise ProtocolError("windows must be a short string")
+        return cls(done, total, tuple(running[:PROGRESS_RUNNING]), windows)
 
     def to_line(self) -> str:
         """As a line of the log."""

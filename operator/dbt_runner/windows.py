@@ -4,7 +4,7 @@ from __future__ import annotations
 
 PENDING, RUNNING, SUCCEEDED, SKIPPED = "-", ">", "+", "~"
 
-# Every other character: it failed, by the reason of the step that decided.
+# Every other character: it failed, by the reason of the step that decided, or of the run.
 _FAILED = {
     "M": "ModelError",
     "T": "TestFailed",
@@ -20,6 +20,14 @@ _FAILED = {
     "O": "OOMKilled",
     "L": "Timeout",
     "X": "Cancelled",
+    "A": "NameConflict",
+    "B": "UploadFailed",
+    "G": "SourceError",
+    "I": "Infrastructure",
+    "K": "Unschedulable",
+    "Q": "QueueTimeout",
+    "V": "ImagePullFailed",
+    "Z": "InvalidSpec",
     "?": "Unknown",
 }
 _CODES = {reason: code for code, reason in _FAILED.items()}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dbt_operator.api.kinds import KINDS
 from tests.support.kube import CommandError, Manifest, create, get, kubectl, resource
 
 ARTIFACTS = {"endpoint": "https://s3.example.com", "bucket": "artifacts"}
@@ -16,6 +17,7 @@ SPECS: dict[str, Manifest] = {
     "DbtProject": {"image": "dbt:1.0", "source": {"image": {"path": "/project"}}, "artifacts": ARTIFACTS},
     "DbtRun": {"projectRef": {"name": "p"}, "targetRef": {"name": "t"}, "steps": [{"build": {}}]},
 }
+SPECS["DbtBackfill"] = {"runTemplate": {"spec": SPECS["DbtRun"]}, "windows": {"keys": ["a"]}}
 
 EXACTLY_ONE = "set exactly one of image, git and configMap"
 DEPLOY_KEY: Manifest = {"secretRef": {"name": "deploy-key"}}
@@ -284,7 +286,7 @@ def test_no_field_of_a_runs_spec_can_be_changed_or_added(where: str, change: Man
         kubectl("patch", "dbtrun", run["metadata"]["name"], "--type=merge", "-p", patch, namespace=where)
 
 
-@pytest.mark.parametrize(("kind", "length"), [("DbtRun", 63), ("DbtProject", 40), ("DbtTarget", 40)])
+@pytest.mark.parametrize(("kind", "length"), [(kind.kind, kind.name_length) for kind in KINDS])
 def test_names_fit_into_labels(where: str, kind: str, length: int) -> None:
     tail = uuid.uuid4().hex[:8]
     fits = manifest(kind, where)
@@ -296,7 +298,7 @@ def test_names_fit_into_labels(where: str, kind: str, length: int) -> None:
         create(too_long)
 
 
-@pytest.mark.parametrize(("kind", "short"), [("DbtRun", "dbtr"), ("DbtProject", "dbtp"), ("DbtTarget", "dbtt")])
+@pytest.mark.parametrize(("kind", "short"), [(kind.kind, kind.short) for kind in KINDS])
 def test_a_new_object_is_not_taken_for_a_healthy_one_and_has_a_short_name(where: str, kind: str, short: str) -> None:
     run = create(manifest(kind, where))
     assert run["status"]["observedGeneration"] == -1

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dbt_operator.__main__ import LAST_WORK
+from dbt_operator.api.kinds import KINDS
 from tests.support.kube import ROOT
 
 CHART = ROOT / "charts" / "dbt-operator"
@@ -61,7 +62,7 @@ def test_named_namespaces_get_roles_and_nothing_cluster_wide() -> None:
 def test_crds_can_be_left_out_and_are_kept() -> None:
     assert "CustomResourceDefinition" not in kinds(template("crds.enabled=false"))
     annotations = [m["metadata"].get("annotations") for m in template() if m["kind"] == "CustomResourceDefinition"]
-    assert annotations == [{"helm.sh/resource-policy": "keep"}] * 3
+    assert annotations == [{"helm.sh/resource-policy": "keep"}] * len(KINDS)
     assert all(
         "annotations" not in m["metadata"] for m in template("crds.keep=false") if m["kind"].startswith("Custom")
     )

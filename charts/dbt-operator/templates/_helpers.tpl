@@ -29,24 +29,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- /* What the operator may do. No verb on secrets, no wildcard; events are read for what keeps a pod from starting. */ -}}
 {{- define "dbt-operator.rules" -}}
 - apiGroups: [dbt-operator.dev]
-  resources: [dbttargets, dbtprojects, dbtruns]
+  resources: [dbttargets, dbtprojects, dbtruns, dbtbackfills]
   verbs: [get, list, watch]
-# Runs with ttlAfterFinished.
+# Runs are created for the windows of backfills, and deleted for their ttlAfterFinished.
 - apiGroups: [dbt-operator.dev]
   resources: [dbtruns]
-  verbs: [delete]
+  verbs: [create, delete]
 - apiGroups: [dbt-operator.dev]
-  resources: [dbttargets/status, dbtprojects/status, dbtruns/status]
+  resources: [dbttargets/status, dbtprojects/status, dbtruns/status, dbtbackfills/status]
   verbs: [patch]
-# A Job that belongs to a DbtRun and blocks its deletion needs this where OwnerReferencesPermissionEnforcement is on.
+# A Job that belongs to a DbtRun and blocks its deletion needs this where OwnerReferencesPermissionEnforcement is on, as
+# does a DbtRun that belongs to a DbtBackfill.
 - apiGroups: [dbt-operator.dev]
-  resources: [dbtruns/finalizers]
+  resources: [dbtruns/finalizers, dbtbackfills/finalizers]
   verbs: [update]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]
 # Deleting a pod is how a run is cancelled: it ends gracefully, and its Job keeps what became of it. Patching one opens
-# its scheduling gate, once its run holds the target's slot.
+# its scheduling gate, once its run holds the target's slot, and asks it to stop between two windows of a backfill.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, delete, patch]

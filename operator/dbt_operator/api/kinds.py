@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dbt_operator.api.backfill import DbtBackfill
 from dbt_operator.api.base import Model
 from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import DbtRun
@@ -82,4 +83,22 @@ TARGET = Kind(
     ),
     name_length=40,
 )
-KINDS = (TARGET, PROJECT, RUN)
+BACKFILL = Kind(
+    kind="DbtBackfill",
+    plural="dbtbackfills",
+    short="dbtb",
+    model=DbtBackfill,
+    columns=(
+        Column("Project", ".spec.runTemplate.spec.projectRef.name"),
+        Column("Target", ".spec.runTemplate.spec.targetRef.name"),
+        Column("Phase", ".status.phase"),
+        Column("Windows", ".status.windows.done"),
+        Column("Failed", ".status.windows.failed", "integer"),
+        Column("Duration", ".status.duration"),
+        _AGE,
+        Column("Message", ".status.message", priority=1),
+    ),
+    name_length=40,
+    mutable=frozenset({"suspend", "cancel", "maxConcurrentWindows"}),
+)
+KINDS = (TARGET, PROJECT, RUN, BACKFILL)

@@ -13,10 +13,16 @@ from dbt_operator.api.retry import Retry
 from dbt_operator.api.state import State
 from dbt_operator.api.status import Condition, Phase, Reason
 from dbt_operator.api.steps import FreeForm, Step
+from dbt_operator.api.windows import RunWindow, WindowCounts
 
 # As dbt takes it: without an offset.
 EventTimeBound = Annotated[
-    str, StringConstraints(min_length=10, max_length=19, pattern=r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?$")
+    str,
+    StringConstraints(
+        min_length=10,
+        max_length=19,
+        pattern=r"^(\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?|\$\(window\.(start|end)\))$",
+    ),
 ]
 WarningName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
 WarningNames = Annotated[list[WarningName], Field(min_length=1, max_length=100)]
@@ -26,11 +32,19 @@ class EventTime(Model):
     """The window of time that microbatch models process."""
 
     start: EventTimeBound
-    """From here, in UTC: 2024-01-01 or 2024-01-01T06:00:00. dbt goes back to the beginning of the batch."""
+    """From here, in UTC: 2024-01-01 or 2024-01-01T06:00:00. dbt goes back to the beginning of the batch. In a backfill
+    also $(window.start)."""
     end: EventTimeBound
-    """Up to here, which is not part of it."""
+    """Up to here, which is not part of it. In a backfill also $(window.end)."""
 
-    model_config = ConfigDict(json_schema_extra=rules(("self.start < self.end", "start must be before end")))
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.start.startsWith('$') || self.end.startsWith('$') || self.start < self.end",
+                "start must be before end",
+            )
+        )
+    )
 
 
 class WarnErrorOptions(Model):
@@ -73,8 +87,37 @@ class RunSource(Model):
     """Branch, tag or commit of the project's Git repository, instead of source.git.ref of the DbtProject."""
 
 
-class DbtRunSpec(Model):
-    """What to run once. None of it can be changed, except for cancel."""
+RUN_RULES = (
+    (
+        "!has(self.warnErrorOptions) || !has(self.warnError) || !self.warnError",
+        "warnError makes every warning an error: set it or warnErrorOptions",
+    ),
+    (
+        "!has(self.gate) || !has(self.gate.failOn) || self.gate.failOn != 'Warn' || !has(self.warnErrorOptions)"
+        " || ((!has(self.warnErrorOptions.warn) || !('LogTestResult' in self.warnErrorOptions.warn))"
+        " && (!has(self.warnErrorOptions.silence) || !('LogTestResult' in self.warnErrorOptions.silence)))",
+        "gate.failOn: Warn makes LogTestResult an error: take it out of warnErrorOptions.warn and silence",
+    ),
+    (
+        "has(self.state) || !self.steps.exists(s, has(s.clone))",
+        "clone copies the relations of another state: say in state.from which",
+    ),
+    (
+        "!has(self.eventTime) || !self.steps.exists(s,"
+        " (has(s.build) && has(s.build.fullRefresh) && s.build.fullRefresh)"
+        " || (has(s.run) && has(s.run.fullRefresh) && s.run.fullRefresh))",
+        "eventTime with fullRefresh would drop every other batch of microbatch models: leave one of them out",
+    ),
+    (
+        "!has(self.eventTime) || !self.steps.exists(s,"
+        " (has(s.build) && has(s.build.sample)) || (has(s.run) && has(s.run.sample)))",
+        "for microbatch models sample would replace eventTime: leave one of them out",
+    ),
+)
+
+
+class RunTemplateSpec(Model):
+    """What to run, wherever it is asked for."""
 
     project_ref: ObjectRef
     """The DbtProject to run."""
@@ -120,41 +163,34 @@ class DbtRunSpec(Model):
     ttl_after_finished: Duration | None = None
     """Delete the run this long after its end; its artifacts stay. Without effect, with the condition Expires saying so,
     where Helm, Flux or Argo CD manages the object: they would create it, and so run it, again. Default: never."""
-    cancel: bool | None = None
-    """Set it to true to stop the run: dbt cancels its queries, what is finished is recorded and uploaded, and the run
-    ends as Cancelled. It cannot be taken back."""
 
     @property
     def fails_on_warn(self) -> bool:
         """Whether a test or source that warns has failed."""
         return self.gate is not None and self.gate.fail_on == "Warn"
 
+    model_config = ConfigDict(json_schema_extra=rules(*RUN_RULES))
+
+
+class DbtRunSpec(RunTemplateSpec):
+    """What to run once. None of it can be changed, except for cancel."""
+
+    windows: Annotated[list[RunWindow], Field(min_length=1, max_length=100)] | None = None
+    """Windows that the run works through one after another, all its steps in each: set by a DbtBackfill. $(window.key),
+    $(window.start) and $(window.end) in vars, selections and eventTime stand for what is said here."""
+    stop_on_failure: bool | None = None
+    """Whether no further window begins after one that has failed. Default: true."""
+    cancel: bool | None = None
+    """Set it to true to stop the run: dbt cancels its queries, what is finished is recorded and uploaded, and the run
+    ends as Cancelled. It cannot be taken back."""
+
     model_config = ConfigDict(
         json_schema_extra=rules(
+            *RUN_RULES,
             (
-                "!has(self.warnErrorOptions) || !has(self.warnError) || !self.warnError",
-                "warnError makes every warning an error: set it or warnErrorOptions",
-            ),
-            (
-                "!has(self.gate) || !has(self.gate.failOn) || self.gate.failOn != 'Warn' || !has(self.warnErrorOptions)"
-                " || ((!has(self.warnErrorOptions.warn) || !('LogTestResult' in self.warnErrorOptions.warn))"
-                " && (!has(self.warnErrorOptions.silence) || !('LogTestResult' in self.warnErrorOptions.silence)))",
-                "gate.failOn: Warn makes LogTestResult an error: take it out of warnErrorOptions.warn and silence",
-            ),
-            (
-                "has(self.state) || !self.steps.exists(s, has(s.clone))",
-                "clone copies the relations of another state: say in state.from which",
-            ),
-            (
-                "!has(self.eventTime) || !self.steps.exists(s,"
-                " (has(s.build) && has(s.build.fullRefresh) && s.build.fullRefresh)"
-                " || (has(s.run) && has(s.run.fullRefresh) && s.run.fullRefresh))",
-                "eventTime with fullRefresh would drop every other batch of microbatch models: leave one of them out",
-            ),
-            (
-                "!has(self.eventTime) || !self.steps.exists(s,"
-                " (has(s.build) && has(s.build.sample)) || (has(s.run) && has(s.run.sample)))",
-                "for microbatch models sample would replace eventTime: leave one of them out",
+                "has(self.windows) || !has(self.eventTime)"
+                " || !(self.eventTime.start.startsWith('$') || self.eventTime.end.startsWith('$'))",
+                "$(window.start) and $(window.end) have a meaning in a DbtBackfill only",
             ),
         )
     )
@@ -218,6 +254,15 @@ class ResolvedState(Model):
     """Whether the run fails if it is missing there."""
 
 
+class Parent(Model):
+    """The DbtBackfill that a run is part of, and in whose slot it works."""
+
+    name: str
+    """Its name."""
+    uid: str
+    """Its UID."""
+
+
 class Resolved(Model):
     """Everything that the run's Jobs are built from, written once at admission: later edits of project or target
     change nothing.
@@ -279,6 +324,8 @@ class Resolved(Model):
     """spec.queueTimeout."""
     retry: ResolvedRetry | None = None
     """spec.retry."""
+    parent: Parent | None = None
+    """The DbtBackfill whose slot it works in."""
 
 
 class Attempt(Model):
@@ -404,6 +451,8 @@ class DbtRunStatus(Model):
     """How far dbt is, while it runs. It is looked at ever more rarely, at least once a minute."""
     nodes: NodeCounts | None = None
     """How many nodes ended how."""
+    windows: WindowCounts | None = None
+    """How the windows stand, in a run that has some."""
     failures: Annotated[list[NodeFailure], Field(max_length=20)] | None = None
     """The first nodes that did not end well; all of them are in the artifacts."""
     artifacts: ArtifactsStatus | None = None

@@ -28,6 +28,24 @@ class Phase(StrEnum):
         return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED)
 
 
+class BackfillPhase(StrEnum):
+    """Where a DbtBackfill stands. Succeeded, Failed, Cancelled and Planned are ends."""
+
+    PENDING = "Pending"  # not admitted yet
+    QUEUED = "Queued"  # it waits for a slot of its target
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    PLANNED = "Planned"  # a dry run: its windows are listed
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing follows on this phase."""
+        return self in (BackfillPhase.SUCCEEDED, BackfillPhase.FAILED, BackfillPhase.CANCELLED, BackfillPhase.PLANNED)
+
+
 class Reason(StrEnum):
     """Why a DbtRun failed or was skipped. The runner uses the same words in its summary."""
 
@@ -54,6 +72,7 @@ class Reason(StrEnum):
     SLOT_HELD_BY_LOST_NODE = "SlotHeldByLostNode"  # it is queued, and the slot's pod is on a node that does not answer
     NAME_CONFLICT = "NameConflict"  # somebody else's Job has the name of ours
     INVALID_SPEC = "InvalidSpec"  # the object does not say what the API asks for
+    YIELDED = "Yielded"  # its backfill has asked it to begin no further window; phase Cancelled
     NOT_FRESH = "NotFresh"  # sources have nothing new, and the run says onStale: Skip; no failure
     UNKNOWN = "Unknown"  # the result is lost or cannot be read; never taken for a success
 

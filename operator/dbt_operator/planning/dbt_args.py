@@ -66,10 +66,16 @@ def argv(step: Step, spec: DbtRunSpec, *, compared: bool = False) -> list[str]:
     if spec.threads and step.command not in _WITHOUT_THREADS:
         arguments += ["--threads", str(spec.threads)]
     if spec.event_time and step.command in _WITH_EVENT_TIME:
-        arguments += ["--event-time-start", spec.event_time.start, "--event-time-end", spec.event_time.end]
+        bounds = [_bound(spec.event_time.start), _bound(spec.event_time.end)]
+        arguments += ["--event-time-start", bounds[0], "--event-time-end", bounds[1]]
     if compared and step.command != "runOperation":
         arguments += _state(spec)
     return arguments + _warnings(spec)
+
+
+def _bound(text: str) -> str:
+    """A bound of a window is another text here than in vars: dbt takes UTC, without an offset."""
+    return text.replace("$(window.", "$(event.")
 
 
 def _state(spec: DbtRunSpec) -> list[str]:

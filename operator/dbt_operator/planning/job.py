@@ -8,7 +8,9 @@ there is.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from dbt_operator.api.base import API_VERSION, Variable
@@ -18,7 +20,7 @@ from dbt_operator.api.run import Resolved
 from dbt_operator.planning import names
 from dbt_operator.planning.admission import Identity
 from dbt_runner import protocol
-from dbt_runner.protocol import Bucket, PreparePlan, RunPlan, Step, UploadPlan
+from dbt_runner.protocol import Bucket, PreparePlan, RunPlan, Step, UploadPlan, Window
 
 GRACE_SECONDS = 120  # of the pod: dbt gets at most half of it, the upload the rest
 USER = 65532
@@ -30,14 +32,19 @@ _SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "25
 Manifest = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Told:
+    """What an attempt is told besides: of the attempts before it, and of the run's windows."""
+
+    timeout: float | None = None  # seconds that are left of the run's timeout; None: all of them
+    commit: str = ""  # what an earlier attempt has found the Git source's ref to be; empty if none has yet
+    windows: Sequence[Window] = ()
+    states: str = ""  # how these stand, as far as is known
+    stop_on_failure: bool = True
+
+
 def build(
-    resolved: Resolved,
-    run: Identity,
-    project: str,
-    target: str,
-    attempt: int,
-    timeout: float | None = None,
-    commit: str = "",
+    resolved: Resolved, run: Identity, project: str, target: str, attempt: int, told: Told | None = None
 ) -> Manifest:
     """The Job of an attempt.
 
@@ -47,11 +54,11 @@ def build(
         project: name of the DbtProject.
         target: name of the DbtTarget.
         attempt: its number.
-        timeout: seconds that are left of the run's timeout, for a later attempt. Default: all of them.
-        commit: what an earlier attempt has found the Git source's ref to be; empty if none has yet.
+        told: what else it is told.
     """
-    if timeout is not None:
-        resolved = resolved.model_copy(update={"timeout_seconds": max(1, round(timeout))})
+    told = told or Told()
+    if told.timeout is not None:
+        resolved = resolved.model_copy(update={"timeout_seconds": max(1, round(told.timeout))})
     name = names.job_name(run.name, run.uid, attempt)
     labels = {
         **names.MANAGED_BY,
@@ -60,8 +67,10 @@ def build(
         names.ATTEMPT_LABEL: str(attempt),
         names.PROJECT_LABEL: project,
         names.TARGET_LABEL: target,
-        names.HOLDER_LABEL: run.uid,
+        names.HOLDER_LABEL: resolved.parent.uid if resolved.parent else run.uid,
     }
+    if resolved.parent:
+        labels[names.BACKFILL_LABEL] = resolved.parent.name
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -82,7 +91,7 @@ def build(
             "podFailurePolicy": {
                 "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
-            "template": {"metadata": {"labels": labels}, "spec": _pod(resolved, run, attempt, commit)},
+            "template": {"metadata": {"labels": labels}, "spec": _pod(resolved, run, attempt, told)},
         },
     }
 
@@ -98,7 +107,7 @@ def _owner(run: Identity) -> Manifest:
     }
 
 
-def _pod(resolved: Resolved, run: Identity, attempt: int, commit: str) -> Manifest:
+def _pod(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Manifest:
     pod = resolved.pod or Pod()
     user = pod.run_as_user or USER
     spec: Manifest = {
@@ -117,14 +126,15 @@ def _pod(resolved: Resolved, run: Identity, attempt: int, commit: str) -> Manife
         # A Job may be created late, by an operator that had stopped for a while: its pod must not run then. The gate is
         # opened once this very Job stands in the run's status and the run among the target's holders.
         "schedulingGates": [{"name": names.SLOT_GATE}],
-        "initContainers": [_prepare(resolved, attempt, commit, pod), _artifacts(resolved, attempt, pod)],
-        "containers": [_dbt(resolved, run, attempt, pod)],
-        "volumes": [*_volumes(resolved, pod), *(_volume(volume) for volume in pod.volumes or ())],
+        "initContainers": [_prepare(resolved, attempt, told.commit, pod), _artifacts(resolved, attempt, pod)],
+        "containers": [_dbt(resolved, run, attempt, pod, told)],
+        "volumes": [*_volumes(resolved, pod), *_orders(told), *(_volume(volume) for volume in pod.volumes or ())],
     }
     if resolved.timeout_seconds is not None:
         # A backstop only: the runner keeps the timeout itself, and lets dbt cancel its queries for half a grace
         # period; then the sidecar has a whole one to upload. Counted from where the pod is on its node.
-        longest = resolved.start_timeout_seconds + resolved.timeout_seconds + GRACE_SECONDS // 2 + GRACE_SECONDS
+        each = resolved.timeout_seconds + GRACE_SECONDS // 2  # of a window, where there are some
+        longest = resolved.start_timeout_seconds + each * max(1, len(told.windows)) + GRACE_SECONDS
         spec["activeDeadlineSeconds"] = longest
     return spec | _optional(resolved, pod)
 
@@ -241,15 +251,27 @@ def _small(pod: Pod) -> Manifest:
     return pod.sidecar_resources.to_dict() if pod.sidecar_resources else _SMALL
 
 
-def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod) -> Manifest:
+def _orders(told: Told) -> list[Manifest]:
+    """What the operator has to say while the pod works through windows: an annotation, as a file."""
+    if not told.windows:
+        return []
+    stop = {
+        "path": PurePosixPath(protocol.STOP).name,
+        "fieldRef": {"fieldPath": f"metadata.annotations['{names.STOP}']"},
+    }
+    return [{"name": "orders", "downwardAPI": {"items": [stop]}}]
+
+
+def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod, told: Told) -> Manifest:
     environment: list[Manifest] = [
         *(_variable(variable) for variable in resolved.env or ()),
         {"name": "HOME", "value": _HOME},
-        _plan(_run_plan(resolved, run, attempt)),
+        _plan(_run_plan(resolved, run, attempt, told)),
     ]
     mounts: list[Manifest] = [
         {"name": "profiles", "mountPath": protocol.PROFILES, "readOnly": True},
         {"name": "tmp", "mountPath": _HOME},
+        *({"name": "orders", "mountPath": protocol.ORDERS, "readOnly": True} for _ in _orders(told)),
         *(_mount(volume) for volume in pod.volumes or ()),
     ]
     container = _container(protocol.DBT_CONTAINER, resolved.image, environment, mounts)
@@ -262,7 +284,7 @@ def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod) -> Manifest:
     }
 
 
-def _run_plan(resolved: Resolved, run: Identity, attempt: int) -> RunPlan:
+def _run_plan(resolved: Resolved, run: Identity, attempt: int, told: Told) -> RunPlan:
     image = resolved.source.image
     git = resolved.source.git
     in_volume = f"{protocol.PROJECT}/{git.sub_path}" if git and git.sub_path else protocol.PROJECT
@@ -283,6 +305,9 @@ def _run_plan(resolved: Resolved, run: Identity, attempt: int) -> RunPlan:
         state=resolved.state.key if resolved.state else "",
         cached=bool(resolved.cache_location),
         fail_on_warn=bool(resolved.fail_on_warn),
+        windows=list(told.windows),
+        done=told.states,
+        stop_on_failure=told.stop_on_failure,
     )
 
 

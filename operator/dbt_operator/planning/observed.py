@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from dbt_operator.planning.duration import parse_time
-from dbt_operator.planning.names import SLOT_GATE
+from dbt_operator.planning.names import SLOT_GATE, STOP
 from dbt_runner.protocol import ARTIFACTS_CONTAINER, DBT_CONTAINER, PREPARE_CONTAINER
 
 Manifest = Mapping[str, Any]
@@ -51,6 +51,7 @@ class PodFacts:
     gone: bool = False  # this is the last that was seen of it
     created_at: datetime | None = None
     job_uid: str = ""  # of the Job that it belongs to
+    told_to_stop: bool = False  # it has been asked to begin no further window
     gated: bool = False  # it waits behind the slot's gate, and no node has it
     unschedulable: str = ""  # the scheduler's message
     disrupted: str = ""  # the message of the condition DisruptionTarget
@@ -113,6 +114,25 @@ def controller_uid(manifest: Manifest) -> str:
     return next((str(owner["uid"]) for owner in owners if owner.get("controller")), "")
 
 
+def work(manifest: Manifest) -> Manifest:
+    """The spec of what is run: that of a run, or the one in the template of a backfill."""
+    spec: Manifest = manifest["spec"]
+    found: Manifest = spec["runTemplate"]["spec"] if "runTemplate" in spec else spec
+    return found
+
+
+def kind_of(manifest: Manifest) -> str:
+    """DbtRun or DbtBackfill: lists do not say so of each object."""
+    return "DbtBackfill" if "runTemplate" in manifest["spec"] else "DbtRun"
+
+
+def parent_of(run: Manifest) -> tuple[str, str] | None:
+    """Name and UID of the backfill that a run says it is part of. It proves nothing: see the backfill's ledger."""
+    owners: Iterable[Manifest] = run["metadata"].get("ownerReferences") or ()
+    found = next((owner for owner in owners if owner.get("controller") and owner["kind"] == "DbtBackfill"), None)
+    return (found["name"], found["uid"]) if found else None
+
+
 def pod_facts(manifest: Manifest) -> PodFacts:
     """Read a pod."""
     status: Manifest = manifest.get("status", {})
@@ -128,6 +148,7 @@ def pod_facts(manifest: Manifest) -> PodFacts:
         gone=bool(manifest.get(GONE)),
         created_at=_time(manifest["metadata"].get("creationTimestamp")),
         job_uid=controller_uid(manifest),
+        told_to_stop=STOP in (manifest["metadata"].get("annotations") or {}),
         gated=gated(manifest),
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
         disrupted=disrupted.get("message", "disrupted") if disrupted.get("status") == "True" else "",

@@ -43,8 +43,23 @@ class PromoteState:
 
 
 @dataclass(frozen=True)
+class CreateRun:
+    """Create a DbtRun, or find that it exists."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StopPod:
+    """Ask a pod to begin no further window."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
 class DeleteRun:
-    """Delete a DbtRun that has ended, and its Jobs with it."""
+    """Delete a DbtRun, and its Jobs with it."""
 
     name: str
     uid: str
@@ -66,7 +81,7 @@ class OpenGate:
     uid: str
 
 
-Action = CreateJob | DeleteJob | DeletePod | PromoteState | DeleteRun | SettleSlots | OpenGate
+Action = CreateJob | DeleteJob | DeletePod | StopPod | PromoteState | CreateRun | DeleteRun | SettleSlots | OpenGate
 
 
 @dataclass(frozen=True)

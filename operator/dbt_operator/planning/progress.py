@@ -8,23 +8,29 @@ next look is known and is never lost.
 
 from __future__ import annotations
 
-from dbt_operator.api.run import DbtRunStatus, NodeCounts, RunProgress
+from dbt_operator.api.run import DbtRun, DbtRunStatus, NodeCounts, RunProgress
 from dbt_operator.planning.observed import PodFacts
 from dbt_runner.protocol import Progress
 
 FIRST = 3.0  # seconds after dbt's start, and the shortest time between two looks
 LONGEST = 60.0  # seconds between two looks
+LONGEST_OF_WINDOWS = 10.0  # the same where others may wait for the end of a window
 
 
-def looks(elapsed: float) -> tuple[int, float]:
+def longest(run: DbtRun) -> float:
+    """The longest time between two looks at a run, in seconds."""
+    return LONGEST_OF_WINDOWS if run.spec.windows else LONGEST
+
+
+def looks(elapsed: float, longest: float = LONGEST) -> tuple[int, float]:
     """How many looks have been due since dbt's start, and in how many seconds the next one is.
 
-    Each wait is half of the time that has passed by then, within FIRST and LONGEST.
+    Each wait is half of the time that has passed by then, within FIRST and ``longest``.
     """
     number, due = 0, FIRST
     while due <= elapsed:
-        wait = min(max(FIRST, due / 2), LONGEST)
-        skipped = int((elapsed - due) // LONGEST) if wait == LONGEST else 0  # a run may last for days
+        wait = min(max(FIRST, due / 2), longest)
+        skipped = int((elapsed - due) // longest) if wait == longest else 0  # a run may last for days
         number += 1 + skipped
         due += wait * (1 + skipped)
     return number, due - elapsed

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
-from dbt_operator.api.run import DbtRunStatus, Queue
+from dbt_operator.api.run import Attempt, Queue
 from dbt_operator.api.status import Phase
 from dbt_operator.planning.duration import format_time, parse_time
+from dbt_operator.planning.observed import kind_of, parent_of, work
 from dbt_operator.planning.slots import Claim, order
 
 LOOKS = timedelta(seconds=60)  # how often a position is looked at
@@ -32,32 +33,48 @@ class Slot:
     released: bool = False  # its own slot was released by force
 
 
+class Waiting(Protocol):
+    """A status that tells of a queue."""
+
+    @property
+    def queue(self) -> Queue | None:
+        """Where it stands."""
+
+    @property
+    def queued_seconds(self) -> int | None:
+        """How long it has waited before."""
+
+
 def claims_slot(run: Manifest) -> bool:
-    """Whether a run wants a slot: it is queued, or an attempt of it is under way."""
+    """Whether a run or backfill wants a slot: it is queued, or has begun. A run of a backfill works in that one's."""
     status = run.get("status", {})
-    if status.get("cancelRequestedAt") or run["metadata"].get("deletionTimestamp"):
+    if status.get("cancelRequestedAt") or run["metadata"].get("deletionTimestamp") or parent_of(run):
         return False
     return status.get("phase") == Phase.QUEUED or _begun(status)
 
 
 def _begun(status: Manifest) -> bool:
+    """Whether an attempt of a run is under way, or a backfill has given windows away."""
+    if status.get("runs"):
+        return True
     attempts = status.get("attempts") or ()
     return bool(attempts) and status.get("phase") in (Phase.PENDING, Phase.RUNNING)
 
 
 def claim(run: Manifest, now: datetime) -> Claim:
-    """What a run has to say for itself."""
+    """What a run or backfill has to say for itself."""
     metadata, status = run["metadata"], run.get("status", {})
     since = (status.get("queue") or {}).get("since")
     waited = timedelta(seconds=status.get("queuedSeconds", 0))
     return Claim(
         name=metadata["name"],
         uid=metadata["uid"],
-        priority=run["spec"].get("priority", 0),
+        priority=work(run).get("priority", 0),
         created_at=parse_time(metadata["creationTimestamp"]),
         waited=waited + (max(now - parse_time(since), timedelta()) if since else timedelta()),
         yielded=status.get("yieldedSlot", ""),
         begun=_begun(status),
+        kind=kind_of(run),
     )
 
 
@@ -82,7 +99,17 @@ def look(run: Manifest, target: Manifest, others: Iterable[Manifest], now: datet
     )
 
 
-def entry(status: DbtRunStatus, slot: Slot, now: datetime) -> Queue:
+def look_of_part(parent_uid: str, target: Manifest) -> Slot:
+    """What a run of a backfill can see of the slot that it works in."""
+    status = target.get("status", {})
+    holders: Sequence[Manifest] = status.get("holders") or ()
+    return Slot(
+        since=next((holder["since"] for holder in holders if holder["uid"] == parent_uid), ""),
+        released=any(release["uid"] == parent_uid for release in status.get("released") or ()),
+    )
+
+
+def entry(status: Waiting, slot: Slot, now: datetime) -> Queue:
     """Where a run stands, written on entry and then at most once a minute."""
     old = status.queue
     if old is not None and now - parse_time(old.at) < LOOKS:
@@ -93,17 +120,19 @@ def entry(status: DbtRunStatus, slot: Slot, now: datetime) -> Queue:
     return Queue(position=slot.position, behind=list(slot.behind), since=since, at=format_time(now))
 
 
-def waited(status: DbtRunStatus, now: datetime) -> int:
+def waited(status: Waiting, now: datetime) -> int:
     """For how many seconds a run has been queued, all times added up."""
     since = (now - parse_time(status.queue.since)).total_seconds() if status.queue else 0
     return (status.queued_seconds or 0) + max(0, round(since))
 
 
-def deadline(status: DbtRunStatus, limit: int | None, now: datetime) -> datetime | None:
-    """When a queued run has waited for as long as it may; None if it may wait for ever. The time that its Jobs were
-    suspended counts as well.
+def deadline(
+    status: Waiting, limit: int | None, now: datetime, attempts: Iterable[Attempt] | None = None
+) -> datetime | None:
+    """When a queued run has waited for as long as it may; None if it may wait for ever. The time that the Jobs of its
+    attempts were suspended counts as well.
     """
     if limit is None:
         return None
-    suspended = sum(attempt.queued_seconds or 0 for attempt in status.attempts or ())
+    suspended = sum(attempt.queued_seconds or 0 for attempt in attempts or ())
     return now + timedelta(seconds=limit - waited(status, now) - suspended)

@@ -15,7 +15,7 @@ from dbt_operator.api.run import DbtRunSpec
 from dbt_operator.api.target import DbtTargetSpec
 from dbt_operator.planning import secrets
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
@@ -121,7 +121,7 @@ def unpinned(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
     ref, where = project.source.git.ref, f"spec.source.git.ref of the DbtProject {name}"
     if spec.source:
         ref, where = spec.source.ref, "spec.source.ref"
-    return "" if _COMMIT.fullmatch(ref or "") else f"{where} must be a full commit (40 hexadecimal digits)"
+    return "" if COMMIT.fullmatch(ref or "") else f"{where} must be a full commit (40 hexadecimal digits)"
 
 
 def _over(path: str, project: DbtProjectSpec) -> str:

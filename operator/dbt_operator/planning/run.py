@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from dbt_operator.api.run import Attempt, DbtRunStatus, Resolved
+from dbt_operator.api.run import Attempt, Resolved
 from dbt_operator.api.status import ConditionType, Phase, Reason
-from dbt_operator.planning import expiry, promotion, queue, retry, state, suspension, waiting
+from dbt_operator.planning import expiry, part, promotion, queue, retry, state, suspension, timeouts, waiting
 from dbt_operator.planning import job as job_builder
 from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_defaults
 from dbt_operator.planning.conditions import Conditions
@@ -22,7 +22,7 @@ from dbt_operator.planning.duration import duration, format_time, parse_time, se
 from dbt_operator.planning.names import FORCE_RELEASE, job_name
 from dbt_operator.planning.observed import JobFacts
 from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan, SettleSlots
-from dbt_operator.planning.progress import can_be_seen, looks, shown
+from dbt_operator.planning.progress import can_be_seen, longest, looks, shown
 from dbt_operator.planning.refusals import refusal
 from dbt_operator.planning.run_status import (
     Observed,
@@ -34,12 +34,18 @@ from dbt_operator.planning.run_status import (
     not_uploaded,
     replaced,
     results,
+    said_of_windows,
     set_end,
 )
 from dbt_operator.planning.verdict import Verdict, judge, stuck
 
 # Every other reason: Failed.
-_END = {None: Phase.SUCCEEDED, Reason.CANCELLED: Phase.CANCELLED, Reason.NOT_FRESH: Phase.SKIPPED}
+_END = {
+    None: Phase.SUCCEEDED,
+    Reason.CANCELLED: Phase.CANCELLED,
+    Reason.YIELDED: Phase.CANCELLED,
+    Reason.NOT_FRESH: Phase.SKIPPED,
+}
 _NO_STATE = (
     "there is no state to compare with yet: run a build of the whole project first, or set state.onMissing: FullBuild"
 )
@@ -52,7 +58,7 @@ def plan(seen: Observed, now: datetime) -> Plan:
     status = seen.status
     if status.phase and status.phase.finished:
         return waiting.clear(seen) or expiry.plan(seen, now)
-    if seen.run.spec.cancel and status.cancel_requested_at is None:
+    if (seen.run.spec.cancel or _told_to_end(seen)) and status.cancel_requested_at is None:
         return _latch_cancel(seen, now)
     if status.cancel_requested_at is not None:
         return _cancel(seen, now)
@@ -78,10 +84,18 @@ def _go_on(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) 
     return _follow(seen, resolved, attempt, now)
 
 
+def _told_to_end(seen: Observed) -> bool:
+    """Whether the backfill that the run is part of wants it to end at once."""
+    return seen.orders is not None and seen.orders.stop == "Now"
+
+
 # Admission
 
 
 def _admit(seen: Observed, now: datetime) -> Plan:
+    if seen.orders is not None:
+        found = part.admit(seen, seen.orders, now)
+        return _finish(seen, found, now) if isinstance(found, Verdict) else found
     missing = _missing(seen)
     if missing or seen.project is None or seen.target is None:
         return _wait(seen, missing, now)
@@ -125,11 +139,14 @@ def _missing(seen: Observed) -> str:
 
 def _claim(seen: Observed, limit: int | None, now: datetime) -> Plan:
     """Ask for a slot, or wait in the queue for no longer than ``limit`` allows."""
+    if seen.orders is not None:
+        return part.without_slot(seen, seen.orders, now)
     if waiting.asks(seen):
         return Plan(actions=(SettleSlots(seen.run.spec.target_ref.name),))
-    due = queue.deadline(seen.status, limit, now)
+    due = queue.deadline(seen.status, limit, now, seen.status.attempts)
     if due is not None and now >= due:
-        message = f"{waiting.message(seen)}, for longer than queueTimeout allows"
+        text = waiting.message(seen.run.spec.target_ref.name, seen.status, seen.slot)
+        message = f"{text}, for longer than queueTimeout allows"
         return _finish(seen, Verdict(Reason.QUEUE_TIMEOUT, message), now)
     return waiting.queued(seen, due, now)
 
@@ -158,22 +175,12 @@ def _create(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime)
         return _refused(seen, resolved, attempt, now)
     spec = seen.run.spec
     names = (spec.project_ref.name, spec.target_ref.name)
-    left = _time_left(seen.status, resolved, attempt)
+    left = timeouts.left(seen.run, resolved, attempt)
     commit = seen.status.commit or ""
-    return Plan(actions=(CreateJob(job_builder.build(resolved, seen.identity, *names, attempt.number, left, commit)),))
-
-
-def _time_left(status: DbtRunStatus, resolved: Resolved, attempt: Attempt) -> float | None:
-    """The seconds that an attempt has when it begins; from status, so it is always the same."""
-    limits: list[float] = []
-    if resolved.timeout_seconds is not None and status.started_at is not None:
-        spent = parse_time(attempt.created_at) - parse_time(status.started_at)
-        limits.append(resolved.timeout_seconds - spent.total_seconds())
-    elif resolved.timeout_seconds is not None:
-        limits.append(resolved.timeout_seconds)
-    if resolved.retry and resolved.retry.attempt_timeout_seconds is not None:
-        limits.append(resolved.retry.attempt_timeout_seconds)
-    return min(limits, default=None)
+    windows = part.windows_of(spec.windows)
+    states = seen.status.windows.states if seen.status.windows else ""
+    told = job_builder.Told(left, commit, windows, states, stop_on_failure=spec.stop_on_failure is not False)
+    return Plan(actions=(CreateJob(job_builder.build(resolved, seen.identity, *names, attempt.number, told)),))
 
 
 def _refused(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
@@ -200,6 +207,8 @@ def _follow(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime)
         if verdict.reason is not None and suspension.may_resume(seen):
             return _decide(seen, attempt, verdict, verdict.message, now)
         return _end_attempt(seen, verdict, now, attempt)
+    if (order := part.stop(seen)) is not None:
+        return order
     if attempt.started_at is not None:
         return _running(seen, attempt, attempt.started_at, now)
     return _starting(seen, resolved, attempt, now)
@@ -217,9 +226,10 @@ def _running(seen: Observed, attempt: Attempt, started_at: str, now: datetime) -
         reason=None,
         **shown(seen.progress),
     )
+    found = part.with_windows(found, seen, seen.progress.windows if seen.progress else "")
     if not can_be_seen(seen.status, seen.pod):
         return found
-    _, wait = looks((now - parse_time(started_at)).total_seconds())
+    _, wait = looks((now - parse_time(started_at)).total_seconds(), longest(seen.run))
     return replace(found, requeue_after=wait)
 
 
@@ -308,10 +318,11 @@ def _judge(seen: Observed) -> Verdict:
     ran = seen.pod.dbt.image_id if seen.pod else ""
     if ran and seen.status.image_id and ran != seen.status.image_id:
         message = (
-            f"the tag was moved between two attempts, from {seen.status.image_id} to {ran}: pin the image by digest"
+            f"the tag was moved since the first pod, from {seen.status.image_id} to {ran}: pin the image by digest"
         )
         return Verdict(Reason.CONFIG_ERROR, message)
     found = judge(seen.pod, seen.job)
+    found = part.checked(found, seen, said_of_windows(seen.pod, found.summary))
     resolved, missing = seen.status.resolved, not_uploaded(seen.pod)
     if found.reason is None and missing and resolved is not None and resolved.artifacts.on_failure == "Fail":
         return Verdict(Reason.UPLOAD_FAILED, f"dbt succeeded, but {missing}", found.exit_code, found.summary)
@@ -327,7 +338,8 @@ def _end_attempt(seen: Observed, verdict: Verdict, now: datetime, attempt: Attem
     """An attempt is over, and no pod of it lives: the run is over too, or backs off."""
     resolved = seen.status.resolved
     started_at = seen.status.started_at or attempt.started_at
-    if resolved is None or not retry.again(resolved, verdict, attempt.number, started_at, now):
+    since = None if seen.run.spec.windows else started_at  # timeout is that of a window
+    if resolved is None or not retry.again(resolved, verdict, attempt.number, since, now):
         return _finish(seen, verdict, now, attempt)
     ended = _ended_attempt(seen, attempt, verdict, now)
     following = retry.following(resolved, ended)
@@ -342,6 +354,7 @@ def _end_attempt(seen: Observed, verdict: Verdict, now: datetime, attempt: Attem
         started_at=started_at,
         image_id=_image_id(seen),
     )
+    found = part.with_windows(found, seen, said_of_windows(seen.pod, verdict.summary), verdict.reason)
     found = changed(found, **results(seen, verdict.summary))
     return replace(found, requeue_after=max(0.0, (following - now).total_seconds()))
 
@@ -353,20 +366,13 @@ def _between_attempts(seen: Observed, resolved: Resolved, last: Attempt, now: da
         return waiting.yielded(seen, now) or Plan(requeue_after=(due - now).total_seconds())
     if seen.pod is not None and not seen.pod.ended:
         return Plan(requeue_after=_LOOK_AGAIN)
-    over = _over_at(seen.status, resolved)
+    over = timeouts.over_at(seen.run, resolved)
     if over is not None and now >= over:
         message = f"spec.timeout was over before another attempt could begin; the last one: {seen.status.message}"
         return _finish(seen, Verdict(Reason.TIMEOUT, message), now)
     if not waiting.may_begin(seen):
         return _claim(seen, resolved.queue_timeout_seconds, now)
     return _next_attempt(seen, resolved, last, now)
-
-
-def _over_at(status: DbtRunStatus, resolved: Resolved) -> datetime | None:
-    """When spec.timeout is over, once dbt has started."""
-    if resolved.timeout_seconds is None or status.started_at is None:
-        return None
-    return parse_time(status.started_at) + timedelta(seconds=resolved.timeout_seconds)
 
 
 def _next_attempt(seen: Observed, resolved: Resolved, last: Attempt, now: datetime) -> Plan:
@@ -481,4 +487,6 @@ def _finish(
         duration=elapsed(started_at, ended_at),
         image_id=_image_id(seen),
     )
+    if last is not None:
+        found = part.with_windows(found, seen, said_of_windows(seen.pod, verdict.summary), verdict.reason)
     return changed(found, **results(seen, verdict.summary))

@@ -10,6 +10,7 @@ from dbt_operator.api.run import ArtifactsStatus, Attempt, DbtRun, DbtRunStatus,
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning.admission import Identity
+from dbt_operator.planning.children import Orders
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, parse_time
 from dbt_operator.planning.observed import JobFacts, PodFacts
@@ -36,7 +37,7 @@ class Observed:
     current attempt, and None means confirmed absent. ``warnings`` are the warning events about a pod or Job that
     has not started, the newest first; ``refusal`` is what the API server has just had against creating the Job;
     ``progress`` is how far dbt was at the last look. ``slot`` is what is known of the target's slots; ``strays`` are
-    Jobs of the run that do not stand in its status.
+    Jobs of the run that do not stand in its status. ``orders`` is what the backfill that it is part of says of it.
     """
 
     run: DbtRun
@@ -53,6 +54,7 @@ class Observed:
     progress: Progress | None = None
     slot: Slot = field(default_factory=Slot)
     strays: tuple[Stray, ...] = ()
+    orders: Orders | None = None
 
     @property
     def status(self) -> DbtRunStatus:
@@ -108,6 +110,14 @@ def _tests_condition(conditions: Conditions, verdict: Verdict) -> None:
         conditions.set(ConditionType.TESTS_PASSED, "True", "Passed")
     else:
         conditions.set(ConditionType.TESTS_PASSED, "Unknown", "NotFinished", "the run ended before all tests had run")
+
+
+def said_of_windows(pod: PodFacts | None, summary: Summary | None) -> str:
+    """How the windows stand, a character each: as the runner says, or, where it was killed, the sidecar."""
+    if summary is not None and summary.windows:
+        return summary.windows
+    upload = uploaded(pod)
+    return upload.windows if upload else ""
 
 
 def not_uploaded(pod: PodFacts | None) -> str:

@@ -56,7 +56,7 @@ class Occupant:
 
 @dataclass(frozen=True)
 class Claim:
-    """A run that wants a slot."""
+    """A run or backfill that wants a slot."""
 
     name: str
     uid: str
@@ -65,6 +65,7 @@ class Claim:
     waited: timedelta = timedelta()
     yielded: str = ""  # since of the slot that it has given up
     begun: bool = False  # an attempt of it is under way: the target was created anew meanwhile
+    kind: str = "DbtRun"
 
     @property
     def effective_priority(self) -> int:
@@ -120,7 +121,7 @@ def allocate(seen: Seen, now: datetime) -> Allocation:
             outside += 1
     claims = order(claim for claim in seen.claims if claim.uid not in {holder.uid for holder in kept})
     granted = claims[: max(0, limit - len(kept) - outside)]
-    kept += [_holder("DbtRun", claim.name, claim.uid, now, claim.yielded) for claim in granted]
+    kept += [_holder(claim.kind, claim.name, claim.uid, now, claim.yielded) for claim in granted]
     return Allocation(kept, granted, released, waiting_for, len(claims) - len(granted))
 
 

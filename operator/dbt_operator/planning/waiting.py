@@ -4,46 +4,71 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Protocol
 
+from dbt_operator.api.backfill import DbtBackfillStatus
+from dbt_operator.api.run import DbtRunStatus
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning import queue
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import FORCE_RELEASE
 from dbt_operator.planning.plan import DeleteJob, OpenGate, Plan, SettleSlots
+from dbt_operator.planning.queue import Slot
 from dbt_operator.planning.run_status import Observed, changed, compose, conditions_of
 
 NOT_FOUND = "ReferenceNotFound"  # reason of the condition Admitted
 _LOOK_AGAIN = 5.0  # seconds
 
 
-def may_begin(seen: Observed) -> bool:
+class Seen(Protocol):
+    """What is known of something that waits for a slot: a run, or a backfill."""
+
+    @property
+    def slot(self) -> Slot:
+        """What is known of the target's slots."""
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was created."""
+
+    @property
+    def status(self) -> DbtRunStatus | DbtBackfillStatus:
+        """Its status."""
+
+
+def may_begin(seen: Seen) -> bool:
     """Whether an attempt may begin: the run holds a slot, and not the one that it has given up."""
     return bool(seen.slot.since) and seen.slot.since != seen.status.yielded_slot
 
 
-def asks(seen: Observed) -> bool:
+def asks(seen: Seen) -> bool:
     """Whether to ask for a slot: where none seems to be free it would be in vain, and who is queued is called."""
     return seen.slot.free and not seen.slot.asked
 
 
-def message(seen: Observed) -> str:
-    """What a queued run waits for, as of the last look."""
-    where = f"waiting for a slot of DbtTarget {seen.run.spec.target_ref.name}"
-    found = seen.status.queue
+def message(target: str, status: queue.Waiting, slot: Slot) -> str:
+    """What somebody who is queued waits for, as of the last look."""
+    found = status.queue
     behind = f", behind {', '.join(found.behind)}" if found and found.behind else ""
-    return f"{where}: number {found.position if found else seen.slot.position} in the queue{behind}"
+    where = f"waiting for a slot of DbtTarget {target}"
+    return f"{where}: number {found.position if found else slot.position} in the queue{behind}" + _lost(slot)
+
+
+def _lost(slot: Slot) -> str:
+    """What to do about a node that does not answer."""
+    if not slot.lost_pod:
+        return ""
+    return (
+        f". Pod {slot.lost_pod} should have ended, and its node does not answer: remove the node, or, if the pod cannot"
+        f" be running any more, annotate the DbtTarget with {FORCE_RELEASE} and the holder's UID"
+    )
 
 
 def queued(seen: Observed, due: datetime | None, now: datetime) -> Plan:
     """In the queue, until ``due``."""
     lost = seen.slot.lost_pod
     status = seen.status.model_copy(update={"queue": queue.entry(seen.status, seen.slot, now)})
-    text = message(replace(seen, run=seen.run.model_copy(update={"status": status})))
-    if lost:
-        text += (
-            f". Pod {lost} should have ended, and its node does not answer: remove the node, or, if the pod cannot be"
-            f" running any more, annotate the DbtTarget with {FORCE_RELEASE} and the holder's UID"
-        )
+    text = message(seen.run.spec.target_ref.name, status, seen.slot)
     conditions = conditions_of(seen, now)
     if seen.status.resolved is None:
         conditions.set(ConditionType.ADMITTED, "Unknown", Phase.QUEUED, "project and target are resolved in its turn")
@@ -59,7 +84,7 @@ def queued(seen: Observed, due: datetime | None, now: datetime) -> Plan:
     return replace(found, requeue_after=min(wait, (due - now).total_seconds()) if due else wait)
 
 
-def missing_since(seen: Observed, now: datetime) -> datetime:
+def missing_since(seen: Seen, now: datetime) -> datetime:
     """Since when a project or target is not there: from the beginning, or since the run was queued at the latest."""
     found = {condition.type: condition for condition in seen.status.conditions or ()}
     admitted = found.get(ConditionType.ADMITTED)
@@ -76,7 +101,7 @@ def gate(seen: Observed, now: datetime) -> Plan | None:
     target = seen.run.spec.target_ref.name
     if seen.slot.since:
         return Plan(actions=(OpenGate(target, pod.name, pod.uid),))
-    if not seen.slot.asked:
+    if not seen.slot.asked and seen.orders is None:
         return Plan(actions=(SettleSlots(target),))
     text = f"waiting for a slot of DbtTarget {target}, which was created anew"
     return replace(compose(seen, conditions_of(seen, now), Phase.PENDING, text), requeue_after=_LOOK_AGAIN)

@@ -46,6 +46,16 @@ def run(**spec: Any) -> dict[str, Any]:
     return manifest("DbtRun", "nightly", base | spec, uid=UID)
 
 
+def backfill(name: str = "past", run: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    """Seven days, unless told otherwise."""
+    template = {"projectRef": {"name": "shop"}, "targetRef": {"name": "prod"}, "steps": [{"build": {}}]}
+    template |= {"vars": {"ds": "$(window.start)"}} | (run or {})
+    base = {"runTemplate": {"spec": template}}
+    if "resumeFrom" not in spec:
+        base |= {"windows": {"dates": {"from": "2024-01-01", "to": "2024-01-07"}}}
+    return manifest("DbtBackfill", name, base | spec)
+
+
 def project(**spec: Any) -> dict[str, Any]:
     base = {
         "image": "registry.example.com/dbt:1.0",

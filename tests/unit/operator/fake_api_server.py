@@ -19,6 +19,7 @@ GROUPS = {"batch": "v1", "dbt-operator.dev": "v1alpha1", "coordination.k8s.io": 
 KINDS = {
     "dbtruns": ("dbt-operator.dev", "DbtRun"),
     "dbtprojects": ("dbt-operator.dev", "DbtProject"),
+    "dbtbackfills": ("dbt-operator.dev", "DbtBackfill"),
     "dbttargets": ("dbt-operator.dev", "DbtTarget"),
     "jobs": ("batch", "Job"),
     "pods": ("", "Pod"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from dbt_operator.cluster import ConflictError, NotFoundError
 from dbt_operator.planning.duration import format_time
-from dbt_operator.planning.names import TARGET_LABEL
+from dbt_operator.planning.names import STOP, TARGET_LABEL
 from dbt_operator.planning.plan import Event
 from tests.unit.operator.builders import NOW
 
@@ -27,6 +27,7 @@ class FakeCluster:
         self.objects: dict[tuple[str, str], Manifest] = {(m["kind"], m["metadata"]["name"]): m for m in manifests}
         self.pods: list[Manifest] = []
         self.created_jobs: list[str] = []
+        self.created_runs: list[str] = []
         self.deleted_jobs: list[str] = []
         self.deleted_pods: list[str] = []
         self.events: list[Event] = []
@@ -122,6 +123,35 @@ class FakeCluster:
             raise NotFoundError(name)
 
         return self._write(change)  # type: ignore[no-any-return]
+
+    def stop_pod(self, _namespace: str, name: str, uid: str) -> Manifest:
+        def change() -> Manifest:
+            for pod in self.pods:
+                if pod["metadata"]["uid"] == uid:
+                    pod["metadata"].setdefault("annotations", {})[STOP] = "true"
+                    pod["metadata"]["resourceVersion"] = self._next_version()
+                    return pod
+            raise NotFoundError(name)
+
+        return self._write(change)  # type: ignore[no-any-return]
+
+    def create_run(self, manifest: Mapping[str, Any]) -> Manifest:
+        def create() -> Manifest:
+            name = manifest["metadata"]["name"]
+            if ("DbtRun", name) not in self.objects:
+                run: Manifest = copy.deepcopy(dict(manifest))
+                run["metadata"] |= {
+                    "uid": f"uid-of-{name}-{len(self.created_runs)}",
+                    "generation": 1,
+                    "resourceVersion": self._next_version(),
+                    "creationTimestamp": format_time(self.clock()),
+                }
+                run["status"] = {"observedGeneration": -1}
+                self.objects["DbtRun", name] = run
+                self.created_runs.append(name)
+            return self.objects["DbtRun", name]
+
+        return self._write(create)  # type: ignore[no-any-return]
 
     def delete_run(self, _namespace: str, name: str, uid: str) -> None:
         def delete() -> None:

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dbt_operator.cluster import ClusterError
+from dbt_operator.keys import Key
 from dbt_operator.planning.names import RUN_LABEL, SLOT_GATE
-from dbt_operator.reconcile import Key, Reconciler
+from dbt_operator.reconcile import Reconciler
 from dbt_operator.store import Store
 from tests.unit.operator.builders import NOW, ended_status, pod_manifest, project, run, running_status, target
 from tests.unit.operator.fake_cluster import FakeCluster, Manifest
@@ -22,7 +23,16 @@ from tests.unit.operator.fake_cluster import FakeCluster, Manifest
 NAMESPACE = "analytics"
 _MANY = 500  # requests
 READS = ("get", "get_job", "pods_of_run", "unfinished_jobs_of_target", "living_pods_of_target", "warnings")
-WRITES = ("create_job", "delete_job", "delete_pod", "delete_run", "patch_status", "open_gate")
+WRITES = (
+    "create_job",
+    "create_run",
+    "delete_job",
+    "delete_pod",
+    "delete_run",
+    "patch_status",
+    "open_gate",
+    "stop_pod",
+)
 
 
 class Server(FakeCluster):
@@ -219,15 +229,15 @@ class Operator:
                     self.store.drop(kind, known)
             for manifest in manifests:
                 self.store.put(kind, copy.deepcopy(manifest))
-        for key in (*(Key("DbtRun", NAMESPACE, name) for name in self._runs()), Key("DbtTarget", NAMESPACE, "prod")):
+        for key in (*self._known("DbtRun"), *self._known("DbtBackfill"), Key("DbtTarget", NAMESPACE, "prod")):
             if key not in self.keys:
                 self.keys.append(key)
 
-    def _runs(self) -> list[str]:
-        return [str(found["metadata"]["name"]) for found in self.store.all("DbtRun")]
+    def _known(self, kind: str) -> list[Key]:
+        return [Key(kind, NAMESPACE, found["metadata"]["name"]) for found in self.store.all(kind)]
 
 
-EVERYTHING = ("DbtTarget", "DbtProject", "DbtRun", "Job", "Pod")
+EVERYTHING = ("DbtTarget", "DbtProject", "DbtBackfill", "DbtRun", "Job", "Pod")
 
 
 class World:

@@ -4,7 +4,7 @@ import kopf
 import pytest
 
 from dbt_operator import handlers
-from dbt_operator.reconcile import Key
+from dbt_operator.keys import Key
 from dbt_operator.store import Store
 from dbt_operator.workqueue import WorkQueue
 from tests.unit.operator.builders import UID, project, run, target
@@ -54,7 +54,7 @@ def test_a_job_or_pod_concerns_its_run() -> None:
 def test_the_framework_watches_without_finalizers_or_patches() -> None:
     registry = kopf.OperatorRegistry()
     handlers.register(registry, Store(), WorkQueue())
-    assert len(registry._watching.get_all_handlers()) == 5
+    assert len(registry._watching.get_all_handlers()) == 6
     assert not registry._changing.get_all_handlers()
     assert not registry._spawning.get_all_handlers()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dbt_operator.health import Health, HealthServer
-from dbt_operator.reconcile import Key
+from dbt_operator.keys import Key
 from dbt_operator.workers import SLOWEST, Workers
 from dbt_operator.workqueue import WorkQueue
 from tests.unit.operator.test_watches import eventually

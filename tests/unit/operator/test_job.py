@@ -14,7 +14,7 @@ from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import DbtRun
 from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning.admission import Identity, merge_env, merge_pod, resolve
-from dbt_operator.planning.job import build
+from dbt_operator.planning.job import Told, build
 from dbt_operator.planning.names import job_name
 from dbt_runner.protocol import RunPlan, UploadPlan
 from tests.unit.operator.builders import UID, project, run, target
@@ -242,7 +242,7 @@ def test_the_pod_has_a_deadline_behind_the_time_that_dbt_is_given(
     identity = Identity("analytics", "nightly", UID, 1)
     references = (DbtProject.model_validate(project()), 1), (DbtTarget.model_validate(target()), 1)
     resolved = resolve(DbtRun.model_validate(run(**spec)), identity, *references, "runner:1")
-    template = build(resolved, identity, "shop", "prod", 2, left)["spec"]["template"]["spec"]
+    template = build(resolved, identity, "shop", "prod", 2, Told(left))["spec"]["template"]["spec"]
     assert template.get("activeDeadlineSeconds") == deadline
     plan = RunPlan.from_json(template["containers"][0]["env"][-1]["value"].replace("$$", "$"))
     assert (plan.timeout_seconds is None) == (deadline is None)

@@ -299,16 +299,16 @@ def test_what_is_known_of_a_run_goes_with_it() -> None:
     world = at_work()
     tell(world, HALFWAY)
     pass_time(world, 3)
-    assert world.reconciler._progress._last
+    assert world.reconciler._runs._progress._last
     world.pod(ended_status())
     world.settle()
     world.settle()
-    assert not world.reconciler._progress._last
+    assert not world.reconciler._runs._progress._last
     gone = World(run(), project(), target())
-    gone.reconciler._progress._last["analytics", "nightly"] = None  # type: ignore[assignment]
+    gone.reconciler._runs._progress._last["analytics", "nightly"] = None  # type: ignore[assignment]
     gone.store.drop("DbtRun", gone.cluster.objects["DbtRun", "nightly"])
     gone.settle()
-    assert not gone.reconciler._progress._last
+    assert not gone.reconciler._runs._progress._last
 
 
 # The adapter, with the real client and an API server of a few lines

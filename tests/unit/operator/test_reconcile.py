@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbt_operator.cluster import ClusterError, InvalidError
-from dbt_operator.reconcile import Key, Reconciler, merge_patch
+from dbt_operator.keys import Key
+from dbt_operator.reconcile import Reconciler, merge_patch
 from dbt_operator.store import Store
 from tests.unit.operator.builders import (
     NOW,

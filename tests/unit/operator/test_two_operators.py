@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dbt_operator.reconcile import Key
+from dbt_operator.keys import Key
 from tests.unit.operator.simulation import EVERYTHING, NAMESPACE, World, lives
 
 STEPS = st.one_of(

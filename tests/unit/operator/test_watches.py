@@ -14,7 +14,7 @@ import structlog
 
 from dbt_operator import handlers, watches
 from dbt_operator.health import Health
-from dbt_operator.reconcile import Key
+from dbt_operator.keys import Key
 from dbt_operator.store import Store
 from dbt_operator.watches import FIRST_DELAY, LAST_DELAY, RUNS_WELL, Watch, delay_after
 from dbt_operator.workqueue import WorkQueue
