@@ -23,6 +23,9 @@ LARGEST_SHARE = 50  # windows that Auto gives to one pod: a boundary between pod
 # A run that ended like this has left windows to somebody else.
 _LEAVES = (Reason.YIELDED, Reason.CANCELLED)
 
+# The next run may have more luck. One window of it fails, though, so that it does not go on for ever.
+_OF_THE_NODE = (Reason.INFRASTRUCTURE, Reason.OOM_KILLED)
+
 EntryPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Cancelled", "Skipped"]
 _PHASES: dict[str, EntryPhase] = {
     PENDING: "Pending",
@@ -91,9 +94,11 @@ def _codes(run: WindowRun, news: Heard) -> str:
     if news.reason in _LEAVES:
         return said.replace(RUNNING, code_of(Reason.CANCELLED))
     said = said.replace(RUNNING, failed).replace(code_of(Reason.CANCELLED), failed)  # interrupted by the run's end
-    if not said.strip(PENDING):
-        return failed * len(said)  # it got to none of them: the next one would not either
-    return said
+    if said.strip(PENDING):
+        return said
+    if news.reason in _OF_THE_NODE:
+        return failed + said[1:]
+    return failed * len(said)  # it got to none of them: the next one would not either
 
 
 def give(ledger: Ledger, runs: Iterable[WindowRun]) -> Ledger:
