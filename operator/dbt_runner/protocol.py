@@ -30,6 +30,7 @@ FAILURES = 20
 PROGRESS_PREFIX = "dbt-operator: progress "
 PROGRESS_BYTES = 1000
 PROGRESS_RUNNING = 10
+PROGRESS_WINDOWS = 100
 
 # Where things are in the pod. The shared volume is an emptyDir that all three containers mount.
 SHARED = "/dbt-operator"
@@ -37,6 +38,9 @@ RUNNER = f"{SHARED}/runner.pyz"  # the zipapp of this package, put there by the 
 PROJECT = f"{SHARED}/project"  # the checked out project, unless it is part of the dbt image
 WORK = f"{SHARED}/work"  # WORK/<step> is dbt's target and log path while the step runs ...
 ARTIFACTS = f"{SHARED}/artifacts"  # ... and is renamed to ARTIFACTS/<step> once it has ended: what is here is complete
+# With windows these are WORK/<key>/<step> and, once the window is over, ARTIFACTS/<key>/<step>; until then the steps
+# that have ended wait in WORK/<key>/ENDED.
+ENDED = ".ended"
 RUN = f"{SHARED}/run"  # what belongs beside the attempts in the bucket: the merged results
 PREVIOUS = f"{SHARED}/previous"  # the merged results of the attempts before, for one that continues
 STATE = f"{SHARED}/state"  # the artifacts that `state:`, `result:` and --defer compare with: one path in all attempts
@@ -307,12 +311,14 @@ class UploadSummary(_Message):
 class Progress:
     """How many of the nodes are done while the run goes on, over all steps so far, and which are at work now.
 
-    It comes from a log, so it is read with mistrust: what is not just this is no progress.
+    Where there are windows, ``windows`` is as in Summary and the nodes are those of the window at work. It comes from a
+    log, so it is read with mistrust: what is not just this is no progress.
     """
 
     done: int = 0
     total: int = 0
     running: tuple[str, ...] = ()
+    windows: str = ""
 
     LARGEST: ClassVar[int] = 2**31 - 1
 
@@ -321,6 +327,7 @@ class Progress:
         running = list(self.running[:PROGRESS_RUNNING])
         while True:
             data = {"done": self.done, "total": self.total, "running": running}
+            data |= {"windows": self.windows} if self.windows else {}
             text = json.dumps(data, separators=(",", ":"))  # ASCII, hence a byte is a character
             if len(text) <= PROGRESS_BYTES or not running:
                 return text
@@ -336,13 +343,16 @@ class Progress:
         try:
             data = json.loads(text)
             done, total, running = data["done"], data["total"], data["running"]
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            windows = data.get("windows", "")
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ProtocolError(f"no progress: {error!r}") from error
         if not all(type(count) is int and 0 <= count <= cls.LARGEST for count in (done, total)):
             raise ProtocolError("done and total must be counts")
         if not isinstance(running, list) or not all(isinstance(node, str) for node in running):
             raise ProtocolError("running must be a list of unique IDs")
-        return cls(done, total, tuple(running[:PROGRESS_RUNNING]))
+        if not isinstance(windows, str) or len(windows) > PROGRESS_WINDOWS:
+            raise ProtocolError("windows must be a short string")
+        return cls(done, total, tuple(running[:PROGRESS_RUNNING]), windows)
 
     def to_line(self) -> str:
         """As a line of the log."""
