@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--commands", type=int)
     parser.add_argument("--events", type=int)
     parser.add_argument("--step", type=int)
+    parser.add_argument("--window", type=int)
     arguments = parser.parse_args(argv)
     layout = Layout(arguments.root)
     plan = os.environ.get(PLAN_VARIABLE, "")
@@ -80,7 +81,8 @@ def _steps(layout: Layout, plan: str, arguments: argparse.Namespace) -> int:
 
     del os.environ[PLAN_VARIABLE]  # not dbt's business
     serve = zygote.main if arguments.command == "zygote" else command.main
-    return serve(layout, RunPlan.from_json(plan), arguments.commands, arguments.events, arguments.step)
+    at = (arguments.step, arguments.window)
+    return serve(layout, RunPlan.from_json(plan), arguments.commands, arguments.events, *at)
 
 
 if __name__ == "__main__":

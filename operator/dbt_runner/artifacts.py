@@ -1,7 +1,8 @@
 """The native sidecar: uploads the folders of finished steps and prints how far dbt is.
 
 Only it sees the object store's Secret. A folder that appears in ARTIFACTS is complete, so it is uploaded at once, while
-the next step runs. When the dbt container has ended, even by an OOM kill, the rest is uploaded, each object is
+the next step runs; with windows, that is the folder of a window, and the run's result.json is uploaded again whenever
+it has changed. When the dbt container has ended, even by an OOM kill, the rest is uploaded, each object is
 verified, and the container ends with an :class:`~dbt_runner.protocol.UploadSummary`. It hears of that end by
 :mod:`dbt_runner.presence` or by the kubelet's SIGTERM, whichever comes first. Until then it waits: a sidecar that ended
 by itself would be started again.
@@ -18,18 +19,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from dbt_runner import cache
 from dbt_runner.bucket import PARALLEL, BucketError, MinioStore, UploadError
 from dbt_runner.layout import Layout
+from dbt_runner.merge import RESULT
 from dbt_runner.presence import Watch
 from dbt_runner.progress import Teller
-from dbt_runner.protocol import UploadPlan, UploadSummary
+from dbt_runner.protocol import ENDED, PROGRESS_WINDOWS, UploadPlan, UploadSummary
 from dbt_runner.publish import LOGS, artifacts_of
 
 POLL_SECONDS = 0.2
@@ -68,6 +70,13 @@ class _Job:
     last: UploadError | None = None  # stays while the next try is under way
     future: Future[None] | None = None
     optional: bool = False  # a parse cache: nobody misses it
+    changes: bool = False  # the file may be replaced by another, which then is uploaded, too
+    version: tuple[int, ...] = ()  # of the file, as it was when the upload began
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the file is another one now than the one that is uploaded, or about to be."""
+        return self.changes and _version(self.path) != self.version
 
 
 @dataclass
@@ -92,6 +101,8 @@ class Uploader:
             self._pool.submit(self._restore_cache)
         while not stop.is_set() and not watch.over:
             self._discover()
+            if self.layout.windows.exists():
+                self._discover_result()
             self._submit()
             teller.look()
             stop.wait(self.poll_seconds)
@@ -111,18 +122,28 @@ class Uploader:
             if entry.name in self._found or entry.name.startswith("."):
                 continue
             self._found.add(entry.name)
-            files = artifacts_of(entry) if entry.is_dir() else [entry]
-            for path in files:
+            for path in _files(entry):
                 self._add(path, self.plan.prefix, path.relative_to(self.layout.artifacts))
         if self.plan.cache and cache.stored(self.layout).is_file() and self.plan.cache not in self._jobs:
             self._jobs[self.plan.cache] = _Job(self.plan.cache, cache.stored(self.layout), optional=True)
 
     def _discover_partial(self) -> None:
-        """Take in the logs of a step whose container died."""
+        """Take in the logs of a step whose container died, and the steps that had ended in its window."""
+        work = self.layout.work
         for name in LOGS:
-            for path in sorted(self.layout.work.glob(f"*/{name}")):
-                if not path.parent.name.startswith("."):
-                    self._add(path, self.plan.prefix, path.relative_to(self.layout.work))
+            for path in sorted([*work.glob(f"*/{name}"), *work.glob(f"*/*/{name}")]):
+                relative = path.relative_to(work)
+                if not any(part.startswith(".") for part in relative.parts):
+                    self._add(path, self.plan.prefix, relative)
+        for folder in sorted(work.glob(f"*/{ENDED}")):
+            for path in _files(folder):
+                self._add(path, self.plan.prefix, folder.parent.relative_to(work) / path.relative_to(folder))
+
+    def _discover_result(self) -> None:
+        """Take in the run's result while there is more to come."""
+        path = self.layout.run / RESULT
+        if self.plan.run and f"{self.plan.run}/{RESULT}" not in self._jobs and path.is_file():
+            self._add(path, self.plan.run, Path(RESULT), changes=True)
 
     def _discover_run(self) -> None:
         """Take in what belongs to the run as a whole; the supervisor writes it last."""
@@ -140,9 +161,10 @@ class Uploader:
         finally:
             cache.announce(self.layout)
 
-    def _add(self, path: Path, prefix: str, relative: Path) -> None:
+    def _add(self, path: Path, prefix: str, relative: Path, *, changes: bool = False) -> None:
         key = f"{prefix}/{relative.as_posix()}"
-        self._jobs[key] = _Job(key, path, path.stat().st_size)
+        if key not in self._jobs:
+            self._jobs[key] = _Job(key, path, path.stat().st_size, changes=changes)
 
     def _submit(self) -> None:
         """Collect what has been done, and start what is due."""
@@ -150,8 +172,13 @@ class Uploader:
         for job in self._jobs.values():
             if job.future is not None and job.future.done() and job.error is None:
                 self._collect(job)
+            if _arrived(job) and job.is_stale:
+                job.future = None
             if job.future is None and now >= job.not_before:
                 job.error = None
+                if job.changes:
+                    job.version = _version(job.path)
+                    job.size = job.version[0]
                 job.future = self._pool.submit(self._put, job)
 
     def _collect(self, job: _Job) -> None:
@@ -189,7 +216,7 @@ class Uploader:
                 time.sleep(seconds)
 
     def _is_over(self, job: _Job) -> bool:
-        return _arrived(job) or (job.error is not None and (job.error.final or job.optional))
+        return (_arrived(job) and not job.is_stale) or (job.error is not None and (job.error.final or job.optional))
 
     def _summary(self) -> UploadSummary:
         wanted = [job for job in self._jobs.values() if not job.optional]
@@ -200,7 +227,31 @@ class Uploader:
             first = next((job.last for job in missing if job.last), None)
             why = str(first) if first else "the grace period was over"
             error = f"{len(missing)} of {len(wanted)} objects were not uploaded: {why}"
-        return UploadSummary("", len(arrived), sum(job.size for job in arrived), error)
+        return UploadSummary("", len(arrived), sum(job.size for job in arrived), error, self._windows())
+
+    def _windows(self) -> str:
+        """How the windows stand, as the supervisor has left it."""
+        try:
+            return self.layout.windows.read_text(encoding="utf-8")[:PROGRESS_WINDOWS]
+        except (OSError, ValueError):
+            return ""
+
+
+def _files(entry: Path) -> Iterable[Path]:
+    """The artifacts of a step, or of a window with a result of its own and all its steps; or the file that this is."""
+    if not entry.is_dir():
+        return [entry]
+    inner = sorted(path for path in entry.iterdir() if path.is_dir())
+    result = entry / RESULT
+    if entry.name != ENDED and not result.is_file():
+        return artifacts_of(entry)
+    return [*([result] if result.is_file() else []), *(path for folder in inner for path in artifacts_of(folder))]
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """What tells a file from the one that it is replaced by."""
+    found = path.stat()
+    return found.st_size, found.st_ino, found.st_mtime_ns
 
 
 def _arrived(job: _Job) -> bool:
@@ -223,7 +274,7 @@ def main(layout: Layout, plan: UploadPlan, env: Mapping[str, str]) -> int:
     print(f"dbt-operator: waiting for artifacts, to upload them to s3://{plan.bucket.name}/{plan.prefix}", flush=True)  # noqa: T201
     grace = float(env.get("DBT_OPERATOR_UPLOAD_GRACE", GRACE_SECONDS))
     summary = Uploader(layout, plan, lambda: MinioStore(plan.bucket, env), grace_seconds=grace).run(stop)
-    summary = UploadSummary(f"s3://{plan.bucket.name}/{plan.prefix}", summary.objects, summary.size, summary.error)
+    summary = replace(summary, location=f"s3://{plan.bucket.name}/{plan.prefix}")
     layout.report(summary.to_json())
     print(f"dbt-operator: {_told(summary)}")  # noqa: T201 - the container's log
     sys.stdout.flush()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import dbt_runner
+from dbt_runner.layout import Layout
 
 # Where this package was imported from: the zipapp, or a folder while it is being tested.
 _HOME = str(Path(dbt_runner.__file__).parent.parent)
@@ -116,6 +117,12 @@ class Child:
         with suppress(BrokenPipeError):
             os.write(self._commands, (json.dumps({"run": step}) + "\n").encode())
 
+    def begin(self, window: int, **plan: object) -> None:
+        """Tell a zygote that the window before is over, to get this one ready, and what has changed in the plan."""
+        with suppress(BrokenPipeError):
+            lines = ({"end": True}, {"window": window, "plan": plan})
+            os.write(self._commands, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
     def finish(self) -> None:
         """Tell a zygote that there is nothing more to do: it ends when it reads the end of the pipe."""
         if self._commands >= 0:
@@ -157,3 +164,24 @@ def _read(descriptor: int) -> bytes | None:
         if not part:
             return b"".join(parts) if parts else None
         parts.append(part)
+
+
+def exit_code(event: Event) -> int | None:
+    """dbt's, or 128 and the signal, as a shell has it."""
+    status = event.get("status")
+    if status is not None and os.WIFSIGNALED(status):
+        return 128 + os.WTERMSIG(status)
+    if "exit_code" in event:
+        return int(event["exit_code"])
+    return os.WEXITSTATUS(status) if status is not None else None
+
+
+def oom_kills(layout: Layout) -> int:
+    """How often the OOM killer has taken a process of this container; 0 where the kernel does not tell."""
+    for name in ("memory.events", "memory/memory.oom_control"):  # cgroup v2, v1
+        try:
+            lines = (Path(layout.root) / "sys/fs/cgroup" / name).read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return 0

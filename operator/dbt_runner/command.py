@@ -34,6 +34,7 @@ from dbt_runner import deps, environment
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, scan_profiles
+from dbt_runner.steps import at_window
 from dbt_runner.zygote import Channel
 
 # Of a step's flags these decide what ``dbt list`` lists ...
@@ -116,9 +117,10 @@ class _Ended:
     lines: list[str]  # the last that it printed, without the time
 
 
-def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | None) -> int:
+def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | None, window: int | None = None) -> int:
     """Run until the supervisor closes the pipe, or, with a step's number, this step alone."""
     channel = Channel(events)
+    layout, plan = at_window(layout, plan, window)
     worker = _Worker(layout, plan, channel)
     if step is not None:
         return worker.alone(step)

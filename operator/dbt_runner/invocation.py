@@ -286,6 +286,13 @@ def looks_at_flags(manifest: Any, project: Path) -> bool:
     return any(_LOOKS_AT_FLAGS.search(path.read_text(encoding="utf-8", errors="replace")) for path in files)
 
 
+def files(manifest: Any) -> Iterator[Path]:
+    """The files that the project and its packages were parsed from, without dbt's own and the adapter's."""
+    for file in manifest.files.values():
+        if file.project_name not in _built_in():
+            yield Path(file.path.absolute_path)
+
+
 def _built_in() -> set[str]:
     from dbt.adapters.factory import FACTORY
 

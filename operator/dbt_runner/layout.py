@@ -10,9 +10,14 @@ from dbt_runner import protocol
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths of a pod. In a pod ``root`` is ``/``."""
+    """The paths of a pod. In a pod ``root`` is ``/``.
+
+    With the key of a window these are the paths while that window is at work: all its steps are below one folder, and
+    those that have ended wait in there until the window is over.
+    """
 
     root: str = "/"
+    window: str = ""
 
     def _at(self, path: str) -> Path:
         return Path(self.root) / path.lstrip("/")
@@ -40,12 +45,12 @@ class Layout:
     @property
     def work(self) -> Path:
         """Holds the target path of the step that is running."""
-        return self._at(protocol.WORK)
+        return self._at(protocol.WORK) / self.window
 
     @property
     def artifacts(self) -> Path:
         """Holds the folders of the steps that have ended."""
-        return self._at(protocol.ARTIFACTS)
+        return self.work / protocol.ENDED if self.window else self._at(protocol.ARTIFACTS)
 
     @property
     def run(self) -> Path:
@@ -125,6 +130,16 @@ class Layout:
     def progress(self) -> Path:
         """How far the run is, for the sidecar to print."""
         return self.shared / ".progress.json"
+
+    @property
+    def windows(self) -> Path:
+        """How the windows stand, a character each, for the sidecar to report if the dbt container is killed."""
+        return self.shared / ".windows"
+
+    @property
+    def stop(self) -> Path:
+        """Not empty: the operator asks the run to begin no further window."""
+        return self._at(protocol.STOP)
 
     @property
     def result(self) -> Path:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dbt_runner.layout import Layout
-from dbt_runner.protocol import Failure, Nodes, RunPlan
+from dbt_runner.protocol import Failure, Nodes, RunPlan, Step
 from dbt_runner.publish import MANIFEST, RUN_RESULTS, SOURCES
 from dbt_runner.results import COUNTED, Result
 from dbt_runner.steps import StepResult, digest
@@ -52,25 +52,46 @@ def load(layout: Layout, plan: RunPlan) -> Earlier:
     Raises:
         StartOver: there is nothing that this attempt could safely continue from.
     """
+    document = results_at_hand(layout, plan)
+    if document.get("attempt") != plan.resume:
+        raise StartOver(f"the results at hand are of attempt {document.get('attempt')}, not of {plan.resume}")
+    return earlier(document.get("steps"), plan.steps)
+
+
+def results_at_hand(layout: Layout, plan: RunPlan) -> dict[str, Any]:
+    """The result.json that an attempt of this very run has left, with the same source.
+
+    Raises:
+        StartOver: there is none.
+    """
     document = read_json(layout.previous / RESULT)
     if document is None:
         raise StartOver("the results of the attempt before are not at hand")
-    if (document.get("run_uid"), document.get("attempt")) != (plan.run_uid, plan.resume):
+    if document.get("run_uid") != plan.run_uid:
         raise StartOver(f"the results at hand are of attempt {document.get('attempt')}, not of {plan.resume}")
     if document.get("source") != read_json(layout.source_info):
         raise StartOver("the project has changed since")
+    return document
+
+
+def earlier(rows: Any, planned: Sequence[Step]) -> Earlier:
+    """What these rows of a result.json say of the steps that are planned.
+
+    Raises:
+        StartOver: they do not tell what is done of them.
+    """
     try:
-        steps = {step.name: step for step in map(_step, document["steps"])}
+        steps = {step.name: step for step in map(_step, rows)}
     except (KeyError, TypeError, AttributeError) as error:
         raise StartOver(f"the results of the attempt before cannot be read: {error!r}") from error
-    _check(plan, steps)
+    _check(planned, steps)
     return Earlier(steps)
 
 
-def _check(plan: RunPlan, steps: Mapping[str, StepResult]) -> None:
-    if [step.name for step in plan.steps] != list(steps):
+def _check(plan: Sequence[Step], steps: Mapping[str, StepResult]) -> None:
+    if [step.name for step in plan] != list(steps):
         raise StartOver("the steps are not the same")
-    for planned in plan.steps:
+    for planned in plan:
         step = steps[planned.name]
         if step.state != "Skipped" and step.digest != digest(planned.argv):
             raise StartOver(f"step {step.name} has another command line now")
@@ -89,12 +110,12 @@ def _step(data: Mapping[str, Any]) -> StepResult:
 def write(layout: Layout, steps: Iterable[StepResult], result: Mapping[str, Any]) -> None:
     """Write what belongs beside the attempts: the merged results, and the state for later runs to compare with."""
     steps = list(steps)
-    _write_json(layout.artifacts / RESULT, result)
+    write_json(layout.artifacts / RESULT, result)
     layout.run.mkdir(parents=True, exist_ok=True)
     _link(layout.artifacts / RESULT, layout.run / RESULT)
     merged = _merged(layout, steps)
     if merged:
-        _write_json(layout.run / RUN_RESULTS, merged)
+        write_json(layout.run / RUN_RESULTS, merged)
     _write_state(layout, steps)
 
 
@@ -132,7 +153,8 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file that is complete or not there."""
     partial = path.with_name(f".{path.name}")
     partial.parent.mkdir(parents=True, exist_ok=True)
     partial.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -28,6 +28,7 @@ class Tally:
         self._path = path
         self._seconds = seconds
         self._finished = Nodes()
+        self._windows = ""
         self._counts = True
         self.invocation_id = ""  # of the step that is running: which results are its own, should it be killed
         self._before = self._done = self._total = 0
@@ -42,7 +43,14 @@ class Tally:
             done=self._finished.total - self._finished.skipped + self._before + self._done,
             total=self._finished.total + self._before + max(self._total, self._done),
             running=tuple(self._running),
+            windows=self._windows,
         )
+
+    def window(self, windows: str) -> None:
+        """A window begins or is over, and this is how all of them stand: its nodes are counted from zero."""
+        self._windows = windows
+        self._finished = Nodes()
+        self.end(Nodes())
 
     def begin(self, *, counts: bool, done: int = 0) -> None:
         """A step begins; one that only compiles would count every node a second time.

@@ -38,6 +38,9 @@ RUNNER = f"{SHARED}/runner.pyz"  # the zipapp of this package, put there by the 
 PROJECT = f"{SHARED}/project"  # the checked out project, unless it is part of the dbt image
 WORK = f"{SHARED}/work"  # WORK/<step> is dbt's target and log path while the step runs ...
 ARTIFACTS = f"{SHARED}/artifacts"  # ... and is renamed to ARTIFACTS/<step> once it has ended: what is here is complete
+# With windows these are WORK/<key>/<step> and, once the window is over, ARTIFACTS/<key>/<step>; until then the steps
+# that have ended wait in WORK/<key>/ENDED.
+ENDED = ".ended"
 RUN = f"{SHARED}/run"  # what belongs beside the attempts in the bucket: the merged results
 PREVIOUS = f"{SHARED}/previous"  # the merged results of the attempts before, for one that continues
 STATE = f"{SHARED}/state"  # the artifacts that `state:`, `result:` and --defer compare with: one path in all attempts

@@ -5,6 +5,8 @@ termination message. The order of a run::
 
     interpreter -> zygote: secrets, parse, environment validation -> step, publish -> step, publish -> ... -> result
 
+With windows (:mod:`dbt_runner.rounds`) everything behind the interpreter happens once for each, as far as it is needed.
+
 SIGTERM and the timeout become one SIGINT for dbt, which then cancels its queries and writes the results it has; after
 the grace period everything of dbt is killed. What has been finished is kept, no further step runs, and a second SIGTERM
 changes nothing. All waiting is done in one place, :meth:`Supervisor._next`.
@@ -26,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from dbt_runner import merge, presence, redact, results
-from dbt_runner.child import Child, Event, InterpreterError, entry_point
+from dbt_runner.child import Child, Event, InterpreterError, entry_point, exit_code, oom_kills
 from dbt_runner.layout import Layout
 from dbt_runner.merge import Earlier, StartOver, read_json
 from dbt_runner.progress import Tally, soonest
@@ -34,6 +36,7 @@ from dbt_runner.protocol import DEPS, PLAN_VARIABLE, RunPlan, Step, Summary
 from dbt_runner.publish import LOGS, MANIFEST, RUN_RESULTS, SOURCES, publish
 from dbt_runner.redact import Redactor
 from dbt_runner.results import NOT_FRESH, Outcome, Seen
+from dbt_runner.rounds import Rounds
 from dbt_runner.signals import Deadline, Signals, reap
 from dbt_runner.steps import StepResult, digest, last_line, selection, summarize, verdict
 
@@ -45,7 +48,8 @@ def main(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> int:
     """Run the plan; returns the container's exit code, which is 0 only if the run succeeded."""
     plan = _with_state(layout, plan)
     with Signals() as signals, presence.held(layout.alive):
-        return Supervisor(layout, plan, env, signals).run()
+        supervisor = Supervisor(layout, plan, env, signals)
+        return Rounds(supervisor, layout, plan).run() if plan.windows else supervisor.run()
 
 
 def _with_state(layout: Layout, plan: RunPlan) -> RunPlan:
@@ -77,54 +81,71 @@ def environment(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> dict[s
 
 
 class Supervisor:
-    """Runs one plan."""
+    """Runs one plan, or what of it is about one window."""
 
     def __init__(self, layout: Layout, plan: RunPlan, env: Mapping[str, str], signals: Signals) -> None:
         self._layout = layout
         self._plan = plan
+        self._steps = plan.steps
+        self._window: int | None = None  # the one at work
         self._env = environment(layout, plan, env)
         self._signals = signals
         self._redactor = Redactor(redact.environment_secrets(env) | _scan_profiles(layout, env))
         self._timeout = Deadline(plan.timeout_seconds)
         self._kill = Deadline(None)  # when the grace period of the stop is over
-        self._stopped = ""  # Timeout or Cancelled
+        self.stopped = ""  # Timeout or Cancelled
         self._killed = False
-        self._oom_kills = _oom_kills(layout)
+        self._oom_kills = oom_kills(layout)
         self._child: Child | None = None
         self._interpreter = self._entry = ""
         self._isolation = "Fork"
-        self._version = ""
-        self._parse: dict[str, Any] = {}
+        self.version = ""
+        self.parse: dict[str, Any] = {}
+        self.obstacle: str | None = None  # why the windows do not share a parse; None: that is not known
         self._earlier = Earlier()
-        self._tally = Tally(layout.progress)
+        self.tally = Tally(layout.progress)
         self._line = b""  # output that has not got its line's end yet
 
     def run(self) -> int:
         """Run the steps and report; returns the exit code."""
-        steps = self._steps()
-        summary = summarize(steps, self._version, self._stopped)
+        self._earlier = self._continue()
+        steps = self.work()
+        self.end_child()
+        summary = summarize(steps, self.version, self.stopped)
         self._report(summary, steps)
         return summary.exit_code
 
-    def _steps(self) -> list[StepResult]:
-        self._earlier = self._continue()
+    def begin(self, window: int, layout: Layout, steps: list[Step], earlier: Earlier) -> None:
+        """Turn to a window, which has a time limit of its own."""
+        self._window, self._layout, self._steps, self._earlier = window, layout, steps, earlier
+        self._timeout, self._kill = Deadline(self._plan.timeout_seconds), Deadline(None)
+        self.stopped, self._killed = "", False
+        self._oom_kills = oom_kills(layout)
+        self.parse = {}
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the pod is being deleted."""
+        return self._signals.stop
+
+    def work(self) -> list[StepResult]:
+        """Prepare and run the steps."""
         refused = self._prepare()
         done: list[StepResult] = []
-        for number, step in enumerate(self._plan.steps):
+        for number, step in enumerate(self._steps):
             self._stop_if_due()
             blocked = any(each.fails_run or each.state == "NotFresh" for each in done) and not step.always
             finished = self._earlier.finished(step.name, always=step.always)
             if refused and refused.name == step.name:
                 done.append(refused)
             elif finished:
-                self._say(f"step {step.name} succeeded in attempt {finished.attempt}")
-                self._tally.end(finished.nodes)
+                self.say(f"step {step.name} succeeded in attempt {finished.attempt}")
+                self.tally.end(finished.nodes)
                 done.append(finished)
-            elif refused or self._stopped or blocked:
+            elif refused or self.stopped or blocked:
                 done.append(StepResult(step.name, step.command, "Skipped", allow_failure=step.allow_failure))
             else:
                 done.append(self._run_step(number, step))
-        self._end_child()
         return done
 
     def _continue(self) -> Earlier:
@@ -134,9 +155,9 @@ class Supervisor:
         try:
             earlier = merge.load(self._layout, self._plan)
         except StartOver as why:
-            self._say(f"everything runs again: {why}")
+            self.say(f"everything runs again: {why}")
             return Earlier()
-        self._say(f"continuing attempt {self._plan.resume}")
+        self.say(f"continuing attempt {self._plan.resume}")
         return earlier
 
     # --- before the first step ---------------------------------------------------------------------------------------
@@ -144,37 +165,62 @@ class Supervisor:
     def _prepare(self) -> StepResult | None:
         """Parse and validate. If that fails, the failure is the first step's: it ends the run, whatever may fail."""
         started = _now()
-        try:
-            self._interpreter, self._entry = entry_point(self._env.get("PATH"), self._plan.isolation)
-            self._start([])
-        except InterpreterError as error:
-            event: Event = {"event": "failed", "step": 0, "reason": "ConfigError", "message": str(error)}
-        else:
-            event = self._next("ready", "failed")
+        event = self._get_ready()
         if self._layout.deps.is_dir():
             publish(self._layout.deps, self._layout.artifacts / DEPS, self._redactor, self._layout.parsed_manifest)
         if event["event"] == "ready":
             self._move(event.get("project_dir", self._plan.project_dir))
-            self._version = event["dbt_version"]
+            self.version = event["dbt_version"]
             self._isolation = event["isolation"]
-            self._parse = event.get("parse", {})  # where dbt is a command, each step parses for itself
-            if self._parse:
-                cached = ", with the cache of an earlier run" if self._parse["cached"] else ""
-                self._say(f"parsed in {self._parse['seconds']:.1f} s{cached}")
+            self.parse = event.get("parse", {})  # where dbt is a command, each step parses for itself
+            if self.parse and self.parse.get("count", 1):
+                cached = ", with the cache of an earlier run" if self.parse["cached"] else ""
+                self.say(f"parsed in {self.parse['seconds']:.1f} s{cached}")
+            self._tell_sharing()
             return None
-        self._end_child()
-        step = self._plan.steps[event.get("step", 0)]
+        if self._window is None:
+            self.end_child()
+        step = self._steps[event.get("step", 0)]
         self._keep_logs(self._layout.work / step.name)
         outcome = self._outcome(step, event, parsing=True)
         return replace(self._publish(step, event, outcome, started), allow_failure=False)
 
+    def _tell_sharing(self) -> None:
+        """Say whether the windows share a parse, when that is new."""
+        obstacle = self.parse.get("obstacle", f"isolation {self._isolation}")
+        if self._window is not None and obstacle != self.obstacle:
+            self.obstacle = obstacle
+            shared = "the windows share one parse"
+            self.say(f"each window is parsed for itself: {obstacle}" if obstacle else shared)
+
+    def _get_ready(self) -> Event:
+        """Have the process that is there get the window at work ready, or start one."""
+        if self._child and (self._isolation != "Fork" or self._gone()):
+            self.end_child()
+        if self._child and self._window is not None:
+            plan = self._plan
+            self._child.begin(self._window, project_dir=plan.project_dir, deps=plan.deps, cached=plan.cached)
+            event = self._next("ready", "failed")
+            if event["event"] != "ended" or self.stopped:
+                return event
+            self.end_child()  # it had died since it was needed last
+        try:
+            self._interpreter, self._entry = entry_point(self._env.get("PATH"), self._plan.isolation)
+            self._start([])
+        except InterpreterError as error:
+            return {"event": "failed", "step": 0, "reason": "ConfigError", "message": str(error)}
+        return self._next("ready", "failed")
+
     def _move(self, project: str) -> None:
         """Take this folder for the project: ``dbt deps`` may have needed one that it can write to."""
         self._plan = replace(self._plan, project_dir=project)
+        if self._window is not None:  # its packages and its first parse are there
+            self._plan = replace(self._plan, deps="Never", cached=False)
         self._env["DBT_PROJECT_DIR"] = project
 
     def _start(self, arguments: list[str]) -> None:
-        start = [self._entry, f"--root={self._layout.root}", *arguments]
+        window = [] if self._window is None else [f"--window={self._window}"]
+        start = [self._entry, f"--root={self._layout.root}", *window, *arguments]
         env = {**self._env, PLAN_VARIABLE: self._plan.to_json()}
         self._child = Child(self._interpreter, start, env, self._plan.project_dir)
 
@@ -182,47 +228,47 @@ class Supervisor:
 
     def _run_step(self, number: int, step: Step) -> StepResult:
         started = _now()
-        of = f"{number + 1} of {len(self._plan.steps)}"
-        self._say(f"step {step.name} ({of}): dbt {shlex.join(step.argv)}")
+        of = f"{number + 1} of {len(self._steps)}"
+        self.say(f"step {step.name} ({of}): dbt {shlex.join(step.argv)}")
         self._leave_out(step)
         event = self._once(number)
         outcome = self._outcome(step, event)
         pause = _FIRST_PAUSE
-        while outcome.stale and step.on_stale == "Wait" and not self._stopped:
-            self._say(f"step {step.name}: waiting, since {outcome.message}; the next check is in {pause:g} s")
+        while outcome.stale and step.on_stale == "Wait" and not self.stopped:
+            self.say(f"step {step.name}: waiting, since {outcome.message}; the next check is in {pause:g} s")
             self._pause(pause)
-            if self._stopped:
-                outcome = results.waited(outcome, self._stopped)
+            if self.stopped:
+                outcome = results.waited(outcome, self.stopped)
                 break
             pause = min(pause * 2, _LAST_PAUSE)
             shutil.rmtree(self._layout.work / step.name)
             event = self._once(number)
             outcome = self._outcome(step, event)
         result = self._publish(step, event, outcome, started)
-        self._tally.end(result.nodes)
+        self.tally.end(result.nodes)
         return result
 
     def _leave_out(self, step: Step) -> None:
         """Tell dbt's process which nodes of a step are done."""
         done = results.done(self._earlier.results(step.name))
         if done and self._isolation != "Command":  # which knows of no way to leave nodes out
-            self._say(f"step {step.name}: {len(done)} nodes are done, by the results of earlier attempts")
+            self.say(f"step {step.name}: {len(done)} nodes are done, by the results of earlier attempts")
             self._layout.done(step.name).write_text(json.dumps(done), encoding="utf-8")
 
     def _once(self, number: int) -> Event:
         """Run a step's command; what is known of its end."""
-        step = self._plan.steps[number]
+        step = self._steps[number]
         before = len(results.done(self._earlier.results(step.name)))
-        self._tally.begin(counts=step.command not in results.NOT_COUNTED, done=before)
+        self.tally.begin(counts=step.command not in results.NOT_COUNTED, done=before)
         self._ask(number)
         outcome: Event = {}
         event = self._next("outcome", "ended", "failed")
         if event["event"] in ("outcome", "failed"):
             outcome, event = event, self._next("ended")
-        self._version = outcome.get("dbt_version") or self._version
+        self.version = outcome.get("dbt_version") or self.version
         if self._isolation == "Process" or self._gone():
-            self._end_child()  # also of what it has left behind
-        outcome.setdefault("invocation_id", self._tally.invocation_id)
+            self.end_child()  # also of what it has left behind
+        outcome.setdefault("invocation_id", self.tally.invocation_id)
         return {**outcome, "status": event["status"]}
 
     def _ask(self, number: int) -> None:
@@ -230,7 +276,7 @@ class Supervisor:
         if self._child and self._isolation != "Process":
             self._child.ask(number)
         else:
-            self._end_child()
+            self.end_child()
             self._start([f"--step={number}"])
 
     def _gone(self) -> bool:
@@ -238,7 +284,7 @@ class Supervisor:
 
     def _outcome(self, step: Step, event: Event, *, parsing: bool = False) -> Outcome:
         """Draw the verdict on a step that is over."""
-        if event.get("reason") and not self._stopped:
+        if event.get("reason") and not self.stopped:
             return Outcome(event["reason"], event.get("message", ""))
         outcome = results.classify(self._seen(step, event, self._layout.work / step.name, parsing=parsing))
         return results.not_fresh(outcome) if outcome.stale and step.on_stale == "Skip" else outcome
@@ -251,7 +297,7 @@ class Supervisor:
             name=step.name,
             command=step.command,
             state="NotFresh" if outcome.reason == NOT_FRESH else "Failed" if outcome.reason else "Succeeded",
-            exit_code=_exit_code(event),
+            exit_code=exit_code(event),
             reason=outcome.reason,
             message=self._redactor.text(outcome.message),
             allow_failure=step.allow_failure,
@@ -264,7 +310,7 @@ class Supervisor:
             resume=outcome.resume,
             results=[replace(each, message=self._redactor.text(each.message)) for each in outcome.results],
         )
-        self._say(f"step {step.name}: {verdict(result)}")
+        self.say(f"step {step.name}: {verdict(result)}")
         return result
 
     def _keep_logs(self, work: Path) -> None:
@@ -285,8 +331,8 @@ class Supervisor:
             fail_on_warn=self._plan.fail_on_warn,
             exit_code=event.get("exit_code"),
             signal=number,
-            out_of_memory=_oom_kills(self._layout) > self._oom_kills,
-            stopped=self._stopped,
+            out_of_memory=oom_kills(self._layout) > self._oom_kills,
+            stopped=self.stopped,
             exception=event.get("exception", ()),
             message=event.get("message", ""),
             parsing=parsing or (early and number is None),
@@ -316,7 +362,7 @@ class Supervisor:
                 if event:
                     self._pass_on()
                     return event
-                for key, _ in selector.select(soonest(self._remaining(), self._tally.flush())):
+                for key, _ in selector.select(soonest(self._remaining(), self.tally.flush())):
                     self._handle(key.fd, selector)
 
     def _pause(self, seconds: float) -> None:
@@ -325,13 +371,13 @@ class Supervisor:
         with self._selector() as selector:
             while not over.passed:
                 self._stop_if_due()
-                if self._stopped:
+                if self.stopped:
                     break
                 limits = (over.remaining(), self._timeout.remaining())
                 for key, _ in selector.select(min(limit for limit in limits if limit is not None)):
                     self._handle(key.fd, selector)
         if self._gone():
-            self._end_child()
+            self.end_child()
 
     def _selector(self) -> selectors.BaseSelector:
         """All there is to wait for: signals, and what a process says."""
@@ -351,7 +397,7 @@ class Supervisor:
             event = child.received.popleft()
             if event["event"] in wanted:
                 return event
-            self._tally.take(event)
+            self.tally.take(event)
         return {"event": "ended", "step": 0, "status": child.status} if child.status is not None else None
 
     def _learn_secrets(self, child: Child) -> None:
@@ -375,25 +421,25 @@ class Supervisor:
 
     def _stop_if_due(self) -> None:
         """Interrupt dbt once, and kill it when it has not ended in time."""
-        if not self._stopped and (self._signals.stop or self._timeout.passed):
-            self._stopped = "Cancelled" if self._signals.stop else "Timeout"
+        if not self.stopped and (self._signals.stop or self._timeout.passed):
+            self.stopped = "Cancelled" if self._signals.stop else "Timeout"
             grace = self._plan.grace_seconds
-            self._say(f"{self._stopped}: interrupting dbt, which has {grace:g} s to cancel its queries")
+            self.say(f"{self.stopped}: interrupting dbt, which has {grace:g} s to cancel its queries")
             self._kill = Deadline(grace)
             if self._child:
                 self._child.signal(signal.SIGINT)
         elif self._kill.passed and not self._killed:
             self._killed = True
-            self._say("dbt did not end in time: killing it")
+            self.say("dbt did not end in time: killing it")
             if self._child:
                 self._child.signal(signal.SIGKILL)
 
     def _remaining(self) -> float | None:
         if self._killed:
             return None
-        return self._kill.remaining() if self._stopped else self._timeout.remaining()
+        return self._kill.remaining() if self.stopped else self._timeout.remaining()
 
-    def _end_child(self) -> None:
+    def end_child(self) -> None:
         """Let the process end by itself, then make sure of it."""
         if self._child:
             self._child.finish()
@@ -420,7 +466,8 @@ class Supervisor:
             sys.stdout.buffer.flush()
         return data is not None
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line of the runner's own."""
         sys.stdout.buffer.write(f"dbt-operator: {self._redactor.text(text)}\n".encode())
         sys.stdout.buffer.flush()
 
@@ -428,20 +475,10 @@ class Supervisor:
         """Leave result.json, the termination message and the last line of the log, which names every failed node."""
         result = {**asdict(summary), "run": self._plan.run, "run_uid": self._plan.run_uid}
         result.update(attempt=self._plan.attempt, source=read_json(self._layout.source_info))
-        result.update(parse=self._parse, steps=[asdict(step) for step in steps])
+        result.update(parse=self.parse, steps=[asdict(step) for step in steps])
         merge.write(self._layout, steps, result)
         self._layout.report(summary.to_json())
-        self._say(last_line(summary))
-
-
-def _exit_code(event: Event) -> int | None:
-    """dbt's, or 128 and the signal, as a shell has it."""
-    status = event.get("status")
-    if status is not None and os.WIFSIGNALED(status):
-        return 128 + os.WTERMSIG(status)
-    if "exit_code" in event:
-        return int(event["exit_code"])
-    return os.WEXITSTATUS(status) if status is not None else None
+        self.say(last_line(summary))
 
 
 def _scan_profiles(layout: Layout, env: Mapping[str, str]) -> set[str]:
@@ -449,17 +486,6 @@ def _scan_profiles(layout: Layout, env: Mapping[str, str]) -> set[str]:
         return redact.scan_profiles((layout.profiles / "profiles.yml").read_text(encoding="utf-8"), env)
     except (OSError, ValueError):
         return set()  # dbt will say that it is missing
-
-
-def _oom_kills(layout: Layout) -> int:
-    """How often the OOM killer has taken a process of this container; 0 where the kernel does not tell."""
-    for name in ("memory.events", "memory/memory.oom_control"):  # cgroup v2, v1
-        try:
-            lines = (Path(layout.root) / "sys/fs/cgroup" / name).read_text(encoding="ascii").splitlines()
-        except OSError:
-            continue
-        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-    return 0
 
 
 def _now() -> str:

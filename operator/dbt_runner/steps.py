@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
-from dbt_runner.protocol import Failure, Nodes, Step, Summary
+from dbt_runner.layout import Layout
+from dbt_runner.protocol import Failure, Nodes, RunPlan, Step, Summary, Window
 from dbt_runner.results import NOT_FRESH, Result
 
 _SELECTION_FLAGS = (
@@ -21,6 +23,7 @@ _SELECTION_FLAGS = (
     "--resource-type",
     "--resource-types",
 )
+_PLACEHOLDER = re.compile(r"\$\(([^()]+)\)")
 _CONFIG_REASONS = ("ConfigError", "ParseError", "EnvironmentMismatch", "MissingState")
 
 
@@ -81,9 +84,10 @@ def _success(steps: list[StepResult]) -> str:
     return f"{succeeded} of {len(steps)} steps succeeded"
 
 
-def last_line(summary: Summary) -> str:
-    """The last line of the container's log."""
-    failed = [failure.unique_id for failure in summary.failures if failure.status != "skipped"]
+def last_line(summary: Summary, failed: Sequence[str] | None = None) -> str:
+    """The last line of the container's log; ``failed`` are names for the nodes that are better than their own."""
+    if failed is None:
+        failed = [failure.unique_id for failure in summary.failures if failure.status != "skipped"]
     if not summary.reason:
         nodes = summary.nodes
         counts = f"{nodes.total} nodes: {nodes.success} success, {nodes.passed} pass, {nodes.warn} warn"
@@ -101,6 +105,24 @@ def verdict(result: StepResult) -> str:
         return f"failed ({result.reason}): {result.message}"
     nodes = {name: count for name, count in asdict(result.nodes).items() if count and name != "total"}
     return "succeeded" + "".join(f", {count} {name}" for name, count in nodes.items())
+
+
+def of_window(step: Step, window: Window) -> Step:
+    """The step as it is in a window: with the window's values in place of their names."""
+    full = None if step.full is None else [_filled(word, window.values) for word in step.full]
+    return replace(step, argv=[_filled(word, window.values) for word in step.argv], full=full)
+
+
+def at_window(layout: Layout, plan: RunPlan, number: int | None) -> tuple[Layout, RunPlan]:
+    """The paths and the plan while a window is at work; as they are, where there is none."""
+    if number is None:
+        return layout, plan
+    window = plan.windows[number]
+    return replace(layout, window=window.key), replace(plan, steps=[of_window(step, window) for step in plan.steps])
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), word)
 
 
 def selection(step: Step) -> str:

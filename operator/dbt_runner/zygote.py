@@ -8,7 +8,8 @@ children never use because they get DBT_STATIC_PARSER=false; any thread beyond t
 them, makes every step run in a process of its own that imports and parses again (isolation Process).
 
 The supervisor (:mod:`dbt_runner.run`) talks to it in JSON lines over two pipes: ``{"run": 0}`` goes in;
-``secrets``, ``ready`` or ``failed``, then ``progress``, ``outcome`` and ``ended`` of each step come out.
+``secrets``, ``ready`` or ``failed``, then ``progress``, ``outcome`` and ``ended`` of each step come out. Runs over
+windows have a zygote that does this for each of them: :mod:`dbt_runner.window_zygote`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from importlib import import_module, metadata
 from pathlib import Path
@@ -33,6 +34,7 @@ from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
 from dbt_runner.results import first_lines
+from dbt_runner.steps import at_window
 
 
 class Channel:
@@ -54,6 +56,25 @@ class Channel:
         self.send("progress", **what)
 
 
+class Commands:
+    """What the supervisor wants, one JSON object a line, up to the end of the pipe.
+
+    Nothing is read ahead: the process that takes over for a window finds its commands still in the pipe.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        line = b""
+        while byte := os.read(self._descriptor, 1):
+            if byte != b"\n":
+                line += byte
+                continue
+            yield json.loads(line)
+            line = b""
+
+
 class Refused(Exception):  # noqa: N818 - it is the environment that is wrong, not the program
     """Environment validation says no."""
 
@@ -66,9 +87,13 @@ class DepsFailed(Exception):  # noqa: N818 - the reason's name
         self.exit_code = exit_code
 
 
-def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | None) -> int:
+def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | None, window: int | None = None) -> int:
     """Run as the zygote, or, with a step's number, as the process of that step alone."""
     channel = Channel(events)
+    first = None  # of the windows that are one after another gotten ready here
+    if step is None and plan.isolation != "Process":
+        first, window = window, None
+    layout, plan = at_window(layout, plan, window)
     try:
         redactor = _send_secrets(layout, channel)
         known = dict(os.environ)
@@ -79,11 +104,15 @@ def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | 
             redactor = _send_secrets(layout, channel)
         if step is not None:
             _run_here(dbt, plan.steps[step], layout, redactor, channel)
+        elif first is not None:
+            from dbt_runner.window_zygote import WindowZygote
+
+            WindowZygote(dbt, plan, layout, redactor, channel).serve(Commands(commands), first)
         else:
-            _Zygote(dbt, plan, layout, redactor, channel).serve(commands)
+            Zygote(dbt, plan, layout, redactor, channel).serve(Commands(commands))
     except KeyboardInterrupt:
         channel.send("failed", step=0, exit_code=2, exception=["KeyboardInterrupt"], message="interrupted")
-    return _leave(0)
+    return leave(0)
 
 
 def _send_secrets(layout: Layout, channel: Channel) -> Redactor:
@@ -128,7 +157,9 @@ def _dbt_version() -> str:
         return ""
 
 
-class _Zygote:
+class Zygote:
+    """Gets the steps of a plan ready, and runs them."""
+
     def __init__(self, dbt: Any, plan: RunPlan, layout: Layout, redactor: Redactor, channel: Channel) -> None:
         self._dbt = dbt  # the module dbt_runner.invocation
         self._plan = plan
@@ -141,13 +172,47 @@ class _Zygote:
         self._from_cache = False
         self._at = 0  # the step that is being prepared
         self._installed = False  # dbt deps has run
+        self._manifest = layout.parsed_manifest
+        self.parses = 0
+        self.by_step = False  # the project looks at flags, so that steps may parse differently
 
-    def serve(self, commands: int) -> None:
-        """Parse and validate, then run steps as they are asked for, until the supervisor closes the pipe."""
-        self._idle_threads = _start_static_parser()
-        if not self._prepare():
+    def serve(self, commands: Commands, *, static_parser: bool = True, obstacle: str | None = None) -> None:
+        """Parse and validate, then run steps as they are asked for, until the supervisor wants no more.
+
+        Args:
+            commands: from the supervisor.
+            static_parser: it can be started in this process.
+            obstacle: why this is for one window only.
+        """
+        if static_parser:
+            self.start_static_parser()
+        if not self.prepare():
             return
-        fork = self._may_fork()
+        about = {} if obstacle is None else {"count": self.parses, "obstacle": obstacle}
+        if not self.announce(**about):
+            return
+        for command in commands:
+            if "run" not in command:
+                break
+            self.step(command["run"])
+
+    @property
+    def project(self) -> Path:
+        """The project's folder, which is a copy once packages had to be installed into one."""
+        return Path(self._plan.project_dir)
+
+    @property
+    def manifests(self) -> list[Any]:
+        """What has been parsed."""
+        return [loaded.manifest for loaded in self._loaded]
+
+    def start_static_parser(self) -> None:
+        """Start dbt's static parser, whose idle threads do not speak against forking."""
+        self._idle_threads = _start_static_parser()
+
+    def announce(self, **about: object) -> bool:
+        """Tell the supervisor that steps can be run; whether this process is to run them."""
+        fork = self.may_fork()
         if fork:
             # What is there now stays: the collector of a child need not look through it, which would copy its pages.
             gc.freeze()
@@ -157,22 +222,26 @@ class _Zygote:
             dbt_version=_dbt_version(),
             isolation="Fork" if fork else "Process",
             project_dir=self._plan.project_dir,
-            parse={"seconds": round(self._parse_seconds, 3), "cached": self._from_cache},
+            parse={"seconds": round(self._parse_seconds, 3), "cached": self._from_cache, **about},
         )
-        if not fork:
-            return
-        with os.fdopen(commands, encoding="utf-8") as lines:
-            for line in lines:
-                self._step(int(json.loads(line)["run"]))
+        return fork
 
-    def _may_fork(self) -> bool:
+    def at(self, plan: RunPlan, layout: Layout, manifest: Path) -> None:
+        """Turn to another window with what has been parsed, and what of that has been written to this path."""
+        self._plan, self._layout, self._manifest = plan, layout, manifest
+        self._parse_seconds, self._from_cache = 0.0, False
+
+    def may_fork(self) -> bool:
+        """Whether steps may be forked off this process."""
         if self._plan.isolation == "Auto":
             return _threads() <= 1 + self._idle_threads
         return self._plan.isolation == "Fork"
 
-    def _prepare(self) -> bool:
+    def prepare(self) -> bool:
+        """Parse unless that is done, and validate; what speaks against the run is told to the supervisor."""
         try:
-            self._load([self._dbt.explicit_flags(step.argv) for step in self._each_step()])
+            if not self._loaded:
+                self._load([self._dbt.explicit_flags(step.argv) for step in self._each_step()])
             for step in self._each_step():
                 self._validate(step, self._loaded[self._at])
         except self._dbt.LoadError as error:
@@ -199,20 +268,19 @@ class _Zygote:
         A second parse gets a target path of its own: dbt's partial parsing does not notice changed flags.
         """
         parsed: dict[str, Any] = {}
-        by_step = False
         if self._plan.deps == "Always" and deps.declared(Path(self._plan.project_dir)):
             self._install()
         started = time.monotonic()
         for step in self._each_step():
-            key = json.dumps([flags[self._at], step.argv if by_step else []], sort_keys=True)
+            key = json.dumps([flags[self._at], step.argv if self.by_step else []], sort_keys=True)
             if key not in parsed:
                 restored = self._restored() if not parsed else None
                 parsed[key] = self._parse(step, self._layout.parse / str(len(parsed)), restored)
                 if self._at == 0:
-                    by_step = self._dbt.looks_at_flags(parsed[key].manifest, Path(self._plan.project_dir))
+                    self.by_step = self._dbt.looks_at_flags(parsed[key].manifest, Path(self._plan.project_dir))
             self._loaded.append(parsed[key])
         self._parse_seconds = time.monotonic() - started
-        if self._plan.cached and not by_step:
+        if self._plan.cached and not self.by_step:
             self._store(self._layout.parse / "0")
 
     def _restored(self) -> Path | None:
@@ -229,6 +297,7 @@ class _Zygote:
             print(f"dbt-operator: the parse is not cached: {error}", file=sys.stderr)  # noqa: T201 - the container's log
 
     def _parse(self, step: Step, folder: Path, restored: Path | None) -> Any:
+        self.parses += 1
         try:
             return self._dbt.load(step.argv, folder, self._redactor, restored)
         except self._dbt.LoadError as error:
@@ -271,12 +340,12 @@ class _Zygote:
     def _selection(self, step: Step, loaded: Any) -> list[str]:
         """What the step selects; asked of a child where that is possible, since selecting changes the manifest."""
         folder = self._layout.work / ".select"
-        if not self._may_fork():
+        if not self.may_fork():
             return list(self._dbt.selected(step.argv, loaded.manifest, folder))
         reader, writer = os.pipe()
-        child = _fork()
+        child = fork()
         if child == 0:
-            _child(lambda: _answer(self._dbt, step, loaded, folder, Channel(writer)))
+            run_child(lambda: _answer(self._dbt, step, loaded, folder, Channel(writer)))
         os.close(writer)
         with os.fdopen(reader, encoding="utf-8") as lines:
             answer = json.loads(lines.readline() or "{}")
@@ -285,7 +354,8 @@ class _Zygote:
             raise self._dbt.LoadError(self._dbt.Ended(**answer["ended"]) if answer else self._dbt.Ended(exit_code=2))
         return list(answer["unique_ids"])
 
-    def _step(self, number: int) -> None:
+    def step(self, number: int) -> None:
+        """Run a step in a child, and tell how that ended."""
         step, loaded = self._plan.steps[number], self._loaded[number]
 
         def work() -> None:
@@ -294,12 +364,14 @@ class _Zygote:
             ended = self._dbt.run(step.argv, loaded.manifest, folder, self._redactor, done, self._channel.node)
             self._channel.send("outcome", step=number, **asdict(ended))
 
-        child = _fork()
+        child = fork()
         if child == 0:
-            _child(work)
-        if not self._layout.parsed_manifest.exists():
+            run_child(work)
+        if not self._manifest.exists():
             # For steps that leave no manifest. It costs no time here: the child has begun, and there is another core.
-            self._dbt.write_manifest(loaded.manifest, self._layout.parsed_manifest)
+            self._dbt.write_manifest(loaded.manifest, self._manifest)
+        if not self._layout.parsed_manifest.exists():
+            os.link(self._manifest, self._layout.parsed_manifest)
         _, status = os.waitpid(child, 0)
         self._channel.send("ended", step=number, status=status)
 
@@ -326,7 +398,7 @@ def _run_here(dbt: Any, step: Step, layout: Layout, redactor: Redactor, channel:
     channel.send("outcome", step=0, **asdict(ended))
 
 
-def _fork() -> int:
+def fork() -> int:
     """Fork with SIGINT held back, so that one which comes now reaches the child when that is ready for it."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -339,25 +411,31 @@ def _fork() -> int:
     return child
 
 
-def _child(work: Any) -> NoReturn:
-    """Do the child's work and end: the zygote's stack below is none of its business."""
+def run_child(work: Callable[[], None], *, parses: bool = False) -> NoReturn:
+    """Do the child's work and end: the zygote's stack below is none of its business.
+
+    Args:
+        work: what is to be done.
+        parses: the child is a zygote, and this process has started no static parser.
+    """
     code = 70
     try:
-        # The static parser's threads did not come along; a parse in the child would wait for them for ever.
-        os.environ["DBT_STATIC_PARSER"] = "false"
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        gc.enable()
+        if not parses:
+            # The static parser's threads did not come along; a parse in the child would wait for them for ever.
+            os.environ["DBT_STATIC_PARSER"] = "false"
+            gc.enable()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         work()
         code = 0
     except KeyboardInterrupt:
         code = 130
     finally:
-        _leave(code)
+        leave(code)
     raise AssertionError  # not reached
 
 
-def _leave(code: int) -> NoReturn:
+def leave(code: int) -> NoReturn:
     """End without taking the interpreter apart, which takes a while and lets libraries complain about leaks.
 
     The handlers of atexit have to run: they release the semaphores that dbt's locks hold.
