@@ -136,7 +136,13 @@ class FaultProxy:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.sleep(0.1)  # in which connections by TLS are closed: aiohttp does not wait for that
+        await self._closed()
+
+    async def _closed(self) -> None:
+        """Wait for connections by TLS to be closed: aiohttp does not. What remains is the loop's own pipe."""
+        async with asyncio.timeout(10):
+            while len(self._loop._selector.get_map()) > 1:  # type: ignore[attr-defined]
+                await asyncio.sleep(0.01)
 
     def _write_kubeconfig(self, port: int) -> None:
         config = {
