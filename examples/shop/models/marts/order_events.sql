@@ -46,6 +46,11 @@ select
     event,
     occurred_at
 from events
-{% if is_incremental() %}
+{% if is_incremental() and var('ds', none) %}
+-- One day, whichever it is: examples/backfill.yaml gives each of its windows another one.
+where
+    occurred_at >= cast('{{ var("ds") }}' as date)
+    and occurred_at < cast('{{ var("ds") }}' as date) + interval '1 day'
+{% elif is_incremental() %}
 where occurred_at >= (select max(occurred_at) - interval '3 days' from {{ this }})
 {% endif %}
