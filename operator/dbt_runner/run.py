@@ -180,6 +180,8 @@ class Supervisor:
             return None
         if self._window is None:
             self.end_child()
+        else:
+            self.parse = {"count": event.get("parses", 0)}
         step = self._steps[event.get("step", 0)]
         self._keep_logs(self._layout.work / step.name)
         outcome = self._outcome(step, event, parsing=True)

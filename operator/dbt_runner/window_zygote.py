@@ -63,7 +63,7 @@ class WindowZygote:
         if self._kept:
             self._kept.at(plan, layout, self._layout.parsed_manifest)
             if self._kept.prepare():
-                self._kept.announce(count=0, obstacle="")
+                self._kept.announce(count=self._kept.parses, obstacle="")
             return True
         return self._parse(plan, layout)
 

@@ -229,7 +229,7 @@ class Zygote:
     def at(self, plan: RunPlan, layout: Layout, manifest: Path) -> None:
         """Turn to another window with what has been parsed, and what of that has been written to this path."""
         self._plan, self._layout, self._manifest = plan, layout, manifest
-        self._parse_seconds, self._from_cache = 0.0, False
+        self._parse_seconds, self._from_cache, self.parses = 0.0, False, 0
 
     def may_fork(self) -> bool:
         """Whether steps may be forked off this process."""
@@ -245,16 +245,18 @@ class Zygote:
             for step in self._each_step():
                 self._validate(step, self._loaded[self._at])
         except self._dbt.LoadError as error:
-            self._channel.send("failed", step=self._at, **asdict(error.ended))
+            self._fail(step=self._at, **asdict(error.ended))
         except DepsFailed as error:
-            message, code = str(error), error.exit_code
-            self._channel.send("failed", step=0, reason="DepsFailed", message=message, exit_code=code)
+            self._fail(step=0, reason="DepsFailed", message=str(error), exit_code=error.exit_code)
         except (Refused, environment.PatternError) as error:
             reason = "EnvironmentMismatch" if isinstance(error, Refused) else "ConfigError"
-            self._channel.send("failed", step=self._at, reason=reason, message=str(error))
+            self._fail(step=self._at, reason=reason, message=str(error))
         else:
             return True
         return False
+
+    def _fail(self, **content: object) -> None:
+        self._channel.send("failed", parses=self.parses, **content)
 
     def _each_step(self) -> Iterator[Step]:
         """The steps, and keep in mind which of them is at work, for the message of a failure."""

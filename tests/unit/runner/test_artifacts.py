@@ -274,3 +274,69 @@ def test_it_ends_by_itself_when_dbt_has_ended(layout: Layout) -> None:
         layout.result.write_text("{}")
     assert sidecar.wait().objects == 2
     assert not sidecar.stop.is_set()
+
+
+def write_result(layout: Layout, text: str) -> None:
+    """As the supervisor does: the file is complete whenever it is there."""
+    layout.run.mkdir(exist_ok=True)
+    partial = layout.run / ".result.json"
+    partial.write_text(text)
+    partial.replace(layout.run / "result.json")
+
+
+def test_a_result_that_changes_while_it_is_uploaded_is_uploaded_again(layout: Layout) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(FakeStore):
+        def put(self, key: str, path: Path, content_type: str) -> None:
+            content = path.read_bytes()
+            begun.set()
+            assert go_on.wait(30)
+            super().put(key, path, content_type)
+            self.objects[key] = content  # as it was when the upload began
+
+    store = Slow()
+    layout.windows.write_text(">-")
+    write_result(layout, '{"codes":">-"}')
+    sidecar = Sidecar(layout, lambda: store)
+    assert begun.wait(30)
+    layout.windows.write_text("+>")
+    write_result(layout, '{"codes":"+>"}')
+    sidecar.stop.set()
+    go_on.set()
+    summary = sidecar.wait()
+    assert store.objects == {"runs/result.json": b'{"codes":"+>"}'}
+    assert (summary.windows, summary.objects, summary.size, summary.error) == ("+>", 1, 14, "")
+
+
+def test_without_windows_a_result_is_taken_in_at_the_end_only(layout: Layout) -> None:
+    store = FakeStore()
+    write_result(layout, "early")
+    sidecar = Sidecar(layout, lambda: store)
+    finish_step(layout, "1-build", **BUILD)
+    store.wait_for("runs/one/1-build/dbt.log.1")
+    assert "runs/result.json" not in store.objects
+    assert sidecar.end().windows == ""
+    assert store.objects["runs/result.json"] == b"early"
+
+
+def test_of_a_window_that_was_cut_off_what_had_ended_is_uploaded(layout: Layout) -> None:
+    store = FakeStore()
+    window = Layout(layout.root, "2024-01-01")
+    (window.work / "2-docs").mkdir(parents=True)
+    (window.work / "2-docs/dbt.log").write_text("log")
+    (window.work / "2-docs/manifest.json").write_text("{}")
+    (window.artifacts / "1-build/compiled").mkdir(parents=True)
+    for name in ("1-build/run_results.json", "1-build/graph.gpickle", "1-build/compiled/a.sql"):
+        (window.artifacts / name).write_text("x")
+    (window.parse / "0").mkdir(parents=True)
+    (window.parse / "0/dbt.log").write_text("x")
+    layout.windows.write_text("x" * 1000)
+    summary = Sidecar(layout, lambda: store).end()
+    prefix = "runs/one/2024-01-01"
+    assert set(store.objects) == {
+        f"{prefix}/2-docs/dbt.log",
+        f"{prefix}/1-build/run_results.json",
+        f"{prefix}/1-build/compiled/a.sql",
+    }
+    assert len(summary.windows) == 100, "a termination message is short"

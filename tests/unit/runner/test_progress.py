@@ -56,6 +56,9 @@ def test_a_line_is_short_whatever_the_names(name: str) -> None:
         'dbt-operator: progress {"done":1,"total":99999999999,"running":[]}',
         'dbt-operator: progress {"done":1,"total":2,"running":"model"}',
         'dbt-operator: progress {"done":1,"total":2,"running":[1]}',
+        'dbt-operator: progress {"done":1,"total":2,"running":[],"windows":["+"]}',
+        'dbt-operator: progress {"done":1,"total":2,"running":[],"windows":null}',
+        'dbt-operator: progress {"done":1,"total":2,"running":[],"windows":"%s"}' % ("+" * 101),
         "dbt-operator: progress [1]",
         "dbt-operator: progress " + "[" * 100_000,
     ],
@@ -63,6 +66,13 @@ def test_a_line_is_short_whatever_the_names(name: str) -> None:
 def test_what_is_no_progress_is_refused(line: str) -> None:
     with pytest.raises(ProtocolError):
         Progress.from_line(line)
+
+
+def test_a_line_tells_of_a_hundred_windows_and_of_none_where_there_are_none() -> None:
+    progress = Progress(1, 99, tuple("m" * 90 for _ in range(10)), "+" * 100)
+    assert len(progress.to_json()) <= PROGRESS_BYTES
+    assert Progress.from_line(progress.to_line()).windows == "+" * 100
+    assert "windows" not in Progress(1, 2).to_json()
 
 
 def test_a_name_that_is_no_text_can_be_printed() -> None:
@@ -77,6 +87,16 @@ def counted(tally: Tally, events: Iterable[dict[str, object]]) -> Progress:
     for event in events:
         tally.take({"event": "progress", **event})
     return tally.progress
+
+
+def test_the_nodes_are_those_of_the_window_at_work(tmp_path: Path) -> None:
+    tally = Tally(tmp_path / "progress.json")
+    tally.window(">-")
+    tally.begin(counts=True)
+    assert counted(tally, [{"total": 2}, {"started": "a"}, {"ended": "a", "status": "success"}]).done == 1
+    tally.end(Nodes(total=2, success=2))
+    tally.window("+>")
+    assert tally.progress == Progress(0, 0, (), "+>")
 
 
 def started(*nodes: str) -> list[dict[str, object]]:
