@@ -6,8 +6,9 @@ project's text decides, and whatever is not known to be harmless is an obstacle.
 the SQL of a model, snapshot, analysis or singular test, where it stands for itself: with a literal default and plain
 filters, in no call, no statement and nothing that is captured. What it renders to is thrown away when dbt parses.
 
-The text of macros, of YAML, of the profile and of Python must not mention a name at all; and no ``var`` may take
-anything but a literal name, or be passed on under another name, or nothing of this would prove anything.
+Macros, YAML, the profile and hooks must not ask for such a var at all, and Python must not mention its name; and no
+``var`` may take anything but a literal name, or be passed on under another name, or nothing of this would prove
+anything. The name alone, as that of a column or of a var's default, is no obstacle.
 """
 
 from __future__ import annotations
@@ -114,10 +115,10 @@ def _shown(path: Path, plan: RunPlan) -> str:
 
 def _in_file(path: Path, text: str, names: Collection[str]) -> str:
     """What speaks against it in one file."""
-    mention = _mention(names).search(text)
+    mention = (_word(names) if path.suffix == ".py" else _call(names)).search(text)
     if path.suffix != ".sql":
         if mention:
-            return f"mentions {mention[0]}"
+            return f"mentions {mention['name']}"
         return "" if path.suffix == ".py" or not _SUSPICIOUS.search(text) else _dynamic_in_text(text)
     if not mention and not _SUSPICIOUS.search(text):
         return ""
@@ -128,7 +129,7 @@ def _in_file(path: Path, text: str, names: Collection[str]) -> str:
     for kind, tokens in parts:
         if kind != "data" and _dynamic(tokens):
             return "uses var() in a way that does not tell the name"
-    return _misplaced(parts, names, mention[0]) if mention else ""
+    return _misplaced(parts, names, mention["name"]) if mention else ""
 
 
 def _misplaced(parts: Sequence[tuple[str, list[Token]]], names: Collection[str], mentioned: str) -> str:
@@ -137,16 +138,35 @@ def _misplaced(parts: Sequence[tuple[str, list[Token]]], names: Collection[str],
         if kind == "block" and not _is_plain_statement(tokens):
             return f"mentions {mentioned} and has {{% {tokens[0][1] if tokens else ''} %}}"
     for kind, tokens in parts:
-        found = next((match for _, text in tokens for match in _mention(names).finditer(text)), None)
-        if kind == "data" or found is None:
-            continue
-        if kind == "block" or not _is_plain_output(tokens):
-            return f"uses {found[0]} in more than a plain {{{{ var('{found[0]}') }}}}"
+        found = "" if kind == "data" else _used(tokens, names)
+        if found and (kind == "block" or not _is_plain_output(tokens)):
+            return f"uses {found} in more than a plain {{{{ var('{found}') }}}}"
     return ""
 
 
-def _mention(names: Collection[str]) -> re.Pattern[str]:
-    return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(name) for name in sorted(names)) + r")(?!\w)")
+def _used(tokens: Sequence[Token], names: Collection[str]) -> str:
+    """The var that a part asks for, itself or by code in a string, such as a hook's; empty if it asks for none."""
+    for at, (kind, value) in enumerate(tokens):
+        if kind == "name" and value == "var" and _is_literal_call(tokens[at + 1 : at + 4]):
+            name = tokens[at + 2][1][1:-1]
+            if name in names:
+                return name
+        if kind == "string" and (found := _call(names).search(value)):
+            return found["name"]
+    return ""
+
+
+def _word(names: Collection[str]) -> re.Pattern[str]:
+    return re.compile(r"(?<!\w)(?P<name>" + _any(names) + r")(?!\w)")
+
+
+def _call(names: Collection[str]) -> re.Pattern[str]:
+    """``var('name'``, also where the quotes are escaped, as in YAML."""
+    return re.compile(r"""(?<!\w)var\s*\(\s*[\\'"]+(?P<name>""" + _any(names) + r""")[\\'"]""")
+
+
+def _any(names: Collection[str]) -> str:
+    return "|".join(re.escape(name) for name in sorted(names))
 
 
 def _parts(text: str) -> Iterator[tuple[str, list[Token]]]:

@@ -60,6 +60,7 @@ _ALL = {
             "operator/dbt_operator",
             "operator/dbt_runner/__init__.py",
             "operator/dbt_runner/protocol.py",
+            "operator/dbt_runner/windows.py",
         ],
         "base",
     ),

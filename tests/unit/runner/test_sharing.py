@@ -40,6 +40,8 @@ def found(project: Path, files: dict[str, str], *words: str) -> str:
         "{% raw %}{{ config(alias=var('ds')) }}{% endraw %}",
         "select * from {{ ref(var('region')) }}",
         "select '{{ var('dst') }}', ads",
+        "{{ config(unique_key='ds') }} select '{{ var('ds') }}' as ds",
+        "select '{{ my_macro('ds') }}'",  # its definition is looked at for itself
     ],
 )
 def test_what_stands_for_itself_is_harmless(tmp_path: Path, text: str) -> None:
@@ -55,7 +57,6 @@ def test_what_stands_for_itself_is_harmless(tmp_path: Path, text: str) -> None:
         "select * from {{ ref('orders_' ~ var('ds')) }}",
         "select * from {{ source('raw', var('ds')) }}",
         "select '{{ my_macro(var('ds')) }}'",
-        "select '{{ my_macro('ds') }}'",
         "select '{{ var('ds') ~ ref('other') }}'",
         "select '{{ var('ds', ref('other')) }}'",
         "select '{{ var('ds') | replace('a', ref('other')) }}'",
@@ -68,7 +69,6 @@ def test_what_stands_for_itself_is_harmless(tmp_path: Path, text: str) -> None:
         "{% filter upper %}{{ var('ds') }}{% endfilter %}",
         "{{ config(pre_hook=\"insert into log values ('{{ var('ds') }}')\") }} select 1",
         "{% macro day() %}{{ var('ds') }}{% endmacro %}",
-        "{% macro day() %}{# ds #}{% endmacro %}",
         "{% test recent(model) %}select 1 where '{{ var('ds') }}' > ''{% endtest %}",
         "{{ var('ds') }",
         "select {{ var('ds') ",
@@ -102,7 +102,8 @@ def test_a_var_whose_name_is_not_to_be_seen_is_an_obstacle(tmp_path: Path, text:
         ("dbt_project.yml", "models: {+schema: \"{{ var('ds') }}\"}"),
         ("dbt_project.yml", "on-run-start: [\"insert into log values ('{{ var('d' ~ 's') }}')\"]"),
         ("models/schema.yml", "models: [{name: orders, config: {alias: \"{{ var('ds') }}\"}}]"),
-        ("models/schema.yaml", "models: [{name: orders, columns: [{name: ds}]}]"),
+        ("models/escaped.yml", 'models: [{name: orders, config: {alias: "{{ var(\\"ds\\") }}"}}]'),
+        ("models/doubled.yml", "models: [{name: orders, config: {alias: '{{ var(''ds'') }}'}}]"),
         ("selectors.yml", "selectors: [{name: x, definition: \"{{ var(env_var('NAME')) }}\"}]"),
         ("models/m.py", "def model(dbt, session):\n    return dbt.config.get('ds')"),
         ("dbt_packages/other/macros/day.sql", "{% macro day() %}{{ var('ds') }}{% endmacro %}"),
@@ -116,6 +117,8 @@ def test_a_file_that_speaks_of_other_vars_is_no_obstacle(tmp_path: Path) -> None
     files = {
         "dbt_project.yml": "models: {+schema: \"{{ var('region') }}\"}\nvars: {other: 1}",
         "macros/day.sql": "{% macro region() %}{{ var('region', 'x') }}{% endmacro %}",
+        "models/schema.yml": "models: [{name: orders, columns: [{name: ds}]}]\nvars: {ds: 1}",
+        "macros/other.sql": "{% macro other(ds) %}{# ds #}{{ ds }}{% endmacro %}",
         "README.md": "ds",
         "seeds/ds.csv": "ds",
         ".git/config.yml": "ds",

@@ -192,7 +192,8 @@ def test_the_timeout_is_of_each_window(tmp_path: Path) -> None:
 
 def test_the_zygote_of_a_window_takes_its_window_along_and_no_more(tmp_path: Path) -> None:
     """What it had forked may not go on, or its reports would be taken for those of the next window."""
-    pod = Pod(tmp_path / "pod", {**STUCK, "models/schema.yml": "models: [{name: days, description: the day ds}]"})
+    about = "models: [{name: days, description: \"{{ var('ds') }}\"}]"
+    pod = Pod(tmp_path / "pod", {**STUCK, "models/schema.yml": about})
     process = pod.start(step("run", *SIZE), windows=sized(2, HUGE, 2), stop_on_failure=False)
     in_second(pod, process)
     root, zygote = forked_child(process.pid)
