@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -110,27 +110,23 @@ def _pod(run: Manifest) -> Pod:
     """The only pod of a run: none of them is expected to fail."""
     (pod,) = items("pods", NAMESPACE, f"--selector=dbt-operator.dev/run={run['metadata']['name']}")
     state = pod["status"]["containerStatuses"][0]["state"]["terminated"]
-    result = json.loads(product.objects(run["status"]["resolved"]["location"])["attempt-1/result.json"])
+    windows = _results_of_windows(f"{run['status']['resolved']['location']}/attempt-1/")
+    steps = [step for window in windows for step in window["steps"]]
     return Pod(
         started=_moment(state["startedAt"]),
-        parsed=sum(float(parse["seconds"]) for parse in _every("parse", result) if parse),
-        first=min(_moment(text) for text in _every("started_at", result)),
-        last=max(_moment(text) for text in _every("finished_at", result)),
+        parsed=sum(window["parse"].get("seconds", 0.0) for window in windows),
+        first=min(_moment(step["started_at"]) for step in steps),
+        last=max(_moment(step["finished_at"]) for step in steps),
         ended=_moment(state["finishedAt"]),
     )
 
 
-def _every(key: str, document: Any) -> Iterator[Any]:
-    """What stands under a key, anywhere in a document: steps are in windows, if there are any."""
-    if isinstance(document, dict):
-        for name, value in document.items():
-            if name == key:
-                yield value
-            else:
-                yield from _every(key, value)
-    elif isinstance(document, list):
-        for value in document:
-            yield from _every(key, value)
+def _results_of_windows(prefix: str) -> list[Any]:
+    """What each window's result.json says; beside them lies the one of them all, and much that is not needed here."""
+    with product.bucket() as client:
+        names = [str(found.object_name) for found in client.list_objects(product.BUCKET, prefix, recursive=True)]
+        wanted = [name for name in names if name.removeprefix(prefix).count("/") == 1 and name.endswith("/result.json")]
+        return [json.loads(client.get_object(product.BUCKET, name).data) for name in wanted]
 
 
 def _moment(text: str) -> float:

@@ -130,7 +130,7 @@ def test_a_run_of_higher_priority_gets_in_between_two_windows() -> None:
 
 
 def _queued(name: str) -> bool:
-    return get("dbtrun", name, NAMESPACE).get("status", {}).get("phase") == "Queued"
+    return bool(get("dbtrun", name, NAMESPACE).get("status", {}).get("phase") == "Queued")
 
 
 @pytest.mark.usefixtures("started")
@@ -226,7 +226,7 @@ def test_another_one_does_what_is_unfinished_and_nothing_else(stopped: Manifest)
     own = {run["metadata"]["name"] for run in runs("resumed")}
     assert [each["window"] for each in found["ledger"] if each.get("run") in own] == missing
     assert once_each(missing, sql.log()[len(before) :])
-    assert sql.do("SELECT ds FROM {schema}.daily ORDER BY ds") == WEEK, "every day is there, once"
+    assert sql.do("SELECT day FROM {schema}.daily ORDER BY day") == WEEK, "every day is there, once"
 
 
 # These need nothing but time.
