@@ -84,6 +84,12 @@ bench-run: .venv/ready ## Measure a DbtRun against a bare Job that runs the dbt 
 	$(CLUSTER) images
 	$(CLUSTER) exec -- python -m tests.bench.run
 
+.PHONY: bench-backfill
+bench-backfill: .venv/ready ## Measure a DbtBackfill against xargs that starts dbt's command line for each window
+	$(CLUSTER) up
+	$(CLUSTER) images
+	$(CLUSTER) exec -- python -m tests.bench.backfill
+
 .PHONY: bench-parse
 bench-parse: .venv/ready ## Measure the parse of an unchanged project with the cache against without
 	$(CLUSTER) up

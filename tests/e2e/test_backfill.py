@@ -18,6 +18,8 @@ import pytest
 from tests.support import faults, product
 from tests.support.backfills import (
     NAMESPACE,
+    RUN,
+    TARGET,
     Sql,
     backfill,
     counts,
@@ -128,7 +130,7 @@ def test_a_run_of_higher_priority_gets_in_between_two_windows() -> None:
 
 
 def _queued(name: str) -> bool:
-    return get("dbtrun", name, NAMESPACE).get("status", {}).get("phase") == "Queued"
+    return bool(get("dbtrun", name, NAMESPACE).get("status", {}).get("phase") == "Queued")
 
 
 @pytest.mark.usefixtures("started")
@@ -224,7 +226,7 @@ def test_another_one_does_what_is_unfinished_and_nothing_else(stopped: Manifest)
     own = {run["metadata"]["name"] for run in runs("resumed")}
     assert [each["window"] for each in found["ledger"] if each.get("run") in own] == missing
     assert once_each(missing, sql.log()[len(before) :])
-    assert sql.do("SELECT ds FROM {schema}.daily ORDER BY ds") == WEEK, "every day is there, once"
+    assert sql.do("SELECT day FROM {schema}.daily ORDER BY day") == WEEK, "every day is there, once"
 
 
 # These need nothing but time.
@@ -328,9 +330,10 @@ def _planned(name: str) -> Manifest | None:
 
 
 @pytest.fixture
-def no_operator(started: None) -> Iterator[None]:  # noqa: ARG001 -- nothing of theirs may be under way
-    for name in TOGETHER.keys() - {"planned"}:
-        finished(name)
+def no_operator(installed: None) -> Iterator[None]:  # noqa: ARG001 -- it has to be there first
+    """The operator in the cluster stands aside; nothing of the tests before needs it any more, if they went well."""
+    create_user()
+    kubectl("delete", "namespace", KILLS, "--ignore-not-found", "--wait")
     with product.without_operator():
         yield
     kubectl("delete", "namespace", KILLS, "--ignore-not-found", "--wait=false")
@@ -341,7 +344,6 @@ def test_killed_at_every_boundary_of_windows_it_repeats_none_and_skips_none(imag
     """One pod a window, and as many windows a pod as the operator likes, side by side."""
     one, several = "one-a-pod", "several-a-pod"
     windows = {one: FEW, several: WEEK}
-    kubectl("delete", "namespace", KILLS, "--ignore-not-found", "--wait")
     for name in windows:
         Sql(name).lay_tables()
     apply(namespace(KILLS))
@@ -359,8 +361,8 @@ def test_killed_at_every_boundary_of_windows_it_repeats_none_and_skips_none(imag
         own = {each["metadata"]["name"]: each for each in runs(name, KILLS)}
         assert sum(len(run["spec"]["windows"]) for run in own.values()) == len(expected), "no window is in two runs"
         assert {each["run"] for each in found["ledger"]} == set(own), "no run but those of the ledger was ever made"
-        jobs = items("jobs", KILLS, f"--selector=dbt-operator.dev/target={name}")
-        assert sorted(job["metadata"]["labels"]["dbt-operator.dev/run"] for job in jobs) == sorted(own)
+        jobs = items("jobs", KILLS, f"--selector={TARGET}={name}")
+        assert sorted(job["metadata"]["labels"][RUN] for job in jobs) == sorted(own)
 
 
 def _kill_at_every_change(names: list[str], begin: Callable[[], AbstractContextManager[object]]) -> int:

@@ -77,6 +77,21 @@ def test_what_really_ran_is_recorded(shop: Manifest) -> None:
     assert shop["status"]["dbtVersion"].startswith("1.11.")
 
 
+@pytest.mark.usefixtures("shop")
+def test_the_example_backfills_succeed(images: Mapping[str, str]) -> None:
+    windows = {"past-week": 7, "hourly-february": 12}
+    kubectl("delete", "dbtbackfill", *windows, "--ignore-not-found", "--wait", namespace=SHOP)
+    product.psql("DROP TABLE IF EXISTS analytics.order_events_by_hour")
+    for name in ("backfill.yaml", "backfill-microbatch.yaml"):
+        product.apply_example(product.EXAMPLES / name, images)
+    for name, total in windows.items():
+        kubectl("wait", "--for=condition=Succeeded", f"dbtb/{name}", "--timeout=300s", namespace=SHOP)
+        assert get("dbtbackfill", name, SHOP)["status"]["windows"]["succeeded"] == total
+    events = "SELECT count(*) FROM analytics_marts.order_events WHERE occurred_at::date"
+    expected = int(product.psql(f"{events} BETWEEN '2025-02-24' AND '2025-02-26'", "-At"))
+    assert int(product.psql("SELECT sum(events) FROM analytics.order_events_by_hour", "-At")) == expected > 0
+
+
 @pytest.fixture
 def starter(installed: None, images: Mapping[str, str], tmp_path: Path) -> Iterator[list[Manifest]]:  # noqa: ARG001
     """The project that `dbt init` makes, as dbt Labs ship it, with no change but its name."""

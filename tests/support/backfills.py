@@ -223,7 +223,7 @@ class Sql:
 
     def log(self) -> list[str]:
         """The windows that have begun, in that order, each as often as it has."""
-        return self.do("SELECT ds FROM {schema}.window_log ORDER BY started_at")
+        return self.do("SELECT day FROM {schema}.window_log ORDER BY started_at")
 
     def at_work(self) -> list[int]:
         """The processes whose query is held now."""
@@ -236,7 +236,7 @@ class Sql:
 
     def spans(self) -> dict[str, Interval]:
         """From when to when each window was at work: its sessions' begin and end, by PostgreSQL's own log."""
-        rows = self.do("SELECT ds, pid FROM {schema}.window_log UNION ALL SELECT ds, pid FROM {schema}.daily")
+        rows = self.do("SELECT day, pid FROM {schema}.window_log UNION ALL SELECT day, pid FROM {schema}.daily")
         seen = sessions()
         of_window: dict[str, list[Interval]] = {}
         for window, pid in (row.split("|") for row in rows):

@@ -3,8 +3,8 @@
 drop schema if exists {schema} cascade;
 create schema {schema};
 
-create table {schema}.window_log (ds text, pid integer, started_at timestamptz);
-create table {schema}.daily (ds text, pid integer);
+create table {schema}.window_log (day text, pid integer, started_at timestamptz);
+create table {schema}.daily (day text, pid integer);
 create table {schema}.readings_by_hour (id integer, measured_at timestamp, celsius integer);
 
 -- Days whose test fails, for as long as they are in here.

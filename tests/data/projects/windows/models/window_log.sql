@@ -2,6 +2,6 @@
 -- a window that is done twice has two.
 {{ config(incremental_strategy='append', tags=['incremental']) }}
 select
-    '{{ var("ds") }}' as ds,
+    '{{ var("ds") }}' as day,
     pg_backend_pid() as pid,
     clock_timestamp() as started_at
