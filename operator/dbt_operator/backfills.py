@@ -36,7 +36,7 @@ def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Seen:
         run = spec.run_template.spec
         project = reader.reference("DbtProject", namespace, run.project_ref.name, DbtProject)
         target = reader.reference("DbtTarget", namespace, run.target_ref.name, DbtTarget)
-        seen = replace(seen, project=project, target=target)
+        seen = replace(seen, project=project, target=target, state_run=reader.state_run(run, namespace))
     seen = replace(seen, children=_children(reader, namespace, status))
     known = reader.store.get("DbtTarget", namespace, work(manifest)["targetRef"]["name"])
     if known is None:

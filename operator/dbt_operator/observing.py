@@ -9,7 +9,7 @@ from typing import Any
 
 from dbt_operator.api.backfill import DbtBackfill, DbtBackfillStatus
 from dbt_operator.api.project import DbtProject
-from dbt_operator.api.run import Attempt, DbtRun, DbtRunStatus
+from dbt_operator.api.run import Attempt, DbtRun, DbtRunStatus, RunTemplateSpec
 from dbt_operator.api.state import StateOf
 from dbt_operator.api.status import Phase
 from dbt_operator.api.target import DbtTarget
@@ -71,6 +71,15 @@ class Reader:
         return None if manifest is None else (model.model_validate(manifest), manifest["metadata"]["generation"])
 
 
+    def state_run(self, spec: RunTemplateSpec, namespace: str) -> DbtRun | None:
+        """The run that state.from.run names."""
+        source = spec.state.from_ if spec.state else None
+        if not isinstance(source, StateOf) or not source.run:
+            return None
+        found = self.reference("DbtRun", namespace, source.run, DbtRun)
+        return found[0] if found else None
+
+
 class Runs:
     """Observes runs. Safe to use from several threads, as no run is reconciled by two of them at a time."""
 
@@ -120,7 +129,7 @@ class Runs:
         if not status.attempts:
             project = self._reader.reference("DbtProject", namespace, run.spec.project_ref.name, DbtProject)
             target = self._reader.reference("DbtTarget", namespace, run.spec.target_ref.name, DbtTarget)
-            return replace(seen, project=project, target=target, state_run=self._state_run(run, namespace))
+            return replace(seen, project=project, target=target, state_run=self._reader.state_run(run.spec, namespace))
         if status.resolved and status.resolved.promote:
             project = self._reader.reference("DbtProject", namespace, run.spec.project_ref.name, DbtProject)
             seen = replace(seen, project=project)
@@ -150,14 +159,6 @@ class Runs:
         jobs = [job for job in self._store.of_run("Job", metadata["uid"]) if job["metadata"]["uid"] not in recorded]
         facts = {job["metadata"]["name"]: job_facts(job) for job in jobs if _belongs(job, metadata["uid"])}
         return tuple(Stray(name, job.uid) for name, job in facts.items() if not job.ended and not job.deleting)
-
-    def _state_run(self, run: DbtRun, namespace: str) -> DbtRun | None:
-        """The run that state.from.run names."""
-        source = run.spec.state.from_ if run.spec.state else None
-        if not isinstance(source, StateOf) or not source.run:
-            return None
-        found = self._reader.reference("DbtRun", namespace, source.run, DbtRun)
-        return found[0] if found else None
 
     def _observe_attempt(self, seen: Observed, attempt: Attempt) -> Observed:
         """Job and pod of an attempt. Absence is confirmed live: the store may not have heard yet, or have missed it."""

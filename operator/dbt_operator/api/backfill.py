@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Model, rules
-from dbt_operator.api.run import RUN_RULES, Queue, Resolved, RunTemplateSpec
+from dbt_operator.api.run import (
+    FULL_REFRESH,
+    RUN_RULES,
+    WITHOUT_FULL_REFRESH,
+    Queue,
+    Resolved,
+    RunTemplateSpec,
+)
 from dbt_operator.api.status import BackfillPhase, Condition, Reason
 from dbt_operator.api.windows import WindowCounts, WindowKey, Windows
 
@@ -23,13 +30,7 @@ class WindowRunSpec(RunTemplateSpec):
     model_config = ConfigDict(
         json_schema_extra=rules(
             *RUN_RULES,
-            (
-                "!self.steps.exists(s,"
-                " (has(s.build) && has(s.build.fullRefresh) && s.build.fullRefresh)"
-                " || (has(s.run) && has(s.run.fullRefresh) && s.run.fullRefresh)"
-                " || (has(s.seed) && has(s.seed.fullRefresh) && s.seed.fullRefresh))",
-                "fullRefresh in each window would drop what the windows before it have built: run it once, in a DbtRun",
-            ),
+            (f"!{FULL_REFRESH}", WITHOUT_FULL_REFRESH),
             (
                 "!has(self.state) || !has(self.state.promote) || self.state.promote != 'Always'",
                 "a window is not the state of a whole project: leave out state.promote",

@@ -87,6 +87,15 @@ class RunSource(Model):
     """Branch, tag or commit of the project's Git repository, instead of source.git.ref of the DbtProject."""
 
 
+FULL_REFRESH = (
+    "self.steps.exists(s,"
+    " (has(s.build) && has(s.build.fullRefresh) && s.build.fullRefresh)"
+    " || (has(s.run) && has(s.run.fullRefresh) && s.run.fullRefresh)"
+    " || (has(s.seed) && has(s.seed.fullRefresh) && s.seed.fullRefresh))"
+)
+WITHOUT_FULL_REFRESH = (
+    "fullRefresh in each window would drop what the windows before it have built: run it once, in a DbtRun"
+)
 RUN_RULES = (
     (
         "!has(self.warnErrorOptions) || !has(self.warnError) || !self.warnError",
@@ -192,6 +201,7 @@ class DbtRunSpec(RunTemplateSpec):
                 " || !(self.eventTime.start.startsWith('$') || self.eventTime.end.startsWith('$'))",
                 "$(window.start) and $(window.end) have a meaning in a DbtBackfill only",
             ),
+            (f"!has(self.windows) || !{FULL_REFRESH}", WITHOUT_FULL_REFRESH),
         )
     )
 

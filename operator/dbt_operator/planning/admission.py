@@ -72,8 +72,9 @@ def resolve(
         artifacts=project_spec.artifacts,
         location=location(run, identity, project[0], "runs", f"{identity.name}-{short_uid(identity.uid)}"),
         state=ResolvedState(key=compared_with, required=state.missing_is_failure(spec)) if compared_with else None,
-        state_location=location(run, identity, project[0], "state", identity.uid),
-        promote=state.promotion(spec, steps, compared=compared),
+        # What has worked on windows is not the state of the whole project.
+        state_location=None if spec.windows else location(run, identity, project[0], "state", identity.uid),
+        promote=None if spec.windows else state.promotion(spec, steps, compared=compared),
         cache_location=location(run, identity, project[0], "cache", f"{cache}.zip"),
         labels={name: value for name, value in identity.labels.items() if name.startswith(names.KUEUE)} or None,
         pod=merge_pod(project_spec.pod, spec.pod),

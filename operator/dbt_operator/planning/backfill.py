@@ -17,7 +17,7 @@ from dbt_operator.api.backfill import DbtBackfillStatus, Definition, WindowRun
 from dbt_operator.api.run import DbtRun, DbtRunSpec, Resolved
 from dbt_operator.api.status import BackfillPhase, ConditionType, Reason
 from dbt_operator.planning import ledger as ledgers
-from dbt_operator.planning import queue, waiting
+from dbt_operator.planning import placeholders, queue, state, waiting
 from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_defaults
 from dbt_operator.planning.backfill_status import (
     Seen,
@@ -92,6 +92,9 @@ def _define(seen: Seen, now: datetime) -> Plan:
         windows = windows_of(definition)
     except WindowsError as error:
         return _refuse(seen, str(error), now)
+    names = placeholders.OF_KEYS if definition.windows.keys else placeholders.OF_DATES
+    if misplaced := placeholders.wrong(seen.spec.run_template.spec, names):
+        return _refuse(seen, misplaced, now)
     keys = [window.key for window in windows]
     ledger = Ledger(_first_states(seen, len(keys)))
     dry = bool(seen.spec.dry_run)
@@ -297,20 +300,13 @@ def _commit_is_open(status: DbtBackfillStatus, resolved: Resolved) -> bool:
 
 def _begin(seen: Seen, ledger: Ledger, keys: list[str], now: datetime) -> Plan:
     """Give windows to new runs, under the slot."""
-    resolved = seen.status.resolved
-    if resolved is None:
-        if missing := _missing(seen):
-            return _wait(seen, missing, now)
-        if seen.project is None or seen.target is None:
-            return Plan()
-        template = _template(seen)
-        resolved = resolve(template, seen.identity, seen.project, seen.target, seen.runner_image)
-        resolved = resolved.model_copy(update={"promote": None, "state_location": None})
+    resolved = seen.status.resolved or _resolved(seen, now)
+    if isinstance(resolved, Plan):
+        return resolved
     free = list(reversed(ledger.free)) if seen.spec.order == "NewestFirst" else ledger.free
     per_pod = seen.spec.windows_per_pod
-    at_once = seen.spec.max_concurrent_windows or 1
     size = per_pod if isinstance(per_pod, int) else None
-    shares = ledgers.shares(free, _lanes(seen, ledger), at_once, size)
+    shares = ledgers.shares(free, _lanes(seen, ledger), seen.spec.max_concurrent_windows or 1, size)
     number = seen.status.runs_started or 0
     new = [
         WindowRun(name=name_of(seen.identity, number + each), windows=share, created_at=format_time(now))
@@ -331,6 +327,20 @@ def _begin(seen: Seen, ledger: Ledger, keys: list[str], now: datetime) -> Plan:
         **_under_slot(seen, ledger),
         **recorded(seen, ledger, keys),
     )
+
+
+def _resolved(seen: Seen, now: datetime) -> Resolved | Plan:
+    """What the runs' Jobs are built from; or what to do as long as that is not known."""
+    if seen.project is None or seen.target is None:
+        return _wait(seen, _missing(seen), now)
+    template, compared_with = _template(seen), None
+    if state.compares(template.spec):
+        compared_with = state.wanted(template, seen.project[0], seen.state_run)
+        if compared_with is None and state.missing_is_failure(template.spec):
+            return finish(seen, BackfillPhase.FAILED, Reason.MISSING_STATE, state.NONE_YET, now)
+    found = resolve(template, seen.identity, seen.project, seen.target, seen.runner_image, compared_with)
+    # A window is not the state of the whole project.
+    return found.model_copy(update={"promote": None, "state_location": None})
 
 
 def _under_slot(seen: Seen, ledger: Ledger) -> dict[str, object]:

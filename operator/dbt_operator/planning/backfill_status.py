@@ -8,6 +8,7 @@ from datetime import datetime
 
 from dbt_operator.api.backfill import DbtBackfill, DbtBackfillSpec, DbtBackfillStatus, WindowFailure
 from dbt_operator.api.project import DbtProject
+from dbt_operator.api.run import DbtRun
 from dbt_operator.api.status import BackfillPhase, ConditionType, Reason
 from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning import ledger as ledgers
@@ -30,7 +31,7 @@ class Seen:
     """All that is known of a backfill when a decision is due.
 
     Project and target come with their generations; None where they do not exist. ``earlier`` is the backfill that it
-    resumes. ``children`` are the runs that windows are given to, by their names; what is missing is confirmed absent.
+    resumes, ``state_run`` the run that ``state.from.run`` names. ``children`` are the runs that windows are given to, by their names; what is missing is confirmed absent.
     ``strays`` are runs of the backfill that have not ended and do not stand in its ledger. ``refusal`` is what the API
     server has just had against creating a run.
     """
@@ -42,6 +43,7 @@ class Seen:
     project: tuple[DbtProject, int] | None = None
     target: tuple[DbtTarget, int] | None = None
     earlier: DbtBackfill | None = None
+    state_run: DbtRun | None = None
     children: Mapping[str, Child] = field(default_factory=dict)
     strays: tuple[Stray, ...] = ()
     refusal: str = ""

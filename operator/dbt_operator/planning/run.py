@@ -46,9 +46,6 @@ _END = {
     Reason.YIELDED: Phase.CANCELLED,
     Reason.NOT_FRESH: Phase.SKIPPED,
 }
-_NO_STATE = (
-    "there is no state to compare with yet: run a build of the whole project first, or set state.onMissing: FullBuild"
-)
 _REPORT_LOST = "cancelled; the pod is gone, and with it what it reported: what it finished is told by the artifacts"
 _LOOK_AGAIN = 5.0  # seconds; while a pod has not started: what holds it up is told by events, which are not watched
 
@@ -107,7 +104,7 @@ def _admit(seen: Observed, now: datetime) -> Plan:
         return _claim(seen, limit, now)
     compared_with = state.wanted(run, seen.project[0], seen.state_run) if state.compares(run.spec) else None
     if compared_with is None and state.compares(run.spec) and state.missing_is_failure(run.spec):
-        return _finish(seen, Verdict(Reason.MISSING_STATE, _NO_STATE), now)
+        return _finish(seen, Verdict(Reason.MISSING_STATE, state.NONE_YET), now)
     attempt = Attempt(
         number=1, job_name=job_name(seen.identity.name, seen.identity.uid, 1), created_at=format_time(now)
     )

@@ -24,6 +24,10 @@ _COMPARING = re.compile(r"^(@|\d*\+)?(state|result|source_status)(\.[a-z_.]+)?:"
 _SELECTION = {"select", "exclude", "selector", "resourceTypes", "excludeResourceTypes", "indirectSelection"}
 _LIMITS = ("select", "exclude", "selector", "resource_types", "exclude_resource_types", "empty", "sample")
 
+NONE_YET = (
+    "there is no state to compare with yet: run a build of the whole project first, or set state.onMissing: FullBuild"
+)
+
 Promotion = Literal["Full", "Slim", "Always"]
 
 

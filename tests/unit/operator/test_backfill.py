@@ -306,6 +306,40 @@ def test_ten_thousand_windows_fit(make: Make) -> None:
     assert len(set(world.server.worked)) == len(world.server.worked)
 
 
+@pytest.mark.parametrize(
+    ("run_spec", "windows", "message"),
+    [
+        ({"vars": {"ds": "2024-01-01"}}, None, "every window would do the same"),
+        ({"vars": {"ds": "$(window.from)"}}, None, "spec.runTemplate.spec.vars.ds: $(window.from) means nothing"),
+        ({"vars": {"a": ["$(window.start)"]}}, {"keys": ["a"]}, "vars.a[0]: $(window.start) means nothing: there is"),
+        ({"env": [{"name": "DAY", "value": "$(window.start)"}]}, None, "env[0].value: $(window.start) means nothing"),
+    ],
+)
+def test_placeholders_that_mean_nothing_are_refused(
+    make: Make, run_spec: dict[str, Any], windows: dict[str, Any] | None, message: str
+) -> None:
+    world = make(run=run_spec, **({"windows": windows} if windows else {}))
+    world.tell()
+    assert world.status["reason"] == "InvalidSpec"
+    assert message in world.status["message"]
+
+
+def test_windows_are_compared_with_the_state_that_was_current_at_the_beginning(make: Make) -> None:
+    state = {"from": {"target": "prod"}, "defer": True, "onMissing": "Fail"}
+    without = make(run={"state": state})
+    without.tell()
+    assert without.status["reason"] == "MissingState"
+    world = make(run={"state": state}, windowsPerPod=3)
+    entry = {"target": "prod", "run": "r", "key": "dbt/state/1", "at": "2026-01-01T00:00:00Z"}
+    world.server.objects["DbtProject", "shop"]["status"]["states"] = [entry]
+    world.operators[0].hear("DbtProject")
+    world.tell(until=lambda: len(world.server.worked) == 1)
+    world.server.objects["DbtProject", "shop"]["status"]["states"] = [entry | {"key": "dbt/state/2"}]
+    world.tell()
+    plans = [world.server.plan(pod) for pod in world.server.pods]
+    assert {(plan.state, "--defer" in plan.steps[0].argv) for plan in plans} == {("dbt/state/1", True)}
+
+
 # Killed, at every write of every path
 
 
