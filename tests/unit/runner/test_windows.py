@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from dbt_runner import cache
 from dbt_runner.layout import Layout
 from dbt_runner.merge import RESULT
 from dbt_runner.protocol import Progress, Step, Window
@@ -52,7 +53,10 @@ def wait_for_windows(pod: Pod, codes: str) -> None:
 def green(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pod, Ended]:
     files = {"models/days.sql": DAY_TABLE, "tests/one_day.sql": "select 1 from {{ ref('days') }} where ds is null"}
     pod = Pod(tmp_path_factory.mktemp("green") / "pod", files)
-    return pod, pod.run(step("build", *VARS), step("docs", *VARS), windows=windows())
+    for folder in (pod.layout.cache, pod.layout.new_cache):
+        folder.mkdir()
+    cache.announce(pod.layout)
+    return pod, pod.run(step("build", *VARS), step("docs", *VARS), windows=windows(), cached=True)
 
 
 def test_every_window_runs_with_its_own_values(green: tuple[Pod, Ended]) -> None:
@@ -70,6 +74,7 @@ def test_the_project_is_parsed_once(green: tuple[Pod, Ended]) -> None:
     assert ended.result["parse"] == {"count": 1, "obstacle": ""}
     assert ended.log.count("the windows share one parse") == 1
     assert ended.log.count("parsed in") == 1
+    assert cache.stored(ended.layout).is_file(), "for later runs"
 
 
 def test_every_window_has_its_own_artifacts(green: tuple[Pod, Ended]) -> None:
@@ -354,6 +359,24 @@ def test_the_environment_is_validated_before_each_window(tmp_path: Path) -> None
     with duckdb.connect(str(pod.database), read_only=True) as connection:
         schemas_there = connection.execute("select schema_name from information_schema.schemata").fetchall()
     assert ("elsewhere",) not in schemas_there
+
+
+def test_a_package_that_is_there_only_later_is_looked_at_too(tmp_path: Path) -> None:
+    """The first window has installed and parsed it by then, and the process that did so parses for no other."""
+    files = {
+        "packages.yml": "packages: [{local: ../library}]",
+        "../library/dbt_project.yml": "name: library\nversion: '1.0'\n",
+        "../library/macros/day.sql": "{% macro day() %}'{{ var('ds') }}'{% endmacro %}",
+        "models/days.sql": "{{ config(alias='d' ~ library.day()[-2]) }} select '{{ var('ds') }}' as ds",
+    }
+    pod = Pod(tmp_path / "pod", files)
+    ended = pod.run(step("run", *VARS), windows=windows(), deps="IfMissing")
+    assert (ended.code, ended.summary.windows) == (0, "+++"), ended.log
+    assert "each window is parsed for itself: dbt_packages/library/macros/day.sql mentions ds" in ended.log
+    assert ended.result["parse"]["count"] == 3
+    assert [rows(pod, f"d{number}") for number in (1, 2, 3)] == [[(day,)] for day in DAYS]
+    assert (pod.layout.artifacts / DAYS[0] / "deps/dbt.log").is_file()
+    assert not (pod.layout.artifacts / DAYS[1] / "deps").exists(), "once is enough"
 
 
 MICROBATCH = """
