@@ -142,6 +142,14 @@ def test_a_failure_may_leave_the_other_windows_alone(tmp_path: Path) -> None:
     assert rows(pod) == [(key,) for key in sorted(keys)]
 
 
+def test_a_project_that_cannot_be_parsed_fails_every_window(tmp_path: Path) -> None:
+    """The process that was to be shared has ended by then, so each begins with another."""
+    pod = Pod(tmp_path / "pod", {"models/days.sql": "select * from {{ ref('nothing_of_that_name') }}"})
+    ended = pod.run(step("run", *VARS), windows=windows(*DAYS[:2]), stop_on_failure=False)
+    assert (ended.code, ended.summary.reason, ended.summary.windows) == (2, "ParseError", "PP"), ended.log
+    assert (pod.layout.artifacts / DAYS[1] / "run/dbt.log").is_file()
+
+
 # Slow windows: a query that takes for ever in those of them that are told to.
 STUCK = {
     "models/days.sql": "{{ config(materialized='incremental', pre_hook='select 1') }} select '{{ var('ds') }}' as ds",
@@ -257,6 +265,7 @@ def test_a_run_that_is_asked_to_stop_begins_no_further_window(tmp_path: Path) ->
     ended = pod.run(step("build", *VARS), windows=windows())
     assert (ended.code, ended.summary.reason, ended.summary.windows) == (1, "Yielded", "+--")
     assert ended.summary.message == "asked to stop between two windows: 2 of 3 windows were not begun"
+    assert ended.last_line == f"dbt-operator: Stopped (Yielded): {ended.summary.message}"
     assert rows(pod) == [("2024-01-01",)]
     pod.layout.stop.write_text("")
     following = Pod(tmp_path / "next", pod.files, profile(pod.database))
