@@ -17,7 +17,7 @@ from dbt_runner.layout import Layout
 from dbt_runner.merge import Earlier, StartOver
 from dbt_runner.protocol import Failure, Nodes, RunPlan, Step, Summary
 from dbt_runner.results import NOT_FRESH
-from dbt_runner.steps import StepResult
+from dbt_runner.steps import YIELDED, StepResult
 
 PENDING, RUNNING, SUCCEEDED, SKIPPED, FAILED = "Pending", "Running", "Succeeded", "Skipped", "Failed"
 _CODES = {
@@ -27,7 +27,6 @@ _CODES = {
     SKIPPED: windows.SKIPPED,
 }
 _OVER = (SUCCEEDED, SKIPPED)
-YIELDED = "Yielded"
 
 
 @dataclass

@@ -4,7 +4,8 @@ Vars can: names of relations, refs and whether a node is enabled may hang on the
 that makes a difference. To compare manifests would prove nothing about the windows that were not compared. So the
 project's text decides, and whatever is not known to be harmless is an obstacle. Harmless is ``{{ var('name') }}`` in
 the SQL of a model, snapshot, analysis or singular test, where it stands for itself: with a literal default and plain
-filters, in no call, no statement and nothing that is captured. What it renders to is thrown away when dbt parses.
+filters, in no call, no statement and nothing that is captured. What it renders to is thrown away when dbt parses. The
+same holds for a name that ``{% set %}`` gives to such an expression.
 
 Macros, YAML, the profile and hooks must not ask for such a var at all, and Python must not mention its name; and no
 ``var`` may take anything but a literal name, or be passed on under another name, or nothing of this would prove
@@ -137,16 +138,23 @@ def _misplaced(parts: Sequence[tuple[str, list[Token]]], names: Collection[str],
     for kind, tokens in parts:
         if kind == "block" and not _is_plain_statement(tokens):
             return f"mentions {mentioned} and has {{% {tokens[0][1] if tokens else ''} %}}"
+    aliases = {tokens[1][1] for kind, tokens in parts if kind == "block" and _is_alias(tokens)}
     for kind, tokens in parts:
-        found = "" if kind == "data" else _used(tokens, names)
-        if found and (kind == "block" or not _is_plain_output(tokens)):
+        found = "" if kind == "data" else _used(tokens, names, aliases)
+        if not found or (kind == "block" and _is_alias(tokens)):
+            continue
+        if kind == "block" or not _is_plain_output(tokens, aliases):
             return f"uses {found} in more than a plain {{{{ var('{found}') }}}}"
     return ""
 
 
-def _used(tokens: Sequence[Token], names: Collection[str]) -> str:
-    """The var that a part asks for, itself or by code in a string, such as a hook's; empty if it asks for none."""
+def _used(tokens: Sequence[Token], names: Collection[str], aliases: Collection[str]) -> str:
+    """The var, or what stands for one, that a part asks for, itself or by code in a string, such as a hook's; empty if
+    it asks for none.
+    """
     for at, (kind, value) in enumerate(tokens):
+        if kind == "name" and value in aliases:
+            return value
         if kind == "name" and value == "var" and _is_literal_call(tokens[at + 1 : at + 4]):
             name = tokens[at + 2][1][1:-1]
             if name in names:
@@ -237,10 +245,16 @@ def _is_plain_statement(tokens: Sequence[Token]) -> bool:
     return first in _PLAIN_STATEMENTS
 
 
-def _is_plain_output(tokens: Sequence[Token]) -> bool:
+def _is_alias(tokens: Sequence[Token]) -> bool:
+    """Whether this is ``set name = var('name')``: what holds for the var then holds for this name."""
+    head = [kind for kind, _ in tokens[:3]]
+    return head == ["name", "name", "operator"] and tokens[2][1] == "=" and _is_plain_output(tokens[3:])
+
+
+def _is_plain_output(tokens: Sequence[Token], aliases: Collection[str] = ()) -> bool:
     """Whether this is ``var('name')``, or ``var('name', 'literal')``, and at most filters with literals behind it."""
-    text = "".join(_symbol(token) for token in tokens)
-    return re.fullmatch(r"v\(L(,-?L)?\)(\|[nv](\(-?L(,-?L)*\))?)*", text) is not None
+    text = "".join("a" if token[0] == "name" and token[1] in aliases else _symbol(token) for token in tokens)
+    return re.fullmatch(r"(a|v\(L(,-?L)?\))(\|[nva](\(-?L(,-?L)*\))?)*", text) is not None
 
 
 def _symbol(token: Token) -> str:

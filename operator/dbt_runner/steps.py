@@ -24,6 +24,7 @@ _SELECTION_FLAGS = (
     "--resource-types",
 )
 _PLACEHOLDER = re.compile(r"\$\(([^()]+)\)")
+YIELDED = "Yielded"  # a run over windows was asked to begin no further one
 _CONFIG_REASONS = ("ConfigError", "ParseError", "EnvironmentMismatch", "MissingState")
 
 
@@ -94,6 +95,8 @@ def last_line(summary: Summary, failed: Sequence[str] | None = None) -> str:
         return f"Succeeded: {counts}" + (f"; allowed to fail: {', '.join(failed)}" if failed else "")
     if summary.reason == NOT_FRESH:
         return f"Skipped ({summary.reason}): {summary.message}"
+    if summary.reason == YIELDED:
+        return f"Stopped ({summary.reason}): {summary.message}"
     if not failed:
         return f"Failed ({summary.reason}): {summary.message}"
     return f"Failed ({summary.reason}): {len(failed)} node{'s' * (len(failed) > 1)} failed: {', '.join(failed)}"

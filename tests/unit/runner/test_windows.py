@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from dbt_runner import cache
 from dbt_runner.layout import Layout
 from dbt_runner.merge import RESULT
 from dbt_runner.protocol import Progress, Step, Window
@@ -52,7 +53,10 @@ def wait_for_windows(pod: Pod, codes: str) -> None:
 def green(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pod, Ended]:
     files = {"models/days.sql": DAY_TABLE, "tests/one_day.sql": "select 1 from {{ ref('days') }} where ds is null"}
     pod = Pod(tmp_path_factory.mktemp("green") / "pod", files)
-    return pod, pod.run(step("build", *VARS), step("docs", *VARS), windows=windows())
+    for folder in (pod.layout.cache, pod.layout.new_cache):
+        folder.mkdir()
+    cache.announce(pod.layout)
+    return pod, pod.run(step("build", *VARS), step("docs", *VARS), windows=windows(), cached=True)
 
 
 def test_every_window_runs_with_its_own_values(green: tuple[Pod, Ended]) -> None:
@@ -70,6 +74,7 @@ def test_the_project_is_parsed_once(green: tuple[Pod, Ended]) -> None:
     assert ended.result["parse"] == {"count": 1, "obstacle": ""}
     assert ended.log.count("the windows share one parse") == 1
     assert ended.log.count("parsed in") == 1
+    assert cache.stored(ended.layout).is_file(), "for later runs"
 
 
 def test_every_window_has_its_own_artifacts(green: tuple[Pod, Ended]) -> None:
@@ -135,6 +140,14 @@ def test_a_failure_may_leave_the_other_windows_alone(tmp_path: Path) -> None:
     assert [each["state"] for each in ended.artifact("2024-01-03/result.json")["steps"]] == ["Failed", "Skipped"]
     assert ended.summary.nodes.fail == 2
     assert rows(pod) == [(key,) for key in sorted(keys)]
+
+
+def test_a_project_that_cannot_be_parsed_fails_every_window(tmp_path: Path) -> None:
+    """The process that was to be shared has ended by then, so each begins with another."""
+    pod = Pod(tmp_path / "pod", {"models/days.sql": "select * from {{ ref('nothing_of_that_name') }}"})
+    ended = pod.run(step("run", *VARS), windows=windows(*DAYS[:2]), stop_on_failure=False)
+    assert (ended.code, ended.summary.reason, ended.summary.windows) == (2, "ParseError", "PP"), ended.log
+    assert (pod.layout.artifacts / DAYS[1] / "run/dbt.log").is_file()
 
 
 # Slow windows: a query that takes for ever in those of them that are told to.
@@ -253,6 +266,7 @@ def test_a_run_that_is_asked_to_stop_begins_no_further_window(tmp_path: Path) ->
     ended = pod.run(step("build", *VARS), windows=windows())
     assert (ended.code, ended.summary.reason, ended.summary.windows) == (1, "Yielded", "+--")
     assert ended.summary.message == "asked to stop between two windows: 2 of 3 windows were not begun"
+    assert ended.last_line == f"dbt-operator: Stopped (Yielded): {ended.summary.message}"
     assert rows(pod) == [("2024-01-01",)]
     pod.layout.stop.write_text("")
     following = Pod(tmp_path / "next", pod.files, profile(pod.database))
@@ -355,6 +369,24 @@ def test_the_environment_is_validated_before_each_window(tmp_path: Path) -> None
     with duckdb.connect(str(pod.database), read_only=True) as connection:
         schemas_there = connection.execute("select schema_name from information_schema.schemata").fetchall()
     assert ("elsewhere",) not in schemas_there
+
+
+def test_a_package_that_is_there_only_later_is_looked_at_too(tmp_path: Path) -> None:
+    """The first window has installed and parsed it by then, and the process that did so parses for no other."""
+    files = {
+        "packages.yml": "packages: [{local: ../library}]",
+        "../library/dbt_project.yml": "name: library\nversion: '1.0'\n",
+        "../library/macros/day.sql": "{% macro day() %}'{{ var('ds') }}'{% endmacro %}",
+        "models/days.sql": "{{ config(alias='d' ~ library.day()[-2]) }} select '{{ var('ds') }}' as ds",
+    }
+    pod = Pod(tmp_path / "pod", files)
+    ended = pod.run(step("run", *VARS), windows=windows(), deps="IfMissing")
+    assert (ended.code, ended.summary.windows) == (0, "+++"), ended.log
+    assert "each window is parsed for itself: dbt_packages/library/macros/day.sql mentions ds" in ended.log
+    assert ended.result["parse"]["count"] == 3
+    assert [rows(pod, f"d{number}") for number in (1, 2, 3)] == [[(day,)] for day in DAYS]
+    assert (pod.layout.artifacts / DAYS[0] / "deps/dbt.log").is_file()
+    assert not (pod.layout.artifacts / DAYS[1] / "deps").exists(), "once is enough"
 
 
 MICROBATCH = """
