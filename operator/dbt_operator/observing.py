@@ -70,7 +70,6 @@ class Reader:
         manifest = self.whole(kind, namespace, name)
         return None if manifest is None else (model.model_validate(manifest), manifest["metadata"]["generation"])
 
-
     def state_run(self, spec: RunTemplateSpec, namespace: str) -> DbtRun | None:
         """The run that state.from.run names."""
         source = spec.state.from_ if spec.state else None

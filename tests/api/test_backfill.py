@@ -59,6 +59,7 @@ def test_accepted(where: str, spec: Manifest) -> None:
         ({"windows": {"dates": DATES, "keys": ["a"]}}, "set exactly one of dates and keys"),
         ({"windows": {"keys": ["a", "a"]}}, "spec.windows.keys[1]: Duplicate value"),
         ({"windows": {"keys": ["-rf"]}}, "spec.windows.keys[0]"),
+        ({"windows": {"keys": ["result.json"]}}, "is the name of a file among the artifacts"),
         ({"windows": {"keys": ["a"], "dateFormat": "%Y"}}, "dateFormat is about dates"),
         ({"windows": {"dates": {}}}, "set from and to, or last"),
         ({"windows": {"dates": DATES | {"last": "7d"}}}, "set from and to, or last"),

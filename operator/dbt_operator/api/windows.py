@@ -10,7 +10,9 @@ from dbt_operator.api.base import Model, rules
 
 # It stands in names of folders, in selections and in vars.
 WindowKey = Annotated[
-    str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+    str,
+    StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"),
+    Field(json_schema_extra=rules(("self != 'result.json'", "is the name of a file among the artifacts"))),
 ]
 # What a placeholder stands for: nothing that means something in JSON or in a selection.
 Text = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:+/-]*$")]

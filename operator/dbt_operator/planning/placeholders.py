@@ -29,7 +29,8 @@ def wrong(spec: RunTemplateSpec, known: tuple[str, ...]) -> str:
         if name not in known:
             return f"{path}: $({name}) means nothing: there {_are(known)}"
     if not found:
-        return f"spec.runTemplate.spec: every window would do the same: use {_list(known)} in vars, eventTime or selections"
+        remedy = f"use {_list(known)} in vars, eventTime or selections"
+        return f"spec.runTemplate.spec: every window would do the same: {remedy}"
     return ""
 
 

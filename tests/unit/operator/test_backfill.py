@@ -331,10 +331,12 @@ def test_windows_are_compared_with_the_state_that_was_current_at_the_beginning(m
     assert without.status["reason"] == "MissingState"
     world = make(run={"state": state}, windowsPerPod=3)
     entry = {"target": "prod", "run": "r", "key": "dbt/state/1", "at": "2026-01-01T00:00:00Z"}
-    world.server.objects["DbtProject", "shop"]["status"]["states"] = [entry]
-    world.operators[0].hear("DbtProject")
+    project = world.server.objects["DbtProject", "shop"]
+    project["status"]["states"] = [entry]
+    world.server._touch(project)
     world.tell(until=lambda: len(world.server.worked) == 1)
-    world.server.objects["DbtProject", "shop"]["status"]["states"] = [entry | {"key": "dbt/state/2"}]
+    project["status"]["states"] = [entry | {"key": "dbt/state/2"}]
+    world.server._touch(project)
     world.tell()
     plans = [world.server.plan(pod) for pod in world.server.pods]
     assert {(plan.state, "--defer" in plan.steps[0].argv) for plan in plans} == {("dbt/state/1", True)}
