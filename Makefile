@@ -49,6 +49,8 @@ quote = '$(subst ','\'',$(1))'
 test: lint unit unit-versions api test-faults e2e ## Everything; with CI set, the cluster goes afterwards
 	$(if $(CI),$(CLUSTER) down)
 
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 lint: .venv/ready ## Style, types, the direction of imports, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,10 +58,10 @@ lint: .venv/ready ## Style, types, the direction of imports, generated files
 	$(BIN)/lint-imports
 
 unit: .venv/ready ## Without a cluster
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit $(SIDE_BY_SIDE)
 
 unit-versions: .venv/ready ## The tests that start dbt, against the other versions of dbt
-	$(BIN)/python -m tests.dbt_versions
+	$(BIN)/python -m tests.dbt_versions $(SIDE_BY_SIDE)
 
 api: .venv/ready ## Against a real API server
 	$(CLUSTER) up

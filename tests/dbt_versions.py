@@ -23,6 +23,7 @@ TESTS = (
     "tests/unit/runner/test_dbt.py",
     "tests/unit/runner/test_resume.py",
     "tests/unit/runner/test_state.py",
+    "tests/unit/runner/test_windows.py",
     "tests/unit/operator/test_dbt_args.py",
 )
 _ENVIRONMENTS = CACHE / "venvs"
@@ -72,12 +73,15 @@ def _tested(version: str, lock: Path, arguments: list[str]) -> bool:
         "DBT_BIN": str(environment(version, lock) / "bin"),
         "DBT_VERSION": version,
     }
-    argv = [sys.executable, "-m", "pytest", "--quiet", *(arguments or TESTS)]
+    tests = () if any(Path(argument.split("::")[0]).exists() for argument in arguments) else TESTS
+    argv = [sys.executable, "-m", "pytest", "--quiet", *tests, *arguments]
     return subprocess.run(argv, cwd=REPOSITORY, env=settings, check=False).returncode == 0
 
 
 def main(arguments: list[str]) -> int:
-    """Run these tests, or the usual ones, against each version, and say which of the versions fail."""
+    """Run these tests, or the usual ones, against each version, and say which of the versions fail. Other arguments are
+    pytest's.
+    """
     try:
         failed = [version for version, lock in DBT_LOCKS.items() if not _tested(version, lock, arguments)]
     except CommandError as error:

@@ -37,15 +37,15 @@ class DbtTargetSpec(Model):
     """Refuse runs with fullRefresh, empty, sample or an env of their own, and code that is not pinned: the project's
     image by a digest, and its source in the image or by a full commit. Default: false."""
     max_concurrent_runs: Annotated[int, Field(ge=1, le=100)] | None = None
-    """How many runs may work on this target at a time, whichever projects they are of. Default: 1. The others are
-    queued. Lowering it stops no run."""
+    """How many runs may work on this target at a time, whichever projects they are of; a backfill counts as one.
+    Default: 1. The others are queued. Lowering it stops no run."""
 
 
 class Holder(Model):
     """Who holds a slot."""
 
     kind: Annotated[str, StringConstraints(max_length=63)]
-    """DbtRun."""
+    """DbtRun or DbtBackfill."""
     name: Annotated[str, StringConstraints(max_length=253)]
     """Its name."""
     uid: Annotated[str, StringConstraints(max_length=64)]
@@ -76,7 +76,7 @@ class DbtTargetStatus(Model):
     holders: Annotated[list[Holder], Field(max_length=100)] | None = None
     """Who may work on this target now. Nobody else starts a pod."""
     queued: int | None = None
-    """How many runs wait for a slot, as of the last look, which is at most a minute old."""
+    """How many runs and backfills wait for a slot, as of the last look, which is at most a minute old."""
     released: Annotated[list[Release], Field(max_length=20)] | None = None
     """The last slots that were released by force."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None

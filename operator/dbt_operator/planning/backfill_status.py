@@ -32,8 +32,8 @@ class Seen:
 
     Project and target come with their generations; None where they do not exist. ``earlier`` is the backfill that it
     resumes, ``state_run`` the run that ``state.from.run`` names. ``children`` are the runs that windows are given to,
-    by their names; what is missing is confirmed absent. ``strays`` are runs of the backfill that have not ended and do not
-    stand in its ledger. ``refusal`` is what the API server has just had against creating a run.
+    by their names; what is missing is confirmed absent. ``strays`` are runs of the backfill that have not ended and do
+    not stand in its ledger. ``refusal`` is what the API server has just had against creating a run.
     """
 
     backfill: DbtBackfill
