@@ -23,6 +23,7 @@ LARGEST_SHARE = 50  # windows that Auto gives to one pod: a boundary between pod
 # A run that ended like this has left windows to somebody else.
 _LEAVES = (Reason.YIELDED, Reason.CANCELLED)
 
+_OF_THE_WHOLE = (Reason.CONFIG_ERROR, Reason.UPLOAD_FAILED)
 # The next run may have more luck. One window of it fails, though, so that it does not go on for ever.
 _OF_THE_NODE = (Reason.INFRASTRUCTURE, Reason.OOM_KILLED)
 
@@ -76,11 +77,21 @@ def advance(ledger: Ledger, heard: Mapping[str, Heard]) -> Ledger:
     for run in ledger.runs:
         if (news := heard.get(run.name)) is None:
             continue
-        for place, code in zip(run.windows, _codes(run, news), strict=True):
-            if states[place] not in DONE:
+        codes, whole = _codes(run, news), _failed_as_a_whole(news)
+        for place, code in zip(run.windows, codes, strict=True):
+            if whole and code in DONE:
+                states[place] = code_of(str(news.reason))
+            elif states[place] not in DONE:
                 states[place] = code
     left = [run for run in ledger.runs if run.name not in heard or not heard[run.name].ended]
     return Ledger("".join(states), left, ledger.given)
+
+
+def _failed_as_a_whole(news: Heard) -> bool:
+    """Whether a run failed for what none of its windows tells: they ran another image, or left no artifacts although
+    they have to. So none of them is done.
+    """
+    return news.ended and news.reason in _OF_THE_WHOLE and not any(map(reason_of, news.states))
 
 
 def _codes(run: WindowRun, news: Heard) -> str:

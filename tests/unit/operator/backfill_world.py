@@ -26,6 +26,7 @@ class WindowServer(Server):
         self.failing: set[str] = set()
         self.killing: set[str] = set()  # windows that take the whole container with them
         self.states: dict[str, list[str]] = {}  # by UID of the pod
+        self.image_id = ""  # that pods end with, if it is another one
         self.at_once = 0  # the most windows that were at work at a time
 
     def _delete(self, job: Manifest) -> None:
@@ -92,7 +93,9 @@ class WindowServer(Server):
     def _end(self, pod: Manifest, reason: str) -> None:
         states = "".join(self.states[pod["metadata"]["uid"]])
         said = summary(reason, f"{reason or 'all well'}", windows=states)
-        pod["status"] = ended_status(1 if reason else 0, said)
+        pod["status"] = ended_status(1 if reason else 0, said, states)
+        for container in pod["status"]["containerStatuses"]:
+            container["imageID"] = self.image_id or container["imageID"]
         self._touch(pod)
 
     def end_others(self) -> None:

@@ -89,8 +89,8 @@ def failed_summary(reason: str = "ModelError") -> str:
     return summary(reason, "1 node failed: model.shop.orders", nodes=nodes, failures=[failure], failures_total=1)
 
 
-def upload(error: str = "") -> str:
-    return UploadSummary(location="s3://artifacts/dbt/x", objects=9, size=1234, error=error).to_json()
+def upload(error: str = "", windows: str = "") -> str:
+    return UploadSummary("s3://artifacts/dbt/x", objects=9, size=1234, error=error, windows=windows).to_json()
 
 
 def ended(
@@ -129,12 +129,12 @@ def pod_manifest(job: dict[str, Any], status: dict[str, Any], name: str = "pod")
     }
 
 
-def ended_status(exit_code: int = 0, message: str | None = None) -> dict[str, Any]:
-    """The status of a pod whose dbt container has ended."""
+def ended_status(exit_code: int = 0, message: str | None = None, windows: str = "") -> dict[str, Any]:
+    """The status of a pod whose dbt container has ended, with what the sidecar says of its windows."""
     text = message if message is not None else summary()
     return {
         "phase": "Failed" if exit_code else "Succeeded",
-        "initContainerStatuses": [_ended("prepare", 0, json.dumps({})), _ended("artifacts", 0, upload())],
+        "initContainerStatuses": [_ended("prepare", 0, json.dumps({})), _ended("artifacts", 0, upload(windows=windows))],
         "containerStatuses": [_ended("dbt", exit_code, text)],
     }
 

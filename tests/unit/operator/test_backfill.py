@@ -306,6 +306,33 @@ def test_ten_thousand_windows_fit(make: Make) -> None:
     assert len(set(world.server.worked)) == len(world.server.worked)
 
 
+def test_as_long_as_the_commit_of_a_branch_is_not_known_one_pod_works_alone(make: Make) -> None:
+    world = make(maxConcurrentWindows=2, windowsPerPod=2)
+    project = world.server.objects["DbtProject", "shop"]
+    project["spec"]["source"] = {"git": {"url": "https://git.example.com/shop", "ref": "main"}}
+    world.server._touch(project)
+    world.happen(4)
+    assert len(world.server.created_runs) == 1
+    first = world.server.objects["DbtRun", world.server.created_runs[0]]
+    first["status"]["commit"] = "c" * 40
+    world.server._touch(first)
+    world.happen(2)
+    assert world.status["commit"] == "c" * 40
+    assert len(world.server.created_runs) == 2
+    world.tell()
+    commits = {world.status_of(name, "DbtRun")["commit"] for name in world.server.created_runs}
+    assert commits == {"c" * 40}
+
+
+def test_windows_that_ran_another_image_fail(make: Make) -> None:
+    world = make(windowsPerPod=3)
+    world.tell(until=lambda: len(world.server.worked) == 3)
+    world.server.image_id = "sha256:moved"
+    world.tell()
+    assert world.status["reason"] == "ConfigError"
+    assert "the tag was moved since the first pod, from sha256:abc to sha256:moved" in world.status["message"]
+
+
 @pytest.mark.parametrize(
     ("run_spec", "windows", "message"),
     [

@@ -57,6 +57,17 @@ def test_what_is_done_stays_done() -> None:
     assert after("~+", Heard("?-", ended=True, reason=Reason.UNKNOWN)).states == "~+"
 
 
+@pytest.mark.parametrize("reason", [Reason.CONFIG_ERROR, Reason.UPLOAD_FAILED])
+def test_a_run_that_failed_as_a_whole_has_done_nothing(reason: Reason) -> None:
+    code = code_of(reason)
+    assert after("+>-", Heard("++-", ended=True, reason=reason)).states == f"{code}{code}-"
+    assert after("+>-", Heard("+T-", ended=True, reason=reason)).states == "+T-"
+
+
+def test_windows_that_were_done_before_the_node_went_are_done() -> None:
+    assert after("+>-", Heard("++-", ended=True, reason=Reason.INFRASTRUCTURE)).states == "++-"
+
+
 def test_a_run_speaks_of_its_own_windows_only() -> None:
     assert after("-----", Heard("+T", ended=True, reason=Reason.TEST_FAILED), 1, 3).states == "-+-T-"
 
@@ -114,6 +125,7 @@ CODES = "-+~>TMO?X"
 def test_a_window_that_is_done_is_never_free_again(states: str, said: str, reason: Reason | None) -> None:
     ledger = after(states, Heard(said, ended=True, reason=reason))
     done = [place for place, code in enumerate(states) if code in ledgers.DONE]
+    assert not ledger.runs
     assert not set(done) & set(ledger.free)
     assert len(ledger.states) == len(states)
     assert ">" not in ledger.states or ">" in states
