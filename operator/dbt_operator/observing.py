@@ -121,7 +121,8 @@ class Runs:
         )
         if status.phase and status.phase.finished:
             self._progress.forget(namespace, identity.name)
-            return replace(seen, strays=self.strays(manifest))
+            orders = self._orders(manifest) if run.spec.ttl_after_finished else None
+            return replace(seen, strays=self.strays(manifest), orders=orders)
         seen = replace(seen, orders=self._orders(manifest))
         if seen.orders is not None and not status.attempts:
             return seen

@@ -63,7 +63,7 @@ def span(dates: Dates, now: datetime) -> Span:
     return Span(_midnight(first, zone), _midnight(following, zone))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # ten thousand windows take a few MB, and take a while to be cut
 def cut(dates: Dates, start: str, end: str, date_format: str = "") -> tuple[Window, ...]:
     """A range, given in RFC 3339, in windows, the oldest first.
 

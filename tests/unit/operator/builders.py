@@ -134,7 +134,10 @@ def ended_status(exit_code: int = 0, message: str | None = None, windows: str = 
     text = message if message is not None else summary()
     return {
         "phase": "Failed" if exit_code else "Succeeded",
-        "initContainerStatuses": [_ended("prepare", 0, json.dumps({})), _ended("artifacts", 0, upload(windows=windows))],
+        "initContainerStatuses": [
+            _ended("prepare", 0, json.dumps({})),
+            _ended("artifacts", 0, upload(windows=windows)),
+        ],
         "containerStatuses": [_ended("dbt", exit_code, text)],
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -267,6 +268,24 @@ def test_a_deleted_run_takes_its_windows_along(make: Make) -> None:
     assert world.status["phase"] == "Failed"
     assert world.status["reason"] == "Unknown"
     assert world.server.worked == WEEK[:1]
+
+
+def test_a_run_does_not_expire_before_its_end_was_read(make: Make) -> None:
+    world = make(windowsPerPod=1, run={"ttlAfterFinished": "1s"})
+    world.happen(3)
+    world.server.work()
+    world.now += timedelta(seconds=30)
+    operator = world.operators[0]
+    operator.hear("Pod", "Job")
+    operator.keys[:] = [key for key in operator.keys if key.kind == "DbtRun"]  # the backfill is late
+    while not operator.at_rest:
+        operator.keys[:] = [key for key in operator.keys if key.kind == "DbtRun"]
+        operator.step()
+    assert ("DbtRun", world.server.created_runs[0]) in world.server.objects
+    world.tell()
+    assert world.status["phase"] == "Succeeded"
+    world.happen(10)
+    assert not [name for kind, name in world.server.objects if kind == "DbtRun"]
 
 
 def test_the_name_of_its_run_is_taken(make: Make) -> None:
