@@ -17,9 +17,9 @@ from dbt_operator.planning.children import Child
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import format_time
 from dbt_operator.planning.ledger import Ledger
-from dbt_operator.planning.plan import Event, Plan
-from dbt_operator.planning.queue import Slot, waited
-from dbt_operator.planning.run_status import Stray, elapsed
+from dbt_operator.planning.plan import Plan
+from dbt_operator.planning.queue import Slot
+from dbt_operator.planning.run_status import Stray, elapsed, events, left_queue, under_way
 from dbt_runner.windows import reason_of
 
 _FAILURES = 20
@@ -94,26 +94,17 @@ def _failures(seen: Seen, ledger: Ledger, keys: Sequence[str]) -> list[WindowFai
 def compose(seen: Seen, conditions: Conditions, phase: BackfillPhase, message: str, **changed: object) -> Plan:
     """The status as it is, with what has changed; and an event if the phase has."""
     if not phase.finished:
-        conditions.set(ConditionType.FINISHED, "False", phase)
-        conditions.set(ConditionType.SUCCEEDED, "Unknown", phase)
-        conditions.progressing(phase, message)
+        under_way(conditions, phase, message)
     update = {
         "phase": phase,
         "message": message,
         "observed_generation": seen.identity.generation,
         "conditions": conditions.list(),
-        **_left_queue(seen.status, phase, conditions.now),
+        **left_queue(seen.status, phase, conditions.now),
         **changed,
     }
     status = seen.status.model_copy(update=update)
-    return Plan(status=status, events=_events(seen.status, status))
-
-
-def _left_queue(status: DbtBackfillStatus, phase: BackfillPhase, now: datetime) -> dict[str, object]:
-    """How long it has waited, once it does no more."""
-    if status.queue is None or phase is BackfillPhase.QUEUED:
-        return {}
-    return {"queue": None, "queued_seconds": waited(status, now)}
+    return Plan(status=status, events=events(seen.status, status))
 
 
 def finish(
@@ -154,11 +145,3 @@ def said_of_end(status: DbtBackfillStatus, ledger: Ledger) -> str:
         return rest
     why = f": {first.message}" if first.message else ""
     return f"{rest}; window {first.window} in DbtRun {first.run} ({first.reason}){why}"
-
-
-def _events(old: DbtBackfillStatus, new: DbtBackfillStatus) -> tuple[Event, ...]:
-    if new.phase in (old.phase, None, BackfillPhase.PENDING):
-        return ()
-    if new.phase is BackfillPhase.FAILED:
-        return (Event("Warning", str(new.reason), new.message or ""),)
-    return (Event("Normal", str(new.phase), new.message or ""),)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from dbt_operator.api.backfill import DbtBackfillStatus
 from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import ArtifactsStatus, Attempt, DbtRun, DbtRunStatus, NodeCounts, NodeFailure
-from dbt_operator.api.status import ConditionType, Phase, Reason
+from dbt_operator.api.status import BackfillPhase, ConditionType, Phase, Reason
 from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.children import Orders
@@ -15,7 +16,7 @@ from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, parse_time
 from dbt_operator.planning.observed import JobFacts, PodFacts
 from dbt_operator.planning.plan import Event, Plan
-from dbt_operator.planning.queue import Slot, waited
+from dbt_operator.planning.queue import Slot, Waiting, waited
 from dbt_operator.planning.verdict import Verdict, checked_out, uploaded
 from dbt_runner.protocol import Progress, Summary
 
@@ -148,9 +149,7 @@ def replaced(seen: Observed, attempt: Attempt) -> list[Attempt]:
 def compose(seen: Observed, conditions: Conditions, phase: Phase, message: str, **changed: object) -> Plan:
     """The status as it is, with what has changed; and an event if the phase has."""
     if not phase.finished:
-        conditions.set(ConditionType.FINISHED, "False", phase)
-        conditions.set(ConditionType.SUCCEEDED, "Unknown", phase)
-        conditions.progressing(phase, message)
+        under_way(conditions, phase, message)
     update = {
         "phase": phase,
         "message": message,
@@ -159,16 +158,23 @@ def compose(seen: Observed, conditions: Conditions, phase: Phase, message: str, 
         # The first one stands: a branch that has moved since changes no later attempt.
         "commit": seen.status.commit or checked_out(seen.pod),
         "progress": seen.status.progress if phase is Phase.RUNNING else None,
-        **_left_queue(seen.status, phase, conditions.now),
+        **left_queue(seen.status, phase, conditions.now),
         **changed,
     }
     status = seen.status.model_copy(update=update)
-    return Plan(status=status, events=_events(seen.status, status))
+    return Plan(status=status, events=events(seen.status, status))
 
 
-def _left_queue(status: DbtRunStatus, phase: Phase, now: datetime) -> dict[str, object]:
-    """How long a run has waited, once it does no more."""
-    if status.queue is None or phase is Phase.QUEUED:
+def under_way(conditions: Conditions, phase: Phase | BackfillPhase, message: str) -> None:
+    """The conditions of what has not ended."""
+    conditions.set(ConditionType.FINISHED, "False", phase)
+    conditions.set(ConditionType.SUCCEEDED, "Unknown", phase)
+    conditions.progressing(phase, message)
+
+
+def left_queue(status: Waiting, phase: Phase | BackfillPhase, now: datetime) -> dict[str, object]:
+    """How long somebody has waited, once that is over."""
+    if status.queue is None or phase == Phase.QUEUED:
         return {}
     return {"queue": None, "queued_seconds": waited(status, now)}
 
@@ -178,9 +184,10 @@ def changed(plan: Plan, **fields: object) -> Plan:
     return replace(plan, status=plan.status.model_copy(update=fields)) if plan.status else plan
 
 
-def _events(old: DbtRunStatus, new: DbtRunStatus) -> tuple[Event, ...]:
+def events(old: DbtRunStatus | DbtBackfillStatus, new: DbtRunStatus | DbtBackfillStatus) -> tuple[Event, ...]:
+    """What people are told when the phase has changed."""
     if new.phase in (old.phase, None, Phase.PENDING):
         return ()
-    if new.phase is Phase.FAILED:
+    if new.phase == Phase.FAILED:
         return (Event("Warning", str(new.reason), new.message or ""),)
     return (Event("Normal", str(new.phase), new.message or ""),)
