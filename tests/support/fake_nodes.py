@@ -20,7 +20,8 @@ from typing import Any
 import kubernetes
 import urllib3
 
-from dbt_runner.protocol import Nodes, Summary, UploadSummary
+from dbt_runner.protocol import DBT_CONTAINER, PLAN_VARIABLE, Nodes, RunPlan, Summary, UploadSummary
+from dbt_runner.windows import SUCCEEDED, code_of
 
 Manifest = Mapping[str, Any]
 
@@ -187,7 +188,7 @@ class FakeNode:
             return
         self._ending.add(pod["metadata"]["uid"])
         self._ended(pod["metadata"]["uid"])  # who hears of it acts at once, so this comes first
-        self._report(pod, _ended(end))
+        self._report(pod, _ended(end, pod))
 
     def _kill(self, pod: Manifest) -> None:
         """As a kubelet ends a pod that is being deleted: its containers, then the object."""
@@ -196,7 +197,7 @@ class FakeNode:
         if self.decide(pod).waiting:
             self._report(pod, {"phase": "Failed"})
         elif pod["status"].get("phase") not in ("Succeeded", "Failed"):
-            self._report(pod, _ended(End(reason="Cancelled", message="dbt was interrupted")))
+            self._report(pod, _ended(End(reason="Cancelled", message="dbt was interrupted"), pod))
         self._sent(lambda: self._core.delete_namespaced_pod(metadata["name"], metadata["namespace"], body=_AT_ONCE))
 
     def _ended(self, uid: str) -> None:
@@ -282,9 +283,18 @@ def _waiting(end: End) -> dict[str, Any]:
     }
 
 
-def _ended(end: End) -> dict[str, Any]:
+def _windows(pod: Manifest, reason: str) -> str:
+    """How the windows of a pod stand at its end: all alike. A pod that is nobody's run has none."""
+    environments = (c.get("env", ()) for c in pod["spec"]["containers"] if c["name"] == DBT_CONTAINER)
+    plans = [each["value"] for each in next(environments, ()) if each["name"] == PLAN_VARIABLE]
+    count = len(RunPlan.from_json(plans[0].replace("$$", "$")).windows) if plans else 0
+    return (code_of(reason) if reason else SUCCEEDED) * count
+
+
+def _ended(end: End, pod: Manifest) -> dict[str, Any]:
     nodes = Nodes(total=3, success=3) if not end.reason else Nodes(total=3, success=2, error=1)
-    summary = Summary(reason=end.reason, message=end.message, dbt_version="1.11.16", nodes=nodes)
+    windows = _windows(pod, end.reason)
+    summary = Summary(reason=end.reason, message=end.message, dbt_version="1.11.16", nodes=nodes, windows=windows)
     upload = UploadSummary(location="s3://fake/run", objects=9, size=1234)
     dbt = _terminated("dbt", end.code, "" if end.out_of_memory else summary.to_json())
     if end.out_of_memory:
