@@ -9,8 +9,9 @@ from typing import Any
 
 import structlog
 
+from dbt_operator import live
 from dbt_operator.api.project import DbtProject
-from dbt_operator.cluster import Cluster, InvalidError, NotFoundError
+from dbt_operator.cluster import Cluster, ConflictError, InvalidError, NotFoundError
 from dbt_operator.keys import Key
 from dbt_operator.planning.observed import parent_of
 from dbt_operator.planning.plan import (
@@ -104,13 +105,17 @@ class Actions:
     def _promote(self, namespace: str, action: PromoteState) -> None:
         """Move the pointer of a project, from what it points at now."""
         with self._promoting[namespace, action.project]:
-            try:
-                manifest = self._cluster.get("DbtProject", namespace, action.project)
-            except NotFoundError:
-                self._store.forget("DbtProject", namespace, action.project)
+            # What is known may be old. Then the write is refused, and the next look is at what there is.
+            where = ("DbtProject", namespace, action.project)
+            manifest = self._store.get(*where) or live.get(self._cluster, self._store, *where)
+            if manifest is None:
                 return
             moved = advanced(states(DbtProject.model_validate(manifest)), action.entry, action.base)
-            if moved is not None:
-                patch = {"states": [entry.to_dict() for entry in moved]}
-                manifest = self._cluster.patch_status("DbtProject", manifest, patch)
-            self._store.put("DbtProject", manifest)
+            if moved is None:
+                return
+            patch = {"states": [entry.to_dict() for entry in moved]}
+            try:
+                self._store.put("DbtProject", self._cluster.patch_status("DbtProject", manifest, patch))
+            except (ConflictError, NotFoundError):
+                if live.get(self._cluster, self._store, *where) is not None:
+                    raise

@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from dbt_operator import live
 from dbt_operator.api.backfill import DbtBackfill, DbtBackfillStatus
 from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import Attempt, DbtRun, DbtRunStatus, RunTemplateSpec
 from dbt_operator.api.state import StateOf
 from dbt_operator.api.status import Phase
 from dbt_operator.api.target import DbtTarget
-from dbt_operator.cluster import Cluster, NotFoundError
+from dbt_operator.cluster import Cluster
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.children import Orders
 from dbt_operator.planning.duration import parse_time
@@ -58,11 +59,7 @@ class Reader:
         """An object, asked for live where little of it is kept, or nothing is known of it."""
         manifest = self.store.get(kind, namespace, name)
         if manifest is None or manifest.get(PROJECTED):
-            try:
-                manifest = self.cluster.get(kind, namespace, name)
-            except NotFoundError:
-                return None
-            self.store.put(kind, manifest)
+            return live.get(self.cluster, self.store, kind, namespace, name)
         return manifest
 
     def reference(self, kind: str, namespace: str, name: str, model: type[Any]) -> tuple[Any, int] | None:

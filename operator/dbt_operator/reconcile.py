@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from dbt_operator import backfills
+from dbt_operator import backfills, live
 from dbt_operator.actions import Actions
 from dbt_operator.api.base import Model
 from dbt_operator.api.project import DbtProject
@@ -80,7 +80,7 @@ class Reconciler:
             return self._write(key, manifest, self._carry_out(key, manifest))
         except ConflictError:
             # Something newer exists: look at it instead of at what the watch has not delivered yet.
-            self._refresh(key, manifest)
+            live.get(self._cluster, self._store, key.kind, key.namespace, key.name)
             return 0.0
 
     def _reconcile_target(self, key: Key, manifest: Manifest) -> float | None:
@@ -112,10 +112,8 @@ class Reconciler:
         left = self._left(projected)
         if not self._runs.strays(projected) and (left is None or left > 0):
             return left
-        try:
-            manifest = self._cluster.get(key.kind, key.namespace, key.name)
-        except NotFoundError:
-            self._store.forget(key.kind, key.namespace, key.name)
+        manifest = live.get(self._cluster, self._store, key.kind, key.namespace, key.name)
+        if manifest is None:
             return None
         return self._write(key, manifest, self._carry_out(key, manifest))
 
@@ -194,12 +192,6 @@ class Reconciler:
             self._cluster.post_event(key.kind, manifest, event)
         except ClusterError as error:
             log.warning("event lost", name=key.name, error=str(error))
-
-    def _refresh(self, key: Key, manifest: Manifest) -> None:
-        try:
-            self._store.put(key.kind, self._cluster.get(key.kind, key.namespace, key.name))
-        except NotFoundError:
-            self._store.drop(key.kind, manifest)
 
 
 def _concerned(key: Key, patch: Manifest, written: Manifest) -> Iterator[Key]:

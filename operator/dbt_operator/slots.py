@@ -1,6 +1,6 @@
-"""Settles who holds the slots of targets: reads what there is live, asks :mod:`planning.slots`, writes the answer.
+"""Settles who holds the slots of targets: lists what there is live, asks :mod:`planning.slots`, writes the answer.
 
-The write is a compare-and-swap on the DbtTarget as it was read *before* Jobs and pods were listed, so whoever works on
+The write is a compare-and-swap on the DbtTarget as it was known *before* Jobs and pods were listed, so whoever works on
 older knowledge, here or in another process, is refused and looks again.
 """
 
@@ -15,9 +15,10 @@ from typing import Any
 
 import structlog
 
+from dbt_operator import live
 from dbt_operator.api.status import Phase
 from dbt_operator.api.target import DbtTarget
-from dbt_operator.cluster import Cluster, NotFoundError
+from dbt_operator.cluster import Cluster, ConflictError, NotFoundError
 from dbt_operator.planning import slots
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import BACKFILL_LABEL, FORCE_RELEASE, HOLDER_LABEL, RUN_LABEL
@@ -64,25 +65,28 @@ class Slots:
             ClusterError: the API server refused or did not answer.
         """
         with self._locks[namespace, name]:
-            try:
-                manifest = self._cluster.get("DbtTarget", namespace, name)
-            except NotFoundError:
-                self._store.forget("DbtTarget", namespace, name)
+            # What is known may be old. Then the write is refused, and the next look is at what there is.
+            manifest = self._store.get("DbtTarget", namespace, name) or self._live("DbtTarget", namespace, name)
+            if manifest is None:
                 return None
             found = self._allocate(namespace, name, manifest, asking)
-            written = self._write(manifest, found)
+            try:
+                written = self._write(manifest, found)
+            except (ConflictError, NotFoundError):
+                if self._live("DbtTarget", namespace, name) is None:
+                    return None
+                raise
             self._settled[manifest["metadata"]["uid"]] = self._clock()
             self._store.put("DbtTarget", written)
             return Settled(written, found.granted, found.waiting_for)
 
+    def _live(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        return live.get(self._cluster, self._store, kind, namespace, name)
+
     def holds(self, namespace: str, target: str, uid: str) -> bool:
         """Whether somebody holds a slot now, asked live."""
-        try:
-            manifest = self._cluster.get("DbtTarget", namespace, target)
-        except NotFoundError:
-            return False
-        self._store.put("DbtTarget", manifest)
-        return any(holder["uid"] == uid for holder in holders_of(manifest))
+        manifest = self._live("DbtTarget", namespace, target)
+        return manifest is not None and any(holder["uid"] == uid for holder in holders_of(manifest))
 
     def due(self, target: Manifest, runs: Iterable[Manifest]) -> bool:
         """Whether there seems to be something to settle, from what is known of a target and of what works on it."""
@@ -129,12 +133,7 @@ class Slots:
             claims=self._claims(namespace, name, asking),
             force_release=str((manifest["metadata"].get("annotations") or {}).get(FORCE_RELEASE, "")),
         )
-        while True:
-            found = slots.allocate(seen, self._clock())
-            stale = {c.uid for c in found.granted if not self._stands(namespace, c, asking)}
-            if not stale:
-                return found
-            seen = replace(seen, claims=[c for c in seen.claims if c.uid not in stale])
+        return slots.allocate(seen, self._clock())
 
     def _occupants(self, namespace: str, target: str) -> dict[str, Occupant]:
         found: dict[str, Occupant] = {}
@@ -167,30 +166,12 @@ class Slots:
             run = self._live(kind, namespace, name)
         return run if run is not None and run["metadata"]["uid"] == uid else None
 
-    def _live(self, kind: str, namespace: str, name: str) -> Manifest | None:
-        try:
-            run = self._cluster.get(kind, namespace, name)
-        except NotFoundError:
-            return None
-        self._store.put(kind, run)
-        return run
-
     def _claims(self, namespace: str, target: str, asking: Manifest | None) -> list[Claim]:
         runs = {run["metadata"]["uid"]: run for run in self._store.unfinished(namespace, target)}
         claiming = {uid: run for uid, run in runs.items() if claims_slot(run)}
         if asking is not None:
             claiming[asking["metadata"]["uid"]] = asking
         return [claim(run, self._clock()) for run in claiming.values()]
-
-    def _stands(self, namespace: str, claimant: Claim, asking: Manifest | None) -> bool:
-        """Whether somebody who does not ask just now still wants the slot."""
-        if asking is not None and asking["metadata"]["uid"] == claimant.uid:
-            return True
-        run = self._live(claimant.kind, namespace, claimant.name)
-        if run is None or run["metadata"]["uid"] != claimant.uid:
-            self._store.forget(claimant.kind, namespace, claimant.name)
-            return False
-        return claims_slot(run)
 
     def _write(self, manifest: Manifest, found: Allocation) -> Manifest:
         status = manifest.get("status", {})

@@ -63,12 +63,6 @@ class Store:
         with self._lock:
             self._drop(kind, manifest)
 
-    def forget(self, kind: str, namespace: str, name: str) -> None:
-        """Forget the object of a name."""
-        manifest = self.get(kind, namespace, name)
-        if manifest is not None:
-            self.drop(kind, manifest)
-
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """The object of a name."""
         with self._lock:

@@ -210,7 +210,7 @@ def at_a_rate(scene: Stage, meter: Meter, options: argparse.Namespace) -> None:
     warm_up(scene, meter)
     started = memory(process)
     runs = make_runs(scene, options.active, options.active)  # a target each: none waits for another
-    apply(*(scene.target(f"target-{number}") for number in range(options.targets, options.active)))
+    apply(*(scene.target(f"target-{number}") for number in range(options.active)))
     begin, used = time.monotonic(), cpu(process)
     with ThreadPoolExecutor(WORKERS) as pool:
         for number, run in enumerate(runs):

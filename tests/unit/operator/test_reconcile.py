@@ -164,6 +164,23 @@ def test_two_operators_make_one_job() -> None:
     assert len(world.cluster.created_jobs) == 1
 
 
+def test_states_that_somebody_has_written_meanwhile_are_kept() -> None:
+    """The store has not heard of them: the write is refused, and the next one is made of what there is."""
+    world = World()
+    world.settle()
+    world.pod(running_status())
+    world.settle()
+    fresh = world.cluster.get("DbtProject", "analytics", "shop")
+    fresh["metadata"]["resourceVersion"] = world.cluster._next_version()
+    entry = {"target": "ci", "run": "pull-request", "key": "states/ci", "at": "2026-01-02T03:04:05Z"}
+    fresh["status"] = {"states": [entry]}
+    world.cluster.objects["DbtProject", "shop"] = fresh
+    world.pod(ended_status())
+    world.settle()
+    states = world.cluster.objects["DbtProject", "shop"]["status"]["states"]
+    assert [state["target"] for state in states] == ["ci", "prod"]
+
+
 def test_edits_after_admission_change_nothing() -> None:
     world = World()
     assert world.reconciler.reconcile(RUN) == 0.0

@@ -151,3 +151,14 @@ def test_a_target_created_anew_while_a_pod_is_at_work_gives_nothing_away(world: 
     go_on_with_pods_only(world)
     assert world.at_work() == ["run-0"]
     assert world.phases()["run-1"] == "Queued"
+
+
+def test_who_knows_an_old_target_is_refused_and_looks_again(world: World) -> None:
+    """No watch tells it, and there is no Job yet that a list would show."""
+    first, other = world.operators
+    first.step_until("create_job")
+    other.keys = [Key("DbtRun", NAMESPACE, "run-1")]
+    other.rest()
+    assert [holder["name"] for holder in world.server.objects["DbtTarget", "prod"]["status"]["holders"]] == ["run-0"]
+    assert world.phases()["run-1"] == "Queued"
+    assert (Key("DbtRun", NAMESPACE, "run-1"), 0.0) in other.done
