@@ -28,6 +28,7 @@ from tests.support.kube import Manifest, apply, wait_for
 from tests.support.stage import GROUP, VERSION, Stage, install_crds, stage
 
 WORKERS = 8  # that create objects side by side
+TARGETS_OF_A_PROJECT = 5
 FINISHED = ("Succeeded", "Failed", "Cancelled", "Skipped")
 
 
@@ -92,8 +93,16 @@ class Meter:
 
 
 def make_runs(scene: Stage, count: int, targets: int) -> list[Manifest]:
+    """Runs over targets, with the project of each."""
     batch = uuid.uuid4().hex[:4]
-    return [scene.run(f"run-{batch}-{number}", f"target-{number % targets}") for number in range(count)]
+    return [
+        scene.run(f"run-{batch}-{number}", f"target-{number % targets}", project_of(number % targets))
+        for number in range(count)
+    ]
+
+
+def project_of(target: int) -> str:
+    return f"project-{target // TARGETS_OF_A_PROJECT}"
 
 
 def make_jobs(scene: Stage, meter: Meter, count: int) -> list[Manifest]:
@@ -117,7 +126,7 @@ def make_finished(scene: Stage, meter: Meter, count: int) -> None:
 
     def create(name: str) -> None:
         where = (GROUP, VERSION, scene.namespace, "dbtruns")
-        run = scene.run(name, "target-0")
+        run = scene.run(name, "target-0", project_of(0))
         meter.custom.create_namespaced_custom_object(*where, run)
         meter.custom.patch_namespaced_custom_object_status(
             *where, name, {"status": status}, _content_type="application/merge-patch+json"
@@ -210,7 +219,6 @@ def at_a_rate(scene: Stage, meter: Meter, options: argparse.Namespace) -> None:
     warm_up(scene, meter)
     started = memory(process)
     runs = make_runs(scene, options.active, options.active)  # a target each: none waits for another
-    apply(*(scene.target(f"target-{number}") for number in range(options.active)))
     begin, used = time.monotonic(), cpu(process)
     with ThreadPoolExecutor(WORKERS) as pool:
         for number, run in enumerate(runs):
@@ -241,7 +249,9 @@ def main() -> None:
     install_crds()
     with product.without_operator(), stage(f"bench-{uuid.uuid4().hex[:6]}") as scene:
         meter = Meter(scene)
-        apply(scene.project(), *(scene.target(f"target-{number}") for number in range(options.targets)))
+        targets = range(max(options.targets, options.active))
+        apply(*(scene.project(name) for name in sorted({project_of(number) for number in targets})))
+        apply(*(scene.target(f"target-{number}") for number in targets))
         throughput(scene, meter, options)
         requests(scene, meter, options)
         at_a_rate(scene, meter, options)
