@@ -29,7 +29,7 @@ from dbt_operator.planning.duration import parse_time, seconds
 from dbt_operator.planning.observed import parent_of, work
 from dbt_operator.planning.plan import Event, Plan, SettleSlots
 from dbt_operator.planning.queue import LOOKS
-from dbt_operator.projection import MANAGED, PROJECTED
+from dbt_operator.projection import MANAGED, PROJECTED, has_ended
 from dbt_operator.slots import Slots, concerns_slot, holders_of, queued_behind
 from dbt_operator.store import Store
 
@@ -75,6 +75,8 @@ class Reconciler:
         try:
             if key.kind == "DbtTarget":
                 return self._reconcile_target(key, manifest)
+            if has_ended(manifest):
+                self._call_target(key, manifest)
             if manifest.get(PROJECTED):
                 return self._reconcile_ended(key, manifest)
             return self._write(key, manifest, self._carry_out(key, manifest))
@@ -102,13 +104,16 @@ class Reconciler:
             return _SLOT_LOOKS
         return LOOKS.total_seconds() if queued else None
 
+    def _call_target(self, key: Key, ended: Manifest) -> None:
+        """Have the slot of a run or backfill taken back: the answer to the write of its end may have been lost."""
+        name = work(ended)["targetRef"]["name"]
+        target = self._store.get("DbtTarget", key.namespace, name)
+        if target is not None and any(h["uid"] == ended["metadata"]["uid"] for h in holders_of(target)):
+            self._wake(Key("DbtTarget", key.namespace, name))
+
     def _reconcile_ended(self, key: Key, projected: Manifest) -> float | None:
         """A run that has ended, of which little is kept: the whole of it is asked for when there is something to do."""
         self._runs.forget(key.namespace, key.name)
-        name = projected["spec"]["targetRef"]["name"]
-        target = self._store.get("DbtTarget", key.namespace, name)
-        if target is not None and any(h["uid"] == projected["metadata"]["uid"] for h in holders_of(target)):
-            self._wake(Key("DbtTarget", key.namespace, name))  # the answer to the write of its end may have been lost
         left = self._left(projected)
         if not self._runs.strays(projected) and (left is None or left > 0):
             return left

@@ -21,7 +21,6 @@ from dbt_operator.planning import placeholders, queue, state, waiting
 from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_defaults
 from dbt_operator.planning.backfill_status import (
     Seen,
-    changed,
     compose,
     conditions_of,
     finish,
@@ -34,6 +33,7 @@ from dbt_operator.planning.ledger import Heard, Ledger
 from dbt_operator.planning.names import FORCE_RELEASE
 from dbt_operator.planning.plan import CreateRun, DeleteRun, Plan, SettleSlots
 from dbt_operator.planning.refusals import COMMIT, refusal
+from dbt_operator.planning.run_status import changed
 from dbt_operator.planning.windows import Window, WindowsError, cut, span
 from dbt_runner.windows import PENDING, SKIPPED, reason_of
 
@@ -119,8 +119,10 @@ def _definition(seen: Seen, now: datetime) -> Definition:
                 " resumeFrom has them"
             )
         return earlier
-    if asked is None or asked.dates is None:
-        return Definition(windows=asked) if asked else Definition.model_validate({"windows": {}})
+    if asked is None:
+        raise WindowsError("spec: set windows, or resumeFrom, which has them")
+    if asked.dates is None:
+        return Definition(windows=asked)
     whole = span(asked.dates, now)
     return Definition(windows=asked, start=whole.start.isoformat(), end=whole.end.isoformat())
 
@@ -169,10 +171,8 @@ def _wait(seen: Seen, missing: str, now: datetime) -> Plan:
 
 
 def _missing(seen: Seen) -> str:
-    spec = seen.spec.run_template.spec
-    wanted = [("DbtProject", spec.project_ref.name, seen.project), ("DbtTarget", spec.target_ref.name, seen.target)]
-    absent = [f"{kind} {name}" for kind, name, found in wanted if found is None]
-    return f"{' and '.join(absent)} not found in namespace {seen.identity.namespace}" if absent else ""
+    template = seen.spec.run_template.spec
+    return waiting.missing(template, seen.identity.namespace, seen.project, seen.target)
 
 
 def _template(seen: Seen) -> DbtRun:
@@ -226,12 +226,11 @@ def _creation(seen: Seen, run: WindowRun, windows: tuple[Window, ...]) -> Create
 
 
 def _adopted(seen: Seen, ledger: Ledger) -> Ledger:
-    """With the UIDs of runs that have been created."""
+    """With the UIDs of runs that have been created. One of somebody else is taken out again when it is heard."""
 
     def known(run: WindowRun) -> WindowRun:
         child = seen.children.get(run.name)
-        mine = child is not None and child.owner_uid == seen.identity.uid
-        return run.model_copy(update={"uid": child.uid}) if run.uid is None and child and mine else run
+        return run.model_copy(update={"uid": child.uid}) if run.uid is None and child else run
 
     return replace(ledger, runs=[known(run) for run in ledger.runs])
 
@@ -422,10 +421,9 @@ def _leave(seen: Seen, ledger: Ledger, keys: list[str], halt: _Halt, now: dateti
     fields = recorded(seen, ledger, keys)
     if seen.slot.since:
         fields["yielded_slot"] = seen.slot.since
-    if seen.spec.suspend:
-        text = f"{_progress(ledger)}; {halt.message}"
-        return compose(seen, conditions_of(seen, now), BackfillPhase.SUSPENDED, text, **fields)
     text = f"{_progress(ledger)}; {halt.message}"
+    if seen.spec.suspend:
+        return compose(seen, conditions_of(seen, now), BackfillPhase.SUSPENDED, text, **fields)
     entry = queue.entry(seen.status, seen.slot, now)
     return compose(seen, conditions_of(seen, now), BackfillPhase.QUEUED, text, queue=entry, **fields)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from dbt_operator.api.backfill import DbtBackfill, DbtBackfillSpec, DbtBackfillStatus, WindowFailure
@@ -19,7 +19,7 @@ from dbt_operator.planning.duration import format_time
 from dbt_operator.planning.ledger import Ledger
 from dbt_operator.planning.plan import Plan
 from dbt_operator.planning.queue import Slot
-from dbt_operator.planning.run_status import Stray, elapsed, events, left_queue, under_way
+from dbt_operator.planning.run_status import Stray, changed, elapsed, events, left_queue, under_way
 from dbt_runner.windows import reason_of
 
 _FAILURES = 20
@@ -127,11 +127,6 @@ def finish(
     ended_at = format_time(now)
     found = compose(seen, conditions, phase, message, reason=reason, finished_at=ended_at)
     return changed(found, duration=elapsed(seen.status.started_at, ended_at))
-
-
-def changed(plan: Plan, **fields: object) -> Plan:
-    """A plan whose status differs in some fields."""
-    return replace(plan, status=plan.status.model_copy(update=fields)) if plan.status else plan
 
 
 def said_of_end(status: DbtBackfillStatus, ledger: Ledger) -> str:

@@ -93,7 +93,7 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     if seen.orders is not None:
         found = part.admit(seen, seen.orders, now)
         return _finish(seen, found, now) if isinstance(found, Verdict) else found
-    missing = _missing(seen)
+    missing = waiting.missing(seen.run.spec, seen.identity.namespace, seen.project, seen.target)
     if missing or seen.project is None or seen.target is None:
         return _wait(seen, missing, now)
     run = with_defaults(seen.run, seen.project[0])
@@ -125,13 +125,6 @@ def _refuse(seen: Observed, message: str, now: datetime) -> Plan:
     conditions = conditions_of(seen, now)
     conditions.set(ConditionType.ADMITTED, "False", Reason.INVALID_SPEC, message)
     return _finish(seen, Verdict(Reason.INVALID_SPEC, message), now, conditions=conditions)
-
-
-def _missing(seen: Observed) -> str:
-    spec = seen.run.spec
-    wanted = [("DbtProject", spec.project_ref.name, seen.project), ("DbtTarget", spec.target_ref.name, seen.target)]
-    absent = [f"{kind} {name}" for kind, name, found in wanted if found is None]
-    return f"{' and '.join(absent)} not found in namespace {seen.identity.namespace}" if absent else ""
 
 
 def _claim(seen: Observed, limit: int | None, now: datetime) -> Plan:

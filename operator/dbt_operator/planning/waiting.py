@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from dbt_operator.api.backfill import DbtBackfillStatus
-from dbt_operator.api.run import DbtRunStatus
+from dbt_operator.api.run import DbtRunStatus, RunTemplateSpec
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning import queue
 from dbt_operator.planning.duration import parse_time
@@ -82,6 +82,13 @@ def queued(seen: Observed, due: datetime | None, now: datetime) -> Plan:
     )
     wait = queue.LOOKS.total_seconds()
     return replace(found, requeue_after=min(wait, (due - now).total_seconds()) if due else wait)
+
+
+def missing(spec: RunTemplateSpec, namespace: str, project: object | None, target: object | None) -> str:
+    """What a run refers to and does not exist; empty where all is there."""
+    wanted = [("DbtProject", spec.project_ref.name, project), ("DbtTarget", spec.target_ref.name, target)]
+    absent = [f"{kind} {name}" for kind, name, found in wanted if found is None]
+    return f"{' and '.join(absent)} not found in namespace {namespace}" if absent else ""
 
 
 def missing_since(seen: Seen, now: datetime) -> datetime:

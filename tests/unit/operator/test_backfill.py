@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
@@ -82,6 +83,14 @@ def test_the_runs_are_built_from_what_the_backfill_has_resolved(make: Make) -> N
     assert world.status["resolved"]["image"] == "registry.example.com/dbt:1.0"
 
 
+def test_no_window_becomes_the_state_of_the_project(make: Make) -> None:
+    """Although each builds all of it."""
+    world = make()
+    world.tell()
+    assert world.status["phase"] == "Succeeded"
+    assert "states" not in world.server.objects["DbtProject", "shop"]["status"]
+
+
 def test_a_failed_window_stops_what_has_not_begun(make: Make) -> None:
     world = make(maxConcurrentWindows=2)
     world.server.failing = {"2024-01-03"}
@@ -149,6 +158,18 @@ def test_resume_has_the_range_of_what_it_resumes(make: Make) -> None:
     world.tell(until=lambda: world.ended("again"))
     assert world.status_of("again")["reason"] == "InvalidSpec"
     assert "leave them out" in world.status_of("again")["message"]
+
+
+def test_it_waits_for_what_it_resumes_for_as_long_as_that_takes(make: Make) -> None:
+    world = make(suspend=True)
+    world.add(backfill("again", resumeFrom={"name": "past"}))
+    world.happen(2)
+    world.now += timedelta(days=1)
+    world.happen(2)
+    assert world.status_of("again")["message"] == "waiting: DbtBackfill past has not ended yet"
+    world.edit(cancel=True)
+    world.tell(until=lambda: world.ended("again"))
+    assert world.server.worked == WEEK
 
 
 def test_a_dry_run_lists_the_windows_and_starts_nothing(make: Make) -> None:
@@ -235,6 +256,21 @@ def test_after_it_has_yielded_it_completes_a_window_before_it_yields_again(make:
     assert [each for each in world.server.worked if each in WEEK] == WEEK
 
 
+def test_a_slot_that_it_has_just_got_is_used_for_a_window_before_it_is_given_up(make: Make) -> None:
+    """Else those who arrive just after it has got the slot would keep it from ever doing anything."""
+    world = make()
+    holder = {"kind": "DbtBackfill", "name": "past", "since": "2026-01-02T03:04:05.000000Z"}
+    full = copy.deepcopy(world.server.objects["DbtTarget", "prod"])
+    full["status"] = {"holders": [holder | {"uid": world.server.objects["DbtBackfill", "past"]["metadata"]["uid"]}]}
+    world.add(full)
+    urgent = run(priority=5)
+    urgent["metadata"] |= {"name": "urgent", "uid": "uid-of-urgent"}
+    world.add(urgent)
+    world.tell()
+    assert world.server.worked[0] == WEEK[0]
+    assert world.server.worked.index("urgent") <= 2
+
+
 def test_a_run_of_the_same_priority_waits(make: Make) -> None:
     world = make()
     world.tell(until=lambda: len(world.server.worked) == 1)
@@ -254,9 +290,11 @@ def test_a_run_that_only_says_it_is_part_of_a_backfill_begins_nothing(make: Make
     owner = {"kind": "DbtBackfill", "name": "past", "uid": "uid-of-DbtBackfill-past", "controller": True}
     forged["metadata"] |= {"name": "forged", "uid": "uid-of-forged", "ownerReferences": [owner]}
     world.add(forged)
+    world.happen(2)
+    assert not world.ended()
+    assert ("DbtRun", "forged") not in world.server.objects
     world.tell()
     assert not any(name.startswith("forged") for name in world.server.created_jobs)
-    assert ("DbtRun", "forged") not in world.server.objects
 
 
 def test_a_deleted_run_takes_its_windows_along(make: Make) -> None:

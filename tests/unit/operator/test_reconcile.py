@@ -15,6 +15,7 @@ from dbt_operator.reconcile import Reconciler, merge_patch
 from dbt_operator.store import Store
 from tests.unit.operator.builders import (
     NOW,
+    backfill,
     ended_status,
     failed_summary,
     pod_manifest,
@@ -335,3 +336,15 @@ def test_the_slot_is_given_back_although_the_answer_to_the_write_of_the_end_was_
     world.store.put("DbtRun", world.cluster.objects["DbtRun", "nightly"])  # as a watch tells it
     world.settle()
     assert world.cluster.objects["DbtTarget", "prod"]["status"]["holders"] == []
+
+
+def test_so_is_that_of_a_backfill() -> None:
+    ended = backfill()
+    ended["status"] = {"phase": "Succeeded"}
+    full = target()
+    holder = {"kind": "DbtBackfill", "name": "past", "uid": ended["metadata"]["uid"], "since": "2026-01-02T03:04:05Z"}
+    full["status"] = {"holders": [holder]}
+    world = World(ended, full)
+    world.woken.clear()
+    world.reconciler.reconcile(Key("DbtBackfill", "analytics", "past"))
+    assert world.woken == [TARGET]
