@@ -3,9 +3,11 @@ from __future__ import annotations
 import tracemalloc
 from typing import Any
 
+from dbt_operator import live
 from dbt_operator.projection import PROJECTED
 from dbt_operator.store import Store
-from tests.unit.operator.builders import run
+from tests.unit.operator.builders import run, target
+from tests.unit.operator.fake_cluster import FakeCluster
 
 
 def thing(name: str = "a", version: int = 1, uid: str = "", namespace: str = "ns", run: str = "") -> dict[str, Any]:
@@ -126,3 +128,10 @@ def test_the_jobs_of_a_finished_run_are_kept_until_they_have_ended_too() -> None
     over = {**ended["metadata"], "name": "going-on", "uid": "uid-going-on", "resourceVersion": "2"}
     store.put("Job", ended | {"metadata": over})
     assert store.all("Job") == []
+
+
+def test_what_is_asked_for_and_gone_is_forgotten() -> None:
+    store = Store()
+    store.put("DbtTarget", target())
+    assert live.get(FakeCluster(), store, "DbtTarget", "analytics", "prod") is None  # type: ignore[arg-type]
+    assert store.get("DbtTarget", "analytics", "prod") is None
