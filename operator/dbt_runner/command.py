@@ -30,7 +30,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from dbt_runner import deps, environment
+from dbt_runner import deps, environment, redact, sharing
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, scan_profiles
@@ -129,7 +129,9 @@ def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | 
     except _FailedError as error:
         channel.send("failed", step=worker.at, **error.content)
         return 0
-    channel.send("ready", dbt_version=worker.version, isolation="Command", project_dir=worker.project)
+    channel.send(
+        "ready", dbt_version=worker.version, isolation="Command", project_dir=worker.project, **worker.survey()
+    )
     with os.fdopen(commands, encoding="utf-8") as lines:
         for line in lines:
             number = int(json.loads(line)["run"])
@@ -171,6 +173,14 @@ class _Worker:
                 self._validate(step)
             except environment.PatternError as error:
                 raise _FailedError(reason="ConfigError", message=str(error)) from error
+
+    def survey(self) -> dict[str, list[str]]:
+        """What the project says, by which its words are told from secrets."""
+        redactor = Redactor(self._secrets.values())
+        texts = map(redact.read_text, sharing.code(Path(self.project)))
+        profile = redact.read_text(self._layout.profiles / "profiles.yml")
+        known = redact.survey(redactor, texts, profile, os.environ)
+        return {"words": sorted(known.words), "unasked": sorted(known.unasked)}
 
     def _install(self) -> None:
         """Run ``dbt deps`` where packages are declared; if need be in a copy, which then is the project."""
@@ -323,7 +333,7 @@ def _secrets(layout: Layout) -> dict[str, str]:
     found = environment_secrets(os.environ)
     with suppress(OSError, ValueError):
         found |= scan_profiles((layout.profiles / "profiles.yml").read_text(encoding="utf-8"), os.environ)
-    return {f"DBT_ENV_SECRET_OPERATOR_{n}": secret for n, secret in enumerate(sorted(Redactor(found).secrets))}
+    return {f"{redact.OWN_VARIABLES}{n}": secret for n, secret in enumerate(sorted(Redactor(found).secrets))}
 
 
 def _refuse_other_places(argv: Sequence[str], target: str) -> None:

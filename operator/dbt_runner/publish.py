@@ -26,6 +26,8 @@ _FILES = {
     *LOGS,
 }
 _FOLDERS = ("compiled",)
+# dbt reads them again, in later runs: the names in them must be the project's.
+_READ_BACK = {MANIFEST, RUN_RESULTS, SOURCES, "catalog.json", "semantic_manifest.json"}
 
 
 def artifacts_of(folder: Path) -> Iterator[Path]:
@@ -52,6 +54,9 @@ def publish(work: Path, final: Path, redactor: Redactor, parsed_manifest: Path) 
     if not manifest.exists() and parsed_manifest.exists():
         os.link(parsed_manifest, manifest)
     for path in artifacts_of(work):
-        redactor.file(path)
+        if path.parent == work and path.name in _READ_BACK:
+            redactor.document(path)
+        else:
+            redactor.file(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     work.rename(final)

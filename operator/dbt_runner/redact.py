@@ -4,9 +4,19 @@ dbt itself scrubs only ``DBT_ENV_SECRET_*`` variables, and only from its log. Wh
 twice: the supervisor, which has no YAML parser, scans profiles.yml as text before anything is printed, rather too
 eagerly; the zygote, which has dbt's, reads it properly, and what it finds replaces what the scan found.
 
-Values of fewer than :data:`MIN_LENGTH` characters are left alone, and so are values that the profile also holds under a
-key that is no secret (``password: postgres`` beside ``type: postgres``): replacing those would wreck logs and artifacts
-and hide nothing.
+Values of fewer than :data:`MIN_LENGTH` characters are left alone, and so are values that the
+profile also holds as a literal under a key that is no secret (``password: postgres`` beside
+``type: postgres``): replacing those would wreck logs and artifacts and hide nothing.
+
+A password may be an everyday word, which then is part of the project's names as well. A model
+user_passwords that is called user_*****s in the state is another model for the next run. So what
+the project says is told apart from what its environment says (:class:`Known`):
+
+- In logs, messages and rendered code, longer words of the project stay, such as user_passwords.
+  The secret by itself is starred, also where it happens to be a column's name.
+- In artifacts that are read back, what dbt got by parsing stays as it is unless the project can
+  have got the secret from a variable. If it can, the words of the project stay, also the very one
+  that is the secret.
 """
 
 from __future__ import annotations
@@ -15,12 +25,14 @@ import json
 import mmap
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 MIN_LENGTH = 6
 STARS = "*****"
+OWN_VARIABLES = "DBT_ENV_SECRET_OPERATOR_"  # by them dbt learns what to keep out of its own log
 
 _SECRET_KEY = re.compile(
     r"pass|pwd|.*(password|passwd|passphrase|token|secret|private_?key|api_?key|access_?key|account_?key|credential).*"
@@ -46,42 +58,230 @@ _YAML_ENTRY = re.compile(
 )
 
 
+# Keys in dbt's artifacts under which there is what was rendered, run or answered, not what was
+# parsed. They stand near the top: keys further down may be the project's own, as in meta.
+_RENDERED = {
+    "adapter_response",
+    "args",
+    "compiled_code",
+    "compiled_sql",
+    "env",
+    "error",
+    "errors",
+    "extra_ctes",
+    "message",
+}
+_NEAR = 2
+# A call that does not say by a literal which variable it is about, or that is no call.
+_ENV_VAR_WORD = re.compile(r"\benv_var\b")
+_LITERAL_CALL = re.compile(r"""env_var\s*\(\s*\\?(['"]{1,2})[^'"\\]*\\?\1\s*[,)]""")
+_LONGEST_WORD = 300
+# What dbt puts in the place of the rest of a test's name that is too long.
+_CUT = re.compile(r"_[0-9a-f]{32}(?![0-9A-Za-z])")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the text of a project tells about secrets that are everyday words."""
+
+    words: frozenset[str] = frozenset()  # its words that a secret is part of, or is
+    unasked: frozenset[str] = frozenset()  # secrets in no variable that the project may ask for
+
+
 class Redactor:
     """Replaces secrets by stars, however they are spelt: as they are, in JSON, in a URL, line by line."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Iterable[str], known: Known = Known()) -> None:
         """Keep those secrets that are long enough to be replaced."""
         self.secrets = frozenset(secret for secret in secrets if len(secret.strip()) >= MIN_LENGTH)
-        spellings = sorted({s for secret in self.secrets for s in _spellings(secret)}, key=len, reverse=True)
-        self._text = re.compile("|".join(map(re.escape, spellings))) if spellings else None
-        self._data = re.compile(b"|".join(re.escape(s.encode()) for s in spellings)) if spellings else None
+        self.known = known
+        self._data = _any_of(self.secrets, encoded=True)
+        self._text = _any_of(self.secrets)
+        self._asked = _any_of(self.secrets - known.unasked)
+        self._asked_data = _any_of(self.secrets - known.unasked, encoded=True)
+        self._around = self._find_surroundings(known.words)
 
-    def more(self, secrets: Iterable[str]) -> Redactor:
-        """A redactor that knows these secrets too."""
-        return Redactor(self.secrets.union(secrets))
+    def knowing(self, known: Known) -> Redactor:
+        """A redactor for the same secrets that knows this project."""
+        return Redactor(self.secrets, known)
 
     def text(self, text: str) -> str:
         """The text without secrets."""
-        return self._text.sub(STARS, text) if self._text else text
+        return self._replace(self._text, text, exact=False)
 
     def data(self, data: bytes) -> bytes:
         """The bytes without secrets."""
-        return self._data.sub(STARS.encode(), data) if self._data else data
+        if not (self._data and self._data.search(data)):
+            return data
+        return self.text(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
-    def found_in(self, data: bytes) -> bool:
-        """Whether the bytes hold a secret."""
-        return bool(self._data and self._data.search(data))
+    def may_be_asked_for(self, data: bytes) -> bool:
+        """Whether bytes that dbt got by parsing hold a secret that the project may ask for."""
+        return bool(self._asked_data and self._asked_data.search(data))
 
     def file(self, path: Path) -> None:
-        """Rewrite the file if it holds a secret. It is mapped for the search: a big one must not fill the memory."""
-        if self._data is None or not path.stat().st_size:
+        """Rewrite the file if it holds a secret."""
+        if self._is_in(path):
+            _rewrite(path, self.data(path.read_bytes()))
+
+    def document(self, path: Path) -> None:
+        """Rewrite a JSON file of dbt's if it holds a secret, but keep the project's names in it."""
+        if not self._is_in(path):
             return
+        try:
+            content = json.loads(path.read_bytes())
+        except ValueError:
+            self.file(path)
+            return
+        clean = self._clean(content, 0, rendered=False)
+        if clean != content:
+            _rewrite(path, json.dumps(clean).encode())
+
+    def find_words(self, text: str, *, exact: bool) -> Iterator[str]:
+        """The words of a text that a secret is part of; ``exact``: or is."""
+        for found in self._text.finditer(text) if self._text else ():
+            start, end = _word_around(text, found.start(), found.end())
+            if exact or text[start:end] != found[0]:
+                yield text[start:end]
+
+    def _is_in(self, path: Path) -> bool:
+        """Whether a file holds a secret. It is mapped: a big one must not fill the memory."""
+        if self._data is None or not path.stat().st_size:
+            return False
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if not self._data.search(data):
-                return
-        clean = path.with_name(path.name + ".redacted")
-        clean.write_bytes(self.data(path.read_bytes()))
-        clean.replace(path)
+            return bool(self._data.search(data))
+
+    def _find_surroundings(self, words: Iterable[str]) -> dict[str, set[tuple[str, str]]]:
+        """For each secret that is part of a word: what is before and after it there."""
+        found: dict[str, set[tuple[str, str]]] = {}
+        for word in words if self._text else ():
+            for match in self._text.finditer(word):
+                found.setdefault(match[0], set()).add((word[: match.start()], word[match.end() :]))
+        return found
+
+    def _replace(self, pattern: re.Pattern[str] | None, text: str, *, exact: bool) -> str:
+        """Star what matches, unless it belongs to a word of the project; ``exact``: or is one."""
+        if pattern is None:
+            return text
+        if not self._around:
+            return pattern.sub(STARS, text)
+
+        def clean(found: re.Match[str]) -> str:
+            return found[0] if self._is_word(text, found, exact=exact) else STARS
+
+        return pattern.sub(clean, text)
+
+    def _is_word(self, text: str, found: re.Match[str], *, exact: bool) -> bool:
+        around = self._around.get(found[0], ())
+        start, end = _word_around(text, found.start(), found.end())
+        before, after = text[start : found.start()], text[found.end() : end]
+        cut = _CUT.search(after)
+        kept = after[: cut.start()] if cut else after
+        return any(
+            before.endswith(left) and (after.startswith(right) or (cut and right.startswith(kept)))
+            for left, right in around
+            if exact or left or (right and kept)
+        )
+
+    def _clean(self, value: Any, depth: int, *, rendered: bool) -> Any:
+        if isinstance(value, str):
+            return self.text(value) if rendered else self._replace(self._asked, value, exact=True)
+        if isinstance(value, list):
+            return [self._clean(inner, depth, rendered=rendered) for inner in value]
+        if not isinstance(value, dict):
+            return value
+        clean = {}
+        for key, inner in value.items():
+            is_rendered = rendered or (depth <= _NEAR and key in _RENDERED)
+            # dbt's own keys are no secrets; a project's unique IDs have dots in them.
+            own = depth <= _NEAR and "." not in key
+            name = key if own else self._clean(key, depth, rendered=rendered)
+            clean[name] = self._clean(inner, depth + 1, rendered=is_rendered)
+        return clean
+
+
+def survey(redactor: Redactor, texts: Iterable[str], profile: str, env: Mapping[str, str]) -> Known:
+    """What a project's text tells about the secrets of a redactor.
+
+    Args:
+        redactor: knows the secrets.
+        texts: the project's files, with those of its packages.
+        profile: the text of profiles.yml.
+        env: the environment that dbt gets. Its longer words with a secret in them are names, too, as
+            in SCHEMA=password_reset: nothing can put a secret into a longer word there.
+    """
+    holding: dict[str, set[str]] = {}
+    for secret in redactor.secrets:
+        spellings = list(_spellings(secret))
+        for name, value in env.items():
+            if not name.startswith(OWN_VARIABLES) and any(each in value for each in spellings):
+                holding.setdefault(name, set()).add(secret)
+    words: set[str] = set()
+    names = {name for name in _openly_asked(profile) if name in holding}
+    for text in texts:
+        words.update(redactor.find_words(text, exact=True))
+        indirect = _asks_indirectly(text)
+        names.update(name for name in holding if indirect or name in text)
+    asked = {secret for name in names for secret in holding[name]}
+    for text in (profile, *env.values()):
+        words.update(redactor.find_words(text, exact=False))
+    return Known(frozenset(words), redactor.secrets - asked)
+
+
+def read_text(path: Path) -> str:
+    """A file's text, as far as it is any; empty if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _asks_indirectly(text: str) -> bool:
+    """Whether a text may ask for a variable whose name cannot be read in it."""
+    return len(_ENV_VAR_WORD.findall(text)) > len(_LITERAL_CALL.findall(text))
+
+
+def _openly_asked(profile: str) -> Iterator[str]:
+    """The variables that a profile takes something from that is no secret, as a schema's name."""
+    for line in profile.splitlines():
+        for entry in _YAML_ENTRY.finditer(line):
+            if not _is_secret(entry["key"]):
+                value = entry["quoted"] or entry["plain"] or ""
+                yield from (use["name"] for use in _ENV_VAR.finditer(value))
+
+
+def _word_around(text: str, start: int, end: int) -> tuple[int, int]:
+    """The bounds of the word that something stands in, without what a backslash escapes."""
+    first, last = max(0, start - _LONGEST_WORD), min(len(text), end + _LONGEST_WORD)
+    inner = start
+    while inner > first and _is_of_word(text[inner - 1]):
+        inner -= 1
+    if first < inner < start and text[inner - 1] == "\\":
+        inner += 1
+    while end < last and _is_of_word(text[end]):
+        end += 1
+    return inner, end
+
+
+def _is_of_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _rewrite(path: Path, content: bytes) -> None:
+    """Put another file in the place of this one: it may be linked from elsewhere, too."""
+    clean = path.with_name(path.name + ".redacted")
+    clean.write_bytes(content)
+    clean.replace(path)
+
+
+def _any_of(secrets: Iterable[str], *, encoded: bool = False) -> Any:
+    """A pattern for every spelling of the secrets; None if there are none."""
+    spellings = sorted({s for secret in secrets for s in _spellings(secret)}, key=len, reverse=True)
+    if not spellings:
+        return None
+    if encoded:
+        return re.compile(b"|".join(re.escape(spelling.encode()) for spelling in spellings))
+    return re.compile("|".join(map(re.escape, spellings)))
 
 
 def _spellings(secret: str) -> Iterator[str]:
@@ -136,7 +336,11 @@ def _block(lines: list[str], start: int) -> Iterator[str]:
 
 
 def profile_secrets(profiles: object, env: Mapping[str, str], also: Iterable[str] = ()) -> set[str]:
-    """Secrets of a parsed profiles.yml and ``also`` these, without those that it holds in the open as well."""
+    """Secrets of a parsed profiles.yml and ``also`` these, without those that it shows in the open as well.
+
+    Only literals show anything: whoever sets a variable must not be able to make a secret public by giving it the
+    secret's value.
+    """
     secret: set[str] = set(also)
     public: set[str] = set()
     _walk(profiles, env, secret, public, hidden=False)
@@ -153,7 +357,10 @@ def _walk(value: object, env: Mapping[str, str], secret: set[str], public: set[s
             _walk(inner, env, secret, public, hidden=hidden and not isinstance(inner, Mapping))
     elif isinstance(value, (str, int)) and not isinstance(value, bool):
         text = str(value)
-        (secret if hidden else public).update(_values([text], env))
+        if hidden:
+            secret.update(_values([text], env))
+        elif "{{" not in text:  # what a variable holds is in the open only if the profile itself says so
+            public.update(_values([text], env))
         secret.update(_embedded(text))
 
 

@@ -172,6 +172,8 @@ class Supervisor:
             self._move(event.get("project_dir", self._plan.project_dir))
             self.version = event["dbt_version"]
             self._isolation = event["isolation"]
+            known = redact.Known(frozenset(event["words"]), frozenset(event["unasked"]))
+            self._redactor = self._redactor.knowing(known)
             self.parse = event.get("parse", {})  # where dbt is a command, each step parses for itself
             if self.parse and self.parse.get("count", 1):
                 cached = ", with the cache of an earlier run" if self.parse["cached"] else ""
@@ -406,7 +408,7 @@ class Supervisor:
         """Take in what has arrived; the secrets in it are exact, where the scan that they replace was only careful."""
         child.read_events()
         while child.received and child.received[0]["event"] == "secrets":
-            self._redactor = Redactor(child.received.popleft()["values"])
+            self._redactor = Redactor(child.received.popleft()["values"], self._redactor.known)
 
     def _handle(self, descriptor: int, selector: selectors.BaseSelector) -> None:
         child = self._child

@@ -29,7 +29,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dbt_runner import cache, deps, environment
+from dbt_runner import cache, deps, environment, redact, sharing
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
@@ -132,7 +132,7 @@ def _send_secrets(layout: Layout, channel: Channel) -> Redactor:
     redactor = Redactor(profile_secrets(profiles, os.environ, also=found))
     channel.send("secrets", values=sorted(redactor.secrets))
     for number, secret in enumerate(sorted(redactor.secrets)):
-        os.environ[f"DBT_ENV_SECRET_OPERATOR_{number}"] = secret
+        os.environ[f"{redact.OWN_VARIABLES}{number}"] = secret
     return redactor
 
 
@@ -223,6 +223,8 @@ class Zygote:
             isolation="Fork" if fork else "Process",
             project_dir=self._plan.project_dir,
             parse={"seconds": round(self._parse_seconds, 3), "cached": self._from_cache, **about},
+            words=sorted(self._redactor.known.words),
+            unasked=sorted(self._redactor.known.unasked),
         )
         return fork
 
@@ -282,8 +284,20 @@ class Zygote:
                     self.by_step = self._dbt.looks_at_flags(parsed[key].manifest, Path(self._plan.project_dir))
             self._loaded.append(parsed[key])
         self._parse_seconds = time.monotonic() - started
+        self._redactor = self._redactor.knowing(self._survey())
         if self._plan.cached and not self.by_step:
             self._store(self._layout.parse / "0")
+
+    def _survey(self) -> redact.Known:
+        """Read what the project says, to tell its words from secrets."""
+        if not self._redactor.secrets:
+            return redact.Known()
+        files = [*sharing.code(self.project)]
+        for manifest in self.manifests:
+            files += self._dbt.files(manifest)
+        profile = redact.read_text(self._layout.profiles / "profiles.yml")
+        texts = map(redact.read_text, dict.fromkeys(files))
+        return redact.survey(self._redactor, texts, profile, os.environ)
 
     def _restored(self) -> Path | None:
         """The parse cache, for the first parse: its key covers the flags of the first step."""
@@ -294,7 +308,7 @@ class Zygote:
     def _store(self, folder: Path) -> None:
         """Have the parse stored, where it differs from what was restored. Nothing that dbt does depends on it."""
         try:
-            cache.pack(self._layout, folder, Path(self._plan.project_dir), self._redactor.found_in)
+            cache.pack(self._layout, folder, Path(self._plan.project_dir), self._redactor.may_be_asked_for)
         except OSError as error:
             print(f"dbt-operator: the parse is not cached: {error}", file=sys.stderr)  # noqa: T201 - the container's log
 

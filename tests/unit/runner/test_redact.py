@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 import yaml
 
-from dbt_runner.redact import Redactor, environment_secrets, profile_secrets, scan_profiles
+from dbt_runner.redact import Redactor, environment_secrets, profile_secrets, scan_profiles, survey
 
 KEY = "-----BEGIN KEY-----\nMIIEvQIBADAN\nBgkqhkiG9w0B\n-----END KEY-----"
 ENV = {"PW": "from-environment", "USER_NAME": "analyst"}
@@ -133,3 +134,128 @@ def test_a_linked_file_is_rewritten_in_one_place_only(tmp_path: Path) -> None:
 def test_without_secrets_nothing_changes() -> None:
     assert Redactor([]).text("text") == "text"
     assert Redactor(["  ", "abc"]).data(b"abc") == b"abc"
+
+
+def test_what_a_variable_holds_is_not_in_the_open() -> None:
+    """Or who sets SCHEMA could have the password shown."""
+    output = {"schema": "{{ env_var('SCHEMA') }}", "password": "the-secret", "user": "{{ env_var('X', 'analyst') }}"}
+    found = profile_secrets({"shop": {"outputs": {"prod": output}}}, {"SCHEMA": "the-secret"}, also={"analyst"})
+    assert found == {"the-secret", "analyst"}
+
+
+FILES = ("select password_hash from {{ ref('user_passwords') }}", "macros: [grant_password]")
+PROFILE = "shop: {outputs: {prod: {password: password, dbname: password_reset}}}"
+
+
+def redactor_of(*texts: str, profile: str = PROFILE, word: str = "password", **env: str) -> Redactor:
+    redactor = Redactor([word])
+    return redactor.knowing(survey(redactor, texts, profile, env))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model.shop.user_passwords",
+        "table password_reset.user_passwords",
+        "not_null_user_passwords_password_hash",
+        "not_null_user_passwo_0123456789abcdef0123456789abcdef",
+        "not_null_user_password_0123456789abcdef0123456789abcdef",
+        json.dumps({"msg": "in\nuser_passwords"}),
+    ],
+)
+def test_longer_words_of_the_project_stay_in_logs(text: str) -> None:
+    redactor = redactor_of(*FILES)
+    assert redactor.text(text) == text
+    assert redactor.data(b"\xff " + text.encode()) == b"\xff " + text.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("password is password", "***** is *****"),
+        ("column password_salt", "column *****_salt"),
+        ("password_0123456789abcdef0123456789abcdef", "*****_0123456789abcdef0123456789abcdef"),
+        ("postgresql://bot:password@db/user_passwords", "postgresql://bot:*****@db/user_passwords"),
+    ],
+)
+def test_the_secret_itself_does_not(text: str, clean: str) -> None:
+    assert redactor_of(*FILES[1:], "user_passwords").text(text) == clean
+
+
+MANIFEST = {
+    "metadata": {"adapter_type": "duckdb", "env": {"NOTE": "password"}},
+    "nodes": {
+        "model.shop.user_passwords": {
+            "columns": {"password": {"description": "the password of the user"}},
+            "config": {"meta": {"message": "password", "password": 1}},
+            "compiled_code": "select password, password_hash, 'password'",
+            "raw_code": "select password",
+        }
+    },
+}
+
+
+def cleaned(redactor: Redactor, folder: Path, document: object = MANIFEST) -> Any:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(document))
+    redactor.document(path)
+    return json.loads(path.read_text())
+
+
+ASKING = (
+    "{{ env_var('PGPASSWORD') }}",
+    "{{ env_var(name) }}",
+    "{{ env_var('PG' ~ 'PASSWORD') }}",
+    "{% set ask = env_var %}{{ ask('PG' ~ 'PASSWORD') }}",
+    'meta: "{{ env_var(\\"PGPASSWORD\\") }}"',
+    "{{ ask('PGPASSWORD') }}",
+)
+
+
+@pytest.mark.parametrize("env", [{}, {"PGPASSWORD": "password"}])
+def test_what_dbt_got_by_parsing_stays_unless_the_project_asks_for_it(tmp_path: Path, env: dict[str, str]) -> None:
+    redactor = redactor_of("{{ env_var('OTHER') }} {{ env_var(\"OTHER\", 'x') }}", **env)
+    found = cleaned(redactor, tmp_path)
+    node, before = found["nodes"]["model.shop.user_passwords"], MANIFEST["nodes"]["model.shop.user_passwords"]
+    assert node == {**before, "compiled_code": "select *****, *****_hash, '*****'"}
+    assert found["metadata"]["env"] == {"NOTE": "*****"}
+    assert not redactor.may_be_asked_for(b"password")
+
+
+@pytest.mark.parametrize("asking", ASKING)
+def test_a_secret_that_the_project_may_ask_for_is_starred_unless_it_is_its_word(tmp_path: Path, asking: str) -> None:
+    for secret in ("password", "canary-4711-secret"):
+        document = json.loads(json.dumps(MANIFEST).replace("password", secret))
+        redactor = redactor_of(asking, word=secret, PGPASSWORD=secret)
+        assert secret not in json.dumps(cleaned(redactor, tmp_path, document))
+        assert redactor.may_be_asked_for(secret.encode())
+        known = cleaned(redactor_of(asking, secret, word=secret, PGPASSWORD=secret), tmp_path, document)
+        raw = {**document["nodes"], "compiled_code": ""}
+        assert {**known["nodes"], "compiled_code": ""}.keys() == raw.keys()
+        assert secret in known["nodes"][f"model.shop.user_{secret}s"]["columns"]
+
+
+def test_a_secret_that_the_profile_takes_for_a_name_is_starred(tmp_path: Path) -> None:
+    profile = "shop:\n  schema: \"{{ env_var('SCHEMA') }}\"\n  password: \"{{ env_var('PW') }}\""
+    leaky = redactor_of(profile=profile, word="the-secret", SCHEMA="the-secret", PW="the-secret")
+    row = {"results": [{"relation_name": '"db"."the-secret"', "unique_id": "model.shop.x"}]}
+    assert cleaned(leaky, tmp_path, row)["results"][0]["relation_name"] == '"db"."*****"'
+    named = redactor_of(profile=profile, SCHEMA="password_reset", PW="password")
+    row = {"results": [{"relation_name": '"db"."password_reset"', "message": "password: password_reset"}]}
+    assert cleaned(named, tmp_path, row)["results"][0] == {**row["results"][0], "message": "*****: password_reset"}
+
+
+@pytest.mark.parametrize("word", ["success", "results", "status", "manifest", "incremental"])
+def test_words_of_dbt_stay_where_they_are_read_back(tmp_path: Path, word: str) -> None:
+    content = {
+        "metadata": {"dbt_schema_version": "https://schemas.getdbt.com/dbt/manifest/v12.json"},
+        "results": [{"status": "success", "config": {"materialized": "incremental"}}],
+    }
+    assert cleaned(redactor_of(word=word), tmp_path, content) == content
+
+
+def test_what_is_no_json_is_redacted_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text('{"half": "password')
+    redactor_of().document(path)
+    assert path.read_text() == '{"half": "*****'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,58 @@ def names(state: Any) -> list[str]:
 
 def test_the_state_of_a_run_holds_what_selectors_read(full: Ended) -> None:
     assert names(full.layout.new_state) == ["manifest.json", "run_results.json"]
+
+
+WORDS = {
+    "models/user_passwords.sql": "{{ config(materialized='table') }} select 1 as id, 'x' as password_hash",
+    "models/resets.sql": "{{ config(materialized='table') }}"
+    " select id, password from (select *, 'y' as password from {{ ref('user_passwords') }})",
+    "models/schema.yml": """
+models:
+  - name: user_passwords
+    description: Where a password is kept
+    config: {contract: {enforced: true}, persist_docs: {relation: true, columns: true}}
+    columns:
+      - {name: id, data_type: integer}
+      - {name: password_hash, data_type: varchar, description: of the password, data_tests: [not_null]}
+""",
+}
+NOT_NULL = "not_null_user_passwords_password_hash"
+# The password stands in the profile, or is asked for by it, or by the project as well.
+WORD_SECRETS = {
+    "literal": ("password", {}),
+    "variable": ("\"{{ env_var('PGPASSWORD') }}\"", {}),
+    "asked": (
+        "\"{{ env_var('PGPASSWORD') }}\"",
+        {"macros/grant.sql": "{% macro grant() %}password '{{ env_var('PGPASSWORD') }}'{% endmacro %}"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WORD_SECRETS)
+def test_names_with_a_password_in_them_are_found_again(tmp_path: Path, case: str) -> None:
+    credential, more = WORD_SECRETS[case]
+    profiles = profile(tmp_path / "warehouse.duckdb", credential)
+    env = {"PGPASSWORD": "password"}
+    files = {**WORDS, **more}
+    full = Pod(tmp_path / "full", files, profiles, env).run(step("build"))
+    assert full.code == 0, full.log
+    state = full.layout.new_state
+    rows = json.loads((state / "run_results.json").read_text())["results"]
+    models = ["model.shop.resets", "model.shop.user_passwords"]
+    assert sorted(row["unique_id"] for row in rows)[:2] == models
+    assert [row["unique_id"].split(".")[2] for row in rows if row["unique_id"].startswith("test.")] == [NOT_NULL]
+
+    def compared(root: str, schema: str, *select: str) -> Ended:
+        pod = Pod(tmp_path / root, files, profiles.replace("schema: analytics", f"schema: {schema}"), env)
+        shutil.copytree(state, pod.layout.state)
+        flags = ["--select", *select, "--defer", "--state", str(pod.layout.state)]
+        return pod.run(step("build", *flags, allow_empty=True), state="states/1")
+
+    unchanged = compared("slim", "analytics", "state:modified+")
+    assert unchanged.code == 0, unchanged.log
+    assert unchanged.summary.nodes.total == 0
+    assert built(compared("result", "analytics", "result:success")) == [NOT_NULL, "resets", "user_passwords"]
+    deferred = compared("defer", "pr_7", "resets")
+    assert deferred.code == 0, deferred.log
+    assert built(deferred) == ["resets"]
