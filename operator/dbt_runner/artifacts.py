@@ -19,11 +19,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from dbt_runner import cache
 from dbt_runner.bucket import PARALLEL, BucketError, MinioStore, UploadError
@@ -33,6 +33,7 @@ from dbt_runner.presence import Watch
 from dbt_runner.progress import Teller
 from dbt_runner.protocol import ENDED, PROGRESS_WINDOWS, UploadPlan, UploadSummary
 from dbt_runner.publish import LOGS, artifacts_of
+from dbt_runner.volume import NotPlainError, Volume
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 50.0  # of the pod's 120; dbt has had 60 of them, and a last try may still be under way
@@ -44,14 +45,14 @@ _TEXT = "text/plain; charset=utf-8"
 class Store(Protocol):
     """What the uploader needs of an object store."""
 
-    def put(self, key: str, path: Path, content_type: str) -> None:
-        """Upload a file and make sure that it has arrived whole.
+    def put(self, key: str, file: BinaryIO, size: int, content_type: str) -> None:
+        """Upload so many bytes of an opened file and make sure that they have arrived.
 
         Raises:
             UploadError: it has not.
         """
 
-    def get(self, key: str, path: Path) -> bool:
+    def get(self, key: str, volume: Volume, path: Path) -> bool:
         """Download an object to a file; whether there is one.
 
         Raises:
@@ -73,11 +74,6 @@ class _Job:
     changes: bool = False  # the file may be replaced by another, which then is uploaded, too
     version: tuple[int, ...] = ()  # of the file, as it was when the upload began
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether the file is another one now than the one that is uploaded, or about to be."""
-        return self.changes and _version(self.path) != self.version
-
 
 @dataclass
 class Uploader:
@@ -88,11 +84,15 @@ class Uploader:
     store: Callable[[], Store]  # called when the first object is there, not before
     poll_seconds: float = POLL_SECONDS
     grace_seconds: float = GRACE_SECONDS
+    _volume: Volume = field(init=False)
     _jobs: dict[str, _Job] = field(default_factory=dict)
     _found: set[str] = field(default_factory=set)
     _opened: Store | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(PARALLEL))
+
+    def __post_init__(self) -> None:
+        self._volume = Volume(self.layout.shared)
 
     def run(self, stop: threading.Event) -> UploadSummary:
         """Upload until dbt has ended or ``stop`` is set; then what is left, for as long as the grace period lasts."""
@@ -101,7 +101,7 @@ class Uploader:
             self._pool.submit(self._restore_cache)
         while not stop.is_set() and not watch.over:
             self._discover()
-            if self.layout.windows.exists():
+            if self._volume.version(self.layout.windows):
                 self._discover_result()
             self._submit()
             teller.look()
@@ -116,46 +116,65 @@ class Uploader:
 
     def _discover(self) -> None:
         """Take in new folders and result.json: both get their names when they are complete."""
-        if not self.layout.artifacts.is_dir():
-            return
-        for entry in sorted(self.layout.artifacts.iterdir()):
+        for entry, is_folder in self._volume.entries(self.layout.artifacts):
             if entry.name in self._found or entry.name.startswith("."):
                 continue
             self._found.add(entry.name)
-            for path in _files(entry):
+            for path in self._files(entry) if is_folder else [entry]:
                 self._add(path, self.plan.prefix, path.relative_to(self.layout.artifacts))
-        if self.plan.cache and cache.stored(self.layout).is_file() and self.plan.cache not in self._jobs:
-            self._jobs[self.plan.cache] = _Job(self.plan.cache, cache.stored(self.layout), optional=True)
+        stored = cache.stored(self.layout)
+        if self.plan.cache and self.plan.cache not in self._jobs and self._volume.version(stored):
+            self._jobs[self.plan.cache] = _Job(self.plan.cache, stored, optional=True)
 
     def _discover_partial(self) -> None:
         """Take in the logs of a step whose container died, and the steps that had ended in its window."""
         work = self.layout.work
-        for name in LOGS:
-            for path in sorted([*work.glob(f"*/{name}"), *work.glob(f"*/*/{name}")]):
-                relative = path.relative_to(work)
-                if not any(part.startswith(".") for part in relative.parts):
-                    self._add(path, self.plan.prefix, relative)
-        for folder in sorted(work.glob(f"*/{ENDED}")):
-            for path in _files(folder):
-                self._add(path, self.plan.prefix, folder.parent.relative_to(work) / path.relative_to(folder))
+        outer = self._visible_folders(work)
+        for folder in [*outer, *(inner for each in outer for inner in self._visible_folders(each))]:
+            for name in LOGS:
+                if self._volume.version(folder / name):
+                    self._add(folder / name, self.plan.prefix, (folder / name).relative_to(work))
+        for window in outer:
+            ended = window / ENDED
+            for path in self._files(ended):
+                relative = window.relative_to(work) / path.relative_to(ended)
+                self._add(path, self.plan.prefix, relative)
+
+    def _visible_folders(self, path: Path) -> list[Path]:
+        entries = self._volume.entries(path)
+        return [each for each, is_folder in entries if is_folder and not each.name.startswith(".")]
 
     def _discover_result(self) -> None:
         """Take in the run's result while there is more to come."""
         path = self.layout.run / RESULT
-        if self.plan.run and f"{self.plan.run}/{RESULT}" not in self._jobs and path.is_file():
+        is_new = self.plan.run and f"{self.plan.run}/{RESULT}" not in self._jobs
+        if is_new and self._volume.version(path):
             self._add(path, self.plan.run, Path(RESULT), changes=True)
 
     def _discover_run(self) -> None:
         """Take in what belongs to the run as a whole; the supervisor writes it last."""
         for folder, prefix in ((self.layout.run, self.plan.run), (self.layout.new_state, self.plan.state)):
-            if prefix and folder.is_dir():
-                for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+            for path, is_folder in self._volume.entries(folder) if prefix else ():
+                if not is_folder and not path.name.startswith("."):
                     self._add(path, prefix, Path(path.name))
+
+    def _files(self, folder: Path) -> Iterator[Path]:
+        """The artifacts of a step, or of a window with a result of its own and all its steps."""
+        entries = self._volume.entries(folder)
+        result = (folder / RESULT, False) in entries
+        if folder.name != ENDED and not result:
+            yield from artifacts_of(self._volume, folder)
+            return
+        if result:
+            yield folder / RESULT
+        for path, is_folder in entries:
+            if is_folder:
+                yield from artifacts_of(self._volume, path)
 
     def _restore_cache(self) -> None:
         """Fetch the parse cache while dbt is being imported, and say when there is nothing more to wait for."""
         try:
-            self._connected().get(self.plan.cache, cache.restored(self.layout))
+            self._connected().get(self.plan.cache, self._volume, cache.restored(self.layout))
         except BucketError as error:
             print(f"dbt-operator: there is no parse cache: {error}", flush=True)  # noqa: T201 - the container's log
         finally:
@@ -164,7 +183,7 @@ class Uploader:
     def _add(self, path: Path, prefix: str, relative: Path, *, changes: bool = False) -> None:
         key = f"{prefix}/{relative.as_posix()}"
         if key not in self._jobs:
-            self._jobs[key] = _Job(key, path, path.stat().st_size, changes=changes)
+            self._jobs[key] = _Job(key, path, changes=changes)
 
     def _submit(self) -> None:
         """Collect what has been done, and start what is due."""
@@ -172,13 +191,12 @@ class Uploader:
         for job in self._jobs.values():
             if job.future is not None and job.future.done() and job.error is None:
                 self._collect(job)
-            if _arrived(job) and job.is_stale:
+            if _arrived(job) and self._is_stale(job):
                 job.future = None
             if job.future is None and now >= job.not_before:
                 job.error = None
                 if job.changes:
-                    job.version = _version(job.path)
-                    job.size = job.version[0]
+                    job.version = self._volume.version(job.path)
                 job.future = self._pool.submit(self._put, job)
 
     def _collect(self, job: _Job) -> None:
@@ -189,8 +207,18 @@ class Uploader:
             job.not_before = time.monotonic() + job.delay
             job.delay = min(job.delay * 2, _LONGEST_DELAY)
 
+    def _is_stale(self, job: _Job) -> bool:
+        """Whether the file is another one now than the one that is uploaded, or about to be."""
+        return job.changes and self._volume.version(job.path) != job.version
+
     def _put(self, job: _Job) -> None:
-        self._connected().put(job.key, job.path, content_type(job.path))
+        try:
+            file = self._volume.open(job.path)
+        except NotPlainError as error:
+            raise UploadError(str(error), final=True) from None
+        with file:
+            job.size = os.fstat(file.fileno()).st_size
+            self._connected().put(job.key, file, job.size, content_type(job.path))
 
     def _connected(self) -> Store:
         with self._opening:
@@ -216,7 +244,9 @@ class Uploader:
                 time.sleep(seconds)
 
     def _is_over(self, job: _Job) -> bool:
-        return (_arrived(job) and not job.is_stale) or (job.error is not None and (job.error.final or job.optional))
+        if job.error is not None and (job.error.final or job.optional):
+            return True
+        return _arrived(job) and not self._is_stale(job)
 
     def _summary(self) -> UploadSummary:
         wanted = [job for job in self._jobs.values() if not job.optional]
@@ -232,26 +262,9 @@ class Uploader:
     def _windows(self) -> str:
         """How the windows stand, as the supervisor has left it."""
         try:
-            return self.layout.windows.read_text(encoding="utf-8")[:PROGRESS_WINDOWS]
+            return self._volume.read(self.layout.windows, PROGRESS_WINDOWS).decode()
         except (OSError, ValueError):
             return ""
-
-
-def _files(entry: Path) -> Iterable[Path]:
-    """The artifacts of a step, or of a window with a result of its own and all its steps; or the file that this is."""
-    if not entry.is_dir():
-        return [entry]
-    inner = sorted(path for path in entry.iterdir() if path.is_dir())
-    result = entry / RESULT
-    if entry.name != ENDED and not result.is_file():
-        return artifacts_of(entry)
-    return [*([result] if result.is_file() else []), *(path for folder in inner for path in artifacts_of(folder))]
-
-
-def _version(path: Path) -> tuple[int, ...]:
-    """What tells a file from the one that it is replaced by."""
-    found = path.stat()
-    return found.st_size, found.st_ino, found.st_mtime_ns
 
 
 def _arrived(job: _Job) -> bool:

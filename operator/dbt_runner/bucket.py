@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from dbt_runner.protocol import Bucket
+from dbt_runner.volume import Volume
 
 PARALLEL = 4
+_PART_BYTES = 1 << 20
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 30.0
 # With these the store says that trying again is of no use.
 _FINAL = {"AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidBucketName"}
@@ -48,36 +51,43 @@ class MinioStore:
             http_client=_http(env),
         )
 
-    def put(self, key: str, path: Path, content_type: str) -> None:
-        """Upload a file. The body travels with a checksum; size and ETag show that the store has kept just that.
+    def put(self, key: str, file: BinaryIO, size: int, content_type: str) -> None:
+        """Upload so many bytes of an opened file, which may have more by now.
+
+        The body travels with a checksum; size and ETag show that the store has kept just that.
 
         Raises:
             UploadError: it has not arrived whole.
         """
         try:
-            sent = self._client.fput_object(self._bucket.name, key, str(path), content_type)
+            sent = self._client.put_object(self._bucket.name, key, file, size, content_type)
             kept = self._client.stat_object(self._bucket.name, key)
         except Exception as error:
             raise self._translated(key, error, UploadError) from None
-        if kept.size != path.stat().st_size or kept.etag != sent.etag:
-            raise UploadError(self._message(key, f"the store holds {kept.size} bytes of {path.stat().st_size}"))
+        if kept.size != size or kept.etag != sent.etag:
+            raise UploadError(self._message(key, f"the store holds {kept.size} bytes of {size}"))
 
-    def get(self, key: str, path: Path) -> bool:
+    def get(self, key: str, volume: Volume, path: Path) -> bool:
         """Download an object to a file, complete or not at all; whether there is such an object.
 
         Raises:
-            BucketError: the store refuses or cannot be reached.
+            BucketError: the store refuses or cannot be reached, or the file cannot be written.
         """
-        partial = path.with_name(f".{path.name}.partial")
         try:
-            self._client.fget_object(self._bucket.name, key, str(partial), tmp_file_path=f"{partial}.tmp")
+            answer = self._client.get_object(self._bucket.name, key)
+            try:
+                with volume.replacing(path) as file:
+                    for part in answer.stream(_PART_BYTES):
+                        file.write(part)
+            finally:
+                answer.close()
+                answer.release_conn()
         except self._errors.S3Error as error:
             if error.code == _ABSENT:
                 return False
             raise self._translated(key, error, BucketError) from None
         except Exception as error:
             raise self._translated(key, error, BucketError) from None
-        partial.replace(path)
         return True
 
     def _translated(self, key: str, error: Exception, kind: type[BucketError]) -> BucketError:

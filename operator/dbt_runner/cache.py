@@ -15,9 +15,11 @@ import json
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from dbt_runner.layout import Layout
+from dbt_runner.volume import Volume
 
 _PARSED, _FILES = "partial_parse.msgpack", "files.json"
 _NAME = "parse.zip"
@@ -39,7 +41,8 @@ def stored(layout: Layout) -> Path:
 
 def announce(layout: Layout) -> None:
     """Say that there is nothing more to wait for."""
-    (layout.cache / _READY).touch()
+    with suppress(OSError), Volume(layout.shared).replacing(layout.cache / _READY):
+        pass
 
 
 def unpack(layout: Layout, project: Path) -> Path | None:

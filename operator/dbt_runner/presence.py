@@ -31,6 +31,7 @@ class Watch:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._descriptor: int | None = None  # stays open: another file of that name says nothing
         self._was_held = False
 
     @property
@@ -40,12 +41,15 @@ class Watch:
         return self._was_held and not self._held()
 
     def _held(self) -> bool:
-        with suppress(FileNotFoundError):
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(descriptor)
+        if self._descriptor is None:
+            with suppress(OSError):  # it is not there yet, or no file
+                flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+                self._descriptor = os.open(self._path, flags)
+        if self._descriptor is None:
+            return False
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         return False

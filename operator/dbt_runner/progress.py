@@ -16,9 +16,11 @@ from typing import Any
 
 from dbt_runner.protocol import Nodes, Progress
 from dbt_runner.signals import Deadline
+from dbt_runner.volume import Volume
 
 FILE_SECONDS = 1.0
 LINE_SECONDS = 2.0
+_FILE_BYTES = 1 << 20
 
 
 class Tally:
@@ -117,6 +119,7 @@ class Teller:
 
     def __init__(self, path: Path, seconds: float = LINE_SECONDS, say: Callable[[str], None] | None = None) -> None:
         self._path = path
+        self._volume = Volume(path.parent)
         self._seconds = seconds
         self._say = say or _print
         self._told = Progress()
@@ -127,7 +130,7 @@ class Teller:
         if not self._due.passed:
             return
         try:
-            found = Progress.from_json(self._path.read_text(encoding="utf-8"))
+            found = Progress.from_json(self._volume.read(self._path, _FILE_BYTES).decode())
         except (OSError, ValueError):  # ProtocolError and UnicodeDecodeError are ValueErrors
             return
         if found != self._told:

@@ -8,10 +8,12 @@ secrets, uploads what it finds there at once.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from dbt_runner.redact import Redactor
+from dbt_runner.volume import Volume
 
 MANIFEST, RUN_RESULTS, SOURCES = "manifest.json", "run_results.json", "sources.json"
 LOGS = ("dbt.log", "events.jsonl")
@@ -30,14 +32,17 @@ _FOLDERS = ("compiled",)
 _READ_BACK = {MANIFEST, RUN_RESULTS, SOURCES, "catalog.json", "semantic_manifest.json"}
 
 
-def artifacts_of(folder: Path) -> Iterator[Path]:
-    """The files of a step's folder that are worth keeping, in the order of their names."""
-    for path in sorted(folder.iterdir()):
+def artifacts_of(volume: Volume, folder: Path) -> Iterator[Path]:
+    """What of a step's folder is worth keeping, in the order of the names.
+
+    Links and pipes are among it: that they cannot be kept must be told.
+    """
+    for path, is_folder in volume.entries(folder):
         # dbt.log is rotated to dbt.log.1 and so on.
-        if path.is_file() and (path.name in _FILES or path.name.startswith("dbt.log.")):
+        if not is_folder and (path.name in _FILES or path.name.startswith("dbt.log.")):
             yield path
-        elif path.is_dir() and path.name in _FOLDERS:
-            yield from (inner for inner in sorted(path.rglob("*")) if inner.is_file())
+        elif is_folder and path.name in _FOLDERS:
+            yield from volume.files(path)
 
 
 def publish(work: Path, final: Path, redactor: Redactor, parsed_manifest: Path) -> None:
@@ -53,7 +58,9 @@ def publish(work: Path, final: Path, redactor: Redactor, parsed_manifest: Path) 
     manifest = work / MANIFEST
     if not manifest.exists() and parsed_manifest.exists():
         os.link(parsed_manifest, manifest)
-    for path in artifacts_of(work):
+    for path in artifacts_of(Volume(work), work):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            continue  # nobody uploads it either
         if path.parent == work and path.name in _READ_BACK:
             redactor.document(path)
         else:

@@ -16,6 +16,7 @@ from dbt_runner.layout import Layout
 from dbt_runner.merge import RESULT
 from dbt_runner.protocol import PreparePlan
 from dbt_runner.publish import MANIFEST, RUN_RESULTS, SOURCES
+from dbt_runner.volume import Volume
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries
 
@@ -36,12 +37,12 @@ def restore(layout: Layout, plan: PreparePlan, env: Mapping[str, str], say: Call
     store = MinioStore(plan.bucket, env)
     if plan.previous:
         try:
-            fetched = _fetch(store, plan.previous, layout.previous, [RESULT, RUN_RESULTS])
+            fetched = _fetch(store, plan.previous, layout, layout.previous, [RESULT, RUN_RESULTS])
             say(f"fetched the results of earlier attempts: {', '.join(fetched) or 'there are none'}")
         except BucketError as error:
             say(f"the results of earlier attempts cannot be fetched, so everything runs again: {error}")
     if plan.state:
-        found = _fetch(store, plan.state, layout.state, [MANIFEST, RUN_RESULTS, SOURCES])
+        found = _fetch(store, plan.state, layout, layout.state, [MANIFEST, RUN_RESULTS, SOURCES])
         if MANIFEST not in found and plan.state_required:
             raise MissingStateError(
                 f"the state {plan.state} is not in bucket {plan.bucket.name}: it was deleted there; "
@@ -50,10 +51,15 @@ def restore(layout: Layout, plan: PreparePlan, env: Mapping[str, str], say: Call
         say(f"fetched the state {plan.state}: {', '.join(found) or 'it does not exist'}")
 
 
-def _fetch(store: MinioStore, prefix: str, to: Path, names: Sequence[str]) -> list[str]:
+def _fetch(store: MinioStore, prefix: str, layout: Layout, to: Path, names: Sequence[str]) -> list[str]:
     """Download those of the objects that exist; their names."""
     to.mkdir(parents=True, exist_ok=True)
-    return [name for name in names if _persistently(lambda name=name: store.get(f"{prefix}/{name}", to / name))]  # type: ignore[misc]
+    volume = Volume(layout.shared)
+
+    def get(name: str) -> bool:
+        return _persistently(lambda: store.get(f"{prefix}/{name}", volume, to / name))
+
+    return [name for name in names if get(name)]
 
 
 def _persistently(work: Callable[[], bool]) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -16,6 +19,7 @@ from dbt_runner.bucket import MinioStore, UploadError
 from dbt_runner.layout import Layout
 from dbt_runner.presence import held
 from dbt_runner.protocol import Bucket, UploadPlan, UploadSummary
+from dbt_runner.volume import Volume
 
 PLAN = UploadPlan(Bucket("https://store", "b"), "runs/one", run="runs", state="state", cache="cache/one.zip")
 
@@ -30,19 +34,20 @@ class FakeStore:
         self.final = final
         self.arrived = threading.Condition()
 
-    def put(self, key: str, path: Path, content_type: str) -> None:
+    def put(self, key: str, file: BinaryIO, size: int, content_type: str) -> None:
         with self.arrived:
             if self.failures:
                 self.failures -= 1
                 raise UploadError("https://store, bucket b: it broke", final=self.final)
-            self.objects[key] = path.read_bytes()
+            self.objects[key] = file.read(size)
             self.types[key] = content_type
             self.arrived.notify_all()
 
-    def get(self, key: str, path: Path) -> bool:
+    def get(self, key: str, volume: Volume, path: Path) -> bool:
         with self.arrived:
             if key in self.objects:
-                path.write_bytes(self.objects[key])
+                with volume.replacing(path) as file:
+                    file.write(self.objects[key])
             return key in self.objects
 
     def wait_for(self, key: str) -> None:
@@ -224,12 +229,55 @@ def test_a_store_that_cannot_be_reached_is_named_without_keys(tmp_path: Path) ->
     store = MinioStore(plan.bucket, {"AWS_ACCESS_KEY_ID": "the-access-key", "AWS_SECRET_ACCESS_KEY": "the-secret-key"})
     path = tmp_path / "manifest.json"
     path.write_text("{}")
-    with pytest.raises(UploadError) as error:
-        store.put("runs/one/manifest.json", path, "application/json")
+    with path.open("rb") as file, pytest.raises(UploadError) as error:
+        store.put("runs/one/manifest.json", file, 2, "application/json")
     assert plan.bucket.endpoint in str(error.value)
     assert "bucket dbt" in str(error.value)
     assert "-key" not in str(error.value)
     assert not error.value.final
+
+
+class Objects(BaseHTTPRequestHandler):
+    """As much of an object store as the client needs for one object."""
+
+    content = b""
+
+    def do_PUT(self) -> None:
+        type(self).content = self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(b"")
+
+    def do_GET(self) -> None:
+        self._answer(self.content)
+
+    def do_HEAD(self) -> None:
+        self._answer(self.content)
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("ETag", '"one"')
+        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_so_much_of_a_file_as_is_wanted_is_uploaded_and_downloaded(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), Objects) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        bucket = Bucket(f"http://127.0.0.1:{server.server_port}", "dbt", "us-east-1")
+        store = MinioStore(bucket, {"AWS_ACCESS_KEY_ID": "some", "AWS_SECRET_ACCESS_KEY": "key"})
+        (tmp_path / "up").write_bytes(b"1234 and more")
+        with (tmp_path / "up").open("rb") as file:
+            store.put("runs/one/x.json", file, 4, "application/json")
+        assert store.get("runs/one/x.json", Volume(tmp_path), tmp_path / "down")
+        server.shutdown()
+    assert Objects.content == b"1234"
+    assert (tmp_path / "down").read_bytes() == b"1234"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["down", "up"]
 
 
 def test_what_belongs_to_the_run_goes_beside_its_attempts(layout: Layout) -> None:
@@ -288,12 +336,10 @@ def test_a_result_that_changes_while_it_is_uploaded_is_uploaded_again(layout: La
     begun, go_on = threading.Event(), threading.Event()
 
     class Slow(FakeStore):
-        def put(self, key: str, path: Path, content_type: str) -> None:
-            content = path.read_bytes()
+        def put(self, *arguments: Any) -> None:
             begun.set()
             assert go_on.wait(30)
-            super().put(key, path, content_type)
-            self.objects[key] = content  # as it was when the upload began
+            super().put(*arguments)
 
     store = Slow()
     layout.windows.write_text(">-")
@@ -340,3 +386,139 @@ def test_of_a_window_that_was_cut_off_what_had_ended_is_uploaded(layout: Layout)
         f"{prefix}/1-build/compiled/a.sql",
     }
     assert len(summary.windows) == 100, "a termination message is short"
+
+
+SECRET = "the-bucket-key"  # noqa: S105 -- looked for where it must not be
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    """A folder that only the sidecar can read, with files of the names that it looks for."""
+    folder = tmp_path / "proc"
+    for name in ("manifest.json", "result.json", "dbt.log", "parse.zip", "1-build/manifest.json", "compiled/a.sql"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(SECRET)
+    return folder
+
+
+def link_file(layout: Layout, private: Path) -> None:
+    finish_step(layout, "1-build", **{"run_results.json": "{}"})
+    (layout.artifacts / "1-build/manifest.json").symlink_to(private / "manifest.json")
+
+
+def link_result(layout: Layout, private: Path) -> None:
+    layout.result.symlink_to(private / "result.json")
+
+
+def link_step(layout: Layout, private: Path) -> None:
+    (layout.artifacts / "1-build").symlink_to(private)
+
+
+def link_inner_folder(layout: Layout, private: Path) -> None:
+    finish_step(layout, "1-build", **{"run_results.json": "{}"})
+    (layout.artifacts / "1-build/compiled").symlink_to(private)
+
+
+def link_artifacts(layout: Layout, private: Path) -> None:
+    layout.artifacts.rmdir()
+    layout.artifacts.symlink_to(private)
+
+
+def link_run(layout: Layout, private: Path) -> None:
+    layout.run.symlink_to(private)
+    layout.new_state.symlink_to(private)
+
+
+def link_inner_of_run(layout: Layout, private: Path) -> None:
+    layout.windows.write_text("+")
+    for folder in (layout.run, layout.new_state):
+        folder.mkdir()
+        (folder / "result.json").symlink_to(private / "result.json")
+
+
+def link_log(layout: Layout, private: Path) -> None:
+    (layout.work / "2-run").mkdir()
+    (layout.work / "2-run/dbt.log").symlink_to(private / "dbt.log")
+    (layout.work / "3-run").symlink_to(private)
+
+
+def link_window(layout: Layout, private: Path) -> None:
+    (layout.work / "2024-01-01").mkdir()
+    (layout.work / "2024-01-01/.ended").symlink_to(private)
+    (layout.artifacts / "2024-01-02").mkdir()
+    (layout.artifacts / "2024-01-02/result.json").write_text("{}")
+    (layout.artifacts / "2024-01-02/1-build").symlink_to(private)
+
+
+def link_cache(layout: Layout, private: Path) -> None:
+    layout.new_cache.symlink_to(private)
+    layout.cache.symlink_to(private)
+
+
+def link_words(layout: Layout, private: Path) -> None:
+    layout.windows.symlink_to(private / "result.json")
+    layout.progress.symlink_to(private / "result.json")
+    layout.alive.symlink_to(private / "result.json")
+
+
+LINKS = [link_file, link_result, link_step, link_inner_folder, link_artifacts, link_run, link_inner_of_run]
+LINKS += [link_log, link_window, link_cache, link_words]
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_no_link_leads_to_what_only_the_sidecar_can_read(
+    layout: Layout, private: Path, link: Callable[[Layout, Path], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in private.rglob("*") if path.is_file()}
+    link(layout, private)
+    store = FakeStore()
+    store.objects[PLAN.cache] = b"cached"
+    summary = Sidecar(layout, lambda: store).end()
+    assert SECRET.encode() not in b"".join(store.objects.values())
+    assert SECRET not in summary.to_json() + capfd.readouterr().out
+    assert {path: path.read_bytes() for path in private.rglob("*") if path.is_file()} == before
+
+
+def test_a_file_that_is_swapped_for_a_link_after_it_was_found_is_missing(layout: Layout, private: Path) -> None:
+    path = layout.artifacts / "1-build/manifest.json"
+
+    class Swapping(FakeStore):
+        def put(self, *_: object) -> None:
+            path.unlink(missing_ok=True)
+            path.symlink_to(private / "manifest.json")
+            raise UploadError("it broke, so it is tried again")
+
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    summary = Sidecar(layout, Swapping, grace=60).end()
+    assert summary.error.startswith("1 of 1 objects were not uploaded: manifest.json: is no plain file")
+
+
+@pytest.mark.parametrize(
+    "place", ["artifacts/1-build/manifest.json", "run/result.json", ".windows", ".progress.json", ".alive"]
+)
+def test_a_pipe_keeps_nobody_waiting(layout: Layout, place: str) -> None:
+    finish_step(layout, "1-build", **{"run_results.json": "{}"})
+    path = layout.shared / place
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    started = time.monotonic()
+    summary = Sidecar(layout, FakeStore, grace=60).end()
+    assert bool(summary.error) == (not place.startswith("."))
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("length", [1, 100_000])
+def test_what_grows_or_shrinks_meanwhile_is_uploaded_as_it_was(layout: Layout, length: int) -> None:
+    path = layout.artifacts / "1-build/manifest.json"
+
+    class Changing(FakeStore):
+        def put(self, *arguments: Any) -> None:
+            with path.open("ab") as file:
+                file.truncate(length)
+            super().put(*arguments)
+
+    finish_step(layout, "1-build", **{"manifest.json": "x" * 1000})
+    store = Changing()
+    summary = Sidecar(layout, lambda: store, grace=60).end()
+    assert (summary.objects, summary.error) == (1, "")
+    assert len(store.objects["runs/one/1-build/manifest.json"]) <= 1000

@@ -12,6 +12,7 @@ import pytest
 from dbt_runner.command import is_own, listing, outcome
 from dbt_runner.protocol import Step
 from dbt_runner.publish import artifacts_of
+from dbt_runner.volume import Volume
 from tests.support.kube import wait_for
 
 from .pods import BIN, Ended, Pod, children, profile, step
@@ -70,7 +71,7 @@ def test_no_secret_leaves_the_container(succeeded: Ended) -> None:
     assert "the token is *****" in succeeded.log
     assert CANARY not in succeeded.log + succeeded.summary.to_json()
     folders = [folder for folder in succeeded.layout.artifacts.iterdir() if folder.is_dir()]
-    uploaded = [path for folder in folders for path in artifacts_of(folder)]
+    uploaded = [path for folder in folders for path in artifacts_of(Volume(folder), folder)]
     assert len(uploaded) > 20
     assert [path for path in uploaded if CANARY.encode() in path.read_bytes()] == []
 
