@@ -168,9 +168,20 @@ def _container(name: str, image: str, environment: list[Manifest], mounts: list[
     }
 
 
+def _literal(text: str) -> str:
+    """A text as the kubelet is to hand it on, in env, command and args.
+
+    It would put the value of another variable, a password even, in the place of $(NAME).
+    """
+    return text.replace("$", "$$")
+
+
+def _plain(name: str, value: str) -> Manifest:
+    return {"name": name, "value": _literal(value)}
+
+
 def _plan(plan: PreparePlan | RunPlan | UploadPlan) -> Manifest:
-    """Escaped, since Kubernetes would put the value of another variable, a password even, in the place of $(NAME)."""
-    return {"name": protocol.PLAN_VARIABLE, "value": plan.to_json().replace("$", "$$")}
+    return _plain(protocol.PLAN_VARIABLE, plan.to_json())
 
 
 def _prepare(resolved: Resolved, attempt: int, commit: str, pod: Pod) -> Manifest:
@@ -187,7 +198,7 @@ def _prepare(resolved: Resolved, attempt: int, commit: str, pod: Pod) -> Manifes
     mounts = [{"name": "source", "mountPath": protocol.SOURCE, "readOnly": True}] if resolved.source.config_map else []
     environment = [_plan(plan), *(_bucket_login(resolved) if plan.bucket else ())]
     container = _container(protocol.PREPARE_CONTAINER, resolved.runner_image, environment, mounts)
-    container |= {"args": ["prepare"], "resources": _small(pod)}
+    container |= {"args": [_literal("prepare")], "resources": _small(pod)}
     return _cloning(container, git, pod) if git else container
 
 
@@ -244,7 +255,7 @@ def _artifacts(resolved: Resolved, attempt: int, pod: Pod) -> Manifest:
     )
     environment = [_plan(plan), *_bucket_login(resolved)]
     container = _container(protocol.ARTIFACTS_CONTAINER, resolved.runner_image, environment, [])
-    return container | {"args": ["artifacts"], "restartPolicy": "Always", "resources": _small(pod)}
+    return container | {"args": [_literal("artifacts")], "restartPolicy": "Always", "resources": _small(pod)}
 
 
 def _small(pod: Pod) -> Manifest:
@@ -265,7 +276,7 @@ def _orders(told: Told) -> list[Manifest]:
 def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod, told: Told) -> Manifest:
     environment: list[Manifest] = [
         *(_variable(variable) for variable in resolved.env or ()),
-        {"name": "HOME", "value": _HOME},
+        _plain("HOME", _HOME),
         _plan(_run_plan(resolved, run, attempt, told)),
     ]
     mounts: list[Manifest] = [
@@ -279,7 +290,7 @@ def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod, told: Told) 
         container["imagePullPolicy"] = resolved.image_pull_policy
     return container | {
         # The runner goes on in the interpreter that dbt is installed for, should that be another one.
-        "command": ["python3", protocol.RUNNER, "run"],
+        "command": [_literal(word) for word in ("python3", protocol.RUNNER, "run")],
         "resources": pod.resources.to_dict() if pod.resources else _RESOURCES,
     }
 
@@ -316,7 +327,7 @@ def _variable(variable: Variable) -> Manifest:
         return {"name": variable.name, "valueFrom": {"secretKeyRef": variable.secret_key_ref.to_dict()}}
     if variable.config_map_key_ref:
         return {"name": variable.name, "valueFrom": {"configMapKeyRef": variable.config_map_key_ref.to_dict()}}
-    return {"name": variable.name, "value": variable.value or ""}
+    return _plain(variable.name, variable.value or "")
 
 
 def _volumes(resolved: Resolved, pod: Pod) -> list[Manifest]:

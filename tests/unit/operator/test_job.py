@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +279,38 @@ def test_job_names_fit_into_labels_and_are_told_apart_by_uid_and_attempt(name: s
     assert "." not in one
     assert one == job_name(name, UID, 1)
     assert len({one, job_name(name, UID, 2), job_name(name, "22222222-x", 1)}) == 3
+
+
+def expanded(text: str, env: dict[str, str]) -> str:
+    """As the kubelet does it: $(NAME) is a variable's value, and $$ is a dollar sign."""
+    return re.sub(r"\$\$|\$\((\w+)\)", lambda m: "$" if m[0] == "$$" else env.get(m[1], m[0]), text)
+
+
+HOSTILE = "a$(WAREHOUSE_PASSWORD)$$(WAREHOUSE_PASSWORD)$"
+
+
+def test_no_text_of_anybody_is_expanded_to_the_value_of_another_variable() -> None:
+    secret = {"name": "WAREHOUSE_PASSWORD", "secretKeyRef": {"name": "s", "key": "k"}}
+    git = {"url": f"https://example.com/{HOSTILE}", "ref": HOSTILE, "subPath": HOSTILE}
+    made = build(
+        resolve(
+            DbtRun.model_validate(run(env=[{"name": "SCHEMA", "value": HOSTILE}], vars={"x": HOSTILE})),
+            Identity("analytics", "nightly", UID, 1),
+            (DbtProject.model_validate(project(source={"git": git})), 1),
+            (DbtTarget.model_validate(target(env=[secret, {"name": "ROLE", "value": HOSTILE}])), 1),
+            "runner",
+        ),
+        Identity("analytics", "nightly", UID, 1),
+        "shop",
+        "prod",
+        1,
+    )
+    spec = made["spec"]["template"]["spec"]
+    values = []
+    for container in [*spec["initContainers"], *spec["containers"]]:
+        words = [*container.get("command", []), *container.get("args", [])]
+        words += [each["value"] for each in container["env"] if "value" in each]
+        values += [expanded(word, {"WAREHOUSE_PASSWORD": "the-secret"}) for word in words]
+    assert "the-secret" not in "".join(values)
+    assert values.count(HOSTILE) == 2
+    assert HOSTILE in RunPlan.from_json(next(value for value in values if '"steps"' in value)).steps[0].argv[-1]
