@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from urllib.parse import quote, urlencode
 import kubernetes
 import urllib3
 
-from dbt_operator.api.base import API_VERSION, GROUP, VERSION
+from dbt_operator.api.base import API_VERSION, GROUP, NAME_PATTERN, VERSION
 from dbt_operator.api.kinds import KINDS
 from dbt_operator.planning.names import HOLDER_LABEL, RUN_UID_LABEL, SLOT_GATE, STOP, TARGET_LABEL
 from dbt_operator.planning.plan import Event
@@ -25,6 +26,7 @@ _LEASE_TIMEOUT = (2, 2)  # tried four times by the client, which must fit into t
 _LINE_BYTES = 2048
 _PAGE = "500"  # objects; ten thousand runs at once would take more memory than everything else
 _MERGE, _STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
+_NAME, _NAME_LENGTH = re.compile(NAME_PATTERN), 253
 _OURS = {kind.kind for kind in KINDS}
 _RESOURCES = {
     "Job": "apis/batch/v1/{}jobs",
@@ -49,6 +51,10 @@ class ConflictError(ClusterError):
 
 class InvalidError(ClusterError):
     """The API server finds the object wrong (400, 403, 422): trying again changes nothing by itself."""
+
+
+class NoNameError(InvalidError, NotFoundError):
+    """No object can have this name, or no namespace: so there is none, and nothing is asked for."""
 
 
 class Cluster:
@@ -282,10 +288,22 @@ class Cluster:
         return data
 
 
-def _path(kind: str, namespace: str | None, name: str = "") -> str:
+def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
     """Where a kind's objects are, or one of them; without a namespace those of all."""
-    path = _RESOURCES[kind].format(f"namespaces/{quote(namespace)}/" if namespace else "")
-    return f"{path}/{quote(name)}" if name else path
+    within = "" if namespace is None else f"namespaces/{_part(namespace)}/"
+    path = _RESOURCES[kind].format(within)
+    return path if name is None else f"{path}/{_part(name)}"
+
+
+def _part(name: str) -> str:
+    """A name as part of a URL, which it must not lead out of: some come from owner references, which hold anything.
+
+    Raises:
+        NoNameError: it is no name.
+    """
+    if len(name) > _NAME_LENGTH or not _NAME.fullmatch(name):
+        raise NoNameError(f"{name[:_NAME_LENGTH]!r} is no name of an object or a namespace")
+    return quote(name, safe="")
 
 
 def _connect(connections: int) -> Any:

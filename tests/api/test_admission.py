@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -251,6 +253,34 @@ def test_refused_with_the_field_and_the_remedy(where: str, kind: str, spec: Mani
 def test_what_else_a_pod_has_is_not_on_the_list(where: str, kind: str, pod: Manifest) -> None:
     with pytest.raises(CommandError, match="unknown field"):
         create(manifest(kind, where, pod=pod))
+
+
+NAMED: dict[str, tuple[str, Callable[[str], Manifest]]] = {
+    "spec.projectRef.name": ("DbtRun", lambda name: {"projectRef": {"name": name}}),
+    "spec.targetRef.name": ("DbtRun", lambda name: {"targetRef": {"name": name}}),
+    "spec.pod.priorityClassName": ("DbtRun", lambda name: {"pod": {"priorityClassName": name}}),
+    "spec.resumeFrom.name": ("DbtBackfill", lambda name: {"resumeFrom": {"name": name}, "windows": None}),
+    "spec.serviceAccountName": ("DbtTarget", lambda name: {"serviceAccountName": name}),
+    "spec.profiles.secretRef.name": (
+        "DbtTarget",
+        lambda name: {"profiles": {"secretRef": {"name": name, "key": "profiles.yml"}}},
+    ),
+    "spec.imagePullSecrets[0].name": ("DbtProject", lambda name: {"imagePullSecrets": [{"name": name}]}),
+    "spec.source.configMap.name": ("DbtProject", lambda name: {"source": {"configMap": {"name": name}}}),
+    "spec.artifacts.secretRef.name": (
+        "DbtProject",
+        lambda name: {"artifacts": ARTIFACTS | {"secretRef": {"name": name}}},
+    ),
+}
+
+
+@pytest.mark.parametrize("field", NAMED)
+def test_a_reference_is_a_name(where: str, field: str) -> None:
+    kind, spec = NAMED[field]
+    create(manifest(kind, where, **spec("shop.of-2024")))
+    for name in ("../../try/dbtprojects/jaffle", "..", "a..b", "a/b", "Shop", "-a"):
+        with pytest.raises(CommandError, match=re.escape(field)):
+            create(manifest(kind, where, **spec(name)))
 
 
 @pytest.mark.parametrize("field", ["namespace", "unknown"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field
 
-from dbt_operator.api.base import Model, rules
+from dbt_operator.api.base import Model, ShortName, rules
 from dbt_operator.api.run import (
     FULL_REFRESH,
     RUN_RULES,
@@ -49,7 +49,7 @@ class RunTemplate(Model):
 class ResumeFrom(Model):
     """An earlier backfill whose windows are gone through again."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    name: ShortName
     """Its name."""
     windows: Literal["Unfinished", "Failed", "All"] | None = None
     """Which of them: those that did not succeed, those that failed, or all. Default: Unfinished."""

@@ -37,8 +37,12 @@ class Model(BaseModel):
         return self.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
-# Kubernetes object names. Labels hold 63 characters, and a run's name becomes one.
-Name = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+# Kubernetes object names. Every reference to an object has this pattern: a name becomes part of a URL.
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=NAME_PATTERN)]
+# Labels hold 63 characters, and the name of a run becomes one. The other kinds' names are shorter.
+RunName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=NAME_PATTERN)]
+ShortName = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=NAME_PATTERN)]
 Image = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 # A regular expression that CEL (RE2) can compile: `in` makes an invalid one an error, hence a refusal.
@@ -71,7 +75,7 @@ VariableValue = Annotated[str, StringConstraints(max_length=4096)]
 class ObjectRef(Model):
     """Another object of the same namespace."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    name: ShortName
     """Its name."""
 
 
@@ -97,7 +101,8 @@ class PlainVariable(Model):
     name: VariableName
     """Its name. What the operator sets itself is refused."""
     value: VariableValue
-    """Its value. It is readable by everyone who can read the object: secrets belong into a Secret."""
+    """Its value, literally: $(NAME) stands for itself. It is readable by everyone who can read the object: secrets
+    belong into a Secret."""
 
 
 class Variable(Model):
@@ -106,7 +111,7 @@ class Variable(Model):
     name: VariableName
     """Its name. What the operator sets itself is refused."""
     value: VariableValue | None = None
-    """A plain value."""
+    """A plain value, literally: $(NAME) stands for itself."""
     secret_key_ref: KeyRef | None = None
     """A key of a Secret."""
     config_map_key_ref: KeyRef | None = None

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
-from dbt_operator.api.base import Model, rules
+from dbt_operator.api.base import Model, RunName, ShortName, rules
 
 
 class StateOf(Model):
     """The state of another target or run: exactly one of the two."""
 
-    target: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
+    target: ShortName | None = None
     """Name of another DbtTarget: the last run of this project against it that was promoted."""
-    run: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+    run: RunName | None = None
     """Name of a DbtRun of this project that has ended."""
 
     @model_validator(mode="after")
