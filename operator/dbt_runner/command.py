@@ -30,7 +30,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from dbt_runner import deps, environment
+from dbt_runner import deps, environment, flag_variables, full_refresh
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, scan_profiles
@@ -163,10 +163,13 @@ class _Worker:
         Raises:
             _FailedError: the run must not begin.
         """
+        if names := flag_variables.find_changing(os.environ):
+            raise _FailedError(reason="ConfigError", message=flag_variables.complaint(names))
         self._install()
         for number, step in enumerate(self._plan.steps):
             self.at = number
             _refuse_other_places(step.argv, self._plan.target)
+            self._refuse_full_refresh(step)
             try:
                 self._validate(step)
             except environment.PatternError as error:
@@ -214,6 +217,17 @@ class _Worker:
         complaint = environment.complaint(found, selected or {place.unique_id for place, _ in found})
         if complaint:
             raise _FailedError(reason="EnvironmentMismatch", message=complaint)
+
+    def _refuse_full_refresh(self, step: Step) -> None:
+        """Have dbt list what the step selects, where a full refresh would lose what it does not build again."""
+        windows = bool(self._plan.windows)
+        if step.argv[0] not in environment.WRITING_COMMANDS or not full_refresh.would_matter(step, windows=windows):
+            return
+        selected, manifest = self._list(step)
+        found = set(full_refresh.find_losing(manifest, step, windows=windows))
+        # A list that names nothing proves nothing, as for the places.
+        if losing := sorted(found.intersection(selected or found)):
+            raise _FailedError(reason="ConfigError", message=full_refresh.complaint(losing))
 
     def _list(self, step: Step) -> tuple[set[str], Any]:
         """What a step selects, and the manifest that it selects from."""

@@ -29,7 +29,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dbt_runner import cache, deps, environment
+from dbt_runner import cache, deps, environment, flag_variables, full_refresh
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
@@ -77,6 +77,10 @@ class Commands:
 
 class Refused(Exception):  # noqa: N818 - it is the environment that is wrong, not the program
     """Environment validation says no."""
+
+
+class Misconfigured(Exception):  # noqa: N818 - nothing has failed yet
+    """The run would not do what its spec says."""
 
 
 class DepsFailed(Exception):  # noqa: N818 - the reason's name
@@ -240,6 +244,9 @@ class Zygote:
     def prepare(self) -> bool:
         """Parse unless that is done, and validate; what speaks against the run is told to the supervisor."""
         try:
+            # Here, when dbt is imported: dbt 1.12 takes in the project's .env by then.
+            if names := flag_variables.find_changing(os.environ):
+                raise Misconfigured(flag_variables.complaint(names))
             if not self._loaded:
                 self._load([self._dbt.explicit_flags(step.argv) for step in self._each_step()])
             for step in self._each_step():
@@ -248,7 +255,7 @@ class Zygote:
             self._fail(step=self._at, **asdict(error.ended))
         except DepsFailed as error:
             self._fail(step=0, reason="DepsFailed", message=str(error), exit_code=error.exit_code)
-        except (Refused, environment.PatternError) as error:
+        except (Refused, Misconfigured, environment.PatternError) as error:
             reason = "EnvironmentMismatch" if isinstance(error, Refused) else "ConfigError"
             self._fail(step=self._at, reason=reason, message=str(error))
         else:
@@ -330,6 +337,7 @@ class Zygote:
             raise Refused(wrong)
         if not environment.WRITING_COMMANDS.intersection(step.argv):
             return
+        self._refuse_full_refresh(step, loaded)
         allowed = environment.Allowed.of(self._plan.schema_pattern, self._plan.database_pattern)
         found = environment.offenders(
             environment.written(loaded.manifest, store_failures=loaded.store_failures, exports=loaded.exports), allowed
@@ -338,6 +346,12 @@ class Zygote:
         complaint = environment.complaint(found, self._selection(step, loaded)) if found else ""
         if complaint:
             raise Refused(complaint)
+
+    def _refuse_full_refresh(self, step: Step, loaded: Any) -> None:
+        found = full_refresh.find_losing(loaded.manifest, step, windows=bool(self._plan.windows))
+        losing = sorted(set(found).intersection(self._selection(step, loaded))) if found else []
+        if losing:
+            raise Misconfigured(full_refresh.complaint(losing))
 
     def _selection(self, step: Step, loaded: Any) -> list[str]:
         """What the step selects; asked of a child where that is possible, since selecting changes the manifest."""
