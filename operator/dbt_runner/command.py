@@ -281,8 +281,23 @@ class _Worker:
             return -ended.code
         content = outcome(ended.code, ended.lines, folder, started, self._plan.run_uid)
         content["announced"] = max(content["announced"] or 0, self._expected.get(step.name, 0)) or None
+        content["left_out"] = self._left_out(step)
         self._channel.send("outcome", step=number, **content)
         return 0
+
+    def _left_out(self, step: Step) -> int | None:
+        """None of the nodes that a build is asked for, where no selector can be the default; else that is not known.
+
+        There is no YAML parser here: a mention is enough of a doubt.
+        """
+        if step.argv[0] != "build" or "--selector" in step.argv:
+            return None
+        try:
+            return None if "default" in Path(self.project, "selectors.yml").read_text(encoding="utf-8") else 0
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError):
+            return None
 
     def alone(self, number: int) -> int:
         """Run a step in a process that is there for nothing else, and end as dbt did."""

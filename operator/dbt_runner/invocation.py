@@ -8,7 +8,8 @@ most of a small run's time. Beside the public ``dbtRunner`` it uses a few things
 * :func:`selected` stops a command between its selection and its first statement. So it is dbt's own selection that is
   validated, not a second implementation of it.
 * :func:`run` gives a shared manifest the ID of the invocation that uses it, and takes nodes that are done out of the
-  command's selection. dbt's own ``retry`` would forget ``--warn-error`` and what was absent from the results.
+  command's selection. dbt's own ``retry`` would forget ``--warn-error`` and what was absent from the results. Of a
+  build it counts what the project keeps out of what the command line asks for.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ class Ended:
     empty: bool = False
     errors: list[str] = field(default_factory=list)
     raised: list[dict[str, str]] = field(default_factory=list)  # results that the artifacts may lack
+    left_out: int | None = None  # nodes that a build was asked for and has not selected; None: that is not known
 
 
 class LoadError(Exception):
@@ -358,9 +360,11 @@ def run(
 
     _write_to(folder)
     events = Events(folder, redactor, adopt, on_node)
-    with _left_out(done):
+    with _left_out(done), _narrowing() as counts:
         result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(argv)
-    return _ended(result, events)
+    ended = _ended(result, events)
+    ended.left_out = counts[0] if counts else None
+    return ended
 
 
 @contextmanager
@@ -389,6 +393,40 @@ def _left_out(done: Collection[str]) -> Iterator[None]:
         yield
     finally:
         NodeSelector.get_selected = original
+
+
+@contextmanager
+def _narrowing() -> Iterator[list[int]]:
+    """Count the nodes that a build leaves out although its command line asks for them.
+
+    A selector with ``default: true`` in selectors.yml narrows a build that selects nothing. No indirect selection does:
+    everything, and ``state:modified+``, has the tests in it by themselves. The list stays empty where ``--selector``
+    says what is selected.
+    """
+    from dbt.graph import parse_difference
+    from dbt.task.build import BuildTask
+
+    counts: list[int] = []
+    original = BuildTask.get_graph_queue
+
+    def left_out(task: Any, queue: Any) -> int:
+        if not task.config.get_default_selector_name():
+            return 0
+        spec = parse_difference(task.selection_arg, task.exclusion_arg)
+        asked_for = task.get_node_selector().get_selected(spec, warn_on_no_nodes=False)
+        return len(set(asked_for).difference(queue.get_selected_nodes(), task.selected_unit_tests))
+
+    def get_graph_queue(task: Any) -> Any:
+        queue = original(task)
+        if not task.args.SELECTOR:
+            counts.append(left_out(task, queue))
+        return queue
+
+    BuildTask.get_graph_queue = get_graph_queue
+    try:
+        yield counts
+    finally:
+        BuildTask.get_graph_queue = original
 
 
 def write_manifest(manifest: Any, path: Path) -> None:

@@ -314,6 +314,7 @@ class Supervisor:
             digest=digest(step.argv),
             resume=outcome.resume,
             results=[replace(each, message=self._redactor.text(each.message)) for each in outcome.results],
+            left_out=event.get("left_out"),
         )
         self.say(f"step {step.name}: {verdict(result)}")
         return result

@@ -304,6 +304,26 @@ def test_a_failure_that_wrote_results_is_judged_by_them(tmp_path: Path) -> None:
     assert "exception" not in told
 
 
+@pytest.mark.parametrize(
+    ("files", "left_out"),
+    [
+        ({}, 0),
+        ({"selectors.yml": "selectors: [{name: a, definition: {method: fqn, value: good}}]\n"}, 0),
+        (
+            {"selectors.yml": "selectors: [{name: a, default: true, definition: {method: fqn, value: one}}]\n"},
+            None,
+        ),
+    ],
+)
+def test_that_nothing_has_narrowed_a_build_is_read_from_the_projects_files(
+    tmp_path: Path, files: dict[str, str], left_out: int | None
+) -> None:
+    ended = wrapped(tmp_path, {**ONE_MODEL, **files}).run(step("build"))
+    assert ended.code == 0, ended.log
+    assert ended.step("build")["left_out"] == left_out
+    assert ended.summary.whole is (left_out == 0)
+
+
 def test_a_flag_that_the_image_sets_is_refused(tmp_path: Path) -> None:
     pod = wrapped(tmp_path, ONE_MODEL)
     pod.env["DBT_EMPTY"] = "true"
