@@ -219,9 +219,12 @@ class _Worker:
             raise _FailedError(reason="EnvironmentMismatch", message=complaint)
 
     def _refuse_full_refresh(self, step: Step) -> None:
-        """Have dbt list what the step selects, where a full refresh would lose what it does not build again."""
+        """Have dbt list what the step selects, where a full refresh would lose what it does not
+        build again.
+        """
         windows = bool(self._plan.windows)
-        if step.argv[0] not in environment.WRITING_COMMANDS or not full_refresh.would_matter(step, windows=windows):
+        writes = step.argv[0] in environment.WRITING_COMMANDS
+        if not writes or not full_refresh.would_matter(step, windows=windows):
             return
         selected, manifest = self._list(step)
         found = set(full_refresh.find_losing(manifest, step, windows=windows))
@@ -286,14 +289,16 @@ class _Worker:
         return 0
 
     def _left_out(self, step: Step) -> int | None:
-        """None of the nodes that a build is asked for, where no selector can be the default; else that is not known.
+        """None of the nodes that a build is asked for, where no selector can be the default; else
+        that is not known.
 
         There is no YAML parser here: a mention is enough of a doubt.
         """
         if step.argv[0] != "build" or "--selector" in step.argv:
             return None
         try:
-            return None if "default" in Path(self.project, "selectors.yml").read_text(encoding="utf-8") else 0
+            selectors = Path(self.project, "selectors.yml").read_text(encoding="utf-8")
+            return None if "default" in selectors else 0
         except FileNotFoundError:
             return 0
         except (OSError, ValueError):

@@ -1,11 +1,13 @@
 """The variables of the environment that dbt reads as flags: another way to say ``--full-refresh``.
 
-What a run does stands in its spec, where it is validated. So the operator refuses these names in the environment of
-runs, projects and targets, whatever they are set to. What an image sets is seen in the pod only: there the runner
-refuses those that change what is built or what counts as a failure, and leaves alone what only changes what is shown
-or how fast it is, since images are not always made for this operator.
+What a run does stands in its spec, where it is validated. So the operator refuses these names in
+the environment of runs, projects and targets, whatever they are set to. What an image sets is seen
+in the pod only: there the runner refuses those that change what is built or what counts as a
+failure, and leaves alone what only changes what is shown or how fast it is, since images are not
+always made for this operator.
 
-The names are those of all supported versions of dbt; a test compares them with the parameters of the dbt at hand.
+The names are those of all supported versions of dbt; a test compares them with the parameters of
+the dbt at hand.
 """
 
 from __future__ import annotations
@@ -93,7 +95,9 @@ ALL = OWN | HARMLESS | _CHANGING
 
 
 def is_flag(name: str) -> bool:
-    """Whether dbt reads a variable of this name as a flag; a prefix of dbt's own belongs to dbt as a whole."""
+    """Whether dbt reads a variable of this name as a flag; a prefix of dbt's own belongs to dbt as
+    a whole.
+    """
     return name in ALL or name.startswith(PREFIX)
 
 
@@ -104,10 +108,11 @@ def without_own(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def find_changing(env: Mapping[str, str]) -> list[str]:
-    """The names in an environment that change what is built, or what counts as a failure, behind the spec's back.
+    """The names in an environment that change what is built, or what counts as a failure, behind
+    the spec's back.
 
-    Empty values are none to dbt. Where ``DBT_ENGINE_TARGET`` and the like are still there, something has set them
-    after the runner.
+    Empty values are none to dbt. Where ``DBT_ENGINE_TARGET`` and the like are still there,
+    something has set them after the runner.
     """
     return sorted(name for name, value in env.items() if value and _changes(name))
 
@@ -123,7 +128,7 @@ def complaint(names: Iterable[str]) -> str:
     """The message about names that must not be set."""
     named = ", ".join(names)
     return (
-        f"the environment of the dbt container sets {named}, which dbt reads as a flag that changes what is built or"
-        " what counts as a failure: remove it from the image or from the project's .env, and use the fields of the"
-        " DbtRun instead"
+        f"the environment of the dbt container sets {named}, which dbt reads as a flag that changes"
+        " what is built or what counts as a failure: remove it from the image or from the"
+        " project's .env, and use the fields of the DbtRun instead"
     )

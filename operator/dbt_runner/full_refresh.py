@@ -1,8 +1,9 @@
 """Would a model drop what this run does not build again?
 
-``full_refresh: true`` in a model's config does what ``--full-refresh`` does, which the API refuses for windows and for
-an event time: in each window the model would be built anew from that window alone, and all is green while only the
-last one is left. It is looked for in what dbt has parsed, before the first statement is sent.
+``full_refresh: true`` in a model's config does what ``--full-refresh`` does, which the API refuses
+for windows and for an event time: in each window the model would be built anew from that window
+alone, and all is green while only the last one is left. It is looked for in what dbt has parsed,
+before the first statement is sent.
 
 The functions take dbt's manifest and nodes, of which they read a few long-standing attributes.
 """
@@ -14,7 +15,8 @@ from typing import Any
 
 from dbt_runner.protocol import Step
 
-# These keep no rows of an earlier run, with or without a full refresh. Seeds, which are loaded whole, are no models.
+# These keep no rows of an earlier run, with or without a full refresh. Seeds, which are loaded
+# whole, are no models.
 _REBUILT = frozenset({"table", "view", "ephemeral", "materialized_view"})
 _SHOWN = 3
 
@@ -56,8 +58,10 @@ def _has_event_time(step: Step) -> bool:
 
 def complaint(losing: Sequence[str]) -> str:
     """The message about selected models that would lose rows."""
-    named = ", ".join(losing[:_SHOWN]) + (f" and {len(losing) - _SHOWN} more" if len(losing) > _SHOWN else "")
+    more = f" and {len(losing) - _SHOWN} more" if len(losing) > _SHOWN else ""
+    named = ", ".join(losing[:_SHOWN]) + more
     return (
-        f"nothing was sent to the warehouse: {named} would be built anew from one window alone, since its config says"
-        " full_refresh: true, and lose all that other windows have built: remove full_refresh from the config"
+        f"nothing was sent to the warehouse: {named} would be built anew from one window alone,"
+        " since its config says full_refresh: true, and lose all that other windows have built: remove"
+        " full_refresh from the config"
     )

@@ -70,7 +70,8 @@ def environment(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> dict[s
         DBT_PROJECT_DIR=plan.project_dir,
         DBT_PROFILES_DIR=str(layout.profiles),
         DBT_TARGET=plan.target,
-        # The results are read from what dbt writes; a variable is preferred to flags in dbt_project.yml.
+        # The results are read from what dbt writes; a variable is preferred to flags in
+        # dbt_project.yml.
         DBT_WRITE_JSON="true",
         # In metadata.env of every artifact, without the prefix.
         DBT_ENV_CUSTOM_ENV_NAMESPACE=plan.namespace,

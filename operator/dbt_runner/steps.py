@@ -47,7 +47,8 @@ class StepResult:
     digest: str = ""  # of its command line: another one's results prove nothing
     resume: str = ""  # another attempt may leave out what is done (Nodes), or has to run the Step, or everything
     results: list[Result] = field(default_factory=list)  # of all attempts, merged
-    left_out: int | None = None  # nodes that a build was asked for and has not selected; None: that is not known
+    # Nodes that a build was asked for and has not selected; None: that is not known.
+    left_out: int | None = None
 
     @property
     def fails_run(self) -> bool:
@@ -78,7 +79,8 @@ def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
         code = decisive.exit_code or (2 if reason in _CONFIG_REASONS else 1)
     for step in allowed:
         message += f"; step {step.name}, which may fail, failed ({step.reason}: {step.message})"
-    return Summary(reason, message, code, version, nodes, failures, len(failures), whole=_whole(steps))
+    whole = _whole(steps)
+    return Summary(reason, message, code, version, nodes, failures, len(failures), whole=whole)
 
 
 def _success(steps: list[StepResult]) -> str:

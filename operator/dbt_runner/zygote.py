@@ -29,7 +29,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dbt_runner import cache, deps, environment, flag_variables, full_refresh
+from dbt_runner import cache, deps, environment, flag_variables, full_refresh, sharing
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
@@ -179,6 +179,7 @@ class Zygote:
         self._manifest = layout.parsed_manifest
         self.parses = 0
         self.by_step = False  # the project looks at flags, so that steps may parse differently
+        self.of_invocation = ""  # why another invocation may parse differently
 
     def serve(self, commands: Commands, *, static_parser: bool = True, obstacle: str | None = None) -> None:
         """Parse and validate, then run steps as they are asked for, until the supervisor wants no more.
@@ -274,7 +275,9 @@ class Zygote:
     def _load(self, flags: list[dict[str, str]]) -> None:
         """Parse once for all steps that parsing cannot tell apart.
 
-        A second parse gets a target path of its own: dbt's partial parsing does not notice changed flags.
+        A second parse gets a target path of its own: dbt's partial parsing does not notice changed
+        flags. The steps of a run are one invocation to what is parsed: names that were made of
+        ``run_started_at`` are the same in each.
         """
         parsed: dict[str, Any] = {}
         if self._plan.deps == "Always" and deps.declared(Path(self._plan.project_dir)):
@@ -289,8 +292,25 @@ class Zygote:
                     self.by_step = self._dbt.looks_at_flags(parsed[key].manifest, Path(self._plan.project_dir))
             self._loaded.append(parsed[key])
         self._parse_seconds = time.monotonic() - started
-        if self._plan.cached and not self.by_step:
+        if self._plan.cached or self._plan.windows:
+            self.of_invocation = self._find_values_of_invocation()
+        if self._plan.cached and self.of_invocation:
+            why = f"the parse is not kept for later runs: {self.of_invocation}"
+            print(f"dbt-operator: {why}", flush=True)  # noqa: T201 - the container's log
+        elif self._plan.cached and not self.by_step:
             self._store(self._layout.parse / "0")
+
+    def _find_values_of_invocation(self) -> str:
+        """Why what is parsed may hold values of this very invocation; empty if it holds none."""
+        asked = {name for loaded in self._loaded for name in loaded.asked}
+        return sharing.baked(asked, self._all_files()) if asked else ""
+
+    def _all_files(self) -> Iterator[Path]:
+        project = Path(self._plan.project_dir)
+        yield from sharing.code(project)
+        yield self._layout.profiles / "profiles.yml"
+        for manifest in self.manifests:
+            yield from self._dbt.files(manifest, built_in=True)
 
     def _restored(self) -> Path | None:
         """The parse cache, for the first parse: its key covers the flags of the first step."""

@@ -139,7 +139,8 @@ def flag(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> st
 
 
 def flag_in_env(env: Iterable[PlainVariable | Variable] | None, of: str = "") -> str:
-    """The first variable of an environment that dbt reads as a flag, whatever its value is or comes from.
+    """The first variable of an environment that dbt reads as a flag, whatever its value is or comes
+    from.
 
     Args:
         env: the variables.

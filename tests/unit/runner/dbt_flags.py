@@ -1,7 +1,8 @@
-"""The variables that dbt reads as flags, as a program: the dbt may be another version's than that of the tests.
+"""The variables that dbt reads as flags, as a program: the dbt may be another version's than that
+of the tests.
 
-Its arguments are dbt's commands, such as ``docs generate``; it prints a JSON list of the names that these, and dbt as
-a whole, read.
+Its arguments are dbt's commands, such as ``docs generate``; it prints a JSON list of the names that
+these, and dbt as a whole, read.
 """
 
 from __future__ import annotations

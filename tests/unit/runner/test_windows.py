@@ -420,6 +420,16 @@ seeds: [{name: events, config: {event_time: happened, column_types: {happened: t
     assert built == {1: ids["again"], 2: ids[DAYS[1]]}
 
 
+def test_windows_do_not_share_what_differs_from_run_to_run(tmp_path: Path) -> None:
+    alias = "{{ config(alias='days_' ~ run_started_at.strftime('%H%M%S%f')) }} "
+    pod = Pod(tmp_path / "pod", {"models/days.sql": f"{alias} select '{{{{ var('ds') }}}}' as ds"})
+    ended = pod.run(step("run", *VARS), windows=windows())
+    assert (ended.code, ended.result["parse"]["count"]) == (0, 3), ended.log
+    assert "each window is parsed for itself: days.sql uses run_started_at" in ended.log
+    with duckdb.connect(str(pod.database), read_only=True) as warehouse:
+        assert len(warehouse.sql("select 1 from information_schema.tables").fetchall()) == 3
+
+
 REFRESHED = DAY_TABLE.replace("'incremental'", "'incremental', full_refresh=true")
 
 
