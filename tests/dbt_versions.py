@@ -21,6 +21,7 @@ from tests.cluster.state import CACHE, REPOSITORY
 
 TESTS = (
     "tests/unit/runner/test_dbt.py",
+    "tests/unit/runner/test_flag_variables.py",
     "tests/unit/runner/test_resume.py",
     "tests/unit/runner/test_state.py",
     "tests/unit/runner/test_windows.py",

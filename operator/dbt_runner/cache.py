@@ -5,6 +5,10 @@ with one exception: it does not read a YAML file whose time of modification is t
 with one time for all files, so the contents of all files are compared here, and a cache is dropped if one has changed
 behind its time. In an archive of two members, so that a cache and what it was made of cannot be mixed up.
 
+Nor does dbt notice that another invocation has another ``run_started_at``, or another time of day
+in ``modules``, that names of relations were made of. So a parse that has asked for such values is
+not stored (:mod:`dbt_runner.zygote`).
+
 The sidecar fetches it while the dbt container imports dbt (:mod:`dbt_runner.artifacts`), and stores a new one.
 """
 
@@ -21,7 +25,9 @@ from pathlib import Path
 from dbt_runner.layout import Layout
 from dbt_runner.volume import Volume
 
-_PARSED, _FILES = "partial_parse.msgpack", "files.json"
+# Caches of earlier versions, with a files.json, may hold values of the invocation that has made
+# them.
+_PARSED, _FILES = "partial_parse.msgpack", "files-2.json"
 _NAME = "parse.zip"
 _READY = ".ready"
 _POLL_SECONDS = 0.01

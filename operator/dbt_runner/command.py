@@ -30,7 +30,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from dbt_runner import deps, environment, redact, sharing
+from dbt_runner import deps, environment, flag_variables, full_refresh, redact, sharing
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, scan_profiles
@@ -165,10 +165,13 @@ class _Worker:
         Raises:
             _FailedError: the run must not begin.
         """
+        if names := flag_variables.find_changing(os.environ):
+            raise _FailedError(reason="ConfigError", message=flag_variables.complaint(names))
         self._install()
         for number, step in enumerate(self._plan.steps):
             self.at = number
             _refuse_other_places(step.argv, self._plan.target)
+            self._refuse_full_refresh(step)
             try:
                 self._validate(step)
             except environment.PatternError as error:
@@ -225,6 +228,20 @@ class _Worker:
         if complaint:
             raise _FailedError(reason="EnvironmentMismatch", message=complaint)
 
+    def _refuse_full_refresh(self, step: Step) -> None:
+        """Have dbt list what the step selects, where a full refresh would lose what it does not
+        build again.
+        """
+        windows = bool(self._plan.windows)
+        writes = step.argv[0] in environment.WRITING_COMMANDS
+        if not writes or not full_refresh.would_matter(step, windows=windows):
+            return
+        selected, manifest = self._list(step)
+        found = set(full_refresh.find_losing(manifest, step, windows=windows))
+        # A list that names nothing proves nothing, as for the places.
+        if losing := sorted(found.intersection(selected or found)):
+            raise _FailedError(reason="ConfigError", message=full_refresh.complaint(losing))
+
     def _list(self, step: Step) -> tuple[set[str], Any]:
         """What a step selects, and the manifest that it selects from."""
         argv = listing(step.argv)
@@ -277,8 +294,25 @@ class _Worker:
             return -ended.code
         content = outcome(ended.code, ended.lines, folder, started, self._plan.run_uid)
         content["announced"] = max(content["announced"] or 0, self._expected.get(step.name, 0)) or None
+        content["left_out"] = self._left_out(step)
         self._channel.send("outcome", step=number, **content)
         return 0
+
+    def _left_out(self, step: Step) -> int | None:
+        """None of the nodes that a build is asked for, where no selector can be the default; else
+        that is not known.
+
+        There is no YAML parser here: a mention is enough of a doubt.
+        """
+        if step.argv[0] != "build" or "--selector" in step.argv:
+            return None
+        try:
+            selectors = Path(self.project, "selectors.yml").read_text(encoding="utf-8")
+            return None if "default" in selectors else 0
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError):
+            return None
 
     def alone(self, number: int) -> int:
         """Run a step in a process that is there for nothing else, and end as dbt did."""

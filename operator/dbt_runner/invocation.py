@@ -5,10 +5,13 @@ most of a small run's time. Beside the public ``dbtRunner`` it uses a few things
 
 * :func:`load` replaces the body of dbt's commands by one that keeps what the command's decorators have loaded. So a
   manifest is parsed under the flags, vars and name of the very command that will use it, which ``dbt parse`` could not.
+  Meanwhile it watches which values of the invocation the project's Jinja asks for: they are baked
+  into the manifest.
 * :func:`selected` stops a command between its selection and its first statement. So it is dbt's own selection that is
   validated, not a second implementation of it.
 * :func:`run` gives a shared manifest the ID of the invocation that uses it, and takes nodes that are done out of the
-  command's selection. dbt's own ``retry`` would forget ``--warn-error`` and what was absent from the results.
+  command's selection. dbt's own ``retry`` would forget ``--warn-error`` and what was absent from
+  the results. Of a build it counts what the project keeps out of what the command line asks for.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ import click
 from click.core import ParameterSource
 from dbt.cli import requires
 from dbt.cli.main import cli, dbtRunner
+from jinja2 import pass_context
+from jinja2.filters import FILTERS
+from jinja2.runtime import Context
 
 from dbt_runner.redact import Redactor
 
@@ -73,6 +79,21 @@ _NOT_PARSED = frozenset(
 )
 # Within Jinja's delimiters: in prose and as a column the word is common.
 _LOOKS_AT_FLAGS = re.compile(r"\{[{%](?:(?!\}\}|%\}).)*?\b(flags|invocation_args_dict)\b", re.DOTALL)
+# What of dbt's context differs from one invocation to the next though vars, profile, files and the
+# variables asked for by env_var() are the same, which dbt compares itself; and what such a value
+# can be got at by. Flags are looked for in the project's text.
+_OF_INVOCATION = frozenset(
+    {
+        "run_started_at",
+        "invocation_id",
+        "modules",  # datetime
+        "thread_id",
+        "dbt_metadata_envs",
+        "builtins",
+        "context",
+        "lipsum",  # Jinja's, and random
+    }
+)
 _SHOWN_ERRORS = 20
 _MAY_BE_LACKING = {"runtime error", "error", "partial success", "fail"}
 
@@ -85,6 +106,8 @@ class Loaded:
     target: str  # the profile's target that was resolved
     store_failures: bool
     exports: bool
+    # The values of the invocation that parsing has asked for.
+    asked: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -99,6 +122,8 @@ class Ended:
     empty: bool = False
     errors: list[str] = field(default_factory=list)
     raised: list[dict[str, str]] = field(default_factory=list)  # results that the artifacts may lack
+    # Nodes that a build was asked for and has not selected; None: that is not known.
+    left_out: int | None = None
 
 
 class LoadError(Exception):
@@ -211,15 +236,19 @@ def load(argv: list[str], folder: Path, redactor: Redactor, cache: Path | None =
         LoadError: profile, project or the parse failed.
     """
     loaded: list[Loaded] = []
+    asked: set[str] = set()
 
     def keep(ctx: click.Context, **_: object) -> tuple[None, bool]:
         flags = ctx.obj["flags"]
+        if getattr(flags, "USE_V2_PARSER", False):
+            asked.add("another parser, which nobody watches,")
         loaded.append(
             Loaded(
                 manifest=ctx.obj["manifest"],
                 target=ctx.obj["profile"].target_name,
                 store_failures=bool(getattr(flags, "STORE_FAILURES", False)),
                 exports=bool(getattr(flags, "EXPORT_SAVED_QUERIES", False)),
+                asked=asked,
             )
         )
         return None, True
@@ -232,7 +261,8 @@ def load(argv: list[str], folder: Path, redactor: Redactor, cache: Path | None =
         body = decorate(body)
     _write_to(folder)
     events = Events(folder, redactor)
-    with _bodies_replaced(body), _variable("DBT_PARTIAL_PARSE_FILE_PATH", str(cache) if cache else None):
+    restored = _variable("DBT_PARTIAL_PARSE_FILE_PATH", str(cache) if cache else None)
+    with _bodies_replaced(body), restored, _watching(asked):
         _raise_failure(dbtRunner(callbacks=[events]).invoke(argv), events)
     metadata = loaded[0].manifest.metadata
     metadata.env = type(metadata)().env  # of this run, not of the one that a cached manifest was parsed in
@@ -249,6 +279,36 @@ def _variable(name: str, value: str | None) -> Iterator[None]:
     finally:
         if value is not None:
             del os.environ[name]
+
+
+@contextmanager
+def _watching(asked: set[str]) -> Iterator[None]:
+    """Note which values of the invocation any Jinja asks for: of models, of macros that they call,
+    of YAML.
+
+    A template or macro asks for all its names when it begins, also for those behind an ``if`` that
+    does not hold. What a partial parse takes over from a cache is not rendered again, but no parse
+    that has asked is ever cached.
+    """
+    resolve, random = Context.resolve_or_missing, FILTERS["random"]
+
+    def watched_resolve(context: Context, key: str) -> Any:
+        if key in _OF_INVOCATION:
+            asked.add(key)
+        return resolve(context, key)
+
+    @pass_context
+    def watched_random(*args: Any) -> Any:
+        asked.add("random")
+        return random(*args)
+
+    Context.resolve_or_missing = watched_resolve  # type: ignore[assignment,method-assign]
+    FILTERS["random"] = watched_random
+    try:
+        yield
+    finally:
+        Context.resolve_or_missing = resolve  # type: ignore[method-assign]
+        FILTERS["random"] = random
 
 
 @contextmanager
@@ -279,17 +339,21 @@ def looks_at_flags(manifest: Any, project: Path) -> bool:
     dbt's and the adapter's own macros do so only while a node runs.
     """
     texts = [macro.macro_sql for macro in manifest.macros.values() if macro.package_name not in _built_in()]
-    texts += [getattr(node, "raw_code", "") for node in manifest.nodes.values()]
+    # A flag may be why a node is disabled.
+    disabled = [node for nodes in manifest.disabled.values() for node in nodes]
+    texts += [getattr(node, "raw_code", "") for node in [*manifest.nodes.values(), *disabled]]
     if any(_LOOKS_AT_FLAGS.search(text or "") for text in texts):
         return True
     files = (path for pattern in ("*.yml", "*.yaml") for path in project.rglob(pattern))
     return any(_LOOKS_AT_FLAGS.search(path.read_text(encoding="utf-8", errors="replace")) for path in files)
 
 
-def files(manifest: Any) -> Iterator[Path]:
-    """The files that the project and its packages were parsed from, without dbt's own and the adapter's."""
+def files(manifest: Any, *, built_in: bool = False) -> Iterator[Path]:
+    """The files that the project and its packages were parsed from; dbt's own and the adapter's
+    only if asked for.
+    """
     for file in manifest.files.values():
-        if file.project_name not in _built_in():
+        if built_in or file.project_name not in _built_in():
             yield Path(file.path.absolute_path)
 
 
@@ -358,9 +422,11 @@ def run(
 
     _write_to(folder)
     events = Events(folder, redactor, adopt, on_node)
-    with _left_out(done):
+    with _left_out(done), _narrowing() as counts:
         result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(argv)
-    return _ended(result, events)
+    ended = _ended(result, events)
+    ended.left_out = counts[0] if counts else None
+    return ended
 
 
 @contextmanager
@@ -389,6 +455,40 @@ def _left_out(done: Collection[str]) -> Iterator[None]:
         yield
     finally:
         NodeSelector.get_selected = original
+
+
+@contextmanager
+def _narrowing() -> Iterator[list[int]]:
+    """Count the nodes that a build leaves out although its command line asks for them.
+
+    A selector with ``default: true`` in selectors.yml narrows a build that selects nothing. No
+    indirect selection does: everything, and ``state:modified+``, has the tests in it by themselves.
+    The list stays empty where ``--selector`` says what is selected.
+    """
+    from dbt.graph import parse_difference
+    from dbt.task.build import BuildTask
+
+    counts: list[int] = []
+    original = BuildTask.get_graph_queue
+
+    def left_out(task: Any, queue: Any) -> int:
+        if not task.config.get_default_selector_name():
+            return 0
+        spec = parse_difference(task.selection_arg, task.exclusion_arg)
+        asked_for = task.get_node_selector().get_selected(spec, warn_on_no_nodes=False)
+        return len(set(asked_for).difference(queue.get_selected_nodes(), task.selected_unit_tests))
+
+    def get_graph_queue(task: Any) -> Any:
+        queue = original(task)
+        if not task.args.SELECTOR:
+            counts.append(left_out(task, queue))
+        return queue
+
+    BuildTask.get_graph_queue = get_graph_queue
+    try:
+        yield counts
+    finally:
+        BuildTask.get_graph_queue = original
 
 
 def write_manifest(manifest: Any, path: Path) -> None:

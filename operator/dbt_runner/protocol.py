@@ -253,6 +253,9 @@ class Summary(_Message):
     failures_total: int = 0
     commit: str = ""  # what the init container has checked out of a Git repository
     windows: str = ""  # how each window ended, a character of :mod:`dbt_runner.windows` each; empty: there are none
+    # Every build that counts has selected all that its command line asks for: nothing of the
+    # project has narrowed it. An older runner says nothing of it, which proves nothing.
+    whole: bool = False
     protocol: int = PROTOCOL
 
     SHORTENED: ClassVar[str] = "..."

@@ -27,7 +27,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dbt_runner import merge, presence, redact, results
+from dbt_runner import flag_variables, merge, presence, redact, results
 from dbt_runner.child import Child, Event, InterpreterError, entry_point, exit_code, oom_kills
 from dbt_runner.layout import Layout
 from dbt_runner.merge import Earlier, StartOver, read_json
@@ -61,7 +61,8 @@ def _with_state(layout: Layout, plan: RunPlan) -> RunPlan:
 
 def environment(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> dict[str, str]:
     """The variables that dbt gets: ``DBT_*`` names, which all of 1.10 to 1.12 understand."""
-    dbt = {name: value for name, value in env.items() if not name.startswith("DBT_OPERATOR_")}
+    given = flag_variables.without_own(env).items()
+    dbt = {name: value for name, value in given if not name.startswith("DBT_OPERATOR_")}
     dbt.setdefault("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
     dbt.setdefault("DBT_USE_COLORS", "false")
     dbt.setdefault("DBT_USE_COLORS_FILE", "false")
@@ -69,6 +70,9 @@ def environment(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> dict[s
         DBT_PROJECT_DIR=plan.project_dir,
         DBT_PROFILES_DIR=str(layout.profiles),
         DBT_TARGET=plan.target,
+        # The results are read from what dbt writes; a variable is preferred to flags in
+        # dbt_project.yml.
+        DBT_WRITE_JSON="true",
         # In metadata.env of every artifact, without the prefix.
         DBT_ENV_CUSTOM_ENV_NAMESPACE=plan.namespace,
         DBT_ENV_CUSTOM_ENV_RUN=plan.run,
@@ -313,6 +317,7 @@ class Supervisor:
             digest=digest(step.argv),
             resume=outcome.resume,
             results=[replace(each, message=self._redactor.text(each.message)) for each in outcome.results],
+            left_out=event.get("left_out"),
         )
         self.say(f"step {step.name}: {verdict(result)}")
         return result

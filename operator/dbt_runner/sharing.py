@@ -42,6 +42,7 @@ _SUFFIXES = (".sql", ".py", ".yml", ".yaml")
 # something (macro, test, materialization) or captures text for later (call, filter, a set without "=").
 _PLAIN_STATEMENTS = {"if", "elif", "else", "endif", "for", "endfor", "snapshot", "endsnapshot", "do", "set"}
 _INDIRECT = {"builtins", "context"}  # by them a macro can get hold of var under another name
+_SHOWN_VALUES = {"run_started_at", "invocation_id"}  # of an invocation, that SQL often shows
 _SUSPICIOUS = re.compile(r"\b(?:var|builtins|context)\b")
 
 Token = tuple[str, str]  # kind and text
@@ -65,6 +66,62 @@ def obstacle(plan: RunPlan, files: Iterable[Path]) -> str:
         if why:
             return f"{_shown(path, plan)} {why}"
     return ""
+
+
+def baked(asked: Collection[str], files: Iterable[Path]) -> str:
+    """Why values of an invocation that a parse has asked for may be in what was parsed; empty if
+    they are not.
+
+    Args:
+        asked: the names of the values.
+        files: all that can have asked: of the project, its packages, dbt and the adapter.
+    """
+    if other := sorted(set(asked) - _SHOWN_VALUES):
+        return f"the project asks for {other[0]} while it is parsed"
+    unseen = set(asked)
+    for path in dict.fromkeys(files):
+        if path.suffix == ".csv":
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+            mentioned = {found["name"] for found in _word(asked).finditer(text)}
+            if mentioned and not _only_shown(path, text, mentioned):
+                return f"{path.name} uses {min(mentioned)} in more than plain output"
+        except (OSError, ValueError) as error:
+            return f"{path.name} cannot be read: {error}"
+        unseen -= mentioned
+    return f"something asks for {min(unseen)} while the project is parsed" if unseen else ""
+
+
+def _only_shown(path: Path, text: str, names: Collection[str]) -> bool:
+    """Whether these names are used in one file of SQL only where their values go straight into the
+    SQL.
+
+    Raises:
+        ValueError: it is no Jinja.
+    """
+    if path.suffix != ".sql":
+        return False
+    for kind, tokens in _parts(text):
+        if kind == "block" and not _is_plain_statement(tokens):
+            return False
+        used = kind != "data" and any(_word(names).search(value) for _, value in tokens)
+        if used and (kind == "block" or not _is_shown_value(tokens, names)):
+            return False
+    return True
+
+
+def _is_shown_value(tokens: Sequence[Token], names: Collection[str]) -> bool:
+    """Whether this is a name, at most with attributes, calls of them and filters, all with literals
+    only.
+    """
+
+    def symbol(token: Token) -> str:
+        return "i" if token[0] == "name" and token[1] in names else _symbol(token)
+
+    text = "".join(map(symbol, tokens))
+    literals = r"\((-?L(,-?L)*)?\)"
+    return re.fullmatch(rf"i(\.n({literals})?)*(\|n({literals})?)*", text) is not None
 
 
 def code(project: Path) -> Iterator[Path]:

@@ -47,6 +47,8 @@ class StepResult:
     digest: str = ""  # of its command line: another one's results prove nothing
     resume: str = ""  # another attempt may leave out what is done (Nodes), or has to run the Step, or everything
     results: list[Result] = field(default_factory=list)  # of all attempts, merged
+    # Nodes that a build was asked for and has not selected; None: that is not known.
+    left_out: int | None = None
 
     @property
     def fails_run(self) -> bool:
@@ -77,12 +79,25 @@ def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
         code = decisive.exit_code or (2 if reason in _CONFIG_REASONS else 1)
     for step in allowed:
         message += f"; step {step.name}, which may fail, failed ({step.reason}: {step.message})"
-    return Summary(reason, message, code, version, nodes, failures, len(failures))
+    whole = _whole(steps)
+    return Summary(reason, message, code, version, nodes, failures, len(failures), whole=whole)
 
 
 def _success(steps: list[StepResult]) -> str:
     succeeded = sum(1 for step in steps if step.state == "Succeeded")
-    return f"{succeeded} of {len(steps)} steps succeeded"
+    narrowed = "".join(_narrowed(step) for step in steps if step.left_out)
+    return f"{succeeded} of {len(steps)} steps succeeded{narrowed}"
+
+
+def _narrowed(step: StepResult) -> str:
+    which = f"step {step.name} has left out {step.left_out} nodes that it was asked for"
+    return f"; {which}, by the default selector in selectors.yml"
+
+
+def _whole(steps: list[StepResult]) -> bool:
+    """Whether every build that may not fail is known to have selected all that it was asked for."""
+    builds = [step for step in steps if step.command == "build" and not step.allow_failure]
+    return bool(builds) and all(step.left_out == 0 for step in builds)
 
 
 def last_line(summary: Summary, failed: Sequence[str] | None = None) -> str:

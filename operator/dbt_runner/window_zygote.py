@@ -78,6 +78,9 @@ class WindowZygote:
         self._kept = zygote
         if zygote.by_step:
             self._obstacle = "the project looks at dbt's flags"
+        elif zygote.of_invocation:
+            # A window is a run of its own, and how many of them are in a pod must change nothing.
+            self._obstacle = zygote.of_invocation
         elif not zygote.may_fork():
             self._obstacle = "dbt's adapter has threads, so that each step needs a process of its own"
         else:

@@ -29,7 +29,15 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dbt_runner import cache, deps, environment, redact, sharing
+from dbt_runner import (
+    cache,
+    deps,
+    environment,
+    flag_variables,
+    full_refresh,
+    redact,
+    sharing,
+)
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import RunPlan, Step
 from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
@@ -77,6 +85,10 @@ class Commands:
 
 class Refused(Exception):  # noqa: N818 - it is the environment that is wrong, not the program
     """Environment validation says no."""
+
+
+class Misconfigured(Exception):  # noqa: N818 - nothing has failed yet
+    """The run would not do what its spec says."""
 
 
 class DepsFailed(Exception):  # noqa: N818 - the reason's name
@@ -175,6 +187,7 @@ class Zygote:
         self._manifest = layout.parsed_manifest
         self.parses = 0
         self.by_step = False  # the project looks at flags, so that steps may parse differently
+        self.of_invocation = ""  # why another invocation may parse differently
 
     def serve(self, commands: Commands, *, static_parser: bool = True, obstacle: str | None = None) -> None:
         """Parse and validate, then run steps as they are asked for, until the supervisor wants no more.
@@ -242,6 +255,9 @@ class Zygote:
     def prepare(self) -> bool:
         """Parse unless that is done, and validate; what speaks against the run is told to the supervisor."""
         try:
+            # Here, when dbt is imported: dbt 1.12 takes in the project's .env by then.
+            if names := flag_variables.find_changing(os.environ):
+                raise Misconfigured(flag_variables.complaint(names))
             if not self._loaded:
                 self._load([self._dbt.explicit_flags(step.argv) for step in self._each_step()])
             for step in self._each_step():
@@ -250,7 +266,7 @@ class Zygote:
             self._fail(step=self._at, **asdict(error.ended))
         except DepsFailed as error:
             self._fail(step=0, reason="DepsFailed", message=str(error), exit_code=error.exit_code)
-        except (Refused, environment.PatternError) as error:
+        except (Refused, Misconfigured, environment.PatternError) as error:
             reason = "EnvironmentMismatch" if isinstance(error, Refused) else "ConfigError"
             self._fail(step=self._at, reason=reason, message=str(error))
         else:
@@ -269,7 +285,9 @@ class Zygote:
     def _load(self, flags: list[dict[str, str]]) -> None:
         """Parse once for all steps that parsing cannot tell apart.
 
-        A second parse gets a target path of its own: dbt's partial parsing does not notice changed flags.
+        A second parse gets a target path of its own: dbt's partial parsing does not notice changed
+        flags. The steps of a run are one invocation to what is parsed: names that were made of
+        ``run_started_at`` are the same in each.
         """
         parsed: dict[str, Any] = {}
         if self._plan.deps == "Always" and deps.declared(Path(self._plan.project_dir)):
@@ -285,7 +303,12 @@ class Zygote:
             self._loaded.append(parsed[key])
         self._parse_seconds = time.monotonic() - started
         self._redactor = self._redactor.knowing(self._survey())
-        if self._plan.cached and not self.by_step:
+        if self._plan.cached or self._plan.windows:
+            self.of_invocation = self._find_values_of_invocation()
+        if self._plan.cached and self.of_invocation:
+            why = f"the parse is not kept for later runs: {self.of_invocation}"
+            print(f"dbt-operator: {why}", flush=True)  # noqa: T201 - the container's log
+        elif self._plan.cached and not self.by_step:
             self._store(self._layout.parse / "0")
 
     def _survey(self) -> redact.Known:
@@ -298,6 +321,18 @@ class Zygote:
         profile = redact.read_text(self._layout.profiles / "profiles.yml")
         texts = map(redact.read_text, dict.fromkeys(files))
         return redact.survey(self._redactor, texts, profile, os.environ)
+
+    def _find_values_of_invocation(self) -> str:
+        """Why what is parsed may hold values of this very invocation; empty if it holds none."""
+        asked = {name for loaded in self._loaded for name in loaded.asked}
+        return sharing.baked(asked, self._all_files()) if asked else ""
+
+    def _all_files(self) -> Iterator[Path]:
+        project = Path(self._plan.project_dir)
+        yield from sharing.code(project)
+        yield self._layout.profiles / "profiles.yml"
+        for manifest in self.manifests:
+            yield from self._dbt.files(manifest, built_in=True)
 
     def _restored(self) -> Path | None:
         """The parse cache, for the first parse: its key covers the flags of the first step."""
@@ -344,6 +379,7 @@ class Zygote:
             raise Refused(wrong)
         if not environment.WRITING_COMMANDS.intersection(step.argv):
             return
+        self._refuse_full_refresh(step, loaded)
         allowed = environment.Allowed.of(self._plan.schema_pattern, self._plan.database_pattern)
         found = environment.offenders(
             environment.written(loaded.manifest, store_failures=loaded.store_failures, exports=loaded.exports), allowed
@@ -352,6 +388,12 @@ class Zygote:
         complaint = environment.complaint(found, self._selection(step, loaded)) if found else ""
         if complaint:
             raise Refused(complaint)
+
+    def _refuse_full_refresh(self, step: Step, loaded: Any) -> None:
+        found = full_refresh.find_losing(loaded.manifest, step, windows=bool(self._plan.windows))
+        losing = sorted(set(found).intersection(self._selection(step, loaded))) if found else []
+        if losing:
+            raise Misconfigured(full_refresh.complaint(losing))
 
     def _selection(self, step: Step, loaded: Any) -> list[str]:
         """What the step selects; asked of a child where that is possible, since selecting changes the manifest."""

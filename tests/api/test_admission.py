@@ -68,6 +68,8 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtProject", {"source": git("git@github.com:team/shop.git", ref="feature/#7_x", **DEPLOY_KEY)}),
         ("DbtProject", {"source": git("https://git.example.com/shop", subPath="dbt/shop..v2", **DEPLOY_KEY)}),
         ("DbtProject", {"deps": "Always"}),
+        ("DbtProject", {"parseCache": "Never"}),
+        ("DbtProject", {"env": [{"name": "DBT_FULL_REFRESH", "value": "1"}]}),  # the planner's to refuse
         ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000", "insecure": True}}),
         ("DbtProject", {"pod": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}, "runAsUser": 1000}}),
         ("DbtProject", {"pod": {"volumes": [VOLUME], "affinity": {"nodeAffinity": {}}, "priorityClassName": "high"}}),
@@ -145,6 +147,7 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
         ("DbtProject", {"source": git("https://g/x", subPath="a/../..")}, "must stay inside the repository"),
         ("DbtProject", {"source": git("https://g/x", subPath="/etc")}, "must stay inside the repository"),
         ("DbtProject", {"deps": "Sometimes"}, "spec.deps"),
+        ("DbtProject", {"parseCache": "Sometimes"}, "spec.parseCache"),
         (
             "DbtProject",
             {"source": {"image": {"path": "/p"}, "configMap": {"name": "c"}}},

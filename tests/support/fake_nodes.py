@@ -294,7 +294,14 @@ def _windows(pod: Manifest, reason: str) -> str:
 def _ended(end: End, pod: Manifest) -> dict[str, Any]:
     nodes = Nodes(total=3, success=3) if not end.reason else Nodes(total=3, success=2, error=1)
     windows = _windows(pod, end.reason)
-    summary = Summary(reason=end.reason, message=end.message, dbt_version="1.11.16", nodes=nodes, windows=windows)
+    summary = Summary(
+        reason=end.reason,
+        message=end.message,
+        dbt_version="1.11.16",
+        nodes=nodes,
+        windows=windows,
+        whole=True,
+    )
     upload = UploadSummary(location="s3://fake/run", objects=9, size=1234)
     dbt = _terminated("dbt", end.code, "" if end.out_of_memory else summary.to_json())
     if end.out_of_memory:

@@ -195,6 +195,11 @@ class DbtProjectSpec(Model):
     deps: Deps | None = None
     """Whether dbt deps runs before the first step. IfMissing: if dbt says that packages are not installed. Always: if
     packages.yml or dependencies.yml names any. Default: IfMissing."""
+    parse_cache: Literal["Auto", "Never"] | None = None
+    """Whether what dbt has parsed is kept in the bucket for later runs. Auto: unless the project
+    asks, while it is parsed, for what differs from run to run: run_started_at, invocation_id, the
+    time of day or dbt's flags.
+    Default: Auto."""
     env: Variables | None = None
     """Environment of the dbt container. A target's env is put over it, a run's over both."""
     artifacts: Artifacts

@@ -47,8 +47,8 @@ class State(Model):
     Default: FullBuild."""
     promote: Literal["Auto", "Always", "Never"] | None = None
     """Whether the state of this run, once it has succeeded, becomes the one to compare with. Auto: if it has built the
-    whole project, or exactly state:modified+ against the state of its own target, without env or source of its own.
-    Default: Auto."""
+    whole project, with all that is enabled in it, or exactly state:modified+ against the state of
+    its own target, without env, vars, eventTime or source of its own. Default: Auto."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(

@@ -53,6 +53,7 @@ def resolve(
     env = merge_env(project_spec.env, target_spec.env, spec.env)
     target_name = target_spec.target or spec.target_ref.name
     cache = state.cache_key(spec, project_spec.image, target_name, [variable.name for variable in env or ()])
+    cache_location = location(run, identity, project[0], "cache", f"{cache}.zip")
     return Resolved(
         generations=ResolvedGenerations(project=project[1], target=target[1]),
         protocol=PROTOCOL,
@@ -75,7 +76,7 @@ def resolve(
         # What has worked on windows is not the state of the whole project.
         state_location=None if spec.windows else location(run, identity, project[0], "state", identity.uid),
         promote=None if spec.windows else state.promotion(spec, steps, compared=compared),
-        cache_location=location(run, identity, project[0], "cache", f"{cache}.zip"),
+        cache_location=None if project_spec.parse_cache == "Never" else cache_location,
         labels={name: value for name, value in identity.labels.items() if name.startswith(names.KUEUE)} or None,
         pod=merge_pod(project_spec.pod, spec.pod),
         fail_on_warn=spec.fails_on_warn or None,

@@ -11,7 +11,7 @@ from dbt_operator.api.run import DbtRunSpec
 from dbt_operator.api.steps import RunOperation, Step
 from dbt_runner.protocol import STATE
 
-_SUBCOMMANDS = {
+SUBCOMMANDS = {
     "build": ["build"],
     "run": ["run"],
     "test": ["test"],
@@ -56,7 +56,7 @@ def argv(step: Step, spec: DbtRunSpec, *, compared: bool = False) -> list[str]:
         spec: of the run.
         compared: whether there is a state to compare with.
     """
-    arguments = list(_SUBCOMMANDS[step.command])
+    arguments = list(SUBCOMMANDS[step.command])
     if isinstance(step.options, RunOperation):
         arguments += _operation(step.options)
     else:

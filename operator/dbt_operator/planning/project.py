@@ -8,13 +8,13 @@ from dbt_operator.api.project import DbtProject, DbtProjectStatus
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.plan import Plan
-from dbt_operator.planning.refusals import secret_in_env
+from dbt_operator.planning.refusals import flag_in_env, secret_in_env
 
 
 def plan(project: DbtProject, identity: Identity, now: datetime) -> Plan:
     """Decide on the status of a project: what can be checked without a pod was checked at admission."""
     conditions = Conditions.of(project.status.conditions if project.status else None, identity.generation, now)
-    if problem := secret_in_env(project.spec.env):
+    if problem := secret_in_env(project.spec.env) or flag_in_env(project.spec.env):
         conditions.stalled("InvalidSpec", problem)
     else:
         conditions.ready("Accepted", "runs may use this project")

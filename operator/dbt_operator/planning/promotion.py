@@ -16,6 +16,8 @@ def due(seen: Observed, verdict: Verdict, attempt: Attempt | None) -> PromoteSta
         return None
     if not_uploaded(seen.pod):
         return None
+    if resolved.promote != "Always" and not (verdict.summary and verdict.summary.whole):
+        return None  # the project may have narrowed the build, which the spec does not show
     started_at = seen.status.started_at or (attempt.started_at if attempt else None)
     entry = state.entry(
         resolved,

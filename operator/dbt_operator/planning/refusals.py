@@ -14,6 +14,7 @@ from dbt_operator.api.project import DbtProjectSpec
 from dbt_operator.api.run import DbtRunSpec
 from dbt_operator.api.target import DbtTargetSpec
 from dbt_operator.planning import secrets
+from dbt_runner.flag_variables import is_flag
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
@@ -21,7 +22,12 @@ _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 def refusal(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
     """Why a run is not admitted; empty when it is. What the run leaves out is filled in already."""
-    found = _waits_for_ever(spec) or _not_of_git(spec, project) or plain_secret(spec, project, target)
+    found = (
+        _waits_for_ever(spec)
+        or _not_of_git(spec, project)
+        or plain_secret(spec, project, target)
+        or flag(spec, project, target)
+    )
     return found or (protected(spec, project) if target.protected else "")
 
 
@@ -80,6 +86,73 @@ def secret_in_env(env: Iterable[PlainVariable | Variable] | None, of: str = "") 
 def _readable(path: str, looks: str, use: str = "") -> str:
     remedy = "put it into a Secret that env of the DbtTarget or DbtProject refers to with secretKeyRef"
     return f"{path} looks like {looks}, and stands where many can read it: {remedy}{use and ', '}{use}"
+
+
+# Flags of dbt
+
+_STEP = "set {} in a step of the DbtRun"
+_STATE = "set spec.state of the DbtRun"
+_PROJECT_FILE = "set it under flags in dbt_project.yml"
+_INSTEAD = {
+    "DBT_ARTIFACT_STATE_PATH": _STATE,
+    "DBT_CACHE_SELECTED_ONLY": _PROJECT_FILE,
+    "DBT_DEBUG": _PROJECT_FILE,
+    "DBT_DEFER": _STATE,
+    "DBT_DEFER_STATE": _STATE,
+    "DBT_DEFER_TO_STATE": _STATE,
+    "DBT_EMPTY": _STEP.format("empty"),
+    "DBT_EVENT_TIME_END": "set spec.eventTime of the DbtRun",
+    "DBT_EVENT_TIME_START": "set spec.eventTime of the DbtRun",
+    "DBT_EXCLUDE_RESOURCE_TYPES": _STEP.format("excludeResourceTypes"),
+    "DBT_FAIL_FAST": _STEP.format("failFast"),
+    "DBT_FAVOR_STATE": _STATE,
+    "DBT_FAVOR_STATE_MODE": _STATE,
+    "DBT_FULL_REFRESH": _STEP.format("fullRefresh"),
+    "DBT_INDIRECT_SELECTION": _STEP.format("indirectSelection"),
+    "DBT_LOG_FORMAT": _PROJECT_FILE,
+    "DBT_LOG_FORMAT_FILE": _PROJECT_FILE,
+    "DBT_LOG_LEVEL": _PROJECT_FILE,
+    "DBT_LOG_LEVEL_FILE": _PROJECT_FILE,
+    "DBT_PARTIAL_PARSE": "set spec.parseCache of the DbtProject",
+    "DBT_POPULATE_CACHE": _PROJECT_FILE,
+    "DBT_PRINTER_WIDTH": _PROJECT_FILE,
+    "DBT_RESOURCE_TYPES": _STEP.format("resourceTypes"),
+    "DBT_SAMPLE": _STEP.format("sample"),
+    "DBT_STATE": _STATE,
+    "DBT_STATIC_PARSER": _PROJECT_FILE,
+    "DBT_STORE_FAILURES": _STEP.format("storeFailures"),
+    "DBT_USE_COLORS": _PROJECT_FILE,
+    "DBT_USE_COLORS_FILE": _PROJECT_FILE,
+    "DBT_VERSION_CHECK": _PROJECT_FILE,
+    "DBT_WARN_ERROR": "set spec.warnError of the DbtRun",
+    "DBT_WARN_ERROR_OPTIONS": "set spec.warnErrorOptions of the DbtRun",
+}
+
+
+def flag(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
+    """A flag of dbt in any environment of a run: no field would show what the run really does."""
+    return (
+        flag_in_env(spec.env)
+        or flag_in_env(project.env, f" of the DbtProject {spec.project_ref.name}")
+        or flag_in_env(target.env, f" of the DbtTarget {spec.target_ref.name}")
+    )
+
+
+def flag_in_env(env: Iterable[PlainVariable | Variable] | None, of: str = "") -> str:
+    """The first variable of an environment that dbt reads as a flag, whatever its value is or comes
+    from.
+
+    Args:
+        env: the variables.
+        of: says whose they are.
+    """
+    for number, variable in enumerate(env or ()):
+        if is_flag(variable.name):
+            where = f"spec.env[{number}] ({variable.name}){of}"
+            instead = _INSTEAD.get(variable.name)
+            remedy = f"remove it, and {instead} where it is wanted" if instead else "remove it"
+            return f"{where} is read by dbt as a flag, and would overrule what a run says: {remedy}"
+    return ""
 
 
 # Protected targets

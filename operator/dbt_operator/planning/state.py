@@ -108,6 +108,9 @@ def missing_is_failure(spec: DbtRunSpec) -> bool:
 def promotion(spec: DbtRunSpec, steps: Sequence[Step], *, compared: bool) -> Promotion | None:
     """On what grounds the state of a run would become the current one, if the run succeeds.
 
+    Full and Slim are what the spec shows. That the project has narrowed nothing of it is known at
+    the end only.
+
     Args:
         spec: of the run.
         steps: as they are run, which is without comparisons where there is no state.
@@ -116,8 +119,10 @@ def promotion(spec: DbtRunSpec, steps: Sequence[Step], *, compared: bool) -> Pro
     state = spec.state or State()
     if state.promote in ("Always", "Never"):
         return "Always" if state.promote == "Always" else None
-    if spec.env or spec.event_time or spec.source:
-        return None  # it may have written elsewhere, or a part only
+    if spec.env or spec.vars or spec.event_time or spec.source:
+        # It may have written elsewhere, or a part only. Vars can disable models and move them to
+        # other schemas.
+        return None
     builds = [step.options for step in steps if isinstance(step.options, Build) and not step.allow_failure]
     if any(not _limits(options) for options in builds):
         return "Full"

@@ -9,7 +9,7 @@ from dbt_operator.api.target import DbtTarget, DbtTargetStatus
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.plan import Plan
-from dbt_operator.planning.refusals import secret_in_env
+from dbt_operator.planning.refusals import flag_in_env, secret_in_env
 
 
 def plan(target: DbtTarget, identity: Identity, now: datetime, queued: int | None = None) -> Plan:
@@ -37,4 +37,4 @@ def _problem(target: DbtTarget) -> str:
             re.compile(pattern or "")
         except re.error as error:
             return f"spec.{field} is not a regular expression that Python reads: {error}"
-    return secret_in_env(target.spec.env)
+    return secret_in_env(target.spec.env) or flag_in_env(target.spec.env)

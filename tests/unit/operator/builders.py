@@ -80,7 +80,8 @@ def target(**spec: Any) -> dict[str, Any]:
 
 def summary(reason: str = "", message: str = "28 nodes", **fields: Any) -> str:
     nodes = fields.pop("nodes", Nodes(total=28, success=20, passed=8))
-    return Summary(reason=reason, message=message, nodes=nodes, dbt_version="1.11.16", **fields).to_json()
+    known = {"dbt_version": "1.11.16", "whole": True} | fields
+    return Summary(reason=reason, message=message, nodes=nodes, **known).to_json()
 
 
 def failed_summary(reason: str = "ModelError") -> str:

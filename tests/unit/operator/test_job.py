@@ -227,6 +227,23 @@ def test_the_plans_can_be_read_by_the_runner() -> None:
 
 
 @pytest.mark.parametrize(
+    ("spec", "cached"), [({}, True), ({"parseCache": "Auto"}, True), ({"parseCache": "Never"}, False)]
+)
+def test_a_project_may_want_no_parse_cache(spec: dict[str, Any], cached: bool) -> None:
+    identity = Identity("analytics", "nightly", UID, 1)
+    references = (DbtProject.model_validate(project(**spec)), 1), (DbtTarget.model_validate(target()), 1)
+    resolved = resolve(DbtRun.model_validate(run()), identity, *references, "runner:1")
+    pod = build(resolved, identity, "shop", "prod", 1)["spec"]["template"]["spec"]
+    plans = [
+        next(variable["value"] for variable in container["env"] if variable["name"] == "DBT_OPERATOR_PLAN")
+        for container in (pod["containers"][0], pod["initContainers"][1])
+    ]
+    assert (resolved.cache_location is not None) is cached
+    assert RunPlan.from_json(plans[0]).cached is cached
+    assert bool(UploadPlan.from_json(plans[1]).cache) is cached
+
+
+@pytest.mark.parametrize(
     ("spec", "left", "deadline"),
     [
         ({}, None, None),

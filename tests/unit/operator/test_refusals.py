@@ -55,17 +55,77 @@ def test_what_comes_from_a_secret_is_not_refused() -> None:
     assert refused({"env": [{"name": "SCHEMA", "value": "x"}]}, {"env": env}, {"env": env}) == ""
 
 
-def test_projects_and_targets_say_so_before_any_run_does() -> None:
+FULL_REFRESH = {"name": "DBT_FULL_REFRESH", "value": "true"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        (SECRET, "spec.env[0] (PGPASSWORD) looks like"),
+        (FULL_REFRESH, "spec.env[0] (DBT_FULL_REFRESH) is read by dbt as a flag"),
+    ],
+)
+def test_projects_and_targets_say_so_before_any_run_does(variable: dict[str, str], words: str) -> None:
     identity = Identity("analytics", "x", "uid", 1)
     plans = (
-        project_planner.plan(DbtProject.model_validate(project(env=[SECRET])), identity, NOW),
-        target_planner.plan(DbtTarget.model_validate(target(env=[SECRET])), identity, NOW),
+        project_planner.plan(DbtProject.model_validate(project(env=[variable])), identity, NOW),
+        target_planner.plan(DbtTarget.model_validate(target(env=[variable])), identity, NOW),
     )
     for found in plans:
         assert found.status is not None
         stalled = next(c for c in found.status.to_dict()["conditions"] if c["type"] == "Stalled")
         assert (stalled["status"], stalled["reason"]) == ("True", "InvalidSpec")
-        assert "spec.env[0] (PGPASSWORD)" in stalled["message"]
+        assert words in stalled["message"]
+
+
+@pytest.mark.parametrize(
+    ("specs", "path"),
+    [
+        (({"env": [FULL_REFRESH]},), "spec.env[0] (DBT_FULL_REFRESH) is read by dbt as a flag"),
+        (({}, {"env": [FULL_REFRESH]}), "spec.env[0] (DBT_FULL_REFRESH) of the DbtProject shop is"),
+        (
+            ({}, {}, {"env": [{"name": "A", "value": "b"}, FULL_REFRESH]}),
+            "spec.env[1] (DBT_FULL_REFRESH) of the DbtTarget prod is",
+        ),
+    ],
+)
+def test_a_flag_in_any_environment_is_refused(specs: tuple[Any, ...], path: str) -> None:
+    message = refused(*specs)
+    assert message.startswith(path)
+    assert "set fullRefresh in a step of the DbtRun" in message
+
+
+def test_a_flag_is_refused_by_its_name_wherever_its_value_comes_from() -> None:
+    reference = {"name": "settings", "key": "refresh"}
+    for kind in ("secretKeyRef", "configMapKeyRef"):
+        env = [{"name": "DBT_FULL_REFRESH", kind: reference}]
+        assert "spec.env[0] (DBT_FULL_REFRESH) of the DbtProject shop" in refused({}, {"env": env})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("DBT_EMPTY", "set empty in a step of the DbtRun"),
+        ("DBT_SAMPLE", "set sample in a step of the DbtRun"),
+        ("DBT_WARN_ERROR", "set spec.warnError of the DbtRun"),
+        ("DBT_EXCLUDE_RESOURCE_TYPES", "set excludeResourceTypes in a step of the DbtRun"),
+        ("DBT_PARTIAL_PARSE", "set spec.parseCache of the DbtProject"),
+        ("DBT_LOG_FORMAT", "set it under flags in dbt_project.yml"),
+        ("DBT_WRITE_JSON", "remove it"),
+        ("DBT_ENGINE_FULL_REFRESH", "remove it"),
+        ("DBT_ENGINE_WHATEVER", "remove it"),
+        ("DBT_MY_SCHEMA", ""),
+        ("DBT_HOST", ""),
+        ("DBT_USER", ""),
+        ("DBT_ENV_CUSTOM_ENV_TEAM", ""),
+        ("DBT_ENV_SECRET_TOKEN", ""),
+        ("DBT_PACKAGE_HUB_URL", ""),
+    ],
+)
+def test_names_that_dbt_reads_as_no_flag_are_the_projects_own(name: str, words: str) -> None:
+    message = refused({}, {"env": [{"name": name, "value": "x"}]})
+    assert words in message
+    assert bool(message) == bool(words)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -69,7 +70,8 @@ def test_without_a_state_everything_that_might_have_changed_is_selected(
     [
         ({}, False, "Full"),
         ({"steps": [{"build": {"fullRefresh": True}}, {"docs": {}}]}, False, "Full"),
-        ({"vars": {"ds": "2024-01-01"}}, False, "Full"),
+        ({"vars": {"ds": "2024-01-01"}}, False, None),
+        ({"vars": {"ds": "2024-01-01"}, "state": {"promote": "Always"}}, False, "Always"),
         ({"steps": [{"build": {"select": ["tag:finance"]}}]}, False, None),
         ({"steps": [{"build": {"exclude": ["tag:slow"]}}]}, False, None),
         ({"steps": [{"build": {"selector": "nightly"}}]}, False, None),
@@ -186,13 +188,23 @@ def test_or_it_fails_if_that_is_wanted() -> None:
     assert world.cluster.created_jobs == []
 
 
+OF_AN_OLDER_RUNNER = json.dumps({name: value for name, value in json.loads(summary()).items() if name != "whole"})
+
+
 @pytest.mark.parametrize(
     "status",
     [
         ended_status(1, summary("TestFailed")),
         {**ended_status(), "initContainerStatuses": [{"name": "artifacts", "state": {"terminated": {"exitCode": 1}}}]},
+        ended_status(0, summary(whole=False)),
+        ended_status(0, OF_AN_OLDER_RUNNER),
     ],
-    ids=["a failed run", "a run whose state did not arrive"],
+    ids=[
+        "a failed run",
+        "a run whose state did not arrive",
+        "a build that the project has narrowed",
+        "a runner that says nothing of it",
+    ],
 )
 def test_the_pointer_stays(status: dict[str, Any]) -> None:
     world = World()
@@ -201,6 +213,14 @@ def test_the_pointer_stays(status: dict[str, Any]) -> None:
     world.settle()
     assert Phase(world.status["phase"]).finished
     assert "states" not in world.cluster.objects["DbtProject", "shop"]["status"]
+
+
+def test_who_says_always_means_it() -> None:
+    world = World(run(state={"promote": "Always"}), project(), target())
+    world.settle()
+    world.pod(ended_status(0, summary(whole=False)))
+    world.settle()
+    assert len(world.cluster.objects["DbtProject", "shop"]["status"]["states"]) == 1
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

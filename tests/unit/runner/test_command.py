@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dbt_runner.command import is_own, listing, outcome
-from dbt_runner.protocol import Step
+from dbt_runner.protocol import Step, Window
 from dbt_runner.publish import artifacts_of
 from dbt_runner.volume import Volume
 from tests.support.kube import wait_for
@@ -303,3 +303,41 @@ def test_a_failure_that_wrote_results_is_judged_by_them(tmp_path: Path) -> None:
     told = outcome(1, ["Encountered an error:", "it broke"], tmp_path, STARTED, "uid-1")
     assert (told["announced"], told["invocation_id"], told["errors"]) == (1, "x", ["it broke"])
     assert "exception" not in told
+
+
+@pytest.mark.parametrize(
+    ("files", "left_out"),
+    [
+        ({}, 0),
+        ({"selectors.yml": "selectors: [{name: a, definition: {method: fqn, value: good}}]\n"}, 0),
+        (
+            {"selectors.yml": "selectors: [{name: a, default: true, definition: {method: fqn, value: one}}]\n"},
+            None,
+        ),
+    ],
+)
+def test_that_nothing_has_narrowed_a_build_is_read_from_the_projects_files(
+    tmp_path: Path, files: dict[str, str], left_out: int | None
+) -> None:
+    ended = wrapped(tmp_path, {**ONE_MODEL, **files}).run(step("build"))
+    assert ended.code == 0, ended.log
+    assert ended.step("build")["left_out"] == left_out
+    assert ended.summary.whole is (left_out == 0)
+
+
+def test_a_flag_that_the_image_sets_is_refused(tmp_path: Path) -> None:
+    pod = wrapped(tmp_path, ONE_MODEL)
+    pod.env["DBT_EMPTY"] = "true"
+    ended = pod.run(step("build"))
+    assert (ended.summary.reason, pod.database.exists()) == ("ConfigError", False), ended.log
+    assert "sets DBT_EMPTY" in ended.summary.message
+
+
+def test_a_model_that_each_window_would_build_anew_is_refused(tmp_path: Path) -> None:
+    model = "{{ config(materialized='incremental', full_refresh=true) }} select '{{ var('ds') }}' as ds"
+    pod = wrapped(tmp_path, {"models/days.sql": model})
+    argv = ("--vars", '{"ds":"$(window.start)"}')
+    ended = pod.run(step("build", *argv), windows=[Window("a", {"window.start": "a"})])
+    assert (ended.summary.reason, ended.summary.windows) == ("ConfigError", "C"), ended.log
+    assert "model.shop.days would be built anew" in ended.summary.message
+    assert not pod.database.exists()

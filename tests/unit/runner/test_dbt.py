@@ -23,7 +23,7 @@ from dbt_operator.planning.dbt_args import argv
 from dbt_runner.protocol import Failure, Nodes, Step
 from tests.unit.operator.builders import run
 
-from .pods import BIN, VERSION, Ended, Pod, forked_child, profile, step
+from .pods import BIN, PROJECT, VERSION, Ended, Pod, forked_child, profile, step
 
 CANARY = "canary-4711-secret"
 
@@ -524,6 +524,31 @@ def test_flags_that_the_project_parses_by_are_not_shared(tmp_path: Path) -> None
     ended = Pod(tmp_path / "pod", FLAGS).run(step("build"), step("build", "--full-refresh", name="full"))
     assert ended.step("build")["nodes"]["total"] == 1
     assert ended.step("full")["nodes"]["total"] == 2
+
+
+@pytest.mark.parametrize("name", ["DBT_FULL_REFRESH", "DBT_ENGINE_FULL_REFRESH"])
+def test_a_flag_that_the_image_sets_is_refused_before_the_first_statement(tmp_path: Path, name: str) -> None:
+    pod = Pod(tmp_path / "pod", ONE_MODEL)
+    pod.env[name] = "true"
+    ended = pod.run(step("build"))
+    assert (ended.code, ended.summary.reason) == (2, "ConfigError"), ended.log
+    assert f"sets {name}, which dbt reads as a flag" in ended.summary.message
+    assert not pod.database.exists()
+
+
+def test_a_flag_in_the_projects_own_variables_is_refused_where_dbt_reads_them(tmp_path: Path) -> None:
+    ended = Pod(tmp_path / "pod", {**ONE_MODEL, ".env": "DBT_FULL_REFRESH=true\n"}).run(step("build"))
+    refused = ended.summary.reason == "ConfigError" and "DBT_FULL_REFRESH" in ended.summary.message
+    assert refused is (VERSION not in ("1.10.", "1.11.")), ended.log
+
+
+def test_results_are_written_whatever_the_project_or_the_image_says(tmp_path: Path) -> None:
+    project = f"{PROJECT}\nflags: {{write_json: false}}\n"
+    pod = Pod(tmp_path / "pod", {**ONE_MODEL, "dbt_project.yml": project})
+    pod.env["DBT_WRITE_JSON"] = "false"
+    pod.env["DBT_ENGINE_WRITE_JSON"] = "false"
+    ended = pod.run(step("build"))
+    assert (ended.code, ended.summary.nodes.total) == (0, 1), ended.log
 
 
 def test_the_runner_is_a_zipapp_that_any_python_can_start(tmp_path: Path) -> None:

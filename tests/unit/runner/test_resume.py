@@ -155,7 +155,7 @@ def parsed(tmp_path: Path, name: str, files: dict[str, str], before: Ended | Non
     pod = Pod(tmp_path / name, files, profile(tmp_path / "warehouse.duckdb"))
     for folder in (pod.layout.cache, pod.layout.new_cache):
         folder.mkdir()
-    if before:
+    if before and cache.stored(before.layout).exists():
         shutil.copyfile(cache.stored(before.layout), cache.restored(pod.layout))
     cache.announce(pod.layout)
     pod.env["TABLE_IN_TIME"] = THERE
@@ -209,6 +209,73 @@ def test_a_cache_that_holds_a_secret_is_not_stored(tmp_path: Path) -> None:
     assert not cache.stored(pod.layout).exists()
 
 
+OF_THE_MOMENT = {
+    "models/counts.sql": "{{ config(alias='counts_' ~ run_started_at.strftime('%H%M%S%f')) }} select 1 as id"
+}
+
+
+def test_each_run_writes_the_table_of_its_own_time(tmp_path: Path) -> None:
+    first = parsed(tmp_path, "first", OF_THE_MOMENT)
+    assert not cache.stored(first.layout).exists()
+    assert "not kept for later runs: counts.sql uses run_started_at in more than plain output" in first.log
+    second = parsed(tmp_path, "second", OF_THE_MOMENT, first)
+    assert (second.code, second.result["parse"]["cached"]) == (0, False), second.log
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+        assert len(warehouse.sql("select 1 from information_schema.tables").fetchall()) == 2
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"models/one.sql": "{{ config(alias='a_' ~ modules.datetime.datetime.now().second) }} select 1 as id"},
+        {"models/one.sql": "{{ config(enabled=invocation_id < '8') }} select 1 as id"},
+        {"models/one.sql": "{{ config(alias='a_' ~ context['run_started_at'].second) }} select 1 as id"},
+        {"models/one.sql": "{{ config(alias='a_' ~ ([1, 2, 3] | random)) }} select 1 as id"},
+        {"dbt_project.yml": PROJECT + "models: {shop: {+alias: \"a_{{ run_started_at.strftime('%f') }}\"}}\n"},
+        {
+            "models/schema.yml": """
+sources: [{name: raw, schema: analytics, tables: [{name: t, identifier: "t_{{ run_started_at.strftime('%f') }}"}]}]
+"""
+        },
+        {
+            "macros/names.sql": """
+{% macro generate_alias_name(custom_alias_name=none, node=none) %}
+{{ node.name ~ '_' ~ run_started_at.second }}
+{% endmacro %}
+"""
+        },
+    ],
+    ids=["modules", "enabled", "context", "random", "project", "sources", "macro"],
+)
+def test_what_differs_from_run_to_run_is_not_cached(tmp_path: Path, files: dict[str, str]) -> None:
+    pod = Pod(tmp_path / "pod", {"models/other.sql": "select 2 as id", **files})
+    pod.layout.cache.mkdir()
+    pod.layout.new_cache.mkdir()
+    cache.announce(pod.layout)
+    ended = pod.run(step("list"), cached=True)
+    assert ended.code == 0, ended.log
+    assert not cache.stored(pod.layout).exists()
+    assert "the parse is not kept for later runs" in ended.log
+
+
+SHOWN = {
+    "models/audited.sql": """
+{{ config(materialized='table') }}
+select '{{ invocation_id }}' as run, '{{ run_started_at.strftime("%Y-%m-%d") }}' as day
+""",
+    "macros/unused.sql": "{% macro unused() %}{{ modules.datetime.datetime.now() }}{% endmacro %}",
+}
+
+
+def test_what_sql_only_shows_is_of_its_own_run_with_the_cache_of_another(tmp_path: Path) -> None:
+    first = parsed(tmp_path, "first", SHOWN)
+    second = parsed(tmp_path, "second", SHOWN, first)
+    assert second.result["parse"]["cached"], first.log
+    own = second.artifact("build/run_results.json")["metadata"]["invocation_id"]
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+        assert warehouse.sql("select run from analytics.audited").fetchall() == [(own,)]
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive"])
 def test_a_broken_cache_is_none(tmp_path: Path, content: bytes) -> None:
     pod = Pod(tmp_path / "pod", FILES)
@@ -218,4 +285,5 @@ def test_a_broken_cache_is_none(tmp_path: Path, content: bytes) -> None:
     assert cache.unpack(pod.layout, pod.layout.project) is None
     with zipfile.ZipFile(cache.restored(pod.layout), "w") as archive:
         archive.writestr("files.json", "{}")
+        archive.writestr("partial_parse.msgpack", "of an earlier version, which watched nothing")
     assert cache.unpack(pod.layout, pod.layout.project) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dbt_runner.protocol import RunPlan, Step, Window
-from dbt_runner.sharing import code, differing, obstacle
+from dbt_runner.sharing import baked, code, differing, obstacle
 
 PLAIN = "select '{{ var('ds') }}' as ds"
 VARS = '{"ds":"$(window.start)","region":"emea"}'
@@ -167,3 +167,46 @@ def test_what_windows_differ_in(tmp_path: Path, words: list[str], names: set[str
 
 def test_windows_that_differ_in_no_var_need_not_be_looked_at(tmp_path: Path) -> None:
     assert found(tmp_path, {"models/m.sql": "{{ config(alias=var(name)) }}"}, "--event-time-start", "$(x)") == ""
+
+
+def why_baked(project: Path, name: str, text: str, *asked: str) -> str:
+    (project / name).write_text(text)
+    return baked(asked, code(project))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select '{{ run_started_at }}' as at",
+        "select '{{ run_started_at.strftime('%Y-%m-%d') | upper }}' as at, run_started_at from t",
+        "{{ config(alias='x') }} select 1 {% if is_incremental() %} where t < '{{ run_started_at }}' {% endif %}",
+        "{# {{ config(alias=run_started_at) }} #} select '{{ run_started_at.date().isoformat() }}'",
+    ],
+)
+def test_a_value_of_the_invocation_may_be_shown(tmp_path: Path, text: str) -> None:
+    assert why_baked(tmp_path, "model.sql", text, "run_started_at") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("model.sql", "{{ config(alias='x_' ~ run_started_at) }} select 1"),
+        ("model.sql", "{{ ref(run_started_at.strftime('%A')) }}"),
+        ("model.sql", "{% if run_started_at.hour > 3 %} {{ ref('a') }} {% endif %}"),
+        ("model.sql", "{% set at = run_started_at %} select '{{ at }}'"),
+        ("model.sql", "{% set at %}{{ run_started_at }}{% endset %} {{ config(alias=at) }}"),
+        ("model.sql", "{% macro m() %}{{ run_started_at }}{% endmacro %}"),
+        ("model.sql", "select '{{ run_started_at.strftime(var('format')) }}'"),
+        ("model.sql", "{{ config(pre_hook='insert {{ run_started_at }}') }} select 1"),
+        ("model.sql", "select {{ run_started_at"),
+        ("models.yml", "alias: '{{ run_started_at }}'"),
+    ],
+)
+def test_anything_else_may_be_in_what_was_parsed(tmp_path: Path, name: str, text: str) -> None:
+    assert why_baked(tmp_path, name, text, "run_started_at") != ""
+
+
+def test_what_nobody_is_seen_to_ask_for_may_be_anywhere(tmp_path: Path) -> None:
+    assert why_baked(tmp_path, "model.sql", "select 1", "run_started_at") != ""
+    assert why_baked(tmp_path, "model.sql", "{{ modules.re }}", "modules") != ""
+    assert why_baked(tmp_path, "model.sql", "select 1") == ""

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from .pods import Ended, Pod, profile, step
+from .pods import PROJECT, Ended, Pod, profile, step
 
 FILES = {
     "models/first.sql": "select 1 as id",
@@ -53,6 +53,53 @@ def test_without_the_state_everything_is_built(tmp_path: Path) -> None:
     ended = slim(tmp_path, FILES, None)
     assert ended.code == 0, ended.log
     assert built(ended) == ["first", "second", "third"]
+
+
+DEFAULT_SELECTOR = "selectors: [{name: usual, default: true, definition: {method: fqn, value: first}}]\n"
+
+
+@pytest.mark.parametrize("isolation", ["Fork", "Process"])
+def test_a_build_that_a_default_selector_narrows_is_not_the_whole_project(tmp_path: Path, isolation: str) -> None:
+    pod = Pod(tmp_path / "pod", {**FILES, "selectors.yml": DEFAULT_SELECTOR})
+    ended = pod.run(step("build"), isolation=isolation)
+    assert (ended.code, built(ended)) == (0, ["first"]), ended.log
+    assert not ended.summary.whole
+    assert "step build has left out 2 nodes that it was asked for" in ended.summary.message
+
+
+def test_a_build_of_everything_is_whole(full: Ended) -> None:
+    assert full.summary.whole
+    assert full.step("build")["left_out"] == 0
+
+
+def test_a_default_selector_of_everything_narrows_nothing(tmp_path: Path) -> None:
+    selector = DEFAULT_SELECTOR.replace("value: first", "value: '*'")
+    ended = Pod(tmp_path / "pod", {**FILES, "selectors.yml": selector}).run(step("build"))
+    assert (ended.code, ended.summary.whole) == (0, True), ended.log
+
+
+TEST = {"models/schema.yml": "models: [{name: second, columns: [{name: id, data_tests: [not_null]}]}]\n"}
+
+
+@pytest.mark.parametrize("selection", ["empty", "cautious"])
+def test_an_indirect_selection_of_the_project_keeps_no_test_from_whole_builds(tmp_path: Path, selection: str) -> None:
+    project = {"dbt_project.yml": f"{PROJECT}\nflags: {{indirect_selection: {selection}}}\n"}
+    files = {**FILES, **TEST, **project}
+    before = Pod(tmp_path / "full", files, profile(tmp_path / "warehouse.duckdb")).run(step("build"))
+    assert (before.code, len(built(before)), before.summary.whole) == (0, 4, True), before.log
+    ended = slim(tmp_path, {**CHANGED, **TEST, **project}, before)
+    assert (ended.code, len(built(ended)), ended.summary.whole) == (0, 3, True), ended.log
+
+
+def test_a_build_that_may_fail_or_a_selection_by_name_proves_nothing(tmp_path: Path) -> None:
+    files = {**FILES, "selectors.yml": DEFAULT_SELECTOR.replace("default: true", "default: false")}
+    ended = Pod(tmp_path / "pod", files).run(
+        step("run"),
+        step("build", name="may", allow_failure=True),
+        step("build", "--selector", "usual", name="named"),
+    )
+    assert (ended.code, ended.summary.whole) == (0, False), ended.log
+    assert [each["left_out"] for each in ended.result["steps"]] == [None, 0, None]
 
 
 def names(state: Any) -> list[str]:

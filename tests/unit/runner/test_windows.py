@@ -19,7 +19,7 @@ from dbt_runner.protocol import Progress, Step, Window
 from dbt_runner.windows import reason_of
 from tests.support.kube import wait_for
 
-from .pods import Ended, Pod, forked_child, profile, step
+from .pods import PROJECT, Ended, Pod, forked_child, profile, step
 from .test_artifacts import FakeStore, Sidecar
 
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
@@ -418,6 +418,55 @@ seeds: [{name: events, config: {event_time: happened, column_types: {happened: t
         key: ended.artifact(f"{key}/run/run_results.json")["metadata"]["invocation_id"] for key in ("again", DAYS[1])
     }
     assert built == {1: ids["again"], 2: ids[DAYS[1]]}
+
+
+def test_windows_do_not_share_what_differs_from_run_to_run(tmp_path: Path) -> None:
+    alias = "{{ config(alias='days_' ~ run_started_at.strftime('%H%M%S%f')) }} "
+    pod = Pod(tmp_path / "pod", {"models/days.sql": f"{alias} select '{{{{ var('ds') }}}}' as ds"})
+    ended = pod.run(step("run", *VARS), windows=windows())
+    assert (ended.code, ended.result["parse"]["count"]) == (0, 3), ended.log
+    assert "each window is parsed for itself: days.sql uses run_started_at" in ended.log
+    with duckdb.connect(str(pod.database), read_only=True) as warehouse:
+        assert len(warehouse.sql("select 1 from information_schema.tables").fetchall()) == 3
+
+
+REFRESHED = DAY_TABLE.replace("'incremental'", "'incremental', full_refresh=true")
+
+
+def test_a_model_that_each_window_would_build_anew_is_refused_before_the_first_statement(tmp_path: Path) -> None:
+    pod = Pod(tmp_path / "pod", {"models/days.sql": REFRESHED, "models/other.sql": DAY_TABLE})
+    ended = pod.run(step("build", *VARS), windows=windows())
+    assert (ended.code, ended.summary.reason, ended.summary.windows) == (2, "ConfigError", "C--"), ended.log
+    assert "model.shop.days would be built anew" in ended.summary.message
+    assert "remove full_refresh from the config" in ended.summary.message
+    assert not pod.database.exists()
+
+
+def test_what_is_not_selected_or_keeps_nothing_may_say_so(tmp_path: Path) -> None:
+    files = {
+        "models/days.sql": REFRESHED,
+        "models/other.sql": DAY_TABLE,
+        "models/whole.sql": "{{ config(materialized='table', full_refresh=true) }} select 1 as id",
+        "seeds/codes.csv": "id\n1\n",
+        "dbt_project.yml": f"{PROJECT}\nseeds: {{+full_refresh: true}}\n",
+    }
+    pod = Pod(tmp_path / "pod", files)
+    ended = pod.run(step("build", "--exclude", "days", *VARS), windows=windows())
+    assert (ended.code, ended.summary.windows) == (0, "+++"), ended.log
+    assert rows(pod, "other") == [(day,) for day in DAYS]
+
+
+def test_nor_is_a_microbatch_model_built_anew_from_an_event_time(tmp_path: Path) -> None:
+    files = {
+        "models/events.sql": "{{ config(event_time='happened') }} select 1 as id, date '2024-01-01' as happened",
+        "models/daily.sql": MICROBATCH.replace("materialized=", "full_refresh=true, materialized="),
+        "models/days.sql": REFRESHED.replace("var('ds')", "target.name"),
+    }
+    times = ("--event-time-start", "2024-01-01", "--event-time-end", "2024-01-02")
+    ended = Pod(tmp_path / "pod", files).run(step("build", *times))
+    assert (ended.code, ended.summary.reason) == (2, "ConfigError"), ended.log
+    assert "model.shop.daily would be built anew" in ended.summary.message
+    assert "days" not in ended.summary.message
 
 
 def test_without_windows_values_are_left_as_they_are(tmp_path: Path) -> None:
