@@ -108,7 +108,7 @@ for line in os.fdopen(int(given["commands"])):
     results = [{"unique_id": "source.shop.raw.orders", "status": "error" if stale else "pass"}]
     with open(os.path.join(work, "sources.json"), "w") as file:
         json.dump({"metadata": {"invocation_id": str(count)}, "results": results}, file)
-    send("outcome", step=0, exit_code=int(stale), invocation_id=str(count), announced=1)
+    send("outcome", step=0, exit_code=int(stale), invocation_id=str(count), expected=["source.shop.raw.orders"])
     send("ended", step=0, status=0)
 """
 )
