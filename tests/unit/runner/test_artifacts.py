@@ -16,6 +16,9 @@ from dbt_runner.bucket import MinioStore, UploadError
 from dbt_runner.layout import Layout
 from dbt_runner.presence import held
 from dbt_runner.protocol import Bucket, UploadPlan, UploadSummary
+from tests.support.kube import PATIENCE
+
+from .pods import end_later
 
 PLAN = UploadPlan(Bucket("https://store", "b"), "runs/one", run="runs", state="state", cache="cache/one.zip")
 
@@ -47,7 +50,7 @@ class FakeStore:
 
     def wait_for(self, key: str) -> None:
         with self.arrived:
-            assert self.arrived.wait_for(lambda: key in self.objects, timeout=30)
+            assert self.arrived.wait_for(lambda: key in self.objects, PATIENCE)
 
 
 class Sidecar:
@@ -55,8 +58,9 @@ class Sidecar:
         self.stop = threading.Event()
         self.summary = UploadSummary("")
         self._uploader = Uploader(layout, PLAN, store, poll_seconds=0.01, grace_seconds=grace)
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+        end_later(self.stop.set)
 
     def _run(self) -> None:
         self.summary = self._uploader.run(self.stop)
@@ -66,7 +70,7 @@ class Sidecar:
         return self.wait()
 
     def wait(self) -> UploadSummary:
-        self._thread.join(timeout=60)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
         return self.summary
 
@@ -150,7 +154,7 @@ def test_an_upload_that_hangs_ends_with_the_grace_period(layout: Layout) -> None
 
     class Hanging:
         def put(self, *_: object) -> None:
-            release.wait(60)
+            release.wait(PATIENCE)
 
     finish_step(layout, "1-build", **{"manifest.json": "{}"})
     try:
@@ -172,12 +176,12 @@ def test_what_failed_is_said_also_when_the_next_try_hangs(layout: Layout) -> Non
             if self.tries == 1:
                 raise UploadError("https://store, bucket b: it broke")
             again.set()
-            release.wait(60)
+            release.wait(PATIENCE)
 
     finish_step(layout, "1-build", **{"manifest.json": "{}"})
     sidecar = Sidecar(layout, FailsThenHangs, grace=0.2)
     try:
-        assert again.wait(30)
+        assert again.wait(PATIENCE)
         summary = sidecar.end()
     finally:
         release.set()
@@ -253,7 +257,7 @@ def test_the_parse_cache_is_restored_while_dbt_starts_and_stored_as_soon_as_ther
         assert cache.restored(layout).read_bytes() == b"old"
         cache.stored(layout).write_bytes(b"new")
         with store.arrived:
-            assert store.arrived.wait_for(lambda: store.objects[PLAN.cache] == b"new", timeout=30)
+            assert store.arrived.wait_for(lambda: store.objects[PLAN.cache] == b"new", PATIENCE)
     assert sidecar.wait().objects == 0, "nobody counts it"
 
 
@@ -291,7 +295,7 @@ def test_a_result_that_changes_while_it_is_uploaded_is_uploaded_again(layout: La
         def put(self, key: str, path: Path, content_type: str) -> None:
             content = path.read_bytes()
             begun.set()
-            assert go_on.wait(30)
+            assert go_on.wait(PATIENCE)
             super().put(key, path, content_type)
             self.objects[key] = content  # as it was when the upload began
 
@@ -299,7 +303,7 @@ def test_a_result_that_changes_while_it_is_uploaded_is_uploaded_again(layout: La
     layout.windows.write_text(">-")
     write_result(layout, '{"codes":">-"}')
     sidecar = Sidecar(layout, lambda: store)
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE)
     layout.windows.write_text("+>")
     write_result(layout, '{"codes":"+>"}')
     sidecar.stop.set()

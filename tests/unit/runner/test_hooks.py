@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .pods import BIN, HOME, TIMEOUT, Ended, Pod, step
+from .pods import BIN, HOME, PATIENCE, Ended, Pod, step
 
 PROJECT = """
 name: shop
@@ -138,7 +138,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=TIMEOUT,
+        timeout=PATIENCE,
     )
     lines = (line.split("\t") for line in done.stdout.splitlines() if line.startswith("TOLD"))
     return {line: json.loads(text) for _, line, text in lines}
