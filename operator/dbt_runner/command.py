@@ -149,7 +149,8 @@ class _Worker:
         signal.signal(signal.SIGINT, self._note)
         self._secrets = _secrets(layout)
         self._listed: dict[tuple[str, ...], tuple[set[str], Any]] = {}
-        self._expected: dict[str, int] = {}  # by step: how many nodes that write it selects, where that was asked
+        # By step: the nodes that write it selects, where that was asked.
+        self._expected: dict[str, set[str]] = {}
         self.at = 0  # the step that is being prepared
         self.version = ""
         self.project = plan.project_dir
@@ -221,7 +222,7 @@ class _Worker:
         except (AttributeError, TypeError) as error:
             raise _cannot_tell(f"dbt's manifest.json is not as expected: {error}") from error
         writing = {place.unique_id for place in places} & manifest.nodes.keys()
-        self._expected[step.name] = len(writing & selected)
+        self._expected[step.name] = writing & selected
         found = environment.offenders(iter(places), allowed)
         # A list that names nothing proves nothing: it may be that this dbt answers in another form.
         complaint = environment.complaint(found, selected or {place.unique_id for place, _ in found})
@@ -293,8 +294,9 @@ class _Worker:
         if ended.code < 0:
             return -ended.code
         content = outcome(ended.code, ended.lines, folder, started, self._plan.run_uid)
-        content["announced"] = max(content["announced"] or 0, self._expected.get(step.name, 0)) or None
         content["left_out"] = self._left_out(step)
+        expected = self._expected.get(step.name, set()) | set(content["expected"] or ())
+        content["expected"] = sorted(expected) or None
         self._channel.send("outcome", step=number, **content)
         return 0
 
@@ -434,13 +436,13 @@ def outcome(code: int, lines: Sequence[str], folder: Path, started: float, run_u
     """What the supervisor needs to know of a step that dbt has ended with an exit code."""
     artifacts = [_read(folder / name) or {} for name in ("run_results.json", "sources.json")]
     own = [artifact for artifact in artifacts if is_own(artifact.get("metadata") or {}, started, run_uid)]
-    nodes = [str(result.get("unique_id")) for artifact in own for result in artifact.get("results") or ()]
-    results = sum(1 for node in nodes if not node.startswith("operation."))  # hooks are no nodes
+    results = [result for artifact in own for result in artifact.get("results") or ()]
+    nodes = [str(result.get("unique_id", "")) for result in results]
     content: dict[str, Any] = {
         "exit_code": code,
         "invocation_id": next((str(artifact["metadata"].get("invocation_id") or "") for artifact in own), ""),
         "dbt_version": next((str(artifact["metadata"].get("dbt_version") or "") for artifact in own), ""),
-        "announced": results or None,
+        "expected": nodes or None,  # no more is known than what has a result
         "empty": any(_EMPTY.search(line) for line in lines),
     }
     if code:

@@ -9,9 +9,10 @@ most of a small run's time. Beside the public ``dbtRunner`` it uses a few things
   into the manifest.
 * :func:`selected` stops a command between its selection and its first statement. So it is dbt's own selection that is
   validated, not a second implementation of it.
-* :func:`run` gives a shared manifest the ID of the invocation that uses it, and takes nodes that are done out of the
-  command's selection. dbt's own ``retry`` would forget ``--warn-error`` and what was absent from
-  the results. Of a build it counts what the project keeps out of what the command line asks for.
+* :func:`run` gives a shared manifest the ID of the invocation that uses it, takes nodes that are
+  done out of the command's selection, and learns what is left of it, since that has to have
+  results. dbt's own ``retry`` would forget ``--warn-error`` and what was absent from the results.
+  Of a build it counts what the project keeps out of what the command line asks for.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class Ended:
     exception: list[str] = field(default_factory=list)
     message: str = ""
     invocation_id: str = ""
-    announced: int | None = None
+    expected: list[str] | None = None  # what has to have a result, hooks included
     empty: bool = False
     errors: list[str] = field(default_factory=list)
     raised: list[dict[str, str]] = field(default_factory=list)  # results that the artifacts may lack
@@ -150,7 +151,7 @@ class Events:
         self._on_first = on_first
         self._on_node = on_node
         self.invocation_id = ""
-        self.announced: int | None = None
+        self.expected: list[str] | None = None
         self.empty = False
         self.errors: list[str] = []
         self.raised: list[dict[str, str]] = []
@@ -162,15 +163,17 @@ class Events:
             self.invocation_id = info.invocation_id
             self._on_first(info.invocation_id)
         name = info.name
-        if name == "ConcurrencyLine":
-            self.announced = event.data.node_count
-            self._on_node(total=self.announced)
-        elif name in ("NothingToDo", "NoNodesSelected"):
+        if name in ("NothingToDo", "NoNodesSelected"):
             self.empty = True
         elif name in ("NodeStart", "NodeFinished"):
             self._node(name, event.data)
         if info.level not in ("debug", "test"):
             self._keep(event)
+
+    def expect(self, nodes: Collection[str], hooks: Collection[str]) -> None:
+        """Learn what is to have a result, before the first of it runs."""
+        self.expected = sorted({*nodes, *hooks})
+        self._on_node(total=len(nodes))
 
     def _node(self, name: str, data: Any) -> None:
         node = data.node_info.unique_id
@@ -422,7 +425,7 @@ def run(
 
     _write_to(folder)
     events = Events(folder, redactor, adopt, on_node)
-    with _left_out(done), _narrowing() as counts:
+    with _left_out(done), _narrowing() as counts, _expecting(events.expect):
         result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(argv)
     ended = _ended(result, events)
     ended.left_out = counts[0] if counts else None
@@ -491,6 +494,40 @@ def _narrowing() -> Iterator[list[int]]:
         BuildTask.get_graph_queue = original
 
 
+@contextmanager
+def _expecting(tell: Callable[[Collection[str], Collection[str]], None]) -> Iterator[None]:
+    """Have it told which nodes and which hooks a command is about to run, and so leaves results of.
+
+    The number that dbt prints would not do: it leaves out the unit tests of a build, and has hooks
+    in it for compile and docs, but for no other command.
+    """
+    from dbt.task.runnable import GraphRunnableTask
+
+    original = GraphRunnableTask.execute_with_hooks
+
+    def execute_with_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nodes = {node.unique_id for node in self._flattened_nodes if not node.is_ephemeral_model}
+        tell(nodes | set(getattr(self, "selected_unit_tests", ())), _hooks(self))
+        return original(self, *args, **kwargs)
+
+    GraphRunnableTask.execute_with_hooks = execute_with_hooks
+    try:
+        yield
+    finally:
+        GraphRunnableTask.execute_with_hooks = original
+
+
+def _hooks(task: Any) -> set[str]:
+    """The hooks that a command runs and leaves results of: sources.json has none."""
+    from dbt.node_types import RunHookType
+    from dbt.task.freshness import FreshnessTask
+    from dbt.task.run import RunTask
+
+    if not isinstance(task, RunTask) or isinstance(task, FreshnessTask):
+        return set()
+    return {hook.unique_id for when in RunHookType for hook in task.get_hooks_by_type(when)}
+
+
 def write_manifest(manifest: Any, path: Path) -> None:
     """Write manifest.json as it is before anything has run; complete or not at all."""
     partial = path.with_name(path.name + ".partial")
@@ -517,6 +554,6 @@ def _ended(result: Any, events: Events | None) -> Ended:
         ended.exception = [cls.__name__ for cls in type(error).__mro__ if cls is not object]
         ended.message = str(error)
     if events is not None:
-        ended.invocation_id, ended.announced = events.invocation_id, events.announced
+        ended.invocation_id, ended.expected = events.invocation_id, events.expected
         ended.empty, ended.errors, ended.raised = events.empty, events.errors, events.raised
     return ended

@@ -2,7 +2,8 @@
 
 dbt's exit codes say little: 0 is also an empty selection, 1 is also a failed hook, 2 is nearly everything else. So the
 verdict is drawn from the artifacts of *this* invocation, the exception and the signal, and success has to be proved:
-exit code 0, a result for everything dbt announced, and no status but known good ones.
+exit code 0, a result for everything that dbt selected and for each hook that it was to run, and no
+status but known good ones.
 
 When several things went wrong, the first of these gives the reason, because it explains the rest or needs the more
 careful reaction: the runner's own end (Timeout, Cancelled), OOMKilled and other signals, dbt's exception, Unavailable
@@ -74,13 +75,18 @@ class Seen:
     message: str = ""  # of the exception
     parsing: bool = False  # it ended before its first node
     invocation_id: str = ""
-    announced: int | None = None  # how many nodes dbt said it would run
+    expected: Sequence[str] | None = None  # what has to have a result: what is selected, and hooks
     empty: bool = False  # dbt said there was nothing to do
     errors: Sequence[str] = ()  # error lines of dbt's log
     raised: Sequence[Mapping[str, str]] = ()  # failed results that dbt reported, which the artifact may lack
     earlier: Sequence[Result] = ()  # of the attempts before, where the step is continued node by node
     run_results: Mapping[str, Any] | None = None
     sources: Mapping[str, Any] | None = None
+
+
+def is_hook(unique_id: str) -> bool:
+    """Whether this is a statement of on-run-start or on-run-end."""
+    return unique_id.startswith("operation.")
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Result:
     @property
     def is_hook(self) -> bool:
         """Whether it is of on-run-start or on-run-end."""
-        return self.unique_id.startswith("operation.")
+        return is_hook(self.unique_id)
 
     @property
     def is_good(self) -> bool:
@@ -160,10 +166,21 @@ def _resume(seen: Seen, latest: Sequence[Result]) -> str:
         return ""
     if any(result.is_hook and not result.is_good for result in latest):
         return ""
-    ended = sum(1 for result in latest if not result.is_hook)
+    ended = any(not result.is_hook for result in latest)
     # dbt also ends with 2 when the warehouse goes while the hooks at the end are due, and all nodes have ended by then.
-    whole = seen.exit_code in (0, 1) or ended >= (seen.announced or 1)
+    whole = seen.exit_code in (0, 1) or all(is_hook(node) for node in _lacking(seen, latest))
     return "Nodes" if seen.command in _BY_NODE and ended and whole else "Step"
+
+
+def _lacking(seen: Seen, results: Iterable[Result]) -> list[str]:
+    """What has to have a result and has none.
+
+    Names are compared and not numbers, since dbt's results hold more than it counts as selected:
+    the hooks of a build, which for compile and docs are themselves nodes that are selected, and the
+    ephemeral models of a compile with --select.
+    """
+    found = {result.unique_id for result in results}
+    return [node for node in seen.expected or () if node not in found]
 
 
 def not_fresh(outcome: Outcome) -> Outcome:
@@ -235,7 +252,8 @@ def _stopped(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
     if seen.parsing:
         return seen.stopped or "Cancelled", f"the run {why} before dbt had started its first node"
     done = sum(1 for result in results if not result.is_hook)
-    of = f" of {seen.announced}" if seen.announced else ""
+    selected = sum(1 for node in seen.expected or () if not is_hook(node))
+    of = f" of {selected}" if selected else ""
     return seen.stopped or "Cancelled", f"the run {why}; {done}{of} nodes had ended by then"
 
 
@@ -337,7 +355,8 @@ def _freshness(seen: Seen, bad: Sequence[Result]) -> tuple[str, str] | None:
     stale = [result for result in bad if result.status in _STALE]
     if stale:
         limit = "error_after" if any(result.status == "error" for result in stale) else "warn_after"
-        return "FreshnessFailed", f"{_names(stale)} {'is' if len(stale) == 1 else 'are'} older than {limit} allows"
+        verb = "is" if len(stale) == 1 else "are"
+        return "FreshnessFailed", f"{_names(stale)} {verb} older than {limit} allows"
     if bad and all(_CONNECTION.search(result.message) for result in bad):
         return "Unavailable", f"the warehouse could not be reached: {_sentence(bad)}"
     if bad or seen.exit_code == 1:
@@ -348,7 +367,7 @@ def _freshness(seen: Seen, bad: Sequence[Result]) -> tuple[str, str] | None:
 
 def _is_stale(seen: Seen, results: Sequence[Result]) -> bool:
     """Whether every source was asked for its age, and some are too old."""
-    complete = len(results) >= (seen.announced or 0)
+    complete = not _lacking(seen, results)
     return complete and all(result.status in _STALE for result in results if not result.is_good)
 
 
@@ -365,9 +384,10 @@ def _incomplete(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None
         not artifact or artifact.get("metadata", {}).get("invocation_id") != seen.invocation_id
     ):
         return "Unknown", f"dbt ended with exit code 0, but left no {name} of this invocation"
-    found = sum(1 for result in results if not result.is_hook)
-    if found < (seen.announced or 0):
-        return "Unknown", f"dbt announced {seen.announced} nodes, but {name} holds {found}"
+    lacking = _lacking(seen, results)
+    if lacking:
+        nodes = _first_of(lacking)
+        return "Unknown", f"dbt ended with exit code 0, but {name} has no result for {nodes}"
     return None
 
 
@@ -376,6 +396,10 @@ def _nothing_selected(seen: Seen, results: Sequence[Result]) -> tuple[str, str] 
         return None
     if seen.empty or (seen.command != "list" and not any(not result.is_hook for result in results)):
         by = f"the selection {seen.selection}" if seen.selection else f"dbt's {seen.command}"
+        if seen.expected is not None and not seen.empty:
+            what = "ephemeral models or hooks, which dbt does not build"
+            hint = "select models that use them, or set onEmptySelection: Succeed"
+            return "NothingSelected", f"{by} matches only {what}; {hint}"
         hint = "check its spelling with dbt list, or set onEmptySelection: Succeed"
         return "NothingSelected", f"{by} matches nothing in the project; {hint}"
     return None
@@ -389,10 +413,14 @@ def _sentence(results: Sequence[Result]) -> str:
     )
 
 
-def _names(results: Sequence[Result]) -> str:
+def _names(results: Iterable[Result]) -> str:
+    return _first_of([result.unique_id for result in results])
+
+
+def _first_of(ids: Sequence[str]) -> str:
     """The first names and how many more there are."""
-    more = f" and {len(results) - 2} more" if len(results) > 2 else ""
-    return ", ".join(result.unique_id for result in results[:2]) + more
+    more = f" and {len(ids) - 2} more" if len(ids) > 2 else ""
+    return ", ".join(ids[:2]) + more
 
 
 def first_lines(text: str, size: int = 300) -> str:

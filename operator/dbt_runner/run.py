@@ -332,7 +332,8 @@ class Supervisor:
     def _seen(self, step: Step, event: Event, work: Path, *, parsing: bool) -> Seen:
         status = event.get("status")
         number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
-        early = event.get("announced") is None and step.command != "runOperation" and event.get("exit_code") != 0
+        failed = event.get("exit_code") != 0
+        early = failed and event.get("expected") is None and step.command != "runOperation"
         return Seen(
             command=step.command,
             selection=selection(step),
@@ -346,7 +347,7 @@ class Supervisor:
             message=event.get("message", ""),
             parsing=parsing or (early and number is None),
             invocation_id=event.get("invocation_id", ""),
-            announced=event.get("announced"),
+            expected=event.get("expected"),
             empty=event.get("empty", False),
             errors=event.get("errors", ()),
             raised=event.get("raised", ()),

@@ -91,7 +91,7 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
         ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}], "ttlAfterFinished": "24h"}),
         ("DbtRun", {"source": {"ref": "refs/pull/7/head"}}),
         ("DbtRun", {"eventTime": {"start": "2024-01-01", "end": "2024-01-01T06:00:00"}, "warnError": True}),
-        ("DbtRun", {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "on": ["OOMKilled"]}}),
+        ("DbtRun", {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "reasons": ["OOMKilled"]}}),
         ("DbtRun", {"gate": {"failOn": "Warn"}, "warnErrorOptions": {"error": ["all"], "warn": ["NoNodesSelected"]}}),
         ("DbtRun", {"steps": [{"sourceFreshness": {"onStale": "Wait"}}], "timeout": "1h"}),
         ("DbtRun", {"steps": [{"build": {"sample": "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}"}}]}),
@@ -233,7 +233,7 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
         ("DbtRun", {"warnErrorOptions": {"warn": ["NoNodesSelected"]}}, "are exceptions from error"),
         ("DbtRun", {"steps": [{"build": {"resourceTypes": ["table"]}}]}, "spec.steps[0].build.resourceTypes[0]"),
         ("DbtRun", {"retry": {"maxAttempts": 0}}, "spec.retry.maxAttempts"),
-        ("DbtRun", {"retry": {"maxAttempts": 2, "on": ["Often"]}}, "spec.retry.on[0]"),
+        ("DbtRun", {"retry": {"maxAttempts": 2, "reasons": ["Often"]}}, "spec.retry.reasons[0]"),
         ("DbtRun", {"env": [{"name": "HOME", "value": "/"}]}, "that the operator sets itself"),
     ],
 )

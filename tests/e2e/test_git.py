@@ -82,7 +82,7 @@ def _started(world: World, images: Mapping[str, str]) -> None:
         Scenario(
             PINNED,
             project=project(https, "git-https", ref="flaky"),
-            run={"retry": {"maxAttempts": 2, "backoff": {"initial": "20s"}, "on": ["ModelError"]}},
+            run={"retry": {"maxAttempts": 2, "backoff": {"initial": "20s"}, "reasons": ["ModelError"]}},
         ),
     ]
     create_user()

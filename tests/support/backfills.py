@@ -14,7 +14,7 @@ from typing import Any
 import kubernetes
 
 from tests.support import product
-from tests.support.kube import Manifest, get, items, kubectl, lines, resource, wait_for
+from tests.support.kube import PATIENCE, Manifest, get, items, kubectl, lines, resource, wait_for
 from tests.support.scenarios import PROJECTS, artifacts, schema_of
 
 NAMESPACE = "backfills"
@@ -94,7 +94,7 @@ def status(name: str, where: str = NAMESPACE) -> Manifest:
     return found
 
 
-def finished(name: str, where: str = NAMESPACE, timeout: float = 300) -> Manifest:
+def finished(name: str, where: str = NAMESPACE, timeout: float = PATIENCE) -> Manifest:
     """The status of a backfill, once it has ended."""
 
     def look() -> Manifest | None:
@@ -229,7 +229,7 @@ class Sql:
         """The processes whose query is held now."""
         return [int(pid) for pid in self.do("SELECT pid" + _HELD)]
 
-    def wait_for_windows(self, count: int, timeout: float = 240) -> list[str]:
+    def wait_for_windows(self, count: int, timeout: float = PATIENCE) -> list[str]:
         """The windows that have begun, once so many queries are held at a time."""
         wait_for(f"{count} windows of {self.target} are at work", lambda: len(self.at_work()) == count, timeout)
         return self.log()

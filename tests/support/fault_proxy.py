@@ -23,6 +23,8 @@ import kubernetes
 import yaml
 from aiohttp import web
 
+from tests.support.kube import PATIENCE
+
 _PATH = re.compile(
     r"^/(?:api/v1|apis/[^/]+/[^/]+)/(?:namespaces/(?P<where>[^/]+)/)?(?P<kind>[a-z]+)"
     r"(?:/(?P<name>[^/]+))?(?P<sub>/[a-z]+)?$"
@@ -140,7 +142,7 @@ class FaultProxy:
 
     async def _closed(self) -> None:
         """Wait for connections by TLS to be closed: aiohttp does not. What remains is the loop's own pipe."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(self._loop._selector.get_map()) > 1:  # type: ignore[attr-defined]
                 await asyncio.sleep(0.01)
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 import yaml
 
 from tests.support import product
-from tests.support.kube import Manifest, get, items, kubectl, lines, secret, wait_for
+from tests.support.kube import PATIENCE, Manifest, get, items, kubectl, lines, secret, wait_for
 from tests.support.scenarios import Scenario, artifacts, profiles, schema_of
 
 # One with a warehouse and a bucket of its own, which are stopped; and one that is deleted.
@@ -100,13 +100,13 @@ def own_services(images: Mapping[str, str]) -> list[Manifest]:
 def stop_store() -> None:
     """Stop our own MinIO, whose data stay: its pod is to go on with an image that does not exist."""
     _set_image_of_store("dbt-operator.local/stopped:1.0")
-    wait_for("MinIO has stopped", lambda: "running" not in _store()["state"], 30)
+    wait_for("MinIO has stopped", lambda: "running" not in _store()["state"])
 
 
 def start_store(images: Mapping[str, str]) -> None:
     """Let our own MinIO go on where it was stopped."""
     _set_image_of_store(images["minio"])
-    wait_for("MinIO is back", lambda: _store()["ready"], 60)
+    wait_for("MinIO is back", lambda: _store()["ready"])
 
 
 def store_started_at() -> datetime:
@@ -149,7 +149,7 @@ def open_gate(scenario: Scenario) -> None:
             return True
         return False
 
-    wait_for(f"the gate of {scenario.name} is open", opened, 60)
+    wait_for(f"the gate of {scenario.name} is open", opened)
 
 
 def sessions(where: str) -> dict[str, int]:
@@ -214,7 +214,9 @@ def drain(name: str) -> None:
     node_name = node["metadata"]["name"]
     selector = f"--pod-selector={RUN_LABEL}={name}"
     try:
-        kubectl("drain", node_name, selector, "--delete-emptydir-data", "--ignore-daemonsets", "--timeout=90s")
+        kubectl(
+            "drain", node_name, selector, "--delete-emptydir-data", "--ignore-daemonsets", f"--timeout={PATIENCE:g}s"
+        )
     finally:
         kubectl("uncordon", node_name)
 
@@ -252,7 +254,7 @@ class Recording:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(PATIENCE)
         self._file.close()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support import kube
 from tests.support.certificates import SshKey, Tls, ssh_key, tls
-from tests.support.kube import Manifest, kubectl
+from tests.support.kube import PATIENCE, Manifest, kubectl
 
 NAMESPACE = "git"
 HOST = f"git.{NAMESPACE}.svc"
@@ -56,7 +56,7 @@ def install(images: Mapping[str, str]) -> GitServer:
     # A server reads its keys when it starts: with others, there is another pod, and an empty volume.
     version = hashlib.sha256(repr(sorted(keys.items())).encode()).hexdigest()[:16]
     kube.apply(kube.secret(_SECRET, NAMESPACE, keys), _deployment(images["git"], version), _service())
-    kubectl("rollout", "status", "deployment/git", "--timeout=180s", namespace=NAMESPACE)
+    kubectl("rollout", "status", "deployment/git", f"--timeout={PATIENCE:g}s", namespace=NAMESPACE)
     return server
 
 

@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 ROOT = Path(__file__).parents[2]
 POLL = 0.25  # seconds between two looks at something that cannot be watched
+# Seconds after which something hangs, and is not just slow: ten times what it takes on a machine with ten times as much
+# to do as it can. Nothing that succeeds waits for so long, so nothing is won by less.
+PATIENCE = 1200.0
 Found = TypeVar("Found")
 Manifest = dict[str, Any]
 
@@ -20,7 +23,7 @@ class CommandError(AssertionError):
     """A command failed; the message has what it printed."""
 
 
-def command(*argv: str, stdin: str | None = None, check: bool = True, timeout: float = 300) -> str:
+def command(*argv: str, stdin: str | None = None, check: bool = True, timeout: float = PATIENCE) -> str:
     """Run a command and return what it printed to stdout."""
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
     if check and done.returncode != 0:
@@ -68,7 +71,7 @@ def items(kind: str, namespace: str, *selection: str) -> list[Manifest]:
     return found
 
 
-def wait_for(what: str, look: Callable[[], Found | None], timeout: float) -> Found:
+def wait_for(what: str, look: Callable[[], Found | None], timeout: float = PATIENCE) -> Found:
     """Look until there is something.
 
     Raises:

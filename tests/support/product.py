@@ -15,7 +15,7 @@ from typing import Any
 import minio
 
 from tests.cluster.state import IMAGES
-from tests.support.kube import ROOT, Manifest, command, items, kubectl, wait_for
+from tests.support.kube import PATIENCE, ROOT, Manifest, command, items, kubectl, wait_for
 
 EXAMPLES = ROOT / "examples"
 BUCKET = "dbt-artifacts"
@@ -58,7 +58,7 @@ def install_services(images: Mapping[str, str]) -> None:
     for name in ("postgres", "minio"):
         apply_example(EXAMPLES / "local" / f"{name}.yaml", images)
     for name, where in (("postgres", WAREHOUSE), ("minio", STORE)):
-        kubectl("rollout", "status", f"deployment/{name}", "--timeout=180s", namespace=where)
+        kubectl("rollout", "status", f"deployment/{name}", f"--timeout={PATIENCE:g}s", namespace=where)
     with bucket() as client:
         if not client.bucket_exists(BUCKET):
             client.make_bucket(BUCKET)
@@ -70,7 +70,7 @@ def install_chart(images: Mapping[str, str]) -> None:
     command(
         "helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "dbt-operator"),
         "--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--take-ownership",
-        "--wait", "--timeout", "180s", "--values", "-",
+        "--wait", "--timeout", f"{PATIENCE:g}s", "--values", "-",
         stdin=json.dumps(values),
     )  # fmt: skip
 
@@ -92,9 +92,9 @@ def without_operator() -> Iterator[None]:
 def _scale(name: str, replicas: int) -> None:
     where = OPERATOR_NAMESPACE
     kubectl("scale", name, f"--replicas={replicas}", namespace=where)
-    kubectl("rollout", "status", name, "--timeout=120s", namespace=where)
+    kubectl("rollout", "status", name, f"--timeout={PATIENCE:g}s", namespace=where)
     running = "--field-selector=status.phase=Running"
-    wait_for(f"{replicas} operators", lambda: len(items("pods", where, running)) == replicas, 120)
+    wait_for(f"{replicas} operators", lambda: len(items("pods", where, running)) == replicas)
 
 
 def _image(reference: str) -> dict[str, str]:
@@ -156,7 +156,7 @@ def packed(folder: Path, *overlays: Path) -> bytes:
     return out.getvalue()
 
 
-def wait_until_finished(name: str, where: str, timeout: float = 300) -> Manifest:
+def wait_until_finished(name: str, where: str, timeout: float = PATIENCE) -> Manifest:
     """The run, once it has ended."""
 
     def look() -> Manifest | None:

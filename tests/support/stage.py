@@ -17,7 +17,7 @@ import urllib3
 from tests.support import product
 from tests.support.fake_nodes import End, FakeNode, fake_node
 from tests.support.fault_proxy import FaultProxy, fault_proxy
-from tests.support.kube import Manifest, apply, get, kubectl, namespace, resource, wait_for
+from tests.support.kube import PATIENCE, Manifest, apply, get, kubectl, namespace, resource, wait_for
 from tests.support.operators import operator
 
 GROUP, VERSION = "dbt-operator.dev", "v1alpha1"
@@ -104,7 +104,7 @@ class Stage:
     def phase(self, name: str) -> str:
         return str(self.status(name).get("phase", ""))
 
-    def wait_for_phase(self, name: str, *phases: str, timeout: float = 60) -> Manifest:
+    def wait_for_phase(self, name: str, *phases: str, timeout: float = PATIENCE) -> Manifest:
         """The status of a run, once it is in one of some phases."""
 
         def look() -> Manifest | None:
@@ -113,7 +113,7 @@ class Stage:
 
         return wait_for(f"{name} is {' or '.join(phases)}: {self.status(name)}", look, timeout)
 
-    def wait_for_end(self, *names: str, timeout: float = 90) -> dict[str, str]:
+    def wait_for_end(self, *names: str, timeout: float = PATIENCE) -> dict[str, str]:
         """The phases of runs, once all have ended."""
         return {name: str(self.wait_for_phase(name, *FINISHED, timeout=timeout)["phase"]) for name in names}
 
@@ -126,7 +126,7 @@ class Stage:
         """Those of some runs that have ended."""
         return [name for name in names if self.seen(name).get("phase") in FINISHED]
 
-    def all_ended(self, *names: str, timeout: float = 60) -> dict[str, str]:
+    def all_ended(self, *names: str, timeout: float = PATIENCE) -> dict[str, str]:
         """How runs have ended, phase and reason, once all have."""
         try:
             wait_for("every run has ended", lambda: len(self.ended(*names)) == len(names), timeout)

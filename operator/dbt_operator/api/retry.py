@@ -33,7 +33,7 @@ class Retry(Model):
     interrupt, a kill or a failed hook everything runs again. Default: FailedNodes."""
     backoff: Backoff | None = None
     """How long to wait before the next attempt."""
-    on: Annotated[list[Reason], Field(min_length=1, max_length=24)] | None = None
+    reasons: Annotated[list[Reason], Field(min_length=1, max_length=24)] | None = None
     """Reasons that are tried again. Default: Unavailable, Infrastructure, SourceError, DepsFailed, and ModelError where
     every failed node's message tells of what may pass: a connection, a lock, a timeout, a lack of capacity."""
 

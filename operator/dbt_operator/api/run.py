@@ -251,7 +251,7 @@ class ResolvedRetry(Model):
     """Growth of the waits."""
     max_seconds: int
     """Longest wait."""
-    on: list[Reason] | None = None
+    reasons: list[Reason] | None = None
     """Reasons that are tried again; None: what may pass."""
 
 

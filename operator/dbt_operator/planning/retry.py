@@ -32,7 +32,7 @@ def resolve(retry: Retry) -> ResolvedRetry:
         initial_seconds=seconds(backoff.initial or _INITIAL),
         factor=backoff.factor or _FACTOR,
         max_seconds=seconds(backoff.max or _MAX),
-        on=retry.on,
+        reasons=retry.reasons,
     )
 
 
@@ -56,7 +56,7 @@ def again(resolved: Resolved, verdict: Verdict, attempts: int, started_at: str |
         over = parse_time(started_at) + timedelta(seconds=resolved.timeout_seconds)
         if now + wait(retry, attempts) >= over:
             return False
-    return verdict.reason in retry.on if retry.on is not None else may_pass(verdict)
+    return verdict.reason in retry.reasons if retry.reasons is not None else may_pass(verdict)
 
 
 def may_pass(verdict: Verdict) -> bool:

@@ -11,6 +11,7 @@ from dbt_operator.health import Health, HealthServer
 from dbt_operator.keys import Key
 from dbt_operator.workers import SLOWEST, Workers
 from dbt_operator.workqueue import WorkQueue
+from tests.support.kube import PATIENCE
 from tests.unit.operator.test_watches import eventually
 
 
@@ -31,7 +32,7 @@ class Asked:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.server.port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.server.port}{path}", timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -86,7 +87,7 @@ class Blocking:
     def __call__(self, key: Key) -> float | None:
         self.seen.append(key)
         self.begun.set()
-        assert self.go_on.wait(20)
+        assert self.go_on.wait(PATIENCE)
         return None
 
 
@@ -99,7 +100,7 @@ def test_a_reconciliation_that_is_slow_is_alive_and_one_that_is_stuck_is_not(ask
     workers = Workers(queue, reconcile, asked.health, lambda: True, 2)
     workers.start()
     queue.add(KEY)
-    assert reconcile.begun.wait(20)
+    assert reconcile.begun.wait(PATIENCE)
     asked.clock.now = SLOWEST
     assert asked.get("/healthz") == (200, "ok\n")
     asked.clock.now = SLOWEST + 1
@@ -118,7 +119,7 @@ def test_workers_finish_what_they_are_at_and_take_nothing_more() -> None:
     workers = Workers(queue, reconcile, Health(), lambda: True, 1)
     workers.start()
     queue.add(KEY)
-    assert reconcile.begun.wait(20)
+    assert reconcile.begun.wait(PATIENCE)
     queue.add(OTHER)
     assert not workers.stop(0), "it is at work still"
     reconcile.go_on.set()
@@ -138,7 +139,7 @@ def test_nobody_works_who_does_not_lead_any_more() -> None:
     workers = Workers(queue, seen.append, Health(), leads, 1)  # type: ignore[arg-type]
     workers.start()
     queue.add(KEY)
-    assert asked.wait(20)
+    assert asked.wait(PATIENCE)
     assert workers.stop(20)
     assert seen == []
 

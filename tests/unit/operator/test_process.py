@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.kube import PATIENCE
 from tests.unit.operator.fake_api_server import FakeAPIServer
 from tests.unit.operator.test_watches import eventually
 
@@ -52,7 +53,7 @@ class Process:
 
     def ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=10):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=PATIENCE):
                 return True
         except urllib.error.HTTPError as error:
             error.close()
@@ -97,13 +98,14 @@ def test_a_standby_does_nothing_until_the_leader_is_asked_to_end(
             eventually(lambda: server.patched)
             assert server.patched == [("x", "first")]
             first.popen.terminate()
-            assert first.popen.wait(20) == 0
-            eventually(lambda: holder(server) == "second", 10)
+            assert first.popen.wait(PATIENCE) == 0
+            assert holder(server) != "first", "it has given it back, so that nobody waits until it expires"
+            eventually(lambda: holder(server) == "second")
             assert server.leases["the-operator"]["spec"]["leaseTransitions"] == 1
             server.put("dbtruns", "a", "y")
             eventually(lambda: ("y", "second") in server.patched)
             second.popen.terminate()
-            assert second.popen.wait(20) == 0
+            assert second.popen.wait(PATIENCE) == 0
     assert server.patched == [("x", "first"), ("y", "second")]
     assert holder(server) == ""
 
@@ -112,7 +114,7 @@ def test_a_leader_that_cannot_renew_ends_and_says_so(server: FakeAPIServer, tmp_
     with running(Process(server, tmp_path, "first", ports[0], "-c", SHORT, **LEASE)) as process:
         eventually(lambda: holder(server) == "first" and process.ready())
         server.away = True
-        assert process.popen.wait(20) == 1
+        assert process.popen.wait(PATIENCE) == 1
         assert len([line for line in process.log.read_text().splitlines() if "does not hold the Lease" in line]) == 1
         assert holder(server) == "first", "it expires"
 
@@ -122,7 +124,7 @@ def test_without_a_lease_everybody_works_at_once(server: FakeAPIServer, tmp_path
     with running(Process(server, tmp_path, "first", ports[0])) as process:
         eventually(lambda: server.patched)
         process.popen.terminate()
-        assert process.popen.wait(20) == 0
+        assert process.popen.wait(PATIENCE) == 0
     assert not [each for each in server.requests if "leases" in each]
 
 

@@ -153,7 +153,8 @@ def test_what_was_seen_last_stands_where_the_result_is_lost() -> None:
 
 
 def test_between_two_attempts_there_is_no_progress() -> None:
-    seen = replace(admitted(retry={"maxAttempts": 2, "on": ["ModelError"]}), job=job(), pod=WORKING, progress=HALFWAY)
+    twice = {"maxAttempts": 2, "reasons": ["ModelError"]}
+    seen = replace(admitted(retry=twice), job=job(), pod=WORKING, progress=HALFWAY)
     found = _goes_on(seen, plan(seen, later(9)), ended_pod(ended(1, failed_summary())))
     assert (found.phase, found.progress) == (Phase.BACKING_OFF, None)
 

@@ -60,7 +60,7 @@ def test_only_what_may_pass_by_itself_is_tried_again_by_default(verdict: Verdict
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_a_list_of_reasons_is_taken_literally(reason: Reason) -> None:
-    found = resolved(retry=THREE | {"on": ["OOMKilled", "ModelError"]})
+    found = resolved(retry=THREE | {"reasons": ["OOMKilled", "ModelError"]})
     assert retry.again(found, Verdict(reason, ""), 1, None, NOW) is (reason in ("OOMKilled", "ModelError"))
 
 

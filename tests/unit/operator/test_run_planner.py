@@ -142,7 +142,7 @@ def test_what_a_run_leaves_out_is_what_its_project_says() -> None:
 
 def test_a_run_whose_sources_have_nothing_new_is_skipped_and_neither_a_failure_nor_tried_again() -> None:
     pod = ended_pod(ended(0, summary("NotFresh", "source.shop.raw.orders is older than error_after allows")))
-    before = admitted(retry={"maxAttempts": 3, "on": ["NotFresh", "FreshnessFailed"]})
+    before = admitted(retry={"maxAttempts": 3, "reasons": ["NotFresh", "FreshnessFailed"]})
     planned = plan(replace(before, job=job(), pod=pod), later(70))
     found = status(planned)
     assert (found.phase, found.reason, found.finished_at) == (Phase.SKIPPED, Reason.NOT_FRESH, stamp(65))

@@ -18,6 +18,7 @@ from dbt_operator.keys import Key
 from dbt_operator.store import Store
 from dbt_operator.watches import FIRST_DELAY, LAST_DELAY, RUNS_WELL, Watch, delay_after
 from dbt_operator.workqueue import WorkQueue
+from tests.support.kube import PATIENCE
 from tests.unit.operator.fake_api_server import FakeAPIServer
 
 
@@ -37,7 +38,7 @@ def impatient(settings: kopf.OperatorSettings) -> None:
     settings.watching.inactivity_timeout = 2
 
 
-def eventually(check: Callable[[], Any], seconds: float = 20) -> None:
+def eventually(check: Callable[[], Any], seconds: float = PATIENCE) -> None:
     tick, deadline = threading.Event(), time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it has not come to pass"
@@ -213,7 +214,7 @@ def test_an_event_loop_that_stands_still_is_no_sign_of_life(server: FakeAPIServe
     let_in = watching._connect
 
     def stuck(**_: Any) -> kopf.ConnectionInfo:
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
         return let_in()
 
     watching._options["connect"] = stuck

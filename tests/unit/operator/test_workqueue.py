@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 
 from dbt_operator.workqueue import FIRST_RETRY, LAST_RETRY, WorkQueue
+from tests.support.kube import PATIENCE
 
 
 class Clock:
@@ -87,7 +88,7 @@ def test_a_waiting_worker_wakes_up_for_a_key_and_for_the_end() -> None:
     worker.start()
     queue.add("a")
     queue.close()
-    worker.join(timeout=10)
+    worker.join(PATIENCE)
     assert not worker.is_alive()
     assert got in (["a", None], [None, None])
 
@@ -115,8 +116,8 @@ def test_no_key_is_worked_on_by_two_workers_at_a_time() -> None:
         worker.start()
     for key in range(3):
         queue.add(key)
-    assert enough.wait(30)
+    assert enough.wait(PATIENCE)
     queue.close()
     for worker in workers:
-        worker.join(timeout=10)
+        worker.join(PATIENCE)
     assert overlaps == []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,14 @@ from typing import Any
 import dbt_runner
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import Progress, RunPlan, Step, Summary
-from tests.support.kube import wait_for
+from tests.support.kube import PATIENCE, wait_for
 
 HOME = str(Path(dbt_runner.__file__).parent.parent)
 # The folder of the dbt that is tested, and of its Python, and its minor version; see tests/dbt_versions.py for others.
 BIN = os.environ.get("DBT_BIN") or str(Path(sys.executable).parent)
 VERSION = os.environ.get("DBT_VERSION", "1.11") + "."
-TIMEOUT = 120  # seconds after which a test is given up
+_started: list[tuple[Path, subprocess.Popen[str]]] = []  # with the roots of their pods
+_ends: list[Callable[[], object]] = []
 
 
 @dataclass
@@ -87,16 +90,23 @@ class Pod:
             **self.env,
             "DBT_OPERATOR_PLAN": self.plan(*steps, **other).to_json(),
         }
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*self.prefix, f"{BIN}/python", "-m", "dbt_runner", "run", "--root", str(self.root)],
             env=env,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
+        _started.append((self.root, process))
+        return process
 
     def finish(self, process: subprocess.Popen[str], log: str = "") -> Ended:
-        rest, _ = process.communicate(timeout=TIMEOUT)
+        try:
+            rest, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            end_all()
+            said = log + (error.output or b"").decode()
+            raise AssertionError(f"it hangs, and has said:\n{said}") from None
         return Ended(self.layout, process.returncode, log + rest)
 
     def run(self, *steps: Step, **other: Any) -> Ended:
@@ -111,22 +121,66 @@ class Pod:
                 seen.append(Progress.from_json(self.layout.progress.read_text()))
             return bool(seen) and until(seen[-1])
 
-        try:
-            wait_for("the progress that was wanted", look, TIMEOUT)
-        except AssertionError:
-            process.kill()
-            raise AssertionError(self.finish(process).log) from None
+        wait_for("the progress that was wanted", lambda: look() or process.poll() is not None)
+        if not look():
+            raise AssertionError(self.finish(process).log)
         return seen
 
     def wait_for(self, process: subprocess.Popen[str], text: str) -> str:
         """Read the log up to a line that holds the text."""
         assert process.stdout is not None
         log = ""
-        for line in process.stdout:
-            log += line
-            if text in line:
-                return log
+        with _killed_if_it_hangs(process):
+            for line in process.stdout:
+                log += line
+                if text in line:
+                    return log
         raise AssertionError(f"the log ended without {text!r}:\n{log}")
+
+
+@contextmanager
+def _killed_if_it_hangs(process: subprocess.Popen[str]) -> Iterator[None]:
+    timer = threading.Timer(PATIENCE, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def end_later(end: Callable[[], object]) -> None:
+    """Have something ended with the test, however that ends."""
+    _ends.append(end)
+
+
+def end_all() -> None:
+    """End what a test has started and what has not ended by then.
+
+    A runner's processes are in groups of their own, and what outlives it is nobody's child that we
+    know. But all of them have in their environment where the pod is.
+    """
+    while _ends:
+        with suppress(ProcessLookupError):
+            _ends.pop()()
+    while _started:
+        root, process = _started.pop()
+        while left := _processes_of(root):
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _processes_of(root: Path) -> set[int]:
+    """The processes that live in a pod; one that has ended and was not reaped has no environment."""
+    found = set()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"HOME={root}\0".encode() in environment.read_bytes():
+                found.add(int(environment.parent.name))
+    return found
 
 
 def step(command: str, *argv: str, name: str = "", **other: Any) -> Step:
@@ -177,12 +231,23 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def forked_child(supervisor: int) -> tuple[int, int]:
     """The zygote and the child that it has forked for the running step."""
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
+
+    def look() -> tuple[int, int] | None:
+        assert _is_alive(supervisor), "the runner has ended"
         for zygote in children(supervisor):
             for child in children(zygote):
-                if b"zygote" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    return zygote, child
-    raise AssertionError("no step's process appeared")
+                with suppress(OSError):  # it has ended meanwhile
+                    if b"zygote" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        return zygote, child
+        return None
+
+    return wait_for("the process of a step", look)

@@ -20,6 +20,9 @@ from dbt_runner.layout import Layout
 from dbt_runner.presence import held
 from dbt_runner.protocol import Bucket, UploadPlan, UploadSummary
 from dbt_runner.volume import Volume
+from tests.support.kube import PATIENCE
+
+from .pods import end_later
 
 PLAN = UploadPlan(Bucket("https://store", "b"), "runs/one", run="runs", state="state", cache="cache/one.zip")
 
@@ -52,7 +55,7 @@ class FakeStore:
 
     def wait_for(self, key: str) -> None:
         with self.arrived:
-            assert self.arrived.wait_for(lambda: key in self.objects, timeout=30)
+            assert self.arrived.wait_for(lambda: key in self.objects, PATIENCE)
 
 
 class Sidecar:
@@ -60,8 +63,9 @@ class Sidecar:
         self.stop = threading.Event()
         self.summary = UploadSummary("")
         self._uploader = Uploader(layout, PLAN, store, poll_seconds=0.01, grace_seconds=grace)
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+        end_later(self.stop.set)
 
     def _run(self) -> None:
         self.summary = self._uploader.run(self.stop)
@@ -71,7 +75,7 @@ class Sidecar:
         return self.wait()
 
     def wait(self) -> UploadSummary:
-        self._thread.join(timeout=60)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
         return self.summary
 
@@ -155,7 +159,7 @@ def test_an_upload_that_hangs_ends_with_the_grace_period(layout: Layout) -> None
 
     class Hanging:
         def put(self, *_: object) -> None:
-            release.wait(60)
+            release.wait(PATIENCE)
 
     finish_step(layout, "1-build", **{"manifest.json": "{}"})
     try:
@@ -177,12 +181,12 @@ def test_what_failed_is_said_also_when_the_next_try_hangs(layout: Layout) -> Non
             if self.tries == 1:
                 raise UploadError("https://store, bucket b: it broke")
             again.set()
-            release.wait(60)
+            release.wait(PATIENCE)
 
     finish_step(layout, "1-build", **{"manifest.json": "{}"})
     sidecar = Sidecar(layout, FailsThenHangs, grace=0.2)
     try:
-        assert again.wait(30)
+        assert again.wait(PATIENCE)
         summary = sidecar.end()
     finally:
         release.set()
@@ -301,7 +305,7 @@ def test_the_parse_cache_is_restored_while_dbt_starts_and_stored_as_soon_as_ther
         assert cache.restored(layout).read_bytes() == b"old"
         cache.stored(layout).write_bytes(b"new")
         with store.arrived:
-            assert store.arrived.wait_for(lambda: store.objects[PLAN.cache] == b"new", timeout=30)
+            assert store.arrived.wait_for(lambda: store.objects[PLAN.cache] == b"new", PATIENCE)
     assert sidecar.wait().objects == 0, "nobody counts it"
 
 
@@ -338,14 +342,14 @@ def test_a_result_that_changes_while_it_is_uploaded_is_uploaded_again(layout: La
     class Slow(FakeStore):
         def put(self, *arguments: Any) -> None:
             begun.set()
-            assert go_on.wait(30)
+            assert go_on.wait(PATIENCE)
             super().put(*arguments)
 
     store = Slow()
     layout.windows.write_text(">-")
     write_result(layout, '{"codes":">-"}')
     sidecar = Sidecar(layout, lambda: store)
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE)
     layout.windows.write_text("+>")
     write_result(layout, '{"codes":"+>"}')
     sidecar.stop.set()

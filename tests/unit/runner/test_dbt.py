@@ -21,6 +21,7 @@ import dbt_runner
 from dbt_operator.api.run import DbtRun
 from dbt_operator.planning.dbt_args import argv
 from dbt_runner.protocol import Failure, Nodes, Step
+from tests.support.kube import PATIENCE
 from tests.unit.operator.builders import run
 
 from .pods import BIN, PROJECT, VERSION, Ended, Pod, forked_child, profile, step
@@ -414,7 +415,7 @@ def load(pod: Pod, at: str) -> None:
 def test_a_run_can_wait_for_its_sources(tmp_path: Path) -> None:
     pod = Pod(tmp_path / "pod", LATE)
     load(pod, "timestamp '2024-01-01'")
-    process = pod.start(step("sourceFreshness", on_stale="Wait"), step("build"), timeout_seconds=60)
+    process = pod.start(step("sourceFreshness", on_stale="Wait"), step("build"), timeout_seconds=PATIENCE)
     log = pod.wait_for(process, "waiting, since source.shop.raw.orders is older than error_after allows")
     load(pod, "now()::timestamp")
     ended = pod.finish(process, log)
@@ -472,7 +473,7 @@ def model(dbt, session):
     return quick
 """
     pod = Pod(tmp_path / "pod", {"models/quick.sql": SLOW["models/quick.sql"], "models/deaf.py": deaf})
-    process = pod.start(step("run"), grace_seconds=2)
+    process = pod.start(step("run"), grace_seconds=10)
     pod.watch(process, lambda progress: progress.running == ("model.shop.deaf",))
     process.send_signal(signal.SIGTERM)
     ended = pod.finish(process)

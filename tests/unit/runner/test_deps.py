@@ -12,7 +12,7 @@ import pytest
 
 from dbt_runner import deps
 
-from .pods import TIMEOUT, Ended, Pod, step
+from .pods import PATIENCE, Ended, Pod, step
 
 LIBRARY = {
     "library/dbt_project.yml": "name: library\nversion: '1.0'\n",
@@ -88,7 +88,7 @@ def test_a_package_that_cannot_be_had_ends_in_dbts_words(tmp_path: Path, when: s
 
 def test_a_run_can_be_cancelled_while_a_package_does_not_come(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(TIMEOUT)
+        silent.settimeout(PATIENCE)
         package = f"packages:\n  - {{git: 'http://127.0.0.1:{silent.getsockname()[1]}/library.git', revision: main}}\n"
         pod = Pod(tmp_path / "pod", SHOP | {"packages.yml": package})
         process = pod.start(step("build"), deps="IfMissing")

@@ -25,6 +25,7 @@ GOOD = ("success", "pass", "warn", "no-op", "reused")
 BAD = ("error", "fail", "skipped", "partial success", "runtime error", "a status of the future")
 ABSENT = ""
 STATUSES = (*GOOD, *BAD, ABSENT)
+GONE = ["DbtDatabaseError"]
 
 
 def attempts(command: str, codes: tuple[int, ...], *nodes: tuple[str, ...]) -> Iterator[Outcome]:
@@ -36,7 +37,8 @@ def attempts(command: str, codes: tuple[int, ...], *nodes: tuple[str, ...]) -> I
         rows = [(f"model.shop.m{at}", statuses[number]) for at, statuses in enumerate(nodes)]
         ran = [row for row in rows if row[0] not in left_out]
         written = [row for row in ran if row[1] != ABSENT]
-        before = classify(seen(command, *written, code=code, announced=len(ran), earlier=earlier))
+        expected = [row[0] for row in ran]
+        before = classify(seen(command, *written, code=code, expected=expected, earlier=earlier))
         yield before
 
 
@@ -77,7 +79,7 @@ def test_nor_does_another_node_that_succeeds_hide_it() -> None:
 
 def test_an_attempt_that_had_nothing_to_do_changes_nothing() -> None:
     first = classify(seen("build", (MODEL, "success"), (TEST, "fail", "Got 3 results"), code=1))
-    again = classify(seen("build", code=0, announced=0, empty=True, earlier=first.results))
+    again = classify(seen("build", code=0, expected=None, empty=True, earlier=first.results))
     assert (again.reason, again.nodes) == (first.reason, first.nodes)
     assert [failure.unique_id for failure in again.failures] == [TEST]
 
@@ -95,8 +97,9 @@ def test_what_succeeds_later_stands_and_is_counted_once() -> None:
     [
         (seen("build", (MODEL, "error"), code=1), "Nodes"),
         (seen("build", (MODEL, "error"), code=2, exception=["DbtDatabaseError"]), "Nodes"),
-        (seen("build", (MODEL, "error"), code=2, exception=["DbtDatabaseError"], announced=2), "Step"),
-        (seen("build", (MODEL, "error"), code=2, exception=["DbtDatabaseError"], announced=None), "Nodes"),
+        (seen("build", (MODEL, "error"), code=2, exception=GONE, expected=[MODEL, TEST]), "Step"),
+        (seen("build", (MODEL, "error"), code=2, exception=GONE, expected=[MODEL, HOOK]), "Nodes"),
+        (seen("build", (MODEL, "error"), code=2, exception=GONE, expected=None), "Nodes"),
         (seen("build", code=2, exception=["FailedToConnectError"], message="could not connect"), "Step"),
         (seen("runOperation", ("macro.shop.grant", "error"), code=1), "Step"),
         (seen("sourceFreshness", ("source.shop.raw.orders", "error"), code=1), "Step"),

@@ -19,6 +19,7 @@ import pytest
 from dbt_runner import fingerprint, prepare
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import PreparePlan, Summary
+from tests.support.kube import PATIENCE
 
 from .pods import HOME
 
@@ -245,6 +246,7 @@ def test_an_unknown_ref_is_a_source_error_without_a_commit(layout: Layout, repos
 def test_it_can_be_stopped(layout: Layout) -> None:
     """As PID 1 it would ignore SIGTERM, and hold up whoever wants the pod to go."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x.git"
         plan = PreparePlan("git", url).to_json()
         argv = [sys.executable, "-m", "dbt_runner", "prepare", "--root", layout.root]
@@ -252,7 +254,7 @@ def test_it_can_be_stopped(layout: Layout) -> None:
         with subprocess.Popen(argv, env=env) as process:
             connection, _ = silent.accept()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=30) == 1
+            assert process.wait(PATIENCE) == 1
             connection.close()
     summary = Summary.from_json((Path(layout.root) / "dev/termination-log").read_text())
     assert summary.reason == "Cancelled"

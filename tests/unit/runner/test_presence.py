@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dbt_runner.presence import Watch, held
 
-from .pods import HOME
+from .pods import HOME, end_later
 
 HOLD = """
 import subprocess, sys
@@ -42,10 +43,11 @@ def test_it_shows_however_the_holder_ends_and_whatever_it_has_started(tmp_path: 
     argv = [sys.executable, "-c", HOLD, str(tmp_path / "alive")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     watch = Watch(tmp_path / "alive")
-    with subprocess.Popen(argv, text=True, env={"PYTHONPATH": HOME}, **pipes) as holder:  # type: ignore[call-overload]
-        child = int(holder.stdout.readline())
+    env = {"PYTHONPATH": HOME}
+    with subprocess.Popen(argv, text=True, env=env, start_new_session=True, **pipes) as holder:  # type: ignore[call-overload]
+        end_later(partial(os.killpg, holder.pid, signal.SIGKILL))  # the child is of its group
+        assert holder.stdout.readline()
         assert not watch.over
         holder.send_signal(number)
         holder.wait()
         assert watch.over
-    os.kill(child, signal.SIGKILL)

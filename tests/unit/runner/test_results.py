@@ -21,7 +21,8 @@ def results(*each: tuple[str, str] | tuple[str, str, str], invocation: str = ID)
 
 def seen(command: str = "build", *each: tuple[str, ...], code: int | None = 0, **other: Any) -> Seen:
     artifact = "sources" if command == "sourceFreshness" else "run_results"
-    fields: dict[str, Any] = {"exit_code": code, "invocation_id": ID, "announced": len(each), artifact: results(*each)}  # type: ignore[arg-type]
+    fields: dict[str, Any] = {"exit_code": code, "invocation_id": ID}
+    fields |= {artifact: results(*each), "expected": [row[0] for row in each]}  # type: ignore[arg-type]
     return Seen(command, **{**fields, **other})
 
 
@@ -107,7 +108,7 @@ NO_ANSWER = {"unique_id": "s2", "status": "runtime error", "message": "no such t
         (seen("sourceFreshness", (SOURCE, "warn"), fail_on_warn=True), True),
         (seen("sourceFreshness", (SOURCE, "error"), code=1, raised=[NO_ANSWER]), False),
         (seen("sourceFreshness", code=1, raised=[NO_ANSWER]), False),
-        (seen("sourceFreshness", (SOURCE, "error"), code=1, announced=2), False),
+        (seen("sourceFreshness", (SOURCE, "error"), code=1, expected=[SOURCE, "s2"]), False),
         (seen("sourceFreshness", (SOURCE, "error"), code=2, stopped="Timeout"), False),
         (seen("sourceFreshness", (SOURCE, "pass")), False),
         (seen("build", (MODEL, "error", "boom"), code=1), False),
@@ -136,7 +137,7 @@ def test_the_first_of_several_causes_gives_the_reason(first: int) -> None:
 
 def raised(names: str, message: str, **other: Any) -> Seen:
     classes = [*names.split(), "DbtRuntimeError", "RuntimeError", "DbtBaseException", "Exception"]
-    fields: dict[str, Any] = {"code": 2, "run_results": None, "announced": None, "parsing": True, **other}
+    fields: dict[str, Any] = {"code": 2, "run_results": None, "expected": None, "parsing": True, **other}
     return seen("build", exception=classes, message=message, **fields)
 
 
@@ -174,6 +175,9 @@ def test_an_exception_that_is_not_dbts_is_unknown_and_named() -> None:
     assert outcome == Outcome("Unknown", "ZeroDivisionError: division by zero", resume="Step")
 
 
+stopped_after_one = seen("build", (MODEL, "success"), expected=[MODEL, "a", "b", HOOK], code=2, stopped="Timeout")
+
+
 def test_an_exception_with_failed_nodes_at_hand_is_about_those() -> None:
     case = seen(
         "build", (MODEL, "error", "boom"), code=2, exception=["FailFastError", "DbtBaseException"], message="early"
@@ -184,7 +188,7 @@ def test_an_exception_with_failed_nodes_at_hand_is_about_those() -> None:
 @pytest.mark.parametrize(
     ("case", "reason", "words"),
     [
-        (seen("build", (MODEL, "success"), announced=3, code=2, stopped="Timeout"), "Timeout", "1 of 3 nodes"),
+        (stopped_after_one, "Timeout", "1 of 3 nodes"),
         (seen(code=2, stopped="Cancelled", parsing=True), "Cancelled", "before dbt had started"),
         (seen(code=2, exception=["KeyboardInterrupt"]), "Cancelled", "was cancelled"),
         (seen(code=None, signal=9, stopped="Timeout"), "Timeout", "ran longer"),
@@ -214,10 +218,26 @@ def test_success_needs_sources_of_this_invocation() -> None:
     assert classify(seen("sourceFreshness", sources=None)).reason == "Unknown"
 
 
-def test_success_needs_a_result_for_every_announced_node() -> None:
-    outcome = classify(seen("build", (MODEL, "success"), (HOOK, "success"), announced=2))
+@pytest.mark.parametrize("command", ["build", "run", "test", "seed", "snapshot", "clone", "compile", "docs"])
+@pytest.mark.parametrize("lacking", [MODEL, TEST, HOOK])
+def test_success_needs_a_result_for_each_node_and_each_hook(command: str, lacking: str) -> None:
+    """Also where there are as many results as nodes were selected: those of others prove nothing."""
+    each = [(node, "success") for node in (MODEL, TEST, HOOK, "operation.package.other") if node != lacking]
+    outcome = classify(seen(command, *each, expected=[MODEL, TEST, HOOK]))
     assert outcome.reason == "Unknown"
-    assert "announced 2 nodes" in outcome.message
+    assert f"run_results.json has no result for {lacking}" in outcome.message
+
+
+@pytest.mark.parametrize("command", ["compile", "docs"])
+def test_hooks_are_among_what_compile_and_docs_select(command: str) -> None:
+    outcome = classify(seen(command, (MODEL, "success"), (HOOK, "success")))
+    assert (outcome.reason, outcome.nodes) == ("", Nodes())
+
+
+def test_a_selection_of_ephemeral_models_is_not_said_to_match_nothing() -> None:
+    outcome = classify(seen("build", (HOOK, "success"), selection="--select staging"))
+    assert outcome.reason == "NothingSelected"
+    assert "--select staging matches only ephemeral models or hooks" in outcome.message
 
 
 def test_success_needs_known_statuses() -> None:
@@ -243,8 +263,8 @@ def test_a_skipped_exposure_is_no_failure() -> None:
     ("command", "reason"), [("build", "NothingSelected"), ("sourceFreshness", "NothingSelected"), ("docs", "")]
 )
 def test_an_empty_selection(command: str, reason: str) -> None:
-    assert classify(seen(command, selection="--select tag:x", announced=None, empty=True)).reason == reason
-    assert classify(seen(command, announced=None, empty=True, allow_empty=True)).reason == ""
+    assert classify(seen(command, selection="--select tag:x", expected=None, empty=True)).reason == reason
+    assert classify(seen(command, expected=None, empty=True, allow_empty=True)).reason == ""
 
 
 def test_the_list_command_leaves_no_results() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import signal
 import sys
@@ -15,6 +16,7 @@ from dbt_runner.child import InterpreterError, entry_point, find_interpreter
 from dbt_runner.layout import Layout
 from dbt_runner.protocol import Nodes, RunPlan, Summary
 from dbt_runner.run import StepResult, environment, last_line, summarize
+from tests.support.kube import PATIENCE
 
 from .pods import BIN, Pod, step
 
@@ -53,7 +55,7 @@ def pod(tmp_path: Path) -> Pod:
 
 def test_what_does_not_end_in_time_is_killed(pod: Pod) -> None:
     pod.env["STUB"] = READY + "say('hello')\n" + FOREVER
-    ended = pod.run(step("build"), step("docs", always=True), timeout_seconds=0.5, grace_seconds=0.2)
+    ended = pod.run(step("build"), step("docs", always=True), timeout_seconds=5, grace_seconds=0.2)
     assert ended.summary.reason == "Timeout"
     assert ended.summary.exit_code == ended.code == 137
     assert "killing it" in ended.log
@@ -108,7 +110,7 @@ for line in os.fdopen(int(given["commands"])):
     results = [{"unique_id": "source.shop.raw.orders", "status": "error" if stale else "pass"}]
     with open(os.path.join(work, "sources.json"), "w") as file:
         json.dump({"metadata": {"invocation_id": str(count)}, "results": results}, file)
-    send("outcome", step=0, exit_code=int(stale), invocation_id=str(count), announced=1)
+    send("outcome", step=0, exit_code=int(stale), invocation_id=str(count), expected=["source.shop.raw.orders"])
     send("ended", step=0, status=0)
 """
 )
@@ -116,7 +118,7 @@ for line in os.fdopen(int(given["commands"])):
 
 def test_stale_sources_are_waited_for_until_they_are_fresh(pod: Pod) -> None:
     pod.env.update(STUB=STALE_SOURCE, STALE_FOR="1")
-    ended = pod.run(step("sourceFreshness", on_stale="Wait"), timeout_seconds=60)
+    ended = pod.run(step("sourceFreshness", on_stale="Wait"), timeout_seconds=PATIENCE)
     assert (ended.code, ended.summary.reason) == (0, "")
     assert ended.log.count("waiting, since source.shop.raw.orders is older than error_after allows") == 1
     assert "the next check is in 5 s" in ended.log
@@ -128,14 +130,16 @@ def test_stale_sources_are_waited_for_until_they_are_fresh(pod: Pod) -> None:
 @pytest.mark.parametrize(("reason", "words"), [("Cancelled", "was cancelled"), ("Timeout", "longer than its timeout")])
 def test_waiting_for_sources_ends_at_once_when_the_run_is_stopped(pod: Pod, reason: str, words: str) -> None:
     pod.env.update(STUB=STALE_SOURCE, STALE_FOR="99")
-    limit = 1.0 if reason == "Timeout" else 300
+    limit = 12.0 if reason == "Timeout" else PATIENCE
     process = pod.start(step("sourceFreshness", on_stale="Wait"), step("build"), timeout_seconds=limit)
-    log = pod.wait_for(process, "the next check is in 5 s")
-    began = time.monotonic()
+    # A pause that neither signal nor limit ended would be over after 10 s, the seconds of the result cut off.
+    log = pod.wait_for(process, "the next check is in 10 s")
+    began = time.time()
     if reason == "Cancelled":
         process.send_signal(signal.SIGTERM)
     ended = pod.finish(process, log)
-    assert time.monotonic() - began < 4
+    finished = calendar.timegm(time.strptime(ended.result["steps"][0]["finished_at"], "%Y-%m-%dT%H:%M:%SZ"))
+    assert finished - began < 9
     assert ended.summary.reason == reason
     assert f"{words} while it waited for fresh sources: source.shop.raw.orders is older" in ended.summary.message
     assert [each["state"] for each in ended.result["steps"]] == ["Failed", "Skipped"]

@@ -17,7 +17,7 @@ from dbt_runner.layout import Layout
 from dbt_runner.merge import RESULT
 from dbt_runner.protocol import Progress, Step, Window
 from dbt_runner.windows import reason_of
-from tests.support.kube import wait_for
+from tests.support.kube import PATIENCE, wait_for
 
 from .pods import PROJECT, Ended, Pod, forked_child, profile, step
 from .test_artifacts import FakeStore, Sidecar
@@ -46,7 +46,7 @@ def windows_file(layout: Layout) -> str:
 
 
 def wait_for_windows(pod: Pod, codes: str) -> None:
-    wait_for(f"the windows {codes}", lambda: windows_file(pod.layout) == codes, 120)
+    wait_for(f"the windows {codes}", lambda: windows_file(pod.layout) == codes)
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +229,11 @@ def test_a_cancelled_run_begins_no_further_window(tmp_path: Path) -> None:
     assert states(ended) == ["Succeeded", "Failed", "Pending"]
 
 
+def _codes(store: FakeStore) -> str:
+    codes: str = json.loads(store.objects["runs/result.json"])["codes"]
+    return codes
+
+
 def test_what_is_known_survives_the_death_of_the_container(tmp_path: Path) -> None:
     pod = Pod(tmp_path / "pod", STUCK)
     store = FakeStore()
@@ -241,7 +246,7 @@ def test_what_is_known_survives_the_death_of_the_container(tmp_path: Path) -> No
         in_second(pod, process)
         store.wait_for("runs/one/2024-01-01/result.json")
         with store.arrived:  # again, since it has changed
-            assert store.arrived.wait_for(lambda: json.loads(store.objects["runs/result.json"])["codes"] == "+>-", 30)
+            assert store.arrived.wait_for(lambda: _codes(store) == "+>-", PATIENCE)
         zygote, _ = forked_child(process.pid)
         process.kill()
         os.killpg(zygote, signal.SIGKILL)
