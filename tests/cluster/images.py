@@ -59,6 +59,7 @@ _ALL = {
             "images/operator/requirements.lock",
             "operator/dbt_operator",
             "operator/dbt_runner/__init__.py",
+            "operator/dbt_runner/flag_variables.py",
             "operator/dbt_runner/protocol.py",
             "operator/dbt_runner/windows.py",
         ],
