@@ -11,6 +11,7 @@ import pytest
 
 from .pods import Ended, Pod, profile, step
 
+pytestmark = pytest.mark.dbt
 FILES = {
     "models/first.sql": "select 1 as id",
     "models/second.sql": "select * from {{ ref('first') }}",
