@@ -1,4 +1,5 @@
-"""The tests that start dbt, against the other minor versions of dbt that we support: ``make unit-versions``.
+"""The tests that are marked ``dbt``, against the other minor versions of dbt that we support:
+``make unit-versions``.
 
 Each version has a lock in images/dbt, of which an image is made too. The tests themselves run in the usual environment,
 which has the version of images/dbt/requirements.lock; what they start is the dbt of another one, of its lock alone.
@@ -12,21 +13,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.cluster.images import DBT_LOCKS
 from tests.cluster.progress import CommandError, follow, run, say
 from tests.cluster.state import CACHE, REPOSITORY
 
-TESTS = (
-    "tests/unit/runner/test_dbt.py",
-    "tests/unit/runner/test_flag_variables.py",
-    "tests/unit/runner/test_resume.py",
-    "tests/unit/runner/test_state.py",
-    "tests/unit/runner/test_windows.py",
-    "tests/unit/operator/test_dbt_args.py",
-)
+TESTS = ("tests/unit", "-m", "dbt")
 _ENVIRONMENTS = CACHE / "venvs"
 _KEPT = 3  # environments of each version: those of another branch, or of tests that run meanwhile
 _UV = Path(sys.executable).with_name("uv")
@@ -67,16 +63,35 @@ def _remove_old(folder: Path, version: str) -> None:
         shutil.rmtree(mark.parent)
 
 
-def _tested(version: str, lock: Path, arguments: list[str]) -> bool:
-    say(f"dbt {version}")
-    settings: Mapping[str, str] = {
-        **os.environ,
-        "DBT_BIN": str(environment(version, lock) / "bin"),
-        "DBT_VERSION": version,
-    }
-    tests = () if any(Path(argument.split("::")[0]).exists() for argument in arguments) else TESTS
-    argv = [sys.executable, "-m", "pytest", "--quiet", *tests, *arguments]
-    return subprocess.run(argv, cwd=REPOSITORY, env=settings, check=False).returncode == 0
+@contextmanager
+def _testing(version: str, folder: Path, arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a version tested; what that prints comes once it is over, in one piece."""
+    settings: Mapping[str, str] = {**os.environ, "DBT_BIN": str(folder / "bin"), "DBT_VERSION": version}
+    chosen = any(Path(argument.split("::")[0]).exists() for argument in arguments)
+    argv = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider"]
+    argv += [*(() if chosen else TESTS), *arguments]
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(argv, cwd=REPOSITORY, env=settings, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield process
+        finally:
+            process.terminate()  # nothing, if it has ended
+            process.wait()
+            output.seek(0)
+            say(f"dbt {version}")
+            shutil.copyfileobj(output, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+
+
+def _test_side_by_side(arguments: list[str]) -> list[str]:
+    """Test all versions at once; the names of those that fail."""
+    folders = {version: environment(version, lock) for version, lock in DBT_LOCKS.items()}
+    say(f"testing dbt {' and '.join(folders)}, side by side")
+    with ExitStack() as stack:
+        tested = {
+            version: stack.enter_context(_testing(version, folder, arguments)) for version, folder in folders.items()
+        }
+        return [version for version, process in tested.items() if process.wait() != 0]
 
 
 def main(arguments: list[str]) -> int:
@@ -84,7 +99,7 @@ def main(arguments: list[str]) -> int:
     pytest's.
     """
     try:
-        failed = [version for version, lock in DBT_LOCKS.items() if not _tested(version, lock, arguments)]
+        failed = _test_side_by_side(arguments)
     except CommandError as error:
         print(error, file=sys.stderr)
         return 1

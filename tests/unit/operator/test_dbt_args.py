@@ -18,6 +18,8 @@ from dbt_operator.planning.dbt_args import argv
 from tests.unit.operator.builders import run
 from tests.unit.runner.pods import BIN
 
+pytestmark = pytest.mark.dbt
+
 
 def args(step: dict[str, Any], **spec: Any) -> list[str]:
     parsed = DbtRun.model_validate(run(steps=[step], **spec))

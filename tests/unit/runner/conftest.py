@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from . import pods
 from .pods import end_all
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Only what is marked may start dbt, or nobody would see what an other version makes of it."""
+    marks = {mark.name for mark in item.iter_markers()}
+    pods.may_start_dbt = bool(marks & {"dbt", "one_dbt"})
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ BIN = os.environ.get("DBT_BIN") or str(Path(sys.executable).parent)
 VERSION = os.environ.get("DBT_VERSION", "1.11") + "."
 _started: list[tuple[Path, subprocess.Popen[str]]] = []  # with the roots of their pods
 _ends: list[Callable[[], object]] = []
+may_start_dbt = False  # whether the test that runs is marked as one that does
 
 
 @dataclass
@@ -83,6 +84,7 @@ class Pod:
         return RunPlan(**{**fields, **other})
 
     def start(self, *steps: Step, **other: Any) -> subprocess.Popen[str]:
+        assert may_start_dbt or "PATH" in self.env, "mark the test: dbt, or one_dbt"
         env = {
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "PYTHONPATH": HOME,
@@ -229,6 +231,26 @@ def children(pid: int) -> list[int]:
         if parent == pid:
             found.append(int(stat.parent.name))
     return found
+
+
+def wait_for_query(process: subprocess.Popen[str]) -> None:
+    """Wait until a query is worked on that dbt says it has started, if nothing else runs beside it.
+
+    DuckDB interrupts what it is working on, not a query that is about to be sent, and dbt needs no
+    second of work to send it.
+    """
+    before = _cpu_seconds(process.pid)
+    wait_for("the query is worked on", lambda: _cpu_seconds(process.pid) > before + 1)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of all descendants of a process."""
+    total = 0.0
+    for child in children(pid):
+        with suppress(OSError):  # it has ended meanwhile
+            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / 100 + _cpu_seconds(child)
+    return total
 
 
 def _is_alive(pid: int) -> bool:

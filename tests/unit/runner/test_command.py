@@ -13,11 +13,12 @@ from dbt_runner.command import is_own, listing, outcome
 from dbt_runner.protocol import Step, Window
 from dbt_runner.publish import artifacts_of
 from dbt_runner.volume import Volume
-from tests.support.kube import wait_for
 
-from .pods import BIN, Ended, Pod, children, profile, step
+from .pods import BIN, Ended, Pod, profile, step, wait_for_query
 from .test_dbt import BROKEN, CANARY, NOBODY_THERE, ONE_MODEL, SHOP, SLOW, WRONG
 from .test_results import MODEL
+
+pytestmark = pytest.mark.one_dbt
 
 
 def wrapped(root: Path, files: dict[str, str], profiles: str = "", script: str = "") -> Pod:
@@ -214,24 +215,13 @@ def test_sigterm_cancels_the_query_and_keeps_what_was_finished(tmp_path: Path, h
     pod = wrapped(tmp_path, SLOW, script=f'#!/bin/sh\n{how}{BIN}/dbt "$@"\n')
     process = pod.start(step("run"), step("docs", always=True))
     log = pod.wait_for(process, "analytics.slow")
-    # DuckDB interrupts what it is working on, not a query that is about to be sent, which takes no second of work.
-    before = _cpu_seconds(process.pid)
-    wait_for("the query is worked on", lambda: _cpu_seconds(process.pid) > before + 2)
+    wait_for_query(process)
     process.send_signal(signal.SIGTERM)
     ended = pod.finish(process, log)
     assert ended.summary.reason == "Cancelled"
     assert [each["state"] for each in ended.result["steps"]] == ["Failed", "Skipped"]
     done = ended.artifact("run/run_results.json")["results"]
     assert [result["unique_id"] for result in done] == ["model.shop.quick"]
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Of all descendants of a process."""
-    total = 0.0
-    for child in children(pid):
-        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / 100 + _cpu_seconds(child)
-    return total
 
 
 @pytest.mark.parametrize(

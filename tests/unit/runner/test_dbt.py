@@ -24,8 +24,9 @@ from dbt_runner.protocol import Failure, Nodes, Step
 from tests.support.kube import PATIENCE
 from tests.unit.operator.builders import run
 
-from .pods import BIN, PROJECT, VERSION, Ended, Pod, forked_child, profile, step
+from .pods import BIN, PROJECT, VERSION, Ended, Pod, forked_child, profile, step, wait_for_query
 
+pytestmark = pytest.mark.dbt
 CANARY = "canary-4711-secret"
 
 SHOP = {
@@ -448,8 +449,8 @@ def test_sigterm_cancels_the_query_and_keeps_what_was_finished(tmp_path: Path) -
     pod = Pod(tmp_path / "pod", SLOW)
     process = pod.start(step("run"), step("docs", always=True))
     log = pod.wait_for(process, "analytics.quick")
-    # DuckDB interrupts what it is working on, not a query that is about to be sent.
     pod.watch(process, lambda progress: progress.running == ("model.shop.slow",))
+    wait_for_query(process)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
     ended = pod.finish(process, log)

@@ -14,6 +14,7 @@ from dbt_runner import deps
 
 from .pods import PATIENCE, Ended, Pod, step
 
+pytestmark = pytest.mark.one_dbt
 LIBRARY = {
     "library/dbt_project.yml": "name: library\nversion: '1.0'\n",
     "library/models/ones.sql": "select 1 as id",

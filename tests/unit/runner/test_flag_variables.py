@@ -17,6 +17,7 @@ from .pods import BIN
 COMMANDS = ["deps", *(" ".join(word for word in words if not word.startswith("-")) for words in SUBCOMMANDS.values())]
 
 
+@pytest.mark.dbt
 def test_the_list_is_what_the_commands_of_this_dbt_read() -> None:
     program = [f"{BIN}/python", str(Path(__file__).with_name("dbt_flags.py")), *COMMANDS]
     read = set(json.loads(subprocess.run(program, check=True, text=True, stdout=subprocess.PIPE).stdout))

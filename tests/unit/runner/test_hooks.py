@@ -10,6 +10,7 @@ import pytest
 
 from .pods import BIN, HOME, PATIENCE, Ended, Pod, step
 
+pytestmark = pytest.mark.dbt
 PROJECT = """
 name: shop
 version: "1.0"

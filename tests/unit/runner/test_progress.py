@@ -225,10 +225,11 @@ def test_the_sidecar_prints_the_progress_while_dbt_runs(tmp_path: Path, capfd: p
 # With dbt
 
 
+@pytest.mark.one_dbt
 def test_a_slow_model_is_named_while_it_runs(tmp_path: Path) -> None:
     """Its start follows right upon the end of a quick one, so it must be told although nothing happens after it."""
     pod = Pod(tmp_path / "pod", SLOW)
-    process = pod.start(step("run"))
+    process = pod.start(step("run"), grace_seconds=1)  # else it waits, if the interrupt comes before the query
     seen = pod.watch(process, lambda progress: progress.running == ("model.shop.slow",))
     process.send_signal(signal.SIGTERM)
     pod.finish(process)
@@ -236,6 +237,7 @@ def test_a_slow_model_is_named_while_it_runs(tmp_path: Path) -> None:
     assert [each.done for each in seen] == sorted(each.done for each in seen)
 
 
+@pytest.mark.one_dbt
 @pytest.mark.parametrize("isolation", ["Fork", "Process"])
 def test_in_the_end_the_progress_is_what_the_results_say(tmp_path: Path, isolation: str) -> None:
     """The last step is too slow to end, so that what the others left behind can be looked at."""
@@ -245,6 +247,7 @@ def test_in_the_end_the_progress_is_what_the_results_say(tmp_path: Path, isolati
         step("compile", "--exclude", "slow+"),
         step("run", "--select", "slow", name="slow"),
         isolation=isolation,
+        grace_seconds=1,
     )
     seen = pod.watch(process, lambda progress: progress.running == ("model.shop.slow",))
     process.send_signal(signal.SIGTERM)

@@ -16,6 +16,7 @@ from dbt_runner import cache
 
 from .pods import PROJECT, Ended, Pod, profile, step
 
+pytestmark = pytest.mark.dbt
 FILES = {
     "models/first.sql": "{{ config(materialized='table') }} select 1 as id",
     # The second attempt finds what the first one missed.

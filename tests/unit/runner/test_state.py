@@ -12,6 +12,7 @@ import pytest
 
 from .pods import PROJECT, Ended, Pod, profile, step
 
+pytestmark = pytest.mark.dbt
 FILES = {
     "models/first.sql": "select 1 as id",
     "models/second.sql": "select * from {{ ref('first') }}",
