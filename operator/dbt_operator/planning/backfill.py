@@ -15,10 +15,12 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from dbt_operator.api.backfill import DbtBackfillStatus, Definition, WindowRun
+from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import DbtRun, DbtRunSpec, Resolved
 from dbt_operator.api.status import BackfillPhase, ConditionType, Reason
+from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning import ledger as ledgers
-from dbt_operator.planning import placeholders, queue, state, waiting
+from dbt_operator.planning import part, placeholders, queue, sizes, state, waiting
 from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_defaults
 from dbt_operator.planning.backfill_status import (
     Seen,
@@ -28,7 +30,7 @@ from dbt_operator.planning.backfill_status import (
     recorded,
     said_of_end,
 )
-from dbt_operator.planning.children import Child, comparable, manifest, name_of
+from dbt_operator.planning.children import Child, as_given, comparable, manifest, name_of
 from dbt_operator.planning.duration import format_time, parse_time, seconds
 from dbt_operator.planning.ledger import Heard, Ledger
 from dbt_operator.planning.names import FORCE_RELEASE
@@ -378,6 +380,8 @@ def _resolved(seen: Seen, now: datetime) -> Resolved | Plan:
     missing = _missing(seen)
     if missing or seen.project is None or seen.target is None:
         return _wait(seen, missing, now)
+    if too_large := _too_large(seen, seen.project, seen.target):
+        return _refuse(seen, too_large, now)
     template, compared_with = _template(seen), None
     if state.compares(template.spec):
         compared_with = state.wanted(template, seen.project[0], seen.state_run)
@@ -386,6 +390,18 @@ def _resolved(seen: Seen, now: datetime) -> Resolved | Plan:
     found = resolve(template, seen.identity, seen.project, seen.target, seen.runner_image, compared_with)
     # A window is not the state of the whole project.
     return found.model_copy(update={"promote": None, "state_location": None})
+
+
+def _too_large(seen: Seen, project: tuple[DbtProject, int], target: tuple[DbtTarget, int]) -> str:
+    """What of the run of any pod is too large, whether or not there is a state to compare with once it begins."""
+    template = _template(seen)
+    compared_with = sizes.UNKNOWN_STATE if state.compares(template.spec) else None
+    resolved = resolve(template, seen.identity, project, target, seen.runner_image, compared_with)
+    windows = windows_of(seen.status.definition) if seen.status.definition else ()
+    most = seen.spec.windows_per_pod if isinstance(seen.spec.windows_per_pod, int) else ledgers.LARGEST_SHARE
+    largest = sorted(windows, key=lambda window: -sum(map(len, vars(window).values())))[:most]
+    given = part.windows_of(as_given(largest))
+    return sizes.refusal(template.spec, resolved, seen.identity, given, "spec.runTemplate.spec")
 
 
 def _under_slot(seen: Seen, ledger: Ledger) -> dict[str, object]:
@@ -484,7 +500,7 @@ def _without_slot(seen: Seen, ledger: Ledger, keys: list[str], now: datetime) ->
             return _wait(seen, missing, now)
         if seen.project and seen.target:
             refused = refusal(_template(seen).spec, seen.project[0].spec, seen.target[0].spec)
-            if refused:
+            if refused or (refused := _too_large(seen, seen.project, seen.target)):
                 return _refuse(seen, refused, now)
     if waiting.asks(seen):
         return Plan(actions=(SettleSlots(seen.spec.run_template.spec.target_ref.name),))

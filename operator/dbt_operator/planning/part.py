@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from dbt_operator.api.run import Attempt
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.api.windows import RunWindow
-from dbt_operator.planning import ledger, waiting
+from dbt_operator.planning import ledger, sizes, waiting
 from dbt_operator.planning.admission import START_TIMEOUT
 from dbt_operator.planning.children import Orders, resolved_for
 from dbt_operator.planning.conditions import State
@@ -38,6 +38,8 @@ def admit(seen: Observed, orders: Orders, now: datetime) -> Plan | Verdict:
             return Verdict(Reason.INVALID_SPEC, f"{text}: only that one creates such runs")
         return _wait(seen, f"waiting: {text}", now, _NOT_IN_LEDGER, "False")
     resolved = resolved_for(seen.identity, orders)
+    if resolved and (large := sizes.refusal(seen.run.spec, resolved, seen.identity, windows_of(seen.run.spec.windows))):
+        return Verdict(Reason.INVALID_SPEC, large)
     if not waiting.may_begin(seen):
         return without_slot(seen, orders, now)
     name = job_name(seen.identity.name, seen.identity.uid, 1)

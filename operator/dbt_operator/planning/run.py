@@ -12,9 +12,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from dbt_operator.api.run import Attempt, Resolved
+from dbt_operator.api.project import DbtProject
+from dbt_operator.api.run import Attempt, DbtRun, Resolved
 from dbt_operator.api.status import ConditionType, Phase, Reason
-from dbt_operator.planning import expiry, part, promotion, queue, retry, state, suspension, timeouts, waiting
+from dbt_operator.api.target import DbtTarget
+from dbt_operator.planning import expiry, part, promotion, queue, retry, sizes, state, suspension, timeouts, waiting
 from dbt_operator.planning import job as job_builder
 from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_defaults
 from dbt_operator.planning.conditions import Conditions
@@ -116,6 +118,8 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     run = with_defaults(seen.run, seen.project[0])
     if refused := refusal(run.spec, seen.project[0].spec, seen.target[0].spec):
         return _refuse(seen, refused, now)
+    if too_large := _too_large(seen, run, seen.project, seen.target):
+        return _refuse(seen, too_large, now)
     if not waiting.may_begin(seen):
         limit = seconds(run.spec.queue_timeout) if run.spec.queue_timeout else None
         return _claim(seen, limit, now)
@@ -136,6 +140,13 @@ def _admit(seen: Observed, now: datetime) -> Plan:
         attempts=[attempt],
         reason=None,
     )
+
+
+def _too_large(seen: Observed, run: DbtRun, project: tuple[DbtProject, int], target: tuple[DbtTarget, int]) -> str:
+    """What of the run is too large, whether or not there is a state to compare with once it begins."""
+    compared_with = sizes.UNKNOWN_STATE if state.compares(run.spec) else None
+    resolved = resolve(run, seen.identity, project, target, seen.runner_image, compared_with)
+    return sizes.refusal(run.spec, resolved, seen.identity, part.windows_of(run.spec.windows))
 
 
 def _refuse(seen: Observed, message: str, now: datetime) -> Plan:
