@@ -130,17 +130,24 @@ class Operator:
                 as_of = version
                 present |= {manifest["metadata"]["uid"] for manifest in manifests}
                 for manifest in manifests:
-                    self.store.put(kind, manifest)
-                    self._enqueue(kind, manifest)
+                    self._take_in(kind, manifest)
         except ClusterError as error:
             log.warning("cannot list", kind=kind, namespace=namespace, error=str(error))
             return
         for manifest in self.store.retain(kind, present, as_of, namespace):
             self._enqueue(kind, manifest, deleted=True)
 
+    def _take_in(self, kind: str, manifest: Manifest) -> None:
+        """Keep an object of a list. Whatever is wrong with it, those that follow are looked at."""
+        try:
+            self.store.put(kind, manifest)
+            self._enqueue(kind, manifest)
+        except Exception:
+            log.exception("cannot take in", kind=kind, name=manifest["metadata"].get("name"))
+
     def _enqueue(self, kind: str, manifest: Manifest, *, deleted: bool = False) -> None:
         part = kind in ("Job", "Pod")
-        concerned = handlers.keys_of_part if part else partial(handlers.concerned, kind, deleted=deleted)
+        concerned = partial(handlers.keys_of_part, kind) if part else partial(handlers.concerned, kind, deleted=deleted)
         for key in concerned(manifest, store=self.store):
             self.queue.add(key)
 

@@ -26,6 +26,7 @@ from dbt_operator.planning.plan import (
     SettleSlots,
     StopPod,
 )
+from dbt_operator.planning.reading import UnreadableError, read
 from dbt_operator.planning.state import advanced, states
 from dbt_operator.slots import Settled, Slots
 from dbt_operator.store import Store
@@ -57,9 +58,17 @@ class Actions:
             else:
                 self._do(namespace, manifest, action)
         except InvalidError as error:
-            if isinstance(action, (CreateJob, CreateRun)):
+            if isinstance(action, (CreateJob, CreateRun, PromoteState)):
                 return str(error)
             raise
+        except UnreadableError as error:
+            if isinstance(action, PromoteState):
+                return str(error)
+            if not isinstance(action, SettleSlots):
+                raise
+            # A target that cannot be read gives no slot. It says why itself, and so does who waits for it.
+            log.warning("no slot can be given", namespace=namespace, error=str(error))
+            self._wake(Key(error.kind, error.namespace, error.name))
         return ""
 
     def _do(self, namespace: str, manifest: Manifest, action: Action) -> None:
@@ -110,7 +119,7 @@ class Actions:
             manifest = self._store.get(*where) or live.get(self._cluster, self._store, *where)
             if manifest is None:
                 return
-            moved = advanced(states(DbtProject.model_validate(manifest)), action.entry, action.base)
+            moved = advanced(states(read(DbtProject, manifest)), action.entry, action.base)
             if moved is None:
                 return
             patch = {"states": [entry.to_dict() for entry in moved]}

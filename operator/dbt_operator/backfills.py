@@ -7,14 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from dbt_operator.api.backfill import DbtBackfill, DbtBackfillStatus
-from dbt_operator.api.project import DbtProject
-from dbt_operator.api.target import DbtTarget
-from dbt_operator.observing import Reader, identity_of
+from dbt_operator.observing import Reader, identity_of, look_at_slot
 from dbt_operator.planning.backfill_status import Seen
 from dbt_operator.planning.children import Child, child
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.observed import work
-from dbt_operator.planning.queue import look
+from dbt_operator.planning.reading import UnreadableError, read, read_part
 from dbt_operator.planning.run_status import Stray
 
 Manifest = Mapping[str, Any]
@@ -22,7 +20,7 @@ Manifest = Mapping[str, Any]
 
 def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Seen:
     """Everything about a backfill. ``asked``: it has just asked for a slot."""
-    backfill, identity = DbtBackfill.model_validate(manifest), identity_of(manifest)
+    backfill, identity = read(DbtBackfill, manifest), identity_of(manifest)
     status = backfill.status or DbtBackfillStatus()
     created_at = parse_time(manifest["metadata"]["creationTimestamp"])
     seen = Seen(backfill, identity, created_at, reader.runner_image, strays=_strays(reader, manifest, status))
@@ -30,19 +28,27 @@ def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Seen:
         return seen
     spec, namespace = backfill.spec, identity.namespace
     if status.definition is None and spec.resume_from is not None:
-        earlier = reader.reference("DbtBackfill", namespace, spec.resume_from.name, DbtBackfill)
-        seen = replace(seen, earlier=earlier[0] if earlier else None)
-    if status.resolved is None:
-        run = spec.run_template.spec
-        project = reader.reference("DbtProject", namespace, run.project_ref.name, DbtProject)
-        target = reader.reference("DbtTarget", namespace, run.target_ref.name, DbtTarget)
-        seen = replace(seen, project=project, target=target, state_run=reader.state_run(run, namespace))
+        seen = _with_earlier(reader, seen, spec.resume_from.name)
+    if status.resolved is None and not seen.unreadable:
+        seen = replace(seen, **reader.references(spec.run_template.spec, namespace))
     seen = replace(seen, children=_children(reader, namespace, status))
     known = reader.store.get("DbtTarget", namespace, work(manifest)["targetRef"]["name"])
     if known is None:
         return seen
     others = reader.store.unfinished(namespace, known["metadata"]["name"])
-    return replace(seen, slot=look(manifest, known, others, reader.clock(), asked=asked))
+    return replace(seen, slot=look_at_slot(manifest, known, others, reader.clock(), asked=asked))
+
+
+def _with_earlier(reader: Reader, seen: Seen, name: str) -> Seen:
+    """With the backfill that it resumes, of which nothing but the status counts."""
+    earlier = reader.whole("DbtBackfill", seen.identity.namespace, name)
+    if earlier is None:
+        return seen
+    try:
+        status = read_part(DbtBackfill, earlier, "status")
+    except UnreadableError as error:
+        return replace(seen, unreadable={f"DbtBackfill {name}": error.why})
+    return replace(seen, earlier=DbtBackfill.model_construct(spec=seen.spec, status=status))
 
 
 def _children(reader: Reader, namespace: str, status: DbtBackfillStatus) -> dict[str, Child]:

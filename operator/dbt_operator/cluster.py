@@ -15,6 +15,7 @@ import urllib3
 
 from dbt_operator.api.base import API_VERSION, GROUP, NAME_PATTERN, VERSION
 from dbt_operator.api.kinds import KINDS
+from dbt_operator.api.text import NOTE, cut
 from dbt_operator.planning.names import HOLDER_LABEL, RUN_UID_LABEL, SLOT_GATE, STOP, TARGET_LABEL
 from dbt_operator.planning.plan import Event
 
@@ -55,6 +56,10 @@ class InvalidError(ClusterError):
 
 class NoNameError(InvalidError, NotFoundError):
     """No object can have this name, or no namespace: so there is none, and nothing is asked for."""
+
+
+class TooLargeError(InvalidError):
+    """The object is larger than the API server or its etcd takes."""
 
 
 class Cluster:
@@ -193,7 +198,7 @@ class Cluster:
             },
             "type": event.type,
             "reason": event.reason,
-            "message": event.message[:1024],
+            "message": cut(event.message, NOTE),
             "source": {"component": "dbt-operator"},
             "reportingComponent": "dbt-operator",
             "firstTimestamp": now,
@@ -317,9 +322,24 @@ def _connect(connections: int) -> Any:
     return kubernetes.client.ApiClient(configuration)
 
 
+# As etcd says it, and its client before it asks etcd; the API server passes both on as an internal error (500).
+_TOO_LARGE = ("request is too large", "trying to send message larger than max")
+
+
 def _translated(status: int, reason: str, body: bytes) -> ClusterError:
-    kinds = {400: InvalidError, 403: InvalidError, 404: NotFoundError, 409: ConflictError, 422: InvalidError}
-    return kinds.get(status, ClusterError)(f"{status} {reason}: {_message(body)}")
+    message = _message(body)
+    kinds = {
+        400: InvalidError,
+        403: InvalidError,
+        404: NotFoundError,
+        409: ConflictError,
+        413: TooLargeError,
+        422: InvalidError,
+    }
+    kind = kinds.get(status, ClusterError)
+    if status >= 500 and any(words in message for words in _TOO_LARGE):
+        kind = TooLargeError
+    return kind(f"{status} {reason}: {message}")
 
 
 def _message(body: bytes) -> str:

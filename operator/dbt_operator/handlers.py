@@ -16,7 +16,7 @@ from dbt_operator.api.kinds import BACKFILL, KINDS, RUN, TARGET, Kind
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.keys import Key
 from dbt_operator.planning.names import RUN_LABEL, RUN_UID_LABEL, TARGET_LABEL
-from dbt_operator.planning.observed import kind_of, parent_of, work
+from dbt_operator.planning.observed import foreign, kind_of, parent_of, work
 from dbt_operator.store import Store
 from dbt_operator.workqueue import WorkQueue
 
@@ -47,7 +47,7 @@ def _watch_of_runs(
     @kopf.on.event(*resource, labels={RUN_UID_LABEL: kopf.PRESENT}, registry=registry, id=kind.lower())
     async def observe(event: kopf.RawEvent, **_: Any) -> None:
         _keep(store, kind, event)
-        for key in keys_of_part(event["object"], store):
+        for key in keys_of_part(kind, event["object"], store):
             queue.add(key)
 
 
@@ -64,8 +64,12 @@ def run_key(manifest: Mapping[str, Any]) -> Key:
     return Key(RUN.kind, metadata["namespace"], metadata["labels"][RUN_LABEL])
 
 
-def keys_of_part(manifest: Mapping[str, Any], store: Store) -> Iterator[Key]:
-    """What may have to be done when a Job or pod has changed: its run, and its target if the run has done with it."""
+def keys_of_part(kind: str, manifest: Mapping[str, Any], store: Store) -> Iterator[Key]:
+    """What may have to be done when a Job or pod has changed: its run, and its target if the run has done with it;
+    nothing where it is not ours.
+    """
+    if foreign(kind, manifest):
+        return
     yield run_key(manifest)
     metadata = manifest["metadata"]
     run = store.get(RUN.kind, metadata["namespace"], metadata["labels"][RUN_LABEL])

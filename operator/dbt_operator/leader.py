@@ -83,6 +83,7 @@ class Elector:
         self._wall_clock = wall_clock
         self._seen: Seen | None = None
         self._renewed_at: float | None = None  # when the last renewal that succeeded was sent
+        self._began = False  # to work; on_lead has come to its end
         self._taken = False  # somebody else holds what was ours
         self._in_trouble = False
         self._missing = "it has not looked at the Lease yet"
@@ -107,7 +108,6 @@ class Elector:
 
     def round(self) -> None:
         """Look at the Lease, and take or renew it if that is possible."""
-        led = self.leads()
         try:
             self._attempt()
         except ConflictError:
@@ -116,9 +116,10 @@ class Elector:
             self._note(str(error))
         else:
             self._note("")
-        if not led and self.leads():
+        if self.leads() and not self._began:
             log.info("leads", lease=self._name, identity=self.identity)
             self._on_lead()
+            self._began = True
 
     def release(self) -> None:
         """Give the Lease back, so that whoever stands by takes over at once. Not to be called before work has ended."""
@@ -138,7 +139,11 @@ class Elector:
     def _run(self) -> None:
         while not self._stopped.is_set():
             self._pulse.beat("the Lease")
-            self.round()
+            try:
+                self.round()
+            except Exception:
+                # Without this thread nobody leads. on_lead is called again in the next round.
+                log.exception("a round of the election failed, the next one follows", lease=self._name)
             self._stopped.wait(self._terms.retry_period)
 
     def _attempt(self) -> None:

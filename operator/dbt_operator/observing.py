@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+
+import structlog
 
 from dbt_operator import live
 from dbt_operator.api.backfill import DbtBackfill, DbtBackfillStatus
@@ -19,14 +21,17 @@ from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.children import Orders
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import ATTEMPT_LABEL, job_name
-from dbt_operator.planning.observed import GONE, PodFacts, controller_uid, job_facts, parent_of, pod_facts
+from dbt_operator.planning.observed import GONE, PodFacts, controller_uid, foreign, job_facts, parent_of, pod_facts
 from dbt_operator.planning.progress import can_be_seen, longest
-from dbt_operator.planning.queue import look, look_of_part
+from dbt_operator.planning.queue import Slot, look, look_of_part
+from dbt_operator.planning.reading import UnreadableError, read, read_part
 from dbt_operator.planning.run_status import Observed, Stray
 from dbt_operator.progress import ProgressReader
 from dbt_operator.projection import PROJECTED
 from dbt_operator.store import Store
 from dbt_runner.protocol import Progress
+
+log = structlog.get_logger()
 
 Manifest = Mapping[str, Any]
 
@@ -65,15 +70,36 @@ class Reader:
     def reference(self, kind: str, namespace: str, name: str, model: type[Any]) -> tuple[Any, int] | None:
         """What an object refers to, with its generation; None where there is none."""
         manifest = self.whole(kind, namespace, name)
-        return None if manifest is None else (model.model_validate(manifest), manifest["metadata"]["generation"])
+        return None if manifest is None else (read(model, manifest), manifest["metadata"]["generation"])
 
-    def state_run(self, spec: RunTemplateSpec, namespace: str) -> DbtRun | None:
-        """The run that state.from.run names."""
+    def references(self, spec: RunTemplateSpec, namespace: str) -> dict[str, Any]:
+        """What a run or backfill refers to, as fields of what is known of it. What cannot be read is nobody's fault
+        but its own: it counts as not there, with what is wrong.
+        """
+        unreadable: dict[str, str] = {}
+
+        def look(kind: str, name: str, model: type[Any]) -> tuple[Any, int] | None:
+            try:
+                return self.reference(kind, namespace, name, model)
+            except UnreadableError as error:
+                unreadable[f"{kind} {name}"] = error.why
+                return None
+
+        project = look("DbtProject", spec.project_ref.name, DbtProject)
+        target = look("DbtTarget", spec.target_ref.name, DbtTarget)
         source = spec.state.from_ if spec.state else None
-        if not isinstance(source, StateOf) or not source.run:
-            return None
-        found = self.reference("DbtRun", namespace, source.run, DbtRun)
-        return found[0] if found else None
+        by_name = isinstance(source, StateOf) and source.run
+        run = look("DbtRun", by_name, DbtRun) if by_name else None
+        state_run = run[0] if run else None
+        return {"project": project, "target": target, "state_run": state_run, "unreadable": unreadable}
+
+
+@dataclass(frozen=True)
+class Left:
+    """What lives of a run that can go no further."""
+
+    jobs: tuple[Stray, ...]  # that have not ended
+    at_work: bool  # a pod that is not behind the slot's gate
 
 
 class Runs:
@@ -104,10 +130,10 @@ class Runs:
             return replace(seen, slot=look_of_part(seen.orders.parent_uid, target))
         begun = seen.status.phase in (Phase.PENDING, Phase.RUNNING) and seen.status.attempts
         others = () if begun else self._store.unfinished(seen.identity.namespace, target["metadata"]["name"])
-        return replace(seen, slot=look(manifest, target, others, self._clock(), asked=asked))
+        return replace(seen, slot=look_at_slot(manifest, target, others, self._clock(), asked=asked))
 
     def _observe(self, manifest: Manifest, *, acted: bool) -> Observed:
-        run, identity = DbtRun.model_validate(manifest), identity_of(manifest)
+        run, identity = read(DbtRun, manifest), identity_of(manifest)
         status = run.status or DbtRunStatus()
         namespace = identity.namespace
         seen = Observed(
@@ -124,16 +150,23 @@ class Runs:
         if seen.orders is not None and not status.attempts:
             return seen
         if not status.attempts:
-            project = self._reader.reference("DbtProject", namespace, run.spec.project_ref.name, DbtProject)
-            target = self._reader.reference("DbtTarget", namespace, run.spec.target_ref.name, DbtTarget)
-            return replace(seen, project=project, target=target, state_run=self._reader.state_run(run.spec, namespace))
+            return replace(seen, **self._reader.references(run.spec, namespace))
         if status.resolved and status.resolved.promote:
-            project = self._reader.reference("DbtProject", namespace, run.spec.project_ref.name, DbtProject)
-            seen = replace(seen, project=project)
+            seen = replace(seen, project=self._project(namespace, run.spec.project_ref.name))
         attempt = status.attempts[-1]
         if attempt.job_uid is None and not acted and _is_new(seen) and not self._store.of_run("Job", identity.uid):
             return seen  # creating its Job tells whether there is one
         return self._observe_attempt(seen, attempt)
+
+    def _project(self, namespace: str, name: str) -> tuple[DbtProject, int] | None:
+        """The project of a run that may promote its state. One that cannot be read has no place for it, as one that is
+        gone has not: the run ends as it has ended.
+        """
+        try:
+            return self._reader.reference("DbtProject", namespace, name, DbtProject)
+        except UnreadableError as error:
+            log.warning("no state can be promoted", namespace=namespace, error=str(error))
+            return None
 
     def _orders(self, manifest: Manifest) -> Orders | None:
         """What the backfill that a run says it is part of says of it; None for a run that says no such thing."""
@@ -143,7 +176,10 @@ class Runs:
         found = self._reader.whole("DbtBackfill", manifest["metadata"]["namespace"], name)
         if found is None or found["metadata"]["uid"] != uid:
             return Orders(name, uid, gone=True)
-        status = DbtBackfill.model_validate(found).status or DbtBackfillStatus()
+        try:
+            status: DbtBackfillStatus = read_part(DbtBackfill, found, "status") or DbtBackfillStatus()
+        except UnreadableError as error:
+            return Orders(name, uid, unreadable=error.why)
         mine = next((run for run in status.runs or () if run.uid == manifest["metadata"]["uid"]), None)
         if mine is None:
             return Orders(name, uid)
@@ -157,18 +193,31 @@ class Runs:
         facts = {job["metadata"]["name"]: job_facts(job) for job in jobs if _belongs(job, metadata["uid"])}
         return tuple(Stray(name, job.uid) for name, job in facts.items() if not job.ended and not job.deleting)
 
+    def left_of(self, manifest: Manifest) -> Left:
+        """What lives of a run whose spec tells nothing any more, asked for live."""
+        metadata = manifest["metadata"]
+        namespace, uid = metadata["namespace"], metadata["uid"]
+        names = [attempt["jobName"] for attempt in manifest["status"].get("attempts") or ()]
+        found = [self._cluster.get_job(namespace, name) for name in names[-1:]]
+        jobs = [job for job in found if job is not None and _belongs(job, uid) and not job_facts(job).ended]
+        pods = [pod_facts(pod) for pod in self._cluster.pods_of_run(namespace, uid) if not foreign("Pod", pod)]
+        at_work = any(not pod.ended and not pod.gated for pod in pods)
+        return Left(tuple(Stray(job["metadata"]["name"], job["metadata"]["uid"]) for job in jobs), at_work)
+
     def _observe_attempt(self, seen: Observed, attempt: Attempt) -> Observed:
         """Job and pod of an attempt. Absence is confirmed live: the store may not have heard yet, or have missed it."""
         identity, number = seen.identity, attempt.number
         name = job_name(identity.name, identity.uid, number)
         job = next((j for j in self._store.of_run("Job", identity.uid) if j["metadata"]["name"] == name), None)
-        pods = _of_attempt(self._store.of_run("Pod", identity.uid), attempt)
+        pods = self._store.of_run("Pod", identity.uid)
         if job is None:
             job = self._cluster.get_job(identity.namespace, name)
             if job is not None and _belongs(job, identity.uid):
                 self._store.put("Job", job)
+        owner = attempt.job_uid or (job["metadata"]["uid"] if job else "")
+        pods = _of_attempt(pods, attempt, owner)
         if not pods and (job is None or job_facts(job).ended or self._age(job) >= _NO_WARNINGS_YET):
-            pods = _of_attempt(self._cluster.pods_of_run(identity.namespace, identity.uid), attempt)
+            pods = _of_attempt(self._cluster.pods_of_run(identity.namespace, identity.uid), attempt, owner)
         pod = max(pods, key=lambda p: (GONE not in p, str(p["metadata"]["creationTimestamp"])), default=None)
         facts = pod_facts(pod) if pod else None
         return replace(
@@ -202,13 +251,31 @@ class Runs:
         return (self._clock() - parse_time(manifest["metadata"]["creationTimestamp"])).total_seconds()
 
 
-def _of_attempt(pods: list[Manifest], attempt: Attempt) -> list[Manifest]:
-    """The pods of an attempt: of its Job, once that stands in status."""
+def look_at_slot(
+    manifest: Manifest, target: Manifest, others: Iterable[Manifest], now: datetime, *, asked: bool
+) -> Slot:
+    """What a run or backfill can see of the slots of its target. One that cannot be read has none to give, and takes
+    none back.
+    """
+    try:
+        read(DbtTarget, target)
+    except UnreadableError as error:
+        held = look_of_part(manifest["metadata"]["uid"], {"status": target.get("status", {})})
+        return replace(held, asked=asked, unreadable=error.why)
+    return look(manifest, target, others, now, asked=asked)
+
+
+def _of_attempt(pods: list[Manifest], attempt: Attempt, owner: str) -> list[Manifest]:
+    """The pods of an attempt: of its Job, if that is known by its UID, else of some Job. A pod that no Job controls
+    tells nothing of an attempt, whatever its labels say.
+    """
     return [
         pod
         for pod in pods
-        if pod["metadata"]["labels"].get(ATTEMPT_LABEL) == str(attempt.number)
-        and attempt.job_uid in (None, controller_uid(pod))
+        if not foreign("Pod", pod)
+        and pod["metadata"]["labels"][ATTEMPT_LABEL] == str(attempt.number)
+        and controller_uid(pod)
+        and owner in ("", controller_uid(pod))
     ]
 
 

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
 from dbt_operator import backfills, live
 from dbt_operator.actions import Actions
-from dbt_operator.api.base import Model
 from dbt_operator.api.project import DbtProject
-from dbt_operator.api.run import DbtRunStatus
-from dbt_operator.api.status import Condition, ConditionType, Phase, Reason
+from dbt_operator.api.status import Phase, Reason
 from dbt_operator.api.target import DbtTarget
-from dbt_operator.cluster import Cluster, ClusterError, ConflictError, NotFoundError
+from dbt_operator.api.text import NOTE, cut
+from dbt_operator.cluster import (
+    Cluster,
+    ClusterError,
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    TooLargeError,
+)
 from dbt_operator.keys import Key
 from dbt_operator.observing import Reader, Runs, identity_of
 from dbt_operator.planning import backfill as backfill_planner
 from dbt_operator.planning import project as project_planner
+from dbt_operator.planning import reading
 from dbt_operator.planning import run as run_planner
 from dbt_operator.planning import target as target_planner
-from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import parse_time, seconds
 from dbt_operator.planning.observed import parent_of, work
-from dbt_operator.planning.plan import Event, Plan, SettleSlots
+from dbt_operator.planning.plan import DeleteJob, Event, Plan, SettleSlots
 from dbt_operator.planning.queue import LOOKS
+from dbt_operator.planning.reading import UnreadableError, read
 from dbt_operator.projection import MANAGED, PROJECTED, has_ended
 from dbt_operator.slots import Slots, concerns_slot, holders_of, queued_behind
 from dbt_operator.store import Store
@@ -38,6 +44,7 @@ log = structlog.get_logger()
 Manifest = Mapping[str, Any]
 
 _ROUNDS = 4  # of planning after an action, in one reconciliation
+_END_LOOKS = 5.0  # seconds; while something lives of a run that can go no further
 _SLOT_LOOKS = 2.0  # seconds; while something of a holder lives that has ended
 
 
@@ -73,6 +80,14 @@ class Reconciler:
             self._runs.forget(key.namespace, key.name)
             return None  # the Jobs belong to it and go with it
         try:
+            return self._reconcile(key, manifest)
+        except ConflictError:
+            # Something newer exists: look at it instead of at what the watch has not delivered yet.
+            live.get(self._cluster, self._store, key.kind, key.namespace, key.name)
+            return 0.0
+
+    def _reconcile(self, key: Key, manifest: Manifest) -> float | None:
+        try:
             if key.kind == "DbtTarget":
                 return self._reconcile_target(key, manifest)
             if has_ended(manifest):
@@ -80,13 +95,16 @@ class Reconciler:
             if manifest.get(PROJECTED):
                 return self._reconcile_ended(key, manifest)
             return self._write(key, manifest, self._carry_out(key, manifest))
-        except ConflictError:
-            # Something newer exists: look at it instead of at what the watch has not delivered yet.
-            live.get(self._cluster, self._store, key.kind, key.namespace, key.name)
-            return 0.0
+        except UnreadableError as error:
+            if error.uid != manifest["metadata"]["uid"]:
+                raise
+            return self._say_unreadable(key, error)
+        except TooLargeError as error:
+            return self._end_too_large(key, manifest, error)
 
     def _reconcile_target(self, key: Key, manifest: Manifest) -> float | None:
         """Its slots first, then what is said of it."""
+        read(DbtTarget, manifest)
         now = self._clock()
         runs = self._store.unfinished(key.namespace, key.name)
         waiting_for: list[str] = []
@@ -129,8 +147,12 @@ class Reconciler:
             return None
         if projected[MANAGED]:
             return 0.0  # it is to be said that this is without effect
-        ended = parse_time(projected["status"]["finishedAt"])
-        return seconds(ttl) - (self._clock() - ended).total_seconds()
+        try:
+            ended = parse_time(projected["status"]["finishedAt"])
+            return seconds(ttl) - (self._clock() - ended).total_seconds()
+        except (ValueError, TypeError) as error:
+            log.warning("is kept", name=projected["metadata"]["name"], error=str(error))
+            return None
 
     def _carry_out(self, key: Key, manifest: Manifest) -> Plan:
         """Plan and act until nothing is left to do but to write the status, or to wait."""
@@ -157,18 +179,72 @@ class Reconciler:
         queued: int | None = None,
     ) -> Plan:
         now = self._clock()
+        if key.kind == "DbtTarget":
+            return target_planner.plan(read(DbtTarget, manifest), identity_of(manifest), now, queued)
+        if key.kind == "DbtProject":
+            return project_planner.plan(read(DbtProject, manifest), identity_of(manifest), now)
+        if key.kind == "DbtBackfill":
+            known = backfills.observe(self._reader, manifest, asked=asked)
+            return backfill_planner.plan(replace(known, refusal=refusal), now)
+        seen = self._runs.observe(manifest, acted=acted, asked=asked)
+        return run_planner.plan(replace(seen, refusal=refusal), now)
+
+    # What cannot go on
+
+    def _say_unreadable(self, key: Key, error: UnreadableError) -> float | None:
+        """An object that the models refuse stands still and says why. What it says already stays as it is."""
+        manifest, now = error.manifest, self._clock()
+        log.warning("cannot be read", **vars(key), part=error.part, error=error.why)
+        if has_ended(manifest):
+            return None  # what it has done it has done
+        if error.part == "status":
+            why = f"{error.why}: nothing is done, and nothing but this is written, until that is mended"
+            patch = reading.stalled(manifest, why, reading.INVALID_STATUS, now)
+            try:
+                return self._write_patch(key, manifest, patch) if patch else None
+            except InvalidError as refused:  # as a whole, for what stands in it
+                log.warning("cannot say so either", **vars(key), error=str(refused))
+                return None
+        if key.kind == "DbtRun":
+            return self._end_run(key, manifest, error.why, stop=False)
+        patch = reading.wrong_spec(manifest, error.why, now)
+        return self._write_patch(key, manifest, patch) if patch else None
+
+    def _end_too_large(self, key: Key, manifest: Manifest, error: TooLargeError) -> float | None:
+        """What has to be written of an object is larger than an object may be: it ends, and others get its slot."""
+        if key.kind not in ("DbtRun", "DbtBackfill") or has_ended(manifest):
+            raise error
+        log.warning("too large", **vars(key), error=str(error))
+        remedy = "shorten spec.vars and the selections, or take fewer steps, in a new one"
+        why = f"its status does not fit into an object of the API server ({error}): {remedy}"
+        if key.kind == "DbtRun":
+            return self._end_run(key, manifest, why, stop=True)
+        return self._end(key, manifest, why)
+
+    def _end_run(self, key: Key, manifest: Manifest, why: str, *, stop: bool) -> float | None:
+        """The end of a run that can go no further, when nothing of it lives any more.
+
+        What is at work goes on to its own end, unless it is to be stopped; what waits to begin does not begin.
+        """
+        if not manifest.get("status", {}).get("attempts"):
+            return self._end(key, manifest, why)
+        left = self._runs.left_of(manifest)
+        for job in left.jobs if stop or not left.at_work else ():
+            self._actions.take(manifest, DeleteJob(job.name, job.uid))
+        if not left.jobs and not left.at_work:
+            return self._end(key, manifest, why)
+        if not stop and (patch := reading.wrong_spec(manifest, why, self._clock())):
+            self._write_patch(key, manifest, patch)
+        return _END_LOOKS
+
+    def _end(self, key: Key, manifest: Manifest, why: str) -> float | None:
+        patch = reading.ended(key.kind, manifest, why, self._clock())
+        event = Event("Warning", Reason.INVALID_SPEC, cut(why, NOTE))
         try:
-            if key.kind == "DbtTarget":
-                return target_planner.plan(DbtTarget.model_validate(manifest), identity_of(manifest), now, queued)
-            if key.kind == "DbtProject":
-                return project_planner.plan(DbtProject.model_validate(manifest), identity_of(manifest), now)
-            if key.kind == "DbtBackfill":
-                known = backfills.observe(self._reader, manifest, asked=asked)
-                return backfill_planner.plan(replace(known, refusal=refusal), now)
-            seen = self._runs.observe(manifest, acted=acted, asked=asked)
-            return run_planner.plan(replace(seen, refusal=refusal), now)
-        except ValidationError as error:
-            return _invalid(key, manifest, error, now)
+            return self._write_patch(key, manifest, patch, (event,)) if patch else None
+        except TooLargeError:
+            # It is full to the brim. An end needs nothing that Jobs are built from.
+            return self._write_patch(key, manifest, patch | {"resolved": None}, (event,))
 
     # Writing
 
@@ -176,19 +252,30 @@ class Reconciler:
         patch = merge_patch(manifest.get("status", {}), planned.status.to_dict()) if planned.status else {}
         if not patch:
             return planned.requeue_after
+        return self._write_patch(key, manifest, patch, planned.events, planned.requeue_after)
+
+    def _write_patch(
+        self,
+        key: Key,
+        manifest: Manifest,
+        patch: Manifest,
+        events: Iterable[Event] = (),
+        requeue_after: float | None = None,
+    ) -> float | None:
+        """Merge something over what a status says, and tell everybody whom it concerns."""
         try:
             written = self._cluster.patch_status(key.kind, manifest, patch)
         except NotFoundError:
             self._store.drop(key.kind, manifest)
             return None
         self._store.put(key.kind, written)
-        for event in planned.events:
+        for event in events:
             self._post(key, written, event)
         for concerned in _concerned(key, patch, written):
             self._wake(concerned)
-        if "attempts" in patch and written["status"]["phase"] == Phase.PENDING:
+        if "attempts" in patch and written["status"].get("phase") == Phase.PENDING:
             return 0.0  # the watch would say so too, only later
-        return 0.0 if "runs" in patch else planned.requeue_after
+        return 0.0 if "runs" in patch else requeue_after
 
     def _post(self, key: Key, manifest: Manifest, event: Event) -> None:
         """Events are for people; a lost one loses nothing."""
@@ -209,35 +296,6 @@ def _concerned(key: Key, patch: Manifest, written: Manifest) -> Iterator[Key]:
         yield Key("DbtBackfill", key.namespace, parent[0])
     for run in patch.get("runs") or ():
         yield Key("DbtRun", key.namespace, run["name"])
-
-
-def _invalid(key: Key, manifest: Manifest, error: ValidationError, now: datetime) -> Plan:
-    """An object that CEL let through and the models do not: said once, in its status."""
-    first = error.errors()[0]
-    message = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    generation = manifest["metadata"]["generation"]
-    known = [Condition.model_validate(each) for each in manifest.get("status", {}).get("conditions") or ()]
-    conditions = Conditions.of(known, generation, now)
-    conditions.stalled(Reason.INVALID_SPEC, message)
-    if key.kind != "DbtRun":
-        return Plan(_Minimal(observed_generation=generation, conditions=conditions.list()))
-    conditions.set(ConditionType.SUCCEEDED, "False", Reason.INVALID_SPEC, message)
-    conditions.set(ConditionType.FINISHED, "True", Reason.INVALID_SPEC, message)
-    return Plan(
-        DbtRunStatus(
-            observed_generation=generation,
-            phase=Phase.FAILED,
-            reason=Reason.INVALID_SPEC,
-            message=message,
-            conditions=conditions.list(),
-        ),
-        events=(Event("Warning", Reason.INVALID_SPEC, message),),
-    )
-
-
-class _Minimal(Model):
-    observed_generation: int
-    conditions: list[Any]
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

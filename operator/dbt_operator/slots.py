@@ -22,8 +22,9 @@ from dbt_operator.cluster import Cluster, ConflictError, NotFoundError
 from dbt_operator.planning import slots
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import BACKFILL_LABEL, FORCE_RELEASE, HOLDER_LABEL, RUN_LABEL
-from dbt_operator.planning.observed import PodFacts, job_facts, kind_of, pod_facts
-from dbt_operator.planning.queue import LOOKS, claim, claims_slot
+from dbt_operator.planning.observed import PodFacts, foreign, job_facts, kind_of, pod_facts
+from dbt_operator.planning.queue import LOOKS, claim, claims, claims_slot
+from dbt_operator.planning.reading import read
 from dbt_operator.planning.slots import Allocation, Claim, Occupant, State
 from dbt_operator.projection import has_ended
 from dbt_operator.store import Store
@@ -63,6 +64,7 @@ class Slots:
         Raises:
             ConflictError: somebody else has written the target meanwhile.
             ClusterError: the API server refused or did not answer.
+            UnreadableError: nobody can tell how many slots the target has, or who holds them.
         """
         with self._locks[namespace, name]:
             # What is known may be old. Then the write is refused, and the next look is at what there is.
@@ -126,7 +128,7 @@ class Slots:
         known |= {uid: (occupant.kind, occupant.name) for uid, occupant in occupants.items()}
         runs = {uid: self._run(kind, namespace, name, uid) for uid, (kind, name) in known.items()}
         seen = slots.Seen(
-            target=DbtTarget.model_validate(manifest),
+            target=read(DbtTarget, manifest),
             states={uid: _state(run) for uid, run in runs.items()},
             occupants=occupants,
             yielded={uid: str((run or {}).get("status", {}).get("yieldedSlot", "")) for uid, run in runs.items()},
@@ -138,12 +140,12 @@ class Slots:
     def _occupants(self, namespace: str, target: str) -> dict[str, Occupant]:
         found: dict[str, Occupant] = {}
         for job in self._cluster.unfinished_jobs_of_target(namespace, target):
-            if not job_facts(job).ended:
+            if not foreign("Job", job) and not job_facts(job).ended:
                 occupant = _occupant(found, job)
                 found[occupant.uid] = replace(occupant, job=True)
         for pod in self._cluster.living_pods_of_target(namespace, target):
             facts = pod_facts(pod)
-            if facts.ended:
+            if foreign("Pod", pod) or facts.ended:
                 continue
             occupant = _occupant(found, pod)
             lost = occupant.lost_pod or self._lost(pod, facts)
@@ -168,10 +170,10 @@ class Slots:
 
     def _claims(self, namespace: str, target: str, asking: Manifest | None) -> list[Claim]:
         runs = {run["metadata"]["uid"]: run for run in self._store.unfinished(namespace, target)}
-        claiming = {uid: run for uid, run in runs.items() if claims_slot(run)}
-        if asking is not None:
-            claiming[asking["metadata"]["uid"]] = asking
-        return [claim(run, self._clock()) for run in claiming.values()]
+        if asking is None:
+            return claims(runs.values(), self._clock())
+        runs.pop(asking["metadata"]["uid"], None)
+        return [*claims(runs.values(), self._clock()), claim(asking, self._clock())]
 
     def _write(self, manifest: Manifest, found: Allocation) -> Manifest:
         status = manifest.get("status", {})

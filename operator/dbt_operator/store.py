@@ -11,14 +11,18 @@ import threading
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import structlog
+
 from dbt_operator.planning.names import RUN_UID_LABEL
-from dbt_operator.planning.observed import GONE, controller_uid, job_facts, pod_facts, work
+from dbt_operator.planning.observed import GONE, controller_uid, foreign, job_facts, pod_facts, work
 from dbt_operator.projection import Projection, has_ended
 
 Manifest = Mapping[str, Any]
 Kept = Manifest | Projection
 
-RUN, BACKFILL = "DbtRun", "DbtBackfill"
+log = structlog.get_logger()
+
+RUN, BACKFILL, PARTS = "DbtRun", "DbtBackfill", ("Job", "Pod")
 
 
 class Store:
@@ -33,8 +37,19 @@ class Store:
         self._children: dict[str, set[str]] = {}  # UID of a backfill -> UIDs of its runs that have not ended
 
     def put(self, kind: str, manifest: Manifest) -> bool:
-        """Keep an object unless a newer version of it is kept already. Whether anything changed."""
+        """Keep an object unless a newer version of it is kept already. Whether anything changed.
+
+        A Job or pod that is not a run's, whatever its labels say, is not kept: this is the door for all that is
+        watched, listed and written.
+        """
         metadata = manifest["metadata"]
+        if kind in PARTS and (why := foreign(kind, manifest)):
+            log.debug("not ours", kind=kind, namespace=metadata["namespace"], name=metadata["name"], why=why)
+            with self._lock:
+                kept = self._objects.get(kind, {}).get(metadata["uid"])
+                if kept is not None and _version(kept) < _version(manifest):
+                    self._drop(kind, manifest)  # it was ours, until somebody changed it
+            return False
         with self._lock:
             kept = self._objects.setdefault(kind, {}).get(metadata["uid"])
             name = (kind, metadata["namespace"], metadata["name"])
@@ -48,6 +63,8 @@ class Store:
                 return True
             ended = kind == RUN and has_ended(manifest)
             self._objects[kind][metadata["uid"]] = Projection.of(manifest) if ended else _slim(manifest)
+            if kept is not None and kind in PARTS:
+                self._forget_part(kind, kept)  # somebody may have changed its labels
             if run := _run_uid(manifest):
                 self._parts.setdefault((kind, run), set()).add(metadata["uid"])
             if kind in (RUN, BACKFILL):
@@ -151,17 +168,23 @@ class Store:
 
     def _drop(self, kind: str, manifest: Manifest) -> None:
         metadata = manifest["metadata"]
-        self._objects.get(kind, {}).pop(metadata["uid"], None)
+        kept = self._objects.get(kind, {}).pop(metadata["uid"], None)
         name = (kind, metadata["namespace"], metadata["name"])
         if self._names.get(name) == metadata["uid"]:
             del self._names[name]
         if kind in (RUN, BACKFILL):
             self._unindex(manifest)
-        if run := _run_uid(manifest):
-            uids = self._parts.get((kind, run), set())
-            uids.discard(metadata["uid"])
-            if not uids:
-                self._parts.pop((kind, run), None)
+        if kept is not None and kind in PARTS:
+            self._forget_part(kind, kept)
+
+    def _forget_part(self, kind: str, kept: Kept) -> None:
+        """Take a Job or pod from those of its run, as it was kept."""
+        manifest = _manifest(kept)
+        key = (kind, _run_uid(manifest))
+        uids = self._parts.get(key, set())
+        uids.discard(manifest["metadata"]["uid"])
+        if not uids:
+            self._parts.pop(key, None)
 
 
 def _manifest(kept: Kept) -> Manifest:

@@ -97,9 +97,21 @@ class _Message:
         return cls(**_known(cls, data))
 
 
+_LARGEST = 2**63 - 1  # what a status can hold
+
+
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(cls)}
-    return {name: value for name, value in data.items() if name in names}
+    """The fields that this reader knows. A text is a text and a count is a count: the pod is the user's, and may have
+    written anything.
+    """
+    types = {f.name: f.type for f in fields(cls)}
+    found = {name: value for name, value in data.items() if name in types}
+    for name, value in found.items():
+        if types[name] == "str" and not isinstance(value, str):
+            raise TypeError(f"{name} must be a text")
+        if types[name] == "int" and not (type(value) is int and abs(value) <= _LARGEST):
+            raise TypeError(f"{name} must be a whole number")
+    return found
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from dbt_operator.api.run import (
     RunTemplateSpec,
 )
 from dbt_operator.api.status import BackfillPhase, Condition, Reason
+from dbt_operator.api.text import Known, Message, Moment, Note, Short, Told
 from dbt_operator.api.windows import WindowCounts, WindowKey, Windows
 
 MOST_AT_ONCE = 50
@@ -114,13 +115,13 @@ class DbtBackfillSpec(Model):
 class WindowRun(Model):
     """A DbtRun that windows were given to, and that has not ended."""
 
-    name: str
+    name: Known
     """Its name."""
-    uid: str | None = None
+    uid: Known | None = None
     """Its UID, once it has been created. From then on it is never created again."""
     windows: Annotated[list[int], Field(max_length=100)]
     """The places of its windows in states, from 0."""
-    created_at: str
+    created_at: Moment
     """When the windows were given to it."""
     stop: Literal["Boundary", "Now"] | None = None
     """What it is asked to do: begin no further window, or end at once."""
@@ -137,7 +138,7 @@ class LedgerEntry(Model):
     """How many there are, where there are several."""
     phase: Literal["Pending", "Running", "Succeeded", "Failed", "Cancelled", "Skipped"]
     """Where it stands."""
-    run: str | None = None
+    run: Known | None = None
     """The DbtRun that it was given to; left out where several windows stand alike in different ones."""
     reason: Reason | None = None
     """Why it failed."""
@@ -148,11 +149,11 @@ class WindowFailure(Model):
 
     window: WindowKey
     """Its key."""
-    run: str
+    run: Known
     """The DbtRun that it failed in."""
     reason: Reason
     """Why."""
-    message: str | None = None
+    message: Note | None = None
     """What the run says, shortened."""
 
 
@@ -161,9 +162,9 @@ class Definition(Model):
 
     windows: Windows
     """What spec.windows says, here or in the backfill that this one resumes."""
-    start: str | None = None
+    start: Moment | None = None
     """Where the range begins, RFC 3339."""
-    end: str | None = None
+    end: Moment | None = None
     """Where it ends."""
 
 
@@ -176,7 +177,7 @@ class DbtBackfillStatus(Model):
     """Where the backfill stands."""
     reason: Reason | None = None
     """Why it failed."""
-    message: str | None = None
+    message: Message | None = None
     """One sentence that a person can act on."""
     definition: Definition | None = None
     """The windows."""
@@ -193,27 +194,27 @@ class DbtBackfillStatus(Model):
     """How many runs there have been."""
     resolved: Resolved | None = None
     """What the runs' Jobs are built from: the same for every window."""
-    commit: str | None = None
+    commit: Told | None = None
     """The commit that the first run has found the Git source's ref to be. Every window uses it."""
-    image_id: str | None = Field(default=None, alias="imageID")
+    image_id: Told | None = Field(default=None, alias="imageID")
     """The dbt image that the first run has really run. A window that runs another one fails."""
     queue: Queue | None = None
     """Where it stands in the queue of its target, while it is queued."""
     queued_seconds: int | None = None
     """How long it has waited for slots before, all times added up."""
-    yielded_slot: str | None = None
+    yielded_slot: Moment | None = None
     """status.holders[].since of the slot that it has given up. No window begins under it."""
-    slot: str | None = None
+    slot: Moment | None = None
     """status.holders[].since of the slot that it works under."""
     ended_before_slot: int | None = None
     """How many windows had ended when it got that slot: it gives it up only after one more."""
-    cancel_requested_at: str | None = None
+    cancel_requested_at: Moment | None = None
     """When spec.cancel was first seen. From then on it holds, whatever becomes of the field."""
-    started_at: str | None = None
+    started_at: Moment | None = None
     """When the first run was created."""
-    finished_at: str | None = None
+    finished_at: Moment | None = None
     """When it ended."""
-    duration: str | None = None
+    duration: Short | None = None
     """From startedAt to finishedAt."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
     """Admitted, Succeeded, Finished, Ready, Reconciling, Stalled."""

@@ -10,6 +10,7 @@ from dbt_operator.api.base import Image, Key, Model, Name, SecretRef, Variables,
 from dbt_operator.api.pod import Pod
 from dbt_operator.api.retry import Defaults
 from dbt_operator.api.status import Condition
+from dbt_operator.api.text import Known, Moment, Place, Told
 
 
 class ImageSource(Model):
@@ -213,17 +214,17 @@ class DbtProjectSpec(Model):
 class StateEntry(Model):
     """The current state of a target: what runs against it are compared with."""
 
-    target: str
+    target: Known
     """The DbtTarget."""
-    run: str
+    run: Known
     """The DbtRun that left it."""
-    key: str
+    key: Place
     """Its folder in the bucket."""
-    commit: str | None = None
+    commit: Told | None = None
     """The commit that was built."""
-    dbt_version: str | None = None
+    dbt_version: Told | None = None
     """The dbt-core that built it."""
-    at: str
+    at: Moment
     """When dbt started in that run. A state is never replaced by one that was begun earlier."""
 
 

@@ -13,6 +13,7 @@ from dbt_operator.api.retry import Retry
 from dbt_operator.api.state import State
 from dbt_operator.api.status import Condition, Phase, Reason
 from dbt_operator.api.steps import FreeForm, Step
+from dbt_operator.api.text import Known, Message, Moment, Note, Short, Told
 from dbt_operator.api.windows import RunWindow, WindowCounts
 
 # As dbt takes it: without an offset.
@@ -343,23 +344,23 @@ class Attempt(Model):
 
     number: int
     """From 1."""
-    job_name: str
+    job_name: Known
     """The Job."""
-    job_uid: str | None = Field(default=None, alias="jobUID")
+    job_uid: Known | None = Field(default=None, alias="jobUID")
     """The Job's UID, once it has been seen. From then on it is never created again."""
-    created_at: str
+    created_at: Moment
     """When the attempt was decided on."""
     queued_seconds: int | None = None
     """How long its Job was suspended before it started."""
-    started_at: str | None = None
+    started_at: Moment | None = None
     """When dbt started."""
-    finished_at: str | None = None
+    finished_at: Moment | None = None
     """When the pod had ended."""
     exit_code: int | None = None
     """Of the dbt container."""
     reason: Reason | None = None
     """Why it failed."""
-    message: str | None = None
+    message: Note | None = None
     """The reason in a sentence."""
 
 
@@ -368,11 +369,11 @@ class Queue(Model):
 
     position: int
     """1: it gets the next slot. Looked at once a minute."""
-    behind: Annotated[list[str], Field(max_length=10)]
+    behind: Annotated[list[Known], Field(max_length=10)]
     """Whom it waits for: the holders, then who is before it."""
-    since: str
+    since: Moment
     """When it began to wait, RFC 3339."""
-    at: str
+    at: Moment
     """When position and behind were last looked at."""
 
 
@@ -395,7 +396,7 @@ class NodeCounts(Model):
     """Tests that failed."""
     no_op: int | None = None
     """Nothing to do."""
-    done: str
+    done: Short
     """Those that were run, of all: 12/40. It moves while dbt runs; the other counts are known at its end."""
 
 
@@ -406,25 +407,25 @@ class RunProgress(Model):
     """How many nodes have been run."""
     total: int
     """Of how many, in the steps that have begun."""
-    running: Annotated[list[str], Field(max_length=10)]
+    running: Annotated[list[Told], Field(max_length=10)]
     """unique_id of the first nodes that are being run."""
 
 
 class NodeFailure(Model):
     """A node that did not end well."""
 
-    unique_id: str
+    unique_id: Told
     """dbt's unique_id."""
-    status: str
+    status: Told
     """dbt's status."""
-    message: str | None = None
+    message: Note | None = None
     """The error, shortened."""
 
 
 class ArtifactsStatus(Model):
     """Where the artifacts are."""
 
-    location: str
+    location: Note
     """s3://bucket/prefix of the run."""
     objects: int = 0
     """How many there are."""
@@ -439,15 +440,15 @@ class DbtRunStatus(Model):
     """Where the run stands."""
     reason: Reason | None = None
     """Why it failed."""
-    message: str | None = None
+    message: Message | None = None
     """One sentence that a person can act on."""
     resolved: Resolved | None = None
     """What the Jobs are built from."""
-    commit: str | None = None
+    commit: Told | None = None
     """The commit that the first attempt has found the Git source's ref to be. All later attempts use it."""
-    image_id: str | None = Field(default=None, alias="imageID")
+    image_id: Told | None = Field(default=None, alias="imageID")
     """The dbt image that really ran."""
-    dbt_version: str | None = None
+    dbt_version: Told | None = None
     """The dbt-core that really ran."""
     attempts: Annotated[list[Attempt], Field(max_length=20)] | None = None
     """One for each Job."""
@@ -455,7 +456,7 @@ class DbtRunStatus(Model):
     """Where it stands in the queue, while it is queued."""
     queued_seconds: int | None = None
     """How long it has waited for slots of its target before, all times added up."""
-    yielded_slot: str | None = None
+    yielded_slot: Moment | None = None
     """status.holders[].since of the slot that it has given up while backing off. No attempt begins under it."""
     progress: RunProgress | None = None
     """How far dbt is, while it runs. It is looked at ever more rarely, at least once a minute."""
@@ -467,13 +468,13 @@ class DbtRunStatus(Model):
     """The first nodes that did not end well; all of them are in the artifacts."""
     artifacts: ArtifactsStatus | None = None
     """Where the artifacts are."""
-    cancel_requested_at: str | None = None
+    cancel_requested_at: Moment | None = None
     """When spec.cancel was first seen. From then on it holds, whatever becomes of the field."""
-    started_at: str | None = None
+    started_at: Moment | None = None
     """When dbt started."""
-    finished_at: str | None = None
+    finished_at: Moment | None = None
     """When the run ended."""
-    duration: str | None = None
+    duration: Short | None = None
     """From startedAt to finishedAt."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
     """Admitted, TestsPassed, ArtifactsUploaded, Succeeded, Finished, Expires, Ready, Reconciling, Stalled."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 
 from dbt_operator.api.base import Model
+from dbt_operator.api.text import Message, Moment
 
 
 class Phase(StrEnum):
@@ -100,9 +101,9 @@ class Condition(Model):
     """Whether it holds."""
     reason: Annotated[str, StringConstraints(max_length=64)]
     """One word for programs."""
-    message: Annotated[str, StringConstraints(max_length=4096)] = ""
+    message: Message = ""
     """One sentence for people."""
-    last_transition_time: str
+    last_transition_time: Moment
     """When status last changed, RFC 3339."""
     observed_generation: int | None = None
     """The generation of the object that this was found for."""

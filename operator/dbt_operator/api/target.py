@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from dbt_operator.api.base import KeyRef, Model, Name, Pattern, Variables, Word
 from dbt_operator.api.status import Condition
+from dbt_operator.api.text import Moment, Told
 
 
 class Profiles(Model):
@@ -50,9 +51,9 @@ class Holder(Model):
     """Its name."""
     uid: Annotated[str, StringConstraints(max_length=64)]
     """Its UID: an object of the same name that is created anew holds nothing."""
-    since: str
+    since: Moment
     """When it got the slot, RFC 3339 with microseconds. No two slots of one holder have the same."""
-    lost_pod: Annotated[str, StringConstraints(max_length=512)] | None = None
+    lost_pod: Told | None = None
     """The pod that should have ended long ago: its node does not answer, so it may still be running. The slot is free
     when the node is removed, or by the annotation dbt-operator.dev/force-release with the holder's UID."""
 
@@ -64,7 +65,7 @@ class Release(Model):
     """The holder's name."""
     uid: Annotated[str, StringConstraints(max_length=64)]
     """The holder's UID."""
-    at: str
+    at: Moment
     """When, RFC 3339."""
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Model, rules
+from dbt_operator.api.text import Short
 
 # It stands in names of folders, in selections and in vars.
 WindowKey = Annotated[
@@ -57,7 +58,7 @@ class WindowCounts(Model):
     """Failed or cancelled."""
     skipped: int = 0
     """Left out: an earlier backfill has done them, or their sources had nothing new."""
-    done: str
+    done: Short
     """Those that have ended, of all: 3/7."""
     states: Annotated[str, StringConstraints(max_length=10_000)]
     """One character for each, in their order: - pending, > running, + succeeded, ~ skipped; any other: failed, by its

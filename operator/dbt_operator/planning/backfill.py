@@ -9,15 +9,18 @@ repeats no window and leaves none out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from dbt_operator.api.backfill import DbtBackfillStatus, Definition, WindowRun
+from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import DbtRun, DbtRunSpec, Resolved
 from dbt_operator.api.status import BackfillPhase, ConditionType, Reason
+from dbt_operator.api.target import DbtTarget
 from dbt_operator.planning import ledger as ledgers
-from dbt_operator.planning import placeholders, queue, state, waiting
+from dbt_operator.planning import part, placeholders, queue, sizes, state, waiting
 from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_defaults
 from dbt_operator.planning.backfill_status import (
     Seen,
@@ -27,23 +30,32 @@ from dbt_operator.planning.backfill_status import (
     recorded,
     said_of_end,
 )
-from dbt_operator.planning.children import manifest, name_of
+from dbt_operator.planning.children import Child, as_given, comparable, manifest, name_of
 from dbt_operator.planning.duration import format_time, parse_time, seconds
 from dbt_operator.planning.ledger import Heard, Ledger
 from dbt_operator.planning.names import FORCE_RELEASE
-from dbt_operator.planning.plan import CreateRun, DeleteRun, Plan, SettleSlots
+from dbt_operator.planning.plan import CreateRun, DeleteRun, Plan, SettleSlots, fitted
 from dbt_operator.planning.refusals import COMMIT, refusal
 from dbt_operator.planning.run_status import changed
 from dbt_operator.planning.windows import Window, WindowsError, cut, span
 from dbt_runner.windows import PENDING, SKIPPED, reason_of
 
+_NOT_ENDED = "has not ended yet"
 _LOOK_AGAIN = 5.0  # seconds; while the API server refuses a run, or something is waited for that wakes nobody
 
 Stop = Literal["Boundary", "Now"]
 
 
 def plan(seen: Seen, now: datetime) -> Plan:
-    """Decide what to do next about a backfill."""
+    """Decide what to do next about a backfill.
+
+    Raises:
+        ValidationError: the status that was put together is none.
+    """
+    return fitted(_plan(seen, now))
+
+
+def _plan(seen: Seen, now: datetime) -> Plan:
     status = seen.status
     if status.phase and status.phase.finished:
         return _clear(seen) or Plan()
@@ -132,10 +144,12 @@ def _waits_for_earlier(seen: Seen) -> str:
     if seen.spec.resume_from is None:
         return ""
     name = f"DbtBackfill {seen.spec.resume_from.name}"
+    if name in seen.unreadable:
+        return f"{name} cannot be read: {seen.unreadable[name]}"
     if seen.earlier is None:
         return f"{name} not found in namespace {seen.identity.namespace}"
     phase = seen.earlier.status.phase if seen.earlier.status else None
-    return "" if phase and phase.finished else f"{name} has not ended yet"
+    return "" if phase and phase.finished else f"{name} {_NOT_ENDED}"
 
 
 def _first_states(seen: Seen, total: int) -> str:
@@ -161,18 +175,18 @@ def _wait(seen: Seen, missing: str, now: datetime) -> Plan:
     """
     limit = seconds(seen.spec.run_template.spec.start_timeout or START_TIMEOUT)
     deadline = waiting.missing_since(seen, now) + timedelta(seconds=limit)
-    if now >= deadline and "not found" in missing:
-        message = f"{missing}: create it, or correct the reference in a new DbtBackfill"
+    if now >= deadline and not missing.endswith(_NOT_ENDED):
+        message = f"{missing}: {waiting.remedy(seen, 'DbtBackfill')}"
         return finish(seen, BackfillPhase.FAILED, Reason.CONFIG_ERROR, message, now)
     conditions = conditions_of(seen, now)
-    conditions.set(ConditionType.ADMITTED, "False", waiting.NOT_FOUND, missing)
+    conditions.set(ConditionType.ADMITTED, "False", waiting.reason_of_missing(seen), missing)
     found = compose(seen, conditions, BackfillPhase.PENDING, f"waiting: {missing}")
     return replace(found, requeue_after=_LOOK_AGAIN)
 
 
 def _missing(seen: Seen) -> str:
     template = seen.spec.run_template.spec
-    return waiting.missing(template, seen.identity.namespace, seen.project, seen.target)
+    return waiting.missing(template, seen)
 
 
 def _template(seen: Seen) -> DbtRun:
@@ -201,7 +215,9 @@ def _go_on(seen: Seen, definition: Definition, now: datetime) -> Plan:
     missing = [run for run in ledger.runs if run.uid is None and run.name not in seen.children]
     if missing and not seen.refusal:
         return Plan(actions=tuple(_creation(seen, run, windows) for run in missing))
-    ledger = ledgers.advance(_adopted(seen, ledger), _heard(seen, ledger, now))
+    heard = _heard(seen, ledger, windows, now)
+    seen = _with_conflicts(seen, heard)
+    ledger = ledgers.advance(_adopted(seen, ledger), heard)
     halt = _halt(seen, ledger)
     if not ledger.runs and (over := _over(seen, ledger, keys, now)) is not None:
         return over
@@ -235,7 +251,18 @@ def _adopted(seen: Seen, ledger: Ledger) -> Ledger:
     return replace(ledger, runs=[known(run) for run in ledger.runs])
 
 
-def _heard(seen: Seen, ledger: Ledger, now: datetime) -> dict[str, Heard]:
+def _is_another(seen: Seen, run: WindowRun, child: Child, windows: tuple[Window, ...]) -> bool:
+    """Whether a run that has the name of one that is to be created is not that one, whatever it is.
+
+    From a backfill whose status was lost there are runs of its own with the same names and other windows. Once its UID
+    stands in the ledger a run has proved itself.
+    """
+    if run.uid is not None:
+        return False
+    return child.spec != comparable(_creation(seen, run, windows).manifest["spec"])
+
+
+def _heard(seen: Seen, ledger: Ledger, windows: tuple[Window, ...], now: datetime) -> dict[str, Heard]:
     """What is known of the runs. One that is gone took its result along: its windows are not done again."""
     heard: dict[str, Heard] = {}
     for run in ledger.runs:
@@ -243,14 +270,34 @@ def _heard(seen: Seen, ledger: Ledger, now: datetime) -> dict[str, Heard]:
         if child is None and run.uid is None:
             if now >= parse_time(run.created_at) + timedelta(seconds=seconds(START_TIMEOUT)):
                 heard[run.name] = Heard(ended=True, reason=Reason.CONFIG_ERROR)  # refused all the time
-        elif child is not None and child.owner_uid != seen.identity.uid:
+        elif child is not None and (child.owner_uid != seen.identity.uid or _is_another(seen, run, child, windows)):
             heard[run.name] = Heard(ended=True, reason=Reason.NAME_CONFLICT)
+        elif child is not None and child.unreadable:
+            continue  # what it has done is not known: its windows are neither done nor free
         elif child is None or run.uid not in (None, child.uid):
             last = "".join(ledger.states[place] for place in run.windows)
             heard[run.name] = Heard(last, ended=True, reason=Reason.UNKNOWN)
         else:
             heard[run.name] = Heard(child.states, child.ended, child.reason)
     return heard
+
+
+def _with_conflicts(seen: Seen, heard: Mapping[str, Heard]) -> Seen:
+    """The same, with runs that are not this backfill's saying so: they have ended for it, whatever they do."""
+    conflicts = {name for name, news in heard.items() if news.reason is Reason.NAME_CONFLICT}
+    told = {
+        name: Child(
+            uid=child.uid,
+            owner_uid=child.owner_uid,
+            ended=True,
+            reason=Reason.NAME_CONFLICT,
+            message=f"a DbtRun {name} exists that is not the one to be created: delete it, and start a new DbtBackfill",
+        )
+        if name in conflicts
+        else child
+        for name, child in seen.children.items()
+    }
+    return replace(seen, children=told)
 
 
 def _halt(seen: Seen, ledger: Ledger) -> _Halt | None:
@@ -330,8 +377,11 @@ def _begin(seen: Seen, ledger: Ledger, keys: list[str], now: datetime) -> Plan:
 
 def _resolved(seen: Seen, now: datetime) -> Resolved | Plan:
     """What the runs' Jobs are built from; or what to do as long as that is not known."""
-    if seen.project is None or seen.target is None:
-        return _wait(seen, _missing(seen), now)
+    missing = _missing(seen)
+    if missing or seen.project is None or seen.target is None:
+        return _wait(seen, missing, now)
+    if too_large := _too_large(seen, seen.project, seen.target):
+        return _refuse(seen, too_large, now)
     template, compared_with = _template(seen), None
     if state.compares(template.spec):
         compared_with = state.wanted(template, seen.project[0], seen.state_run)
@@ -340,6 +390,18 @@ def _resolved(seen: Seen, now: datetime) -> Resolved | Plan:
     found = resolve(template, seen.identity, seen.project, seen.target, seen.runner_image, compared_with)
     # A window is not the state of the whole project.
     return found.model_copy(update={"promote": None, "state_location": None})
+
+
+def _too_large(seen: Seen, project: tuple[DbtProject, int], target: tuple[DbtTarget, int]) -> str:
+    """What of the run of any pod is too large, whether or not there is a state to compare with once it begins."""
+    template = _template(seen)
+    compared_with = sizes.UNKNOWN_STATE if state.compares(template.spec) else None
+    resolved = resolve(template, seen.identity, project, target, seen.runner_image, compared_with)
+    windows = windows_of(seen.status.definition) if seen.status.definition else ()
+    most = seen.spec.windows_per_pod if isinstance(seen.spec.windows_per_pod, int) else ledgers.LARGEST_SHARE
+    largest = sorted(windows, key=lambda window: -sum(map(len, vars(window).values())))[:most]
+    given = part.windows_of(as_given(largest))
+    return sizes.refusal(template.spec, resolved, seen.identity, given, "spec.runTemplate.spec")
 
 
 def _under_slot(seen: Seen, ledger: Ledger) -> dict[str, object]:
@@ -360,6 +422,9 @@ def _working(seen: Seen, ledger: Ledger, keys: list[str], halt: _Halt | None, no
     ]
     ledger = replace(ledger, runs=runs)
     message = _progress(ledger) + (f"; {halt.message}" if halt else "")
+    for name, child in seen.children.items():
+        if child.unreadable:
+            message += f"; DbtRun {name} cannot be read, so nobody knows what it has done: {child.unreadable}"
     if seen.refusal:
         message = f"waiting: a DbtRun cannot be created: {seen.refusal}"
     found = compose(
@@ -435,7 +500,7 @@ def _without_slot(seen: Seen, ledger: Ledger, keys: list[str], now: datetime) ->
             return _wait(seen, missing, now)
         if seen.project and seen.target:
             refused = refusal(_template(seen).spec, seen.project[0].spec, seen.target[0].spec)
-            if refused:
+            if refused or (refused := _too_large(seen, seen.project, seen.target)):
                 return _refuse(seen, refused, now)
     if waiting.asks(seen):
         return Plan(actions=(SettleSlots(seen.spec.run_template.spec.target_ref.name),))

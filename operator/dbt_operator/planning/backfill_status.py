@@ -11,6 +11,7 @@ from dbt_operator.api.project import DbtProject
 from dbt_operator.api.run import DbtRun
 from dbt_operator.api.status import BackfillPhase, ConditionType, Reason
 from dbt_operator.api.target import DbtTarget
+from dbt_operator.api.text import cut
 from dbt_operator.planning import ledger as ledgers
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.children import Child
@@ -33,7 +34,8 @@ class Seen:
     Project and target come with their generations; None where they do not exist. ``earlier`` is the backfill that it
     resumes, ``state_run`` the run that ``state.from.run`` names. ``children`` are the runs that windows are given to,
     by their names; what is missing is confirmed absent. ``strays`` are runs of the backfill that have not ended and do
-    not stand in its ledger. ``refusal`` is what the API server has just had against creating a run.
+    not stand in its ledger. ``refusal`` is what the API server has just had against creating a run. ``unreadable`` is
+    what is wrong with objects that it refers to and that the models refuse, by kind and name; they count as not there.
     """
 
     backfill: DbtBackfill
@@ -48,6 +50,7 @@ class Seen:
     strays: tuple[Stray, ...] = ()
     refusal: str = ""
     slot: Slot = field(default_factory=Slot)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> DbtBackfillStatus:
@@ -86,7 +89,7 @@ def _failures(seen: Seen, ledger: Ledger, keys: Sequence[str]) -> list[WindowFai
         if key in known or len(known) >= _FAILURES:
             continue
         child = seen.children.get(run)
-        message = child.message[:_MESSAGE] if child and child.ended else None
+        message = cut(child.message, _MESSAGE) if child and child.ended else None
         known[key] = WindowFailure(window=key, run=run, reason=Reason(reason_of(ledger.states[place])), message=message)
     return list(known.values())
 

@@ -6,14 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from dbt_operator.api.backfill import DbtBackfillSpec
 from dbt_operator.api.base import API_VERSION
-from dbt_operator.api.run import DbtRunStatus, Parent, Resolved
+from dbt_operator.api.run import DbtRun, DbtRunSpec, DbtRunStatus, Parent, Resolved
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.api.windows import RunWindow
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.names import BACKFILL_LABEL, KUEUE, MANAGED_BY, short_uid
 from dbt_operator.planning.observed import controller_uid
+from dbt_operator.planning.reading import UnreadableError, read_part
 from dbt_operator.planning.windows import Window
 
 Manifest = Mapping[str, Any]
@@ -31,11 +34,17 @@ class Child:
     states: str = ""  # of its windows
     commit: str = ""
     image_id: str = ""
+    spec: DbtRunSpec | None = None  # None where it cannot be read
+    unreadable: str = ""  # what is wrong with its status: the rest of this is not known then
 
 
 def child(manifest: Manifest) -> Child:
-    """Read a run."""
-    status = DbtRunStatus.model_validate(manifest.get("status") or {})
+    """Read a run. What is wrong with it is its own trouble, and no reason to hear nothing of the others."""
+    try:
+        status: DbtRunStatus = read_part(DbtRun, manifest, "status") or DbtRunStatus()
+    except UnreadableError as error:
+        uid, owner_uid = manifest["metadata"]["uid"], controller_uid(manifest)
+        return Child(uid, owner_uid, spec=comparable(manifest["spec"]), unreadable=error.why)
     ended = status.phase is not None and status.phase.finished
     reason = status.reason
     if ended and reason is None and status.phase is not Phase.SUCCEEDED:
@@ -49,7 +58,19 @@ def child(manifest: Manifest) -> Child:
         states=status.windows.states if status.windows else "",
         commit=status.commit or "",
         image_id=status.image_id or "",
+        spec=comparable(manifest["spec"]),
     )
+
+
+def comparable(spec: Manifest) -> DbtRunSpec | None:
+    """A run's spec as it is compared with another one; None where it cannot be read, which no run of ours is.
+
+    As its model, since what an API server prunes or writes otherwise means the same; and without what may be changed.
+    """
+    try:
+        return DbtRunSpec.model_validate(spec).model_copy(update={"cancel": None})
+    except ValidationError:
+        return None
 
 
 def name_of(backfill: Identity, number: int) -> str:
@@ -57,9 +78,16 @@ def name_of(backfill: Identity, number: int) -> str:
     return f"{backfill.name}-{short_uid(backfill.uid)}-{number}"
 
 
+def as_given(windows: Iterable[Window]) -> list[RunWindow]:
+    """Windows as a run gets them."""
+    return [
+        RunWindow.model_validate({name: value for name, value in vars(window).items() if value}) for window in windows
+    ]
+
+
 def manifest(backfill: Identity, spec: DbtBackfillSpec, name: str, windows: Iterable[Window]) -> dict[str, Any]:
     """The run of some windows."""
-    given = [RunWindow.model_validate({k: v for k, v in vars(window).items() if v}).to_dict() for window in windows]
+    given = [window.to_dict() for window in as_given(windows)]
     kueue = {label: value for label, value in backfill.labels.items() if label.startswith(KUEUE)}
     return {
         "apiVersion": API_VERSION,
@@ -93,6 +121,7 @@ class Orders:
     commit: str = ""
     image_id: str = ""
     stop: str = ""  # Boundary or Now
+    unreadable: str = ""  # what is wrong with its status: what it says is not known
     gone: bool = False  # there is no such backfill (any more)
 
 

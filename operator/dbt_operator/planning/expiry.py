@@ -34,7 +34,7 @@ def plan(seen: Observed, now: datetime) -> Plan:
     due = parse_time(finished_at) + timedelta(seconds=seconds(ttl))
     if now < due:
         return Plan(requeue_after=(due - now).total_seconds())
-    if seen.orders is not None and seen.orders.resolved is not None:
+    if seen.orders is not None and (seen.orders.resolved is not None or seen.orders.unreadable):
         return Plan(requeue_after=_LOOK_AGAIN)  # its backfill has not read yet what became of it
     return Plan(actions=(DeleteRun(seen.identity.name, seen.identity.uid),), requeue_after=_LOOK_AGAIN)
 

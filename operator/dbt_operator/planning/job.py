@@ -20,7 +20,7 @@ from dbt_operator.api.run import Resolved
 from dbt_operator.planning import names
 from dbt_operator.planning.admission import Identity
 from dbt_runner import protocol
-from dbt_runner.protocol import Bucket, PreparePlan, RunPlan, Step, UploadPlan, Window
+from dbt_runner.protocol import Bucket, PreparePlan, ProtocolError, RunPlan, Step, UploadPlan, Window
 
 GRACE_SECONDS = 120  # of the pod: dbt gets at most half of it, the upload the rest
 USER = 65532
@@ -277,7 +277,7 @@ def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod, told: Told) 
     environment: list[Manifest] = [
         *(_variable(variable) for variable in resolved.env or ()),
         _plain("HOME", _HOME),
-        _plan(_run_plan(resolved, run, attempt, told)),
+        _plan(run_plan(resolved, run, attempt, told)),
     ]
     mounts: list[Manifest] = [
         {"name": "profiles", "mountPath": protocol.PROFILES, "readOnly": True},
@@ -295,7 +295,26 @@ def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod, told: Told) 
     }
 
 
-def _run_plan(resolved: Resolved, run: Identity, attempt: int, told: Told) -> RunPlan:
+def is_of_attempt(plan: str, expected: RunPlan) -> bool:
+    """Whether a Job's dbt container is told to do what that of an attempt is to do.
+
+    The rest of a Job is filled in by the API server and changed by webhooks and queues, and another version of the
+    operator puts it together otherwise; what is done, and in which windows, is the same in all of them.
+    """
+    try:
+        found = RunPlan.from_json(plan)
+    except ProtocolError:
+        return False
+    return _work(found) == _work(expected)
+
+
+def _work(plan: RunPlan) -> tuple[object, ...]:
+    steps = [(step.name, step.argv) for step in plan.steps]
+    return plan.run_uid, plan.attempt, plan.target, steps, plan.windows
+
+
+def run_plan(resolved: Resolved, run: Identity, attempt: int, told: Told) -> RunPlan:
+    """What the dbt container of an attempt is told."""
     image = resolved.source.image
     git = resolved.source.git
     in_volume = f"{protocol.PROJECT}/{git.sub_path}" if git and git.sub_path else protocol.PROJECT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from dbt_operator.api.base import GROUP
 
 RUN_LABEL = f"{GROUP}/run"
@@ -17,6 +19,20 @@ STOP = f"{GROUP}/stop-after-window"  # annotation of a pod: it begins no further
 KUEUE = "kueue.x-k8s.io/"  # what its labels begin with
 QUEUE_LABEL = f"{KUEUE}queue-name"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "dbt-operator"}
+
+JOB_NAME_LABEL = "batch.kubernetes.io/job-name"  # put on pods by the Job controller
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+_UID = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+# What every Job and pod of a run has, and what it looks like.
+PART_LABELS = {
+    RUN_LABEL: _NAME,
+    RUN_UID_LABEL: _UID,
+    ATTEMPT_LABEL: re.compile(r"[1-9][0-9]{0,3}"),
+    PROJECT_LABEL: _NAME,
+    TARGET_LABEL: _NAME,
+    HOLDER_LABEL: _UID,
+}
 
 _NAME_LENGTH = 63  # a Job's name becomes a label of its pods
 

@@ -10,9 +10,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from dbt_operator.planning import names
 from dbt_operator.planning.duration import parse_time
-from dbt_operator.planning.names import SLOT_GATE, STOP
-from dbt_runner.protocol import ARTIFACTS_CONTAINER, DBT_CONTAINER, PREPARE_CONTAINER
+from dbt_operator.planning.names import (
+    ATTEMPT_LABEL,
+    BACKFILL_LABEL,
+    HOLDER_LABEL,
+    JOB_NAME_LABEL,
+    RUN_LABEL,
+    RUN_UID_LABEL,
+    SLOT_GATE,
+    STOP,
+)
+from dbt_runner.protocol import ARTIFACTS_CONTAINER, DBT_CONTAINER, PLAN_VARIABLE, PREPARE_CONTAINER
 
 Manifest = Mapping[str, Any]
 GONE = "gone"  # put into the manifest of a pod by the store, once it has been deleted
@@ -82,6 +92,7 @@ class JobFacts:
     deleting: bool = False
     suspended: bool = False  # by Kueue, for example: it has no pod, or its pod is being deleted
     started_at: datetime | None = None  # when it was last allowed to have a pod
+    plan: str | None = None  # what its dbt container is told; empty if it is told nothing, None if nobody has looked
 
     @property
     def ended(self) -> bool:
@@ -105,7 +116,45 @@ def job_facts(manifest: Manifest) -> JobFacts:
         # The condition follows the field, both ways, together with startTime.
         suspended=bool(manifest.get("spec", {}).get("suspend")) or "Suspended" in conditions,
         started_at=_time(manifest.get("status", {}).get("startTime")),
+        plan=_plan(manifest),
     )
+
+
+def _plan(job: Manifest) -> str:
+    pod: Manifest = job.get("spec", {}).get("template", {}).get("spec", {})
+    told = [
+        variable.get("value") or ""
+        for container in pod.get("containers") or ()
+        if container["name"] == DBT_CONTAINER
+        for variable in container.get("env") or ()
+        if variable["name"] == PLAN_VARIABLE
+    ]
+    return told[0].replace("$$", "$") if told else ""
+
+
+def foreign(kind: str, manifest: Manifest) -> str:
+    """Why a Job or pod is none of ours; empty if it is one.
+
+    Anybody may put our labels on anything. So all of them must be there, with values that we would write, and the
+    object must be controlled as ours are: a Job by the DbtRun that its labels name, a pod by a Job. One without any
+    controller is ours if it has the name, or a pod the Job's name, that follows from its labels: `kubectl delete
+    --cascade=orphan` takes the controller away from what goes on running, and a slot must not be given to somebody else
+    as long as it does. A copy made by hand of one of our pods has that name as well, and runs dbt just so.
+    """
+    metadata = manifest["metadata"]
+    labels: Manifest = metadata.get("labels") or {}
+    if wrong := [label for label, pattern in names.PART_LABELS.items() if not pattern.fullmatch(labels.get(label, ""))]:
+        return f"the label {wrong[0]} is missing or is not one of ours"
+    if not labels.get(BACKFILL_LABEL) and labels[HOLDER_LABEL] != labels[RUN_UID_LABEL]:
+        return f"the label {HOLDER_LABEL} is not that of its run"
+    owner = next((each for each in metadata.get("ownerReferences") or () if each.get("controller")), None)
+    if owner is None:
+        job = metadata["name"] if kind == "Job" else labels.get(JOB_NAME_LABEL)
+        expected = names.job_name(labels[RUN_LABEL], labels[RUN_UID_LABEL], int(labels[ATTEMPT_LABEL]))
+        return "" if job == expected else "nothing of ours controls it"
+    if kind == "Pod":
+        return "" if owner["kind"] == "Job" else f"a {owner['kind']} controls it"
+    return "" if (owner["kind"], owner["uid"]) == ("DbtRun", labels[RUN_UID_LABEL]) else "its run does not control it"
 
 
 def controller_uid(manifest: Manifest) -> str:

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from dbt_operator.api.run import Attempt
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.api.windows import RunWindow
-from dbt_operator.planning import ledger, waiting
+from dbt_operator.planning import ledger, sizes, waiting
 from dbt_operator.planning.admission import START_TIMEOUT
 from dbt_operator.planning.children import Orders, resolved_for
-from dbt_operator.planning.duration import format_time, seconds
+from dbt_operator.planning.conditions import State
+from dbt_operator.planning.duration import format_time, parse_time, seconds
 from dbt_operator.planning.names import job_name
 from dbt_operator.planning.plan import Plan, StopPod
 from dbt_operator.planning.run_status import Observed, changed, compose, conditions_of
@@ -20,19 +21,25 @@ from dbt_operator.planning.verdict import Verdict
 from dbt_runner.protocol import Window
 from dbt_runner.windows import PENDING, RUNNING, code_of
 
+_NOT_IN_LEDGER = "NotInLedger"  # reason of the condition Admitted
 _LOOK_AGAIN = 5.0  # seconds
 
 
 def admit(seen: Observed, orders: Orders, now: datetime) -> Plan | Verdict:
     """Begin under the backfill, once the run stands in its ledger; the verdict on a run that never will."""
     parent = f"DbtBackfill {orders.parent}"
+    if orders.unreadable:
+        text = f"waiting: {parent} cannot be read: {orders.unreadable}"
+        return _wait(seen, text, now, waiting.UNREADABLE, "Unknown")
     if orders.gone or orders.resolved is None:
         text = f"{parent} does not exist" if orders.gone else f"it does not stand in the ledger of {parent}"
         limit = timedelta(seconds=seconds(seen.run.spec.start_timeout or START_TIMEOUT))
-        if now >= seen.created_at + limit:
+        if now >= _left_out_since(seen, now) + limit:
             return Verdict(Reason.INVALID_SPEC, f"{text}: only that one creates such runs")
-        return _wait(seen, f"waiting: {text}", now)
+        return _wait(seen, f"waiting: {text}", now, _NOT_IN_LEDGER, "False")
     resolved = resolved_for(seen.identity, orders)
+    if resolved and (large := sizes.refusal(seen.run.spec, resolved, seen.identity, windows_of(seen.run.spec.windows))):
+        return Verdict(Reason.INVALID_SPEC, large)
     if not waiting.may_begin(seen):
         return without_slot(seen, orders, now)
     name = job_name(seen.identity.name, seen.identity.uid, 1)
@@ -58,9 +65,18 @@ def without_slot(seen: Observed, orders: Orders, now: datetime) -> Plan:
     return replace(compose(seen, conditions_of(seen, now), phase, text), requeue_after=_LOOK_AGAIN)
 
 
-def _wait(seen: Observed, text: str, now: datetime) -> Plan:
+def _left_out_since(seen: Observed, now: datetime) -> datetime:
+    """Since when its backfill, as far as that could be read, has not known of it."""
+    found = {condition.type: condition for condition in seen.status.conditions or ()}
+    admitted = found.get(ConditionType.ADMITTED)
+    if admitted is None:
+        return seen.created_at
+    return parse_time(admitted.last_transition_time) if admitted.reason == _NOT_IN_LEDGER else now
+
+
+def _wait(seen: Observed, text: str, now: datetime, reason: str, state: State) -> Plan:
     conditions = conditions_of(seen, now)
-    conditions.set(ConditionType.ADMITTED, "False", "NotInLedger", text)
+    conditions.set(ConditionType.ADMITTED, state, reason, text)
     return replace(compose(seen, conditions, Phase.PENDING, text), requeue_after=_LOOK_AGAIN)
 
 

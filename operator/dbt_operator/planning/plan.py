@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dbt_operator.api.base import Model
 from dbt_operator.api.project import StateEntry
+from dbt_operator.api.text import NOTE, cut
 
 
 @dataclass(frozen=True)
@@ -104,3 +105,14 @@ class Plan:
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None  # seconds
+
+
+def fitted(plan: Plan) -> Plan:
+    """A plan as a planner hands it out: texts are as long as their fields allow, and the model takes the status.
+
+    Raises:
+        ValidationError: the planner has put together what its own model refuses. That is an error of the planner.
+    """
+    status = plan.status
+    events = tuple(replace(event, message=cut(event.message, NOTE)) for event in plan.events)
+    return replace(plan, status=type(status).model_validate(status.to_dict()) if status else None, events=events)

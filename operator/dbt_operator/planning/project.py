@@ -7,7 +7,7 @@ from datetime import datetime
 from dbt_operator.api.project import DbtProject, DbtProjectStatus
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.conditions import Conditions
-from dbt_operator.planning.plan import Plan
+from dbt_operator.planning.plan import Plan, fitted
 from dbt_operator.planning.refusals import flag_in_env, secret_in_env
 
 
@@ -19,4 +19,4 @@ def plan(project: DbtProject, identity: Identity, now: datetime) -> Plan:
     else:
         conditions.ready("Accepted", "runs may use this project")
     update = {"observed_generation": identity.generation, "conditions": conditions.list()}
-    return Plan((project.status or DbtProjectStatus()).model_copy(update=update))
+    return fitted(Plan((project.status or DbtProjectStatus()).model_copy(update=update)))

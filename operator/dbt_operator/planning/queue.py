@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -31,6 +32,7 @@ class Slot:
     outranked: bool = False  # somebody of higher priority is queued
     lost_pod: str = ""  # the pod of a holder whose node does not answer
     released: bool = False  # its own slot was released by force
+    unreadable: str = ""  # what is wrong with the target, where nobody can read it
 
 
 class Waiting(Protocol):
@@ -78,13 +80,27 @@ def claim(run: Manifest, now: datetime) -> Claim:
     )
 
 
+def claims(runs: Iterable[Manifest], now: datetime) -> list[Claim]:
+    """The claims of those that want a slot.
+
+    Manifests come here as they are, and one of them must not stop the others: who cannot be read stands still, says so
+    itself, and claims nothing.
+    """
+    found: list[Claim] = []
+    for run in runs:
+        with suppress(ValueError, TypeError, KeyError, AttributeError):
+            if claims_slot(run):
+                found.append(claim(run, now))
+    return found
+
+
 def look(run: Manifest, target: Manifest, others: Iterable[Manifest], now: datetime, *, asked: bool) -> Slot:
     """What a run can see of the slots of its target, from what is known of the target and its other runs."""
     mine = claim(run, now)
     status = target.get("status", {})
     holders: Sequence[Manifest] = status.get("holders") or ()
     held = {holder["uid"]: holder for holder in holders}
-    waiting = [claim(other, now) for other in others if claims_slot(other) and other["metadata"]["uid"] not in held]
+    waiting = [claim for claim in claims(others, now) if claim.uid not in held]
     ranked = order([mine, *(c for c in waiting if c.uid != mine.uid)])
     before = [c.name for c in ranked[: ranked.index(mine)]]
     return Slot(

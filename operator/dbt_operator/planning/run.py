@@ -12,16 +12,27 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from dbt_operator.api.run import Attempt, Resolved
+from dbt_operator.api.project import DbtProject
+from dbt_operator.api.run import Attempt, DbtRun, Resolved
 from dbt_operator.api.status import ConditionType, Phase, Reason
-from dbt_operator.planning import expiry, part, promotion, queue, retry, state, suspension, timeouts, waiting
+from dbt_operator.api.target import DbtTarget
+from dbt_operator.planning import expiry, part, promotion, queue, retry, sizes, state, suspension, timeouts, waiting
 from dbt_operator.planning import job as job_builder
 from dbt_operator.planning.admission import START_TIMEOUT, resolve, with_defaults
 from dbt_operator.planning.conditions import Conditions
 from dbt_operator.planning.duration import duration, format_time, parse_time, seconds
 from dbt_operator.planning.names import FORCE_RELEASE, job_name
 from dbt_operator.planning.observed import JobFacts
-from dbt_operator.planning.plan import Action, CreateJob, DeleteJob, DeletePod, Plan, SettleSlots
+from dbt_operator.planning.plan import (
+    Action,
+    CreateJob,
+    DeleteJob,
+    DeletePod,
+    Event,
+    Plan,
+    SettleSlots,
+    fitted,
+)
 from dbt_operator.planning.progress import can_be_seen, longest, looks, shown
 from dbt_operator.planning.refusals import refusal
 from dbt_operator.planning.run_status import (
@@ -51,7 +62,15 @@ _LOOK_AGAIN = 5.0  # seconds; while a pod has not started: what holds it up is t
 
 
 def plan(seen: Observed, now: datetime) -> Plan:
-    """Decide what to do next about a run."""
+    """Decide what to do next about a run.
+
+    Raises:
+        ValidationError: the status that was put together is none.
+    """
+    return fitted(_plan(seen, now))
+
+
+def _plan(seen: Observed, now: datetime) -> Plan:
     status = seen.status
     if status.phase and status.phase.finished:
         return waiting.clear(seen) or expiry.plan(seen, now)
@@ -74,7 +93,7 @@ def _go_on(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) 
         return waiting.clear(replace(seen, strays=(Stray(attempt.job_name, seen.job.uid),))) or Plan()
     if attempt.reason is not None:
         return _give_up(seen, attempt, now)
-    if seen.job is not None and not _is_ours(seen):
+    if seen.job is not None and not (_is_ours(seen) and _is_as_made(seen, resolved, attempt)):
         return _finish(seen, _conflict(attempt), now)
     if seen.job is None and seen.pod is None:
         return _create(seen, resolved, attempt, now)
@@ -93,12 +112,14 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     if seen.orders is not None:
         found = part.admit(seen, seen.orders, now)
         return _finish(seen, found, now) if isinstance(found, Verdict) else found
-    missing = waiting.missing(seen.run.spec, seen.identity.namespace, seen.project, seen.target)
+    missing = waiting.missing(seen.run.spec, seen)
     if missing or seen.project is None or seen.target is None:
         return _wait(seen, missing, now)
     run = with_defaults(seen.run, seen.project[0])
     if refused := refusal(run.spec, seen.project[0].spec, seen.target[0].spec):
         return _refuse(seen, refused, now)
+    if too_large := _too_large(seen, run, seen.project, seen.target):
+        return _refuse(seen, too_large, now)
     if not waiting.may_begin(seen):
         limit = seconds(run.spec.queue_timeout) if run.spec.queue_timeout else None
         return _claim(seen, limit, now)
@@ -119,6 +140,13 @@ def _admit(seen: Observed, now: datetime) -> Plan:
         attempts=[attempt],
         reason=None,
     )
+
+
+def _too_large(seen: Observed, run: DbtRun, project: tuple[DbtProject, int], target: tuple[DbtTarget, int]) -> str:
+    """What of the run is too large, whether or not there is a state to compare with once it begins."""
+    compared_with = sizes.UNKNOWN_STATE if state.compares(run.spec) else None
+    resolved = resolve(run, seen.identity, project, target, seen.runner_image, compared_with)
+    return sizes.refusal(run.spec, resolved, seen.identity, part.windows_of(run.spec.windows))
 
 
 def _refuse(seen: Observed, message: str, now: datetime) -> Plan:
@@ -147,10 +175,10 @@ def _wait(seen: Observed, missing: str, now: datetime) -> Plan:
         seconds=seconds(seen.run.spec.start_timeout or START_TIMEOUT)
     )
     if now >= deadline:
-        message = f"{missing}: create it, or correct the reference in a new DbtRun"
+        message = f"{missing}: {waiting.remedy(seen, 'DbtRun')}"
         return _finish(seen, Verdict(Reason.CONFIG_ERROR, message), now)
     conditions = conditions_of(seen, now)
-    conditions.set(ConditionType.ADMITTED, "False", waiting.NOT_FOUND, missing)
+    conditions.set(ConditionType.ADMITTED, "False", waiting.reason_of_missing(seen), missing)
     found = compose(seen, conditions, Phase.PENDING, f"waiting: {missing}")
     return replace(found, requeue_after=(deadline - now).total_seconds())
 
@@ -165,12 +193,25 @@ def _create(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime)
         return _refused(seen, resolved, attempt, now)
     spec = seen.run.spec
     names = (spec.project_ref.name, spec.target_ref.name)
+    told = _told(seen, resolved, attempt)
+    return Plan(actions=(CreateJob(job_builder.build(resolved, seen.identity, *names, attempt.number, told)),))
+
+
+def _told(seen: Observed, resolved: Resolved, attempt: Attempt) -> job_builder.Told:
+    spec = seen.run.spec
     left = timeouts.left(seen.run, resolved, attempt)
     commit = seen.status.commit or ""
     windows = part.windows_of(spec.windows)
     states = seen.status.windows.states if seen.status.windows else ""
-    told = job_builder.Told(left, commit, windows, states, stop_on_failure=spec.stop_on_failure is not False)
-    return Plan(actions=(CreateJob(job_builder.build(resolved, seen.identity, *names, attempt.number, told)),))
+    return job_builder.Told(left, commit, windows, states, stop_on_failure=spec.stop_on_failure is not False)
+
+
+def _is_as_made(seen: Observed, resolved: Resolved, attempt: Attempt) -> bool:
+    """Whether a Job of this run is the one that the attempt is to have. Once its UID stands in status it is."""
+    if attempt.job_uid is not None or seen.job is None or seen.job.plan is None:
+        return True
+    told = _told(seen, resolved, attempt)
+    return job_builder.is_of_attempt(seen.job.plan, job_builder.run_plan(resolved, seen.identity, attempt.number, told))
 
 
 def _refused(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
@@ -184,7 +225,7 @@ def _refused(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime
 
 
 def _conflict(attempt: Attempt) -> Verdict:
-    message = f"a Job {attempt.job_name} exists that does not belong to this run: delete it, and start a new DbtRun"
+    message = f"a Job {attempt.job_name} exists that is not this run's: delete it, and start a new DbtRun"
     return Verdict(Reason.NAME_CONFLICT, message)
 
 
@@ -453,7 +494,8 @@ def _finish(
     attempt: Attempt | None = None,
     conditions: Conditions | None = None,
 ) -> Plan:
-    if (promoted := promotion.due(seen, verdict, attempt)) is not None:
+    promoted = promotion.due(seen, verdict, attempt)
+    if promoted is not None and not seen.refusal:
         return Plan(actions=(promoted,))  # before the end is told: whoever waits for that may compare with it
     attempts = seen.status.attempts
     ended_at = format_time(now)
@@ -479,4 +521,9 @@ def _finish(
     )
     if last is not None:
         found = part.with_windows(found, seen, said_of_windows(seen.pod, verdict.summary), verdict.reason)
-    return changed(found, **results(seen, verdict.summary))
+    found = changed(found, **results(seen, verdict.summary))
+    if promoted is None:
+        return found
+    # The run is what it is, and holds a slot: later ones compare with an older state, and build more than they need.
+    lost = Event("Warning", "StateNotPromoted", f"its state did not become the current one: {seen.refusal}")
+    return replace(found, events=(*found.events, lost))

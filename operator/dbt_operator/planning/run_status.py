@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -18,7 +19,7 @@ from dbt_operator.planning.observed import JobFacts, PodFacts
 from dbt_operator.planning.plan import Event, Plan
 from dbt_operator.planning.queue import Slot, Waiting, waited
 from dbt_operator.planning.verdict import Verdict, checked_out, uploaded
-from dbt_runner.protocol import Progress, Summary
+from dbt_runner.protocol import FAILURES, Progress, Summary
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Observed:
     has not started, the newest first; ``refusal`` is what the API server has just had against creating the Job;
     ``progress`` is how far dbt was at the last look. ``slot`` is what is known of the target's slots; ``strays`` are
     Jobs of the run that do not stand in its status. ``orders`` is what the backfill that it is part of says of it.
+    ``unreadable`` is what is wrong with objects that it refers to and that the models refuse, by kind and name; they
+    count as not there.
     """
 
     run: DbtRun
@@ -56,6 +59,7 @@ class Observed:
     slot: Slot = field(default_factory=Slot)
     strays: tuple[Stray, ...] = ()
     orders: Orders | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> DbtRunStatus:
@@ -79,7 +83,8 @@ def results(seen: Observed, summary: Summary | None) -> dict[str, object]:
             done=f"{nodes.total - nodes.skipped}/{nodes.total}",
         )
         found["failures"] = [
-            NodeFailure(unique_id=f.unique_id, status=f.status, message=f.message or None) for f in summary.failures
+            NodeFailure(unique_id=f.unique_id, status=f.status, message=f.message or None)
+            for f in summary.failures[:FAILURES]
         ] or None
     if (upload := uploaded(seen.pod)) is not None:
         found["artifacts"] = ArtifactsStatus(location=upload.location, objects=upload.objects)

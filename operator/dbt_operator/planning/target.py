@@ -8,7 +8,7 @@ from datetime import datetime
 from dbt_operator.api.target import DbtTarget, DbtTargetStatus
 from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.conditions import Conditions
-from dbt_operator.planning.plan import Plan
+from dbt_operator.planning.plan import Plan, fitted
 from dbt_operator.planning.refusals import flag_in_env, secret_in_env
 
 
@@ -24,7 +24,7 @@ def plan(target: DbtTarget, identity: Identity, now: datetime, queued: int | Non
     else:
         conditions.ready("Accepted", "runs may use this target")
     update = {"observed_generation": identity.generation, "conditions": conditions.list(), "queued": queued}
-    return Plan(status.model_copy(update=update))
+    return fitted(Plan(status.model_copy(update=update)))
 
 
 def _problem(target: DbtTarget) -> str:

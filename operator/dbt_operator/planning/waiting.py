@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -10,13 +11,15 @@ from dbt_operator.api.backfill import DbtBackfillStatus
 from dbt_operator.api.run import DbtRunStatus, RunTemplateSpec
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning import queue
+from dbt_operator.planning.admission import Identity
 from dbt_operator.planning.duration import parse_time
 from dbt_operator.planning.names import FORCE_RELEASE
 from dbt_operator.planning.plan import DeleteJob, OpenGate, Plan, SettleSlots
 from dbt_operator.planning.queue import Slot
 from dbt_operator.planning.run_status import Observed, changed, compose, conditions_of
 
-NOT_FOUND = "ReferenceNotFound"  # reason of the condition Admitted
+# Reasons of the condition Admitted.
+NOT_FOUND, UNREADABLE = "ReferenceNotFound", "ReferenceInvalid"
 _LOOK_AGAIN = 5.0  # seconds
 
 
@@ -51,7 +54,10 @@ def message(target: str, status: queue.Waiting, slot: Slot) -> str:
     found = status.queue
     behind = f", behind {', '.join(found.behind)}" if found and found.behind else ""
     where = f"waiting for a slot of DbtTarget {target}"
-    return f"{where}: number {found.position if found else slot.position} in the queue{behind}" + _lost(slot)
+    text = f"{where}: number {found.position if found else slot.position} in the queue{behind}"
+    if slot.unreadable:
+        return f"{text}. It gives none as long as it cannot be read: {slot.unreadable}"
+    return text + _lost(slot)
 
 
 def _lost(slot: Slot) -> str:
@@ -84,11 +90,49 @@ def queued(seen: Observed, due: datetime | None, now: datetime) -> Plan:
     return replace(found, requeue_after=min(wait, (due - now).total_seconds()) if due else wait)
 
 
-def missing(spec: RunTemplateSpec, namespace: str, project: object | None, target: object | None) -> str:
-    """What a run refers to and does not exist; empty where all is there."""
-    wanted = [("DbtProject", spec.project_ref.name, project), ("DbtTarget", spec.target_ref.name, target)]
-    absent = [f"{kind} {name}" for kind, name, found in wanted if found is None]
-    return f"{' and '.join(absent)} not found in namespace {namespace}" if absent else ""
+class Referring(Protocol):
+    """What refers to a project and a target: a run, or a backfill."""
+
+    @property
+    def identity(self) -> Identity:
+        """Its own."""
+
+    @property
+    def project(self) -> object | None:
+        """The project; None where there is none that can be read."""
+
+    @property
+    def target(self) -> object | None:
+        """The target; None where there is none that can be read."""
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """What is wrong with what cannot be read, by kind and name."""
+
+
+def missing(spec: RunTemplateSpec, seen: Referring) -> str:
+    """What a run refers to and does not exist, or cannot be read; empty where all is there."""
+    wanted = [
+        (f"DbtProject {spec.project_ref.name}", seen.project),
+        (f"DbtTarget {spec.target_ref.name}", seen.target),
+    ]
+    absent = [who for who, found in wanted if found is None and who not in seen.unreadable]
+    said = [f"{who} cannot be read: {why}" for who, why in seen.unreadable.items()]
+    if absent:
+        said.insert(0, f"{' and '.join(absent)} not found in namespace {seen.identity.namespace}")
+    return "; ".join(said)
+
+
+def reason_of_missing(seen: Referring) -> str:
+    """The reason of the condition Admitted while something is missing."""
+    return UNREADABLE if seen.unreadable else NOT_FOUND
+
+
+def remedy(seen: Referring, kind: str) -> str:
+    """What to do about something that is missing and has not come in time."""
+    if seen.unreadable:
+        return f"correct it, and create a new {kind}"
+    return f"create it, or correct the reference in a new {kind}"
 
 
 def missing_since(seen: Seen, now: datetime) -> datetime:
@@ -97,7 +141,8 @@ def missing_since(seen: Seen, now: datetime) -> datetime:
     admitted = found.get(ConditionType.ADMITTED)
     if admitted is None:
         return seen.created_at
-    return parse_time(admitted.last_transition_time) if admitted.reason == NOT_FOUND else now
+    waits = admitted.reason in (NOT_FOUND, UNREADABLE)
+    return parse_time(admitted.last_transition_time) if waits else now
 
 
 def gate(seen: Observed, now: datetime) -> Plan | None:

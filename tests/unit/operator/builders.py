@@ -30,7 +30,7 @@ def manifest(kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> dic
         "metadata": {
             "name": name,
             "namespace": "analytics",
-            "uid": f"uid-of-{kind}-{name}",
+            "uid": f"uid-of-{kind}-{name}".lower(),
             "generation": 1,
             "resourceVersion": "1",
             "creationTimestamp": stamp(),
@@ -111,6 +111,20 @@ def ended_pod(dbt: ContainerFacts, **fields: Any) -> PodFacts:
     phase = "Succeeded" if dbt.exit_code == 0 else "Failed"
     defaults = {"phase": phase, "prepare": ended(0), "artifacts": ended(0, upload()), "uid": "pod"}
     return PodFacts(**defaults | {"dbt": dbt} | fields)  # type: ignore[arg-type]
+
+
+def part_labels(run_uid: str = UID, **changed: str | None) -> dict[str, str]:
+    """The labels of a Job or pod of the run; those that are changed to None are left out."""
+    labels = {
+        "run": "nightly",
+        "run-uid": run_uid,
+        "attempt": "1",
+        "project": "shop",
+        "target": "prod",
+        "holder-uid": run_uid,
+    }
+    told = labels | {name.replace("_", "-"): value for name, value in changed.items()}
+    return {f"dbt-operator.dev/{name}": value for name, value in told.items() if value is not None}
 
 
 def pod_manifest(job: dict[str, Any], status: dict[str, Any], name: str = "pod") -> dict[str, Any]:

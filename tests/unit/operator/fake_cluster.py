@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from dbt_operator.cluster import ConflictError, NotFoundError
+from dbt_operator.cluster import ConflictError, NotFoundError, _translated
 from dbt_operator.planning.duration import format_time
-from dbt_operator.planning.names import STOP, TARGET_LABEL
+from dbt_operator.planning.names import HOLDER_LABEL, STOP, TARGET_LABEL
 from dbt_operator.planning.plan import Event
 from tests.unit.operator.builders import NOW
 
@@ -38,6 +39,7 @@ class FakeCluster:
         self.before_write: Callable[[int], None] = lambda _: None
         self.after_write: Callable[[int], None] = lambda _: None
         self.clock: Callable[[], datetime] = lambda: NOW
+        self.largest = 1_500_000  # bytes of an object; etcd's answer to a larger one is that of the API server
         self._version = 100
 
     def _write(self, change: Callable[[], Any]) -> Any:
@@ -46,6 +48,10 @@ class FakeCluster:
         result = copy.deepcopy(change())
         self.after_write(self.writes)
         return result
+
+    def _weigh(self, manifest: Mapping[str, Any]) -> None:
+        if len(json.dumps(manifest)) > self.largest:
+            raise _translated(500, "Internal Server Error", b'{"message": "etcdserver: request is too large"}')
 
     def _next_version(self) -> str:
         self._version += 1
@@ -62,15 +68,15 @@ class FakeCluster:
 
     def pods_of_run(self, _namespace: str, run_uid: str) -> list[Manifest]:
         label = "dbt-operator.dev/run-uid"
-        return [copy.deepcopy(pod) for pod in self.pods if pod["metadata"]["labels"][label] == run_uid]
+        return [copy.deepcopy(pod) for pod in self.pods if _labels(pod).get(label) == run_uid]
 
     def unfinished_jobs_of_target(self, _namespace: str, target: str) -> list[Manifest]:
         jobs = [m for (kind, _), m in self.objects.items() if kind == "Job"]
-        return [copy.deepcopy(job) for job in jobs if job["metadata"]["labels"][TARGET_LABEL] == target]
+        return [copy.deepcopy(job) for job in jobs if _is_of(target, job)]
 
     def living_pods_of_target(self, _namespace: str, target: str) -> list[Manifest]:
         living = [pod for pod in self.pods if pod["status"]["phase"] not in ("Succeeded", "Failed")]
-        return [copy.deepcopy(pod) for pod in living if pod["metadata"]["labels"][TARGET_LABEL] == target]
+        return [copy.deepcopy(pod) for pod in living if _is_of(target, pod)]
 
     def warnings(self, _namespace: str, _uid: str) -> tuple[str, ...]:
         return self.warning_events
@@ -81,6 +87,7 @@ class FakeCluster:
 
     def create_job(self, manifest: Mapping[str, Any]) -> Manifest:
         def create() -> Manifest:
+            self._weigh(manifest)
             name = manifest["metadata"]["name"]
             if ("Job", name) not in self.objects:
                 job: Manifest = copy.deepcopy(dict(manifest))
@@ -137,6 +144,7 @@ class FakeCluster:
 
     def create_run(self, manifest: Mapping[str, Any]) -> Manifest:
         def create() -> Manifest:
+            self._weigh(manifest)
             name = manifest["metadata"]["name"]
             if ("DbtRun", name) not in self.objects:
                 run: Manifest = copy.deepcopy(dict(manifest))
@@ -168,7 +176,9 @@ class FakeCluster:
                 raise NotFoundError(manifest["metadata"]["name"])
             if stored["metadata"]["resourceVersion"] != manifest["metadata"]["resourceVersion"]:
                 raise ConflictError("the object has been modified")
-            stored["status"] = _merged(stored["status"], patch)
+            changed = _merged(stored["status"], patch)
+            self._weigh(stored | {"status": changed})
+            stored["status"] = changed
             stored["metadata"]["resourceVersion"] = self._next_version()
             return stored
 
@@ -176,6 +186,16 @@ class FakeCluster:
 
     def post_event(self, _kind: str, _manifest: Mapping[str, Any], event: Event) -> None:
         self.events.append(event)
+
+
+def _labels(manifest: Manifest) -> dict[str, str]:
+    found: dict[str, str] = manifest["metadata"].get("labels") or {}
+    return found
+
+
+def _is_of(target: str, part: Manifest) -> bool:
+    """What a selector of labels finds."""
+    return _labels(part).get(TARGET_LABEL) == target and HOLDER_LABEL in _labels(part)
 
 
 def _merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

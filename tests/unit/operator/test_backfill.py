@@ -101,7 +101,7 @@ def test_a_failed_window_stops_what_has_not_begun(make: Make) -> None:
     assert world.server.worked == [*WEEK[:4], "2024-01-06"]
     assert phases(world)["2024-01-03"] == "Failed"
     assert phases(world)["2024-01-04"] == "Succeeded"
-    assert "window 2024-01-03 in DbtRun past-uid-of-D-1 (TestFailed)" in world.status["message"]
+    assert "window 2024-01-03 in DbtRun past-uid-of-d-1 (TestFailed)" in world.status["message"]
     assert world.status["failures"][0]["window"] == "2024-01-03"
 
 
@@ -287,7 +287,7 @@ def test_a_run_that_only_says_it_is_part_of_a_backfill_begins_nothing(make: Make
     world = make()
     world.tell(until=lambda: len(world.server.worked) == 1)
     forged = run()
-    owner = {"kind": "DbtBackfill", "name": "past", "uid": "uid-of-DbtBackfill-past", "controller": True}
+    owner = {"kind": "DbtBackfill", "name": "past", "uid": "uid-of-dbtbackfill-past", "controller": True}
     forged["metadata"] |= {"name": "forged", "uid": "uid-of-forged", "ownerReferences": [owner]}
     world.add(forged)
     world.happen(2)
@@ -329,7 +329,7 @@ def test_a_run_does_not_expire_before_its_end_was_read(make: Make) -> None:
 def test_the_name_of_its_run_is_taken(make: Make) -> None:
     world = make()
     foreign = run()
-    foreign["metadata"] |= {"name": "past-uid-of-D-1", "uid": "uid-of-foreign"}
+    foreign["metadata"] |= {"name": "past-uid-of-d-1", "uid": "uid-of-foreign"}
     world.server.objects["DbtTarget", "prod"]["spec"]["maxConcurrentRuns"] = world.limit = 2
     world.add(foreign)
     world.tell()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,18 @@ from hypothesis import strategies as st
 from dbt_operator.cluster import ClusterError, ConflictError
 from dbt_operator.health import Health
 from dbt_operator.leader import Elector, own_identity
-from dbt_operator.planning.leadership import TERMS, Record, Seen, claim, leads, look, micro_time, record_of, spec_of
+from dbt_operator.planning.leadership import (
+    TERMS,
+    Record,
+    Seen,
+    Terms,
+    claim,
+    leads,
+    look,
+    micro_time,
+    record_of,
+    spec_of,
+)
 
 NOW = "2026-01-02T03:04:05.000006Z"
 START = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -123,6 +135,39 @@ def rounds(world: World, seconds: float, *candidates: Elector) -> None:
         for each in candidates:
             each.round()
         world.now += TERMS.retry_period
+
+
+def test_who_could_not_begin_begins_in_the_next_round() -> None:
+    world, begun = World(), []
+
+    def begin() -> None:
+        begun.append(world.now)
+        if len(begun) == 1:
+            raise KeyError("a label that is missing")
+
+    first = candidate(world, "first", begin)
+    with pytest.raises(KeyError):
+        first.round()
+    rounds(world, 10, first)
+    assert first.leads()
+    assert len(begun) == 2
+
+
+def test_the_thread_of_the_election_outlives_whatever_goes_wrong_in_a_round() -> None:
+    world, begun = World(), threading.Event()
+    failures = [KeyError("a label"), TypeError("no lease")]
+
+    def begin() -> None:
+        if failures:
+            raise failures.pop()
+        begun.set()
+
+    terms = Terms(retry_period=0.01)
+    pulse = Health(world.clock).pulse("election", 60)
+    elector = Elector(world, "ns", "operator", pulse, begin, terms=terms, clock=world.clock)
+    elector.start()
+    assert begun.wait(30)
+    elector.release()
 
 
 def refuse() -> None:

@@ -6,19 +6,20 @@ from typing import Any
 from dbt_operator import live
 from dbt_operator.projection import PROJECTED
 from dbt_operator.store import Store
-from tests.unit.operator.builders import run, target
+from tests.unit.operator.builders import part_labels, run, target
 from tests.unit.operator.fake_cluster import FakeCluster
 
 
-def thing(name: str = "a", version: int = 1, uid: str = "", namespace: str = "ns", run: str = "") -> dict[str, Any]:
-    labels = {"dbt-operator.dev/run-uid": run} if run else {}
+def thing(name: str = "a", version: int = 1, uid: str = "", namespace: str = "ns", run: str = "r") -> dict[str, Any]:
+    """A Job of a run with this UID."""
     return {
         "metadata": {
             "name": name,
             "namespace": namespace,
             "uid": uid or f"uid-{name}",
             "resourceVersion": str(version),
-            "labels": labels,
+            "labels": part_labels(run),
+            "ownerReferences": [{"kind": "DbtRun", "name": "nightly", "uid": run, "controller": True}],
             "managedFields": ["large"],
         }
     }
