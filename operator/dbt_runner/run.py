@@ -176,7 +176,7 @@ class Supervisor:
             self._move(event.get("project_dir", self._plan.project_dir))
             self.version = event["dbt_version"]
             self._isolation = event["isolation"]
-            known = redact.Known(frozenset(event["words"]), frozenset(event["unasked"]))
+            known = redact.Known(frozenset(event.get("words", ())), frozenset(event.get("unasked", ())))
             self._redactor = self._redactor.knowing(known)
             self.parse = event.get("parse", {})  # where dbt is a command, each step parses for itself
             if self.parse and self.parse.get("count", 1):
