@@ -12,16 +12,10 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
+from dbt_protocol.messages import ProtocolError
+from dbt_protocol.plans import PLAN_VARIABLE, PreparePlan, RunPlan, UploadPlan
+from dbt_protocol.summaries import Summary, UploadSummary
 from dbt_runner.layout import Layout
-from dbt_runner.protocol import (
-    PLAN_VARIABLE,
-    PreparePlan,
-    ProtocolError,
-    RunPlan,
-    Summary,
-    UploadPlan,
-    UploadSummary,
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,25 +53,26 @@ def _reported(command: Callable[[Layout, str], int], layout: Layout, plan: str, 
 
 
 def _prepare(layout: Layout, plan: str) -> int:
-    from dbt_runner import prepare
+    from dbt_runner.prepare import preparation
 
-    return prepare.main(layout, PreparePlan.from_json(plan), os.environ)
+    return preparation.main(layout, PreparePlan.from_json(plan), os.environ)
 
 
 def _run(layout: Layout, plan: str) -> int:
-    from dbt_runner import run
+    from dbt_runner.supervise import main as run
 
     return run.main(layout, RunPlan.from_json(plan), os.environ)
 
 
 def _artifacts(layout: Layout, plan: str) -> int:
-    from dbt_runner import artifacts
+    from dbt_runner.upload import uploader
 
-    return artifacts.main(layout, UploadPlan.from_json(plan), os.environ)
+    return uploader.main(layout, UploadPlan.from_json(plan), os.environ)
 
 
 def _steps(layout: Layout, plan: str, arguments: argparse.Namespace) -> int:
-    from dbt_runner import command, zygote
+    from dbt_runner.worker import command
+    from dbt_runner.worker import main as zygote
 
     del os.environ[PLAN_VARIABLE]  # not dbt's business
     serve = zygote.main if arguments.command == "zygote" else command.main

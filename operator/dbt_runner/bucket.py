@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from dbt_runner.protocol import Bucket
+from dbt_protocol.plans import Bucket
 from dbt_runner.volume import Volume
 
 PARALLEL = 4

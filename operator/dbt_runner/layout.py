@@ -1,11 +1,13 @@
-"""Where the runner finds and leaves things: the paths of :mod:`dbt_runner.protocol`, below a root that tests move."""
+"""Where the runner finds and leaves things: the paths of :mod:`dbt_protocol.summaries`, below a root that tests
+move.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from dbt_runner import protocol
+from dbt_protocol import paths
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,12 @@ class Layout:
     @property
     def shared(self) -> Path:
         """The emptyDir that all containers of the pod mount."""
-        return self._at(protocol.SHARED)
+        return self._at(paths.SHARED)
 
     @property
     def runner(self) -> Path:
         """The zipapp of this package, where the dbt container finds it."""
-        return self._at(protocol.RUNNER)
+        return self._at(paths.RUNNER)
 
     @property
     def bundled_runner(self) -> Path:
@@ -40,62 +42,62 @@ class Layout:
     @property
     def project(self) -> Path:
         """The checked out project."""
-        return self._at(protocol.PROJECT)
+        return self._at(paths.PROJECT)
 
     @property
     def work(self) -> Path:
         """Holds the target path of the step that is running."""
-        return self._at(protocol.WORK) / self.window
+        return self._at(paths.WORK) / self.window
 
     @property
     def artifacts(self) -> Path:
         """Holds the folders of the steps that have ended."""
-        return self.work / protocol.ENDED if self.window else self._at(protocol.ARTIFACTS)
+        return self.work / paths.ENDED if self.window else self._at(paths.ARTIFACTS)
 
     @property
     def run(self) -> Path:
         """Holds what belongs beside the attempts in the bucket."""
-        return self._at(protocol.RUN)
+        return self._at(paths.RUN)
 
     @property
     def previous(self) -> Path:
         """The merged results of the attempts before."""
-        return self._at(protocol.PREVIOUS)
+        return self._at(paths.PREVIOUS)
 
     @property
     def state(self) -> Path:
         """The artifacts of an earlier run that this one is compared with."""
-        return self._at(protocol.STATE)
+        return self._at(paths.STATE)
 
     @property
     def new_state(self) -> Path:
         """What later runs may be compared with."""
-        return self._at(protocol.NEW_STATE)
+        return self._at(paths.NEW_STATE)
 
     @property
     def cache(self) -> Path:
         """The parse cache as the sidecar has restored it."""
-        return self._at(protocol.CACHE)
+        return self._at(paths.CACHE)
 
     @property
     def new_cache(self) -> Path:
         """The parse cache that the sidecar is to store."""
-        return self._at(protocol.NEW_CACHE)
+        return self._at(paths.NEW_CACHE)
 
     @property
     def profiles(self) -> Path:
         """The mounted Secret that holds profiles.yml."""
-        return self._at(protocol.PROFILES)
+        return self._at(paths.PROFILES)
 
     @property
     def source(self) -> Path:
         """The mounted ConfigMap that holds the project."""
-        return self._at(protocol.SOURCE)
+        return self._at(paths.SOURCE)
 
     @property
     def git(self) -> Path:
         """The mounted Secret with the credentials of the project's Git repository."""
-        return self._at(protocol.GIT)
+        return self._at(paths.GIT)
 
     @property
     def source_info(self) -> Path:
@@ -105,7 +107,7 @@ class Layout:
     @property
     def deps(self) -> Path:
         """Target path of ``dbt deps``, published like that of a step."""
-        return self.work / protocol.DEPS
+        return self.work / paths.DEPS
 
     @property
     def parse(self) -> Path:
@@ -139,7 +141,7 @@ class Layout:
     @property
     def stop(self) -> Path:
         """Not empty: the operator asks the run to begin no further window."""
-        return self._at(protocol.STOP)
+        return self._at(paths.STOP)
 
     @property
     def result(self) -> Path:
@@ -148,4 +150,4 @@ class Layout:
 
     def report(self, message: str) -> None:
         """Leave the container's termination message."""
-        self._at(protocol.TERMINATION_LOG).write_text(message, encoding="utf-8")
+        self._at(paths.TERMINATION_LOG).write_text(message, encoding="utf-8")

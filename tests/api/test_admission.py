@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dbt_operator.api.kinds import KINDS
+from dbt_operator.api.registry import KINDS
 from tests.support.kube import CommandError, Manifest, create, get, kubectl, resource
 
 ARTIFACTS = {"endpoint": "https://s3.example.com", "bucket": "artifacts"}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dbt_operator.__main__ import LAST_WORK
-from dbt_operator.api.kinds import KINDS
+from dbt_operator.api.registry import KINDS
+from dbt_operator.process.assembly import LAST_WORK
 from tests.support.kube import ROOT
 
 CHART = ROOT / "charts" / "dbt-operator"

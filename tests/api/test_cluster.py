@@ -6,10 +6,10 @@ import uuid
 
 import pytest
 
-from dbt_operator.cluster import Cluster, ConflictError, InvalidError, NotFoundError
-from dbt_operator.health import Health
-from dbt_operator.leader import Elector
-from dbt_operator.planning.plan import Event
+from dbt_operator.cluster.client import Cluster, ConflictError, InvalidError, NotFoundError
+from dbt_operator.planning.common.plan import Event
+from dbt_operator.process.health import Health
+from dbt_operator.process.leader import Elector
 from tests.api.test_admission import manifest
 from tests.support.kube import Manifest, create, items, kubectl
 
@@ -126,7 +126,7 @@ def test_lists_hold_the_jobs_of_runs_only(cluster: Cluster, where: str) -> None:
 
 
 def test_a_list_of_our_kinds_comes_in_pages(cluster: Cluster, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dbt_operator.cluster._PAGE", "2")
+    monkeypatch.setattr("dbt_operator.cluster.client._PAGE", "2")
     targets = {create(manifest("DbtTarget", where))["metadata"]["uid"] for _ in range(3)}
     for namespace in (where, None):
         pages = list(cluster.pages("DbtTarget", namespace))

@@ -12,14 +12,15 @@ import minio
 import pytest
 import urllib3
 
-from dbt_runner import restore as restore_module
+from dbt_protocol.plans import Bucket, PreparePlan, UploadPlan
+from dbt_protocol.summaries import UploadSummary
 from dbt_runner.bucket import BucketError
 from dbt_runner.layout import Layout
-from dbt_runner.protocol import Bucket, PreparePlan, UploadPlan, UploadSummary
-from dbt_runner.restore import MissingStateError
+from dbt_runner.prepare import restore as restore_module
+from dbt_runner.prepare.restore import MissingStateError
 from tests.cluster import programs
-from tests.unit.runner.pods import HOME
-from tests.unit.runner.test_artifacts import BUILD, finish_step, free_port, new_layout
+from tests.support.pods import HOME
+from tests.unit.dbt_runner.upload.test_uploader import BUILD, finish_step, free_port, new_layout
 
 KEYS = {"AWS_ACCESS_KEY_ID": "runner-test", "AWS_SECRET_ACCESS_KEY": "runner-test-secret"}
 

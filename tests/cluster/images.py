@@ -58,10 +58,7 @@ _ALL = {
         [
             "images/operator/requirements.lock",
             "operator/dbt_operator",
-            "operator/dbt_runner/__init__.py",
-            "operator/dbt_runner/flag_variables.py",
-            "operator/dbt_runner/protocol.py",
-            "operator/dbt_runner/windows.py",
+            "operator/dbt_protocol",
         ],
         "base",
     ),
@@ -69,7 +66,12 @@ _ALL = {
     "postgres": Image(f"{_TESTS}/postgres/Dockerfile", [f"{_TESTS}/postgres/entrypoint.sh"], "base"),
     "runner": Image(
         "images/runner/Dockerfile",
-        ["images/runner/requirements.lock", "images/runner/__main__.py", "operator/dbt_runner"],
+        [
+            "images/runner/requirements.lock",
+            "images/runner/__main__.py",
+            "operator/dbt_protocol",
+            "operator/dbt_runner",
+        ],
         "base",
     ),
     "shop": Image("examples/shop/Dockerfile", ["examples/shop"], "dbt", "DBT_IMAGE", context="examples/shop"),

@@ -20,8 +20,10 @@ from typing import Any
 import kubernetes
 import urllib3
 
-from dbt_runner.protocol import DBT_CONTAINER, PLAN_VARIABLE, Nodes, RunPlan, Summary, UploadSummary
-from dbt_runner.windows import SUCCEEDED, code_of
+from dbt_protocol.paths import DBT_CONTAINER
+from dbt_protocol.plans import PLAN_VARIABLE, RunPlan
+from dbt_protocol.summaries import Nodes, Summary, UploadSummary
+from dbt_protocol.window_codes import SUCCEEDED, code_of
 
 Manifest = Mapping[str, Any]
 

@@ -85,7 +85,7 @@ def nursery() -> Iterator[Nursery]:
 
 
 def _serve() -> None:
-    from dbt_operator.__main__ import main  # here: who only asks for operators does without
+    from dbt_operator.process.assembly import main  # here: who only asks for operators does without
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for those that have ended
     for line in sys.stdin:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from dbt_operator.api.base import GROUP, VERSION
-from dbt_operator.api.kinds import KINDS, Kind
+from dbt_operator.api.registry import KINDS, Kind
 
 _DROPPED = {"title", "default", "$defs"}
 _FIRST = ("type", "description", "required", "enum", "properties", "items")  # what a reader looks for

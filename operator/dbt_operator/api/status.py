@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 
 from dbt_operator.api.base import Model
-from dbt_operator.api.text import Message, Moment
+from dbt_operator.api.texts import Message, Moment
 
 
 class Phase(StrEnum):

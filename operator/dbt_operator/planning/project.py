@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dbt_operator.api.project import DbtProject, DbtProjectStatus
-from dbt_operator.planning.admission import Identity
-from dbt_operator.planning.conditions import Conditions
-from dbt_operator.planning.plan import Plan, fitted
-from dbt_operator.planning.refusals import flag_in_env, secret_in_env
+from dbt_operator.api.kinds.project import DbtProject, DbtProjectStatus
+from dbt_operator.planning.common.conditions import Conditions
+from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.common.plan import Plan, fitted
+from dbt_operator.planning.policy.refusals import flag_in_env, secret_in_env
 
 
 def plan(project: DbtProject, identity: Identity, now: datetime) -> Plan:

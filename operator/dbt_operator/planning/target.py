@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from dbt_operator.api.target import DbtTarget, DbtTargetStatus
-from dbt_operator.planning.admission import Identity
-from dbt_operator.planning.conditions import Conditions
-from dbt_operator.planning.plan import Plan, fitted
-from dbt_operator.planning.refusals import flag_in_env, secret_in_env
+from dbt_operator.api.kinds.target import DbtTarget, DbtTargetStatus
+from dbt_operator.planning.common.conditions import Conditions
+from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.common.plan import Plan, fitted
+from dbt_operator.planning.policy.refusals import flag_in_env, secret_in_env
 
 
 def plan(target: DbtTarget, identity: Identity, now: datetime, queued: int | None = None) -> Plan:

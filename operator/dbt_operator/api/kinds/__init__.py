@@ -1,0 +1,1 @@
+"""The kinds, one module each; none imports another."""

@@ -1,0 +1,1 @@
+"""The parts that kinds are put together from."""

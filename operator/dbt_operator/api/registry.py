@@ -1,0 +1,104 @@
+"""The kinds of the API: names, short names, the columns of ``kubectl get`` and the rules on the whole object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dbt_operator.api.base import Model
+from dbt_operator.api.kinds.backfill import DbtBackfill
+from dbt_operator.api.kinds.project import DbtProject
+from dbt_operator.api.kinds.run import DbtRun
+from dbt_operator.api.kinds.target import DbtTarget
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of ``kubectl get``; with priority 1 it is shown by ``-o wide`` only."""
+
+    name: str
+    path: str
+    type: str = "string"
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of the API."""
+
+    kind: str
+    plural: str
+    short: str
+    model: type[Model]
+    columns: tuple[Column, ...]
+    name_length: int
+    mutable: frozenset[str] | None = None  # fields of an immutable spec that may be changed all the same
+
+    @property
+    def singular(self) -> str:
+        """As kubectl takes it."""
+        return self.kind.lower()
+
+
+_READY = Column("Ready", ".status.conditions[?(@.type=='Ready')].status")
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+RUN = Kind(
+    kind="DbtRun",
+    plural="dbtruns",
+    short="dbtr",
+    model=DbtRun,
+    columns=(
+        Column("Project", ".spec.projectRef.name"),
+        Column("Target", ".spec.targetRef.name"),
+        Column("Phase", ".status.phase"),
+        Column("Reason", ".status.reason"),
+        Column("Nodes", ".status.nodes.done"),
+        Column("Duration", ".status.duration"),
+        _AGE,
+        Column("Message", ".status.message", priority=1),
+    ),
+    name_length=63,
+    mutable=frozenset({"cancel"}),
+)
+PROJECT = Kind(
+    kind="DbtProject",
+    plural="dbtprojects",
+    short="dbtp",
+    model=DbtProject,
+    columns=(Column("Image", ".spec.image"), _READY, _AGE),
+    name_length=40,
+)
+TARGET = Kind(
+    kind="DbtTarget",
+    plural="dbttargets",
+    short="dbtt",
+    model=DbtTarget,
+    columns=(
+        Column("Target", ".spec.target"),
+        Column("Schemas", ".spec.schemaPattern"),
+        Column("Holder", ".status.holders[0].name"),
+        Column("Queued", ".status.queued", "integer"),
+        _READY,
+        _AGE,
+    ),
+    name_length=40,
+)
+BACKFILL = Kind(
+    kind="DbtBackfill",
+    plural="dbtbackfills",
+    short="dbtb",
+    model=DbtBackfill,
+    columns=(
+        Column("Project", ".spec.runTemplate.spec.projectRef.name"),
+        Column("Target", ".spec.runTemplate.spec.targetRef.name"),
+        Column("Phase", ".status.phase"),
+        Column("Windows", ".status.windows.done"),
+        Column("Failed", ".status.windows.failed", "integer"),
+        Column("Duration", ".status.duration"),
+        _AGE,
+        Column("Message", ".status.message", priority=1),
+    ),
+    name_length=40,
+    mutable=frozenset({"suspend", "cancel", "maxConcurrentWindows"}),
+)
+KINDS = (TARGET, PROJECT, RUN, BACKFILL)

@@ -1,0 +1,76 @@
+"""What is kept of runs that have ended: there may be ten thousand of them, and next to nothing is ever asked of one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dbt_operator.api.status import BackfillPhase, ConditionType, Phase
+from dbt_operator.planning.run.expiry import managed_by
+
+Manifest = Mapping[str, Any]
+
+_ENDS = {str(phase) for phases in (Phase, BackfillPhase) for phase in phases if phase.finished}
+
+# Keys of a manifest that is not whole: what is missing in it has to be asked for live.
+PROJECTED, MANAGED = "projected", "managed"
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A run that has ended. Words that many runs share are kept once."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    target: str
+    phase: str
+    finished_at: str
+    ttl: str  # spec.ttlAfterFinished; empty if it has none, or if it is said already that it is without effect
+    managed: bool  # somebody would create it again if it were deleted
+    jobs: str  # UIDs of its Jobs, apart by a space
+
+    @classmethod
+    def of(cls, run: Manifest) -> Projection:
+        """What to keep of a run."""
+        metadata, status = run["metadata"], run["status"]
+        kept_for_good = any(c["type"] == ConditionType.EXPIRES for c in status.get("conditions") or ())
+        return cls(
+            namespace=sys.intern(metadata["namespace"]),
+            name=metadata["name"],
+            uid=metadata["uid"],
+            version=int(metadata["resourceVersion"]),
+            target=sys.intern(run["spec"]["targetRef"]["name"]),
+            phase=sys.intern(status["phase"]),
+            finished_at=status.get("finishedAt", ""),
+            ttl="" if kept_for_good else sys.intern(run["spec"].get("ttlAfterFinished", "")),
+            managed=bool(managed_by({**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})})),
+            jobs=" ".join(attempt["jobUID"] for attempt in status.get("attempts") or () if "jobUID" in attempt),
+        )
+
+    def manifest(self) -> dict[str, Any]:
+        """As part of the manifest that it was."""
+        attempts = [{"jobUID": uid} for uid in self.jobs.split()]
+        spec: dict[str, Any] = {"targetRef": {"name": self.target}}
+        if self.ttl:
+            spec["ttlAfterFinished"] = self.ttl
+        return {
+            "metadata": {
+                "namespace": self.namespace,
+                "name": self.name,
+                "uid": self.uid,
+                "resourceVersion": str(self.version),
+            },
+            "spec": spec,
+            "status": {"phase": self.phase, "finishedAt": self.finished_at, "attempts": attempts},
+            PROJECTED: True,
+            MANAGED: self.managed,
+        }
+
+
+def has_ended(run: Manifest) -> bool:
+    """Whether a run or backfill has ended."""
+    return run.get("status", {}).get("phase") in _ENDS

@@ -1,0 +1,215 @@
+"""What has been observed, fed by watches and by the operator's own writes.
+
+A hint, not the truth: absence is confirmed live before anything is decided on it. Objects are kept by UID, so that an
+object of the same name that was deleted and created anew is another one. Of runs that have ended little is kept, and
+nothing of their Jobs and pods once these have ended too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import structlog
+
+from dbt_operator.cluster.projection import Projection, has_ended
+from dbt_operator.planning.attempt.pod_facts import GONE, foreign, job_facts, pod_facts
+from dbt_operator.planning.common.manifests import controller_uid, work
+from dbt_operator.planning.common.names import RUN_UID_LABEL
+
+Manifest = Mapping[str, Any]
+Kept = Manifest | Projection
+
+log = structlog.get_logger()
+
+RUN, BACKFILL, PARTS = "DbtRun", "DbtBackfill", ("Job", "Pod")
+
+
+class Store:
+    """Manifests by kind and UID, with the Jobs and pods of a run at hand. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._objects: dict[str, dict[str, Kept]] = {}
+        self._names: dict[tuple[str, str, str], str] = {}
+        self._parts: dict[tuple[str, str], set[str]] = {}  # (kind, run's UID) -> UIDs of Jobs or pods
+        self._unfinished: dict[tuple[str, str], dict[str, str]] = {}  # (namespace, target) -> kinds by UID
+        self._children: dict[str, set[str]] = {}  # UID of a backfill -> UIDs of its runs that have not ended
+
+    def put(self, kind: str, manifest: Manifest) -> bool:
+        """Keep an object unless a newer version of it is kept already. Whether anything changed.
+
+        A Job or pod that is not a run's, whatever its labels say, is not kept: this is the door for all that is
+        watched, listed and written.
+        """
+        metadata = manifest["metadata"]
+        if kind in PARTS and (why := foreign(kind, manifest)):
+            log.debug("not ours", kind=kind, namespace=metadata["namespace"], name=metadata["name"], why=why)
+            with self._lock:
+                kept = self._objects.get(kind, {}).get(metadata["uid"])
+                if kept is not None and _version(kept) < _version(manifest):
+                    self._drop(kind, manifest)  # it was ours, until somebody changed it
+            return False
+        with self._lock:
+            kept = self._objects.setdefault(kind, {}).get(metadata["uid"])
+            name = (kind, metadata["namespace"], metadata["name"])
+            namesake = self._objects[kind].get(self._names.get(name, ""))
+            if namesake is None or _version(namesake) <= _version(manifest):  # else this one is gone, and heard of late
+                self._names[name] = metadata["uid"]
+            if kept is not None and _version(kept) >= _version(manifest):
+                return False
+            if self._is_past(kind, manifest):
+                self._drop(kind, manifest)
+                return True
+            ended = kind == RUN and has_ended(manifest)
+            self._objects[kind][metadata["uid"]] = Projection.of(manifest) if ended else _slim(manifest)
+            if kept is not None and kind in PARTS:
+                self._forget_part(kind, kept)  # somebody may have changed its labels
+            if run := _run_uid(manifest):
+                self._parts.setdefault((kind, run), set()).add(metadata["uid"])
+            if kind in (RUN, BACKFILL):
+                self._index(kind, manifest)
+            return True
+
+    def bury(self, kind: str, manifest: Manifest) -> None:
+        """Keep the last state of an object that was deleted, until the next list: it may tell how a run has ended."""
+        self.put(kind, {**manifest, GONE: True})
+
+    def drop(self, kind: str, manifest: Manifest) -> None:
+        """Forget an object."""
+        with self._lock:
+            self._drop(kind, manifest)
+
+    def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        """The object of a name."""
+        with self._lock:
+            found = self._objects.get(kind, {}).get(self._names.get((kind, namespace, name), ""))
+        return None if found is None else _manifest(found)
+
+    def of_run(self, kind: str, run_uid: str) -> list[Manifest]:
+        """The Jobs or pods of a run."""
+        with self._lock:
+            return [_manifest(self._objects[kind][uid]) for uid in self._parts.get((kind, run_uid), ())]
+
+    def unfinished(self, namespace: str, target: str) -> list[Manifest]:
+        """The runs and backfills on a target that have not ended."""
+        with self._lock:
+            found = self._unfinished.get((namespace, target), {}).items()
+            return [_manifest(self._objects[kind][uid]) for uid, kind in found]
+
+    def all_unfinished(self, namespace: str) -> list[Manifest]:
+        """The runs and backfills of a namespace that have not ended."""
+        with self._lock:
+            targets = [kinds for (where, _), kinds in self._unfinished.items() if where == namespace]
+            return [_manifest(self._objects[kind][uid]) for kinds in targets for uid, kind in kinds.items()]
+
+    def unfinished_children(self, backfill_uid: str) -> list[Manifest]:
+        """The runs that say they are part of a backfill and have not ended."""
+        with self._lock:
+            return [_manifest(self._objects[RUN][uid]) for uid in self._children.get(backfill_uid, ())]
+
+    def all(self, kind: str) -> list[Manifest]:
+        """Every object of a kind."""
+        with self._lock:
+            found = list(self._objects.get(kind, {}).values())
+        return [_manifest(kept) for kept in found]
+
+    def retain(self, kind: str, present: Collection[str], version: str, namespace: str | None = None) -> list[Manifest]:
+        """Drop what is missing from a list of the UIDs of a kind (in a namespace) as of a version; what was dropped.
+
+        Watches miss what is deleted between two of their lists, so what is missing from a list goes, unless it is
+        younger than the list.
+        """
+        with self._lock:
+            gone = [
+                _manifest(kept)
+                for uid, kept in self._objects.get(kind, {}).items()
+                if uid not in present and _version(kept) <= int(version) and namespace in (None, _namespace(kept))
+            ]
+            for manifest in gone:
+                self._drop(kind, manifest)
+        return gone
+
+    def _index(self, kind: str, run: Manifest) -> None:
+        uid = run["metadata"]["uid"]
+        if not has_ended(run):
+            self._unfinished.setdefault(_target(run), {})[uid] = kind
+            if parent := controller_uid(run):
+                self._children.setdefault(parent, set()).add(uid)
+            return
+        self._unindex(run)
+        if kind == RUN:
+            self._drop_parts(run)
+
+    def _drop_parts(self, run: Manifest) -> None:
+        for kind in ("Job", "Pod"):
+            for uid in list(self._parts.get((kind, run["metadata"]["uid"]), ())):
+                part = _manifest(self._objects[kind][uid])
+                if self._is_past(kind, part):
+                    self._drop(kind, part)
+
+    def _unindex(self, run: Manifest) -> None:
+        uid, target = run["metadata"]["uid"], _target(run)
+        kinds = self._unfinished.get(target, {})
+        kinds.pop(uid, None)
+        if not kinds:
+            self._unfinished.pop(target, None)
+        for parent in [parent for parent, uids in self._children.items() if uid in uids]:
+            self._children[parent].discard(uid)
+            if not self._children[parent]:
+                del self._children[parent]
+
+    def _is_past(self, kind: str, manifest: Manifest) -> bool:
+        """Whether an object is a Job or pod that has ended, of a run that has ended."""
+        run = _run_uid(manifest)
+        if not run or not isinstance(self._objects.get(RUN, {}).get(run), Projection):
+            return False
+        return job_facts(manifest).ended if kind == "Job" else pod_facts(manifest).ended
+
+    def _drop(self, kind: str, manifest: Manifest) -> None:
+        metadata = manifest["metadata"]
+        kept = self._objects.get(kind, {}).pop(metadata["uid"], None)
+        name = (kind, metadata["namespace"], metadata["name"])
+        if self._names.get(name) == metadata["uid"]:
+            del self._names[name]
+        if kind in (RUN, BACKFILL):
+            self._unindex(manifest)
+        if kept is not None and kind in PARTS:
+            self._forget_part(kind, kept)
+
+    def _forget_part(self, kind: str, kept: Kept) -> None:
+        """Take a Job or pod from those of its run, as it was kept."""
+        manifest = _manifest(kept)
+        key = (kind, _run_uid(manifest))
+        uids = self._parts.get(key, set())
+        uids.discard(manifest["metadata"]["uid"])
+        if not uids:
+            self._parts.pop(key, None)
+
+
+def _manifest(kept: Kept) -> Manifest:
+    return kept.manifest() if isinstance(kept, Projection) else kept
+
+
+def _version(kept: Kept) -> int:
+    """Resource versions of one kind can be compared: https://kubernetes.io/docs/reference/using-api/api-concepts/."""
+    return kept.version if isinstance(kept, Projection) else int(kept["metadata"]["resourceVersion"])
+
+
+def _namespace(kept: Kept) -> str:
+    return kept.namespace if isinstance(kept, Projection) else str(kept["metadata"]["namespace"])
+
+
+def _target(run: Manifest) -> tuple[str, str]:
+    return run["metadata"]["namespace"], work(run)["targetRef"]["name"]
+
+
+def _run_uid(manifest: Manifest) -> str:
+    return str((manifest["metadata"].get("labels") or {}).get(RUN_UID_LABEL, ""))
+
+
+def _slim(manifest: Manifest) -> Manifest:
+    """Without what nobody here reads, and what is largest."""
+    metadata = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}
+    return {**manifest, "metadata": metadata}

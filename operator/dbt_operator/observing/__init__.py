@@ -1,0 +1,1 @@
+"""Reads all that is known of an object, for its planner."""

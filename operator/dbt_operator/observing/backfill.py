@@ -1,0 +1,70 @@
+"""Reads all that is known of a backfill when a decision is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from dbt_operator.api.kinds.backfill import DbtBackfill, DbtBackfillStatus
+from dbt_operator.observing.reader import Reader, identity_of
+from dbt_operator.observing.run import look_at_slot
+from dbt_operator.planning.backfill.children import Child, child
+from dbt_operator.planning.backfill.facts import Seen
+from dbt_operator.planning.common.durations import parse_time
+from dbt_operator.planning.common.manifests import work
+from dbt_operator.planning.common.reading import UnreadableError, read, read_part
+from dbt_operator.planning.run.facts import Stray
+
+Manifest = Mapping[str, Any]
+
+
+def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Seen:
+    """Everything about a backfill. ``asked``: it has just asked for a slot."""
+    backfill, identity = read(DbtBackfill, manifest), identity_of(manifest)
+    status = backfill.status or DbtBackfillStatus()
+    created_at = parse_time(manifest["metadata"]["creationTimestamp"])
+    seen = Seen(backfill, identity, created_at, reader.runner_image, strays=_strays(reader, manifest, status))
+    if status.phase and status.phase.finished:
+        return seen
+    spec, namespace = backfill.spec, identity.namespace
+    if status.definition is None and spec.resume_from is not None:
+        seen = _with_earlier(reader, seen, spec.resume_from.name)
+    if status.resolved is None and not seen.unreadable:
+        seen = replace(seen, **reader.references(spec.run_template.spec, namespace))
+    seen = replace(seen, children=_children(reader, namespace, status))
+    known = reader.store.get("DbtTarget", namespace, work(manifest)["targetRef"]["name"])
+    if known is None:
+        return seen
+    others = reader.store.unfinished(namespace, known["metadata"]["name"])
+    return replace(seen, slot=look_at_slot(manifest, known, others, reader.clock(), asked=asked))
+
+
+def _with_earlier(reader: Reader, seen: Seen, name: str) -> Seen:
+    """With the backfill that it resumes, of which nothing but the status counts."""
+    earlier = reader.whole("DbtBackfill", seen.identity.namespace, name)
+    if earlier is None:
+        return seen
+    try:
+        status = read_part(DbtBackfill, earlier, "status")
+    except UnreadableError as error:
+        return replace(seen, unreadable={f"DbtBackfill {name}": error.why})
+    return replace(seen, earlier=DbtBackfill.model_construct(spec=seen.spec, status=status))
+
+
+def _children(reader: Reader, namespace: str, status: DbtBackfillStatus) -> dict[str, Child]:
+    """The runs that windows are given to. Absence is confirmed live, and of one that has ended all is asked for."""
+    found = {run.name: reader.whole("DbtRun", namespace, run.name) for run in status.runs or ()}
+    return {name: child(manifest) for name, manifest in found.items() if manifest is not None}
+
+
+def _strays(reader: Reader, manifest: Manifest, status: DbtBackfillStatus) -> tuple[Stray, ...]:
+    """Runs that an operator which had stopped for a while has created although their windows were no longer theirs."""
+    recorded = {run.uid for run in status.runs or ()}
+    expected = {run.name for run in status.runs or () if run.uid is None}
+    found = [run["metadata"] for run in reader.store.unfinished_children(manifest["metadata"]["uid"])]
+    return tuple(
+        Stray(each["name"], each["uid"])
+        for each in found
+        if each["uid"] not in recorded and each["name"] not in expected and not each.get("deletionTimestamp")
+    )

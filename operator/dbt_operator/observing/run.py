@@ -1,0 +1,226 @@
+"""Reads all that is known of a run when a decision is due: what watches have told, and live what they have missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+
+from dbt_operator.api.kinds.backfill import DbtBackfill, DbtBackfillStatus
+from dbt_operator.api.kinds.project import DbtProject
+from dbt_operator.api.kinds.run import Attempt, DbtRun, DbtRunStatus
+from dbt_operator.api.kinds.target import DbtTarget
+from dbt_operator.api.status import Phase
+from dbt_operator.observing.progress import ProgressReader
+from dbt_operator.observing.reader import Manifest, Reader, identity_of
+from dbt_operator.planning.attempt.pod_facts import GONE, PodFacts, foreign, job_facts, pod_facts
+from dbt_operator.planning.common.durations import parse_time
+from dbt_operator.planning.common.manifests import controller_uid, parent_of
+from dbt_operator.planning.common.names import ATTEMPT_LABEL, job_name
+from dbt_operator.planning.common.reading import UnreadableError, read, read_part
+from dbt_operator.planning.queueing.positions import Slot, look, look_of_part
+from dbt_operator.planning.run.facts import Observed, Stray
+from dbt_operator.planning.run.orders import Orders
+from dbt_operator.planning.run.progress import can_be_seen, longest
+from dbt_protocol.summaries import Progress
+
+log = structlog.get_logger()
+
+_NO_WARNINGS_YET = 3.0  # seconds; a pod usually starts sooner, and then nobody needs to ask about it
+
+
+@dataclass(frozen=True)
+class Left:
+    """What lives of a run that can go no further."""
+
+    jobs: tuple[Stray, ...]  # that have not ended
+    at_work: bool  # a pod that is not behind the slot's gate
+
+
+class Runs:
+    """Observes runs. Safe to use from several threads, as no run is reconciled by two of them at a time."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._cluster, self._store, self._clock = reader.cluster, reader.store, reader.clock
+        self._progress = ProgressReader(reader.cluster)
+
+    def forget(self, namespace: str, name: str) -> None:
+        """A run that is not at work needs no memory."""
+        self._progress.forget(namespace, name)
+
+    def observe(self, manifest: Manifest, *, acted: bool = False, asked: bool = False) -> Observed:
+        """Everything about a run.
+
+        Args:
+            manifest: the run.
+            acted: an action has just been taken for it, so what there is of it is looked up again.
+            asked: it has just asked for a slot.
+        """
+        seen = self._observe(manifest, acted=acted)
+        target = self._store.get("DbtTarget", seen.identity.namespace, seen.run.spec.target_ref.name)
+        if target is None or (seen.status.phase and seen.status.phase.finished):
+            return seen
+        if seen.orders is not None:
+            return replace(seen, slot=look_of_part(seen.orders.parent_uid, target))
+        begun = seen.status.phase in (Phase.PENDING, Phase.RUNNING) and seen.status.attempts
+        others = () if begun else self._store.unfinished(seen.identity.namespace, target["metadata"]["name"])
+        return replace(seen, slot=look_at_slot(manifest, target, others, self._clock(), asked=asked))
+
+    def _observe(self, manifest: Manifest, *, acted: bool) -> Observed:
+        run, identity = read(DbtRun, manifest), identity_of(manifest)
+        status = run.status or DbtRunStatus()
+        namespace = identity.namespace
+        seen = Observed(
+            run=run,
+            identity=identity,
+            created_at=parse_time(manifest["metadata"]["creationTimestamp"]),
+            runner_image=self._reader.runner_image,
+        )
+        if status.phase and status.phase.finished:
+            self._progress.forget(namespace, identity.name)
+            orders = self._orders(manifest) if run.spec.ttl_after_finished else None
+            return replace(seen, strays=self.strays(manifest), orders=orders)
+        seen = replace(seen, orders=self._orders(manifest))
+        if seen.orders is not None and not status.attempts:
+            return seen
+        if not status.attempts:
+            return replace(seen, **self._reader.references(run.spec, namespace))
+        if status.resolved and status.resolved.promote:
+            seen = replace(seen, project=self._project(namespace, run.spec.project_ref.name))
+        attempt = status.attempts[-1]
+        if attempt.job_uid is None and not acted and _is_new(seen) and not self._store.of_run("Job", identity.uid):
+            return seen  # creating its Job tells whether there is one
+        return self._observe_attempt(seen, attempt)
+
+    def _project(self, namespace: str, name: str) -> tuple[DbtProject, int] | None:
+        """The project of a run that may promote its state. One that cannot be read has no place for it, as one that is
+        gone has not: the run ends as it has ended.
+        """
+        try:
+            return self._reader.reference("DbtProject", namespace, name, DbtProject)
+        except UnreadableError as error:
+            log.warning("no state can be promoted", namespace=namespace, error=str(error))
+            return None
+
+    def _orders(self, manifest: Manifest) -> Orders | None:
+        """What the backfill that a run says it is part of says of it; None for a run that says no such thing."""
+        if (parent := parent_of(manifest)) is None:
+            return None
+        name, uid = parent
+        found = self._reader.whole("DbtBackfill", manifest["metadata"]["namespace"], name)
+        if found is None or found["metadata"]["uid"] != uid:
+            return Orders(name, uid, gone=True)
+        try:
+            status: DbtBackfillStatus = read_part(DbtBackfill, found, "status") or DbtBackfillStatus()
+        except UnreadableError as error:
+            return Orders(name, uid, unreadable=error.why)
+        mine = next((run for run in status.runs or () if run.uid == manifest["metadata"]["uid"]), None)
+        if mine is None:
+            return Orders(name, uid)
+        return Orders(name, uid, status.resolved, status.commit or "", status.image_id or "", mine.stop or "")
+
+    def strays(self, manifest: Manifest) -> tuple[Stray, ...]:
+        """Jobs of a run that has ended which nobody recorded, and which have not ended."""
+        metadata = manifest["metadata"]
+        recorded = {attempt.get("jobUID") for attempt in manifest["status"].get("attempts") or ()}
+        jobs = [job for job in self._store.of_run("Job", metadata["uid"]) if job["metadata"]["uid"] not in recorded]
+        facts = {job["metadata"]["name"]: job_facts(job) for job in jobs if _belongs(job, metadata["uid"])}
+        return tuple(Stray(name, job.uid) for name, job in facts.items() if not job.ended and not job.deleting)
+
+    def left_of(self, manifest: Manifest) -> Left:
+        """What lives of a run whose spec tells nothing any more, asked for live."""
+        metadata = manifest["metadata"]
+        namespace, uid = metadata["namespace"], metadata["uid"]
+        names = [attempt["jobName"] for attempt in manifest["status"].get("attempts") or ()]
+        found = [self._cluster.get_job(namespace, name) for name in names[-1:]]
+        jobs = [job for job in found if job is not None and _belongs(job, uid) and not job_facts(job).ended]
+        pods = [pod_facts(pod) for pod in self._cluster.pods_of_run(namespace, uid) if not foreign("Pod", pod)]
+        at_work = any(not pod.ended and not pod.gated for pod in pods)
+        return Left(tuple(Stray(job["metadata"]["name"], job["metadata"]["uid"]) for job in jobs), at_work)
+
+    def _observe_attempt(self, seen: Observed, attempt: Attempt) -> Observed:
+        """Job and pod of an attempt. Absence is confirmed live: the store may not have heard yet, or have missed it."""
+        identity, number = seen.identity, attempt.number
+        name = job_name(identity.name, identity.uid, number)
+        job = next((j for j in self._store.of_run("Job", identity.uid) if j["metadata"]["name"] == name), None)
+        pods = self._store.of_run("Pod", identity.uid)
+        if job is None:
+            job = self._cluster.get_job(identity.namespace, name)
+            if job is not None and _belongs(job, identity.uid):
+                self._store.put("Job", job)
+        owner = attempt.job_uid or (job["metadata"]["uid"] if job else "")
+        pods = _of_attempt(pods, attempt, owner)
+        if not pods and (job is None or job_facts(job).ended or self._age(job) >= _NO_WARNINGS_YET):
+            pods = _of_attempt(self._cluster.pods_of_run(identity.namespace, identity.uid), attempt, owner)
+        pod = max(pods, key=lambda p: (GONE not in p, str(p["metadata"]["creationTimestamp"])), default=None)
+        facts = pod_facts(pod) if pod else None
+        return replace(
+            seen,
+            job=job_facts(job) if job else None,
+            pod=facts,
+            warnings=self._warnings(identity.namespace, job, pod),
+            progress=self._how_far(seen, facts),
+        )
+
+    def _how_far(self, seen: Observed, pod: PodFacts | None) -> Progress | None:
+        """How far dbt is. Where there is more urgent news, a start or a wish to cancel, nobody waits for a log."""
+        if pod is None or seen.status.phase is not Phase.RUNNING or seen.run.spec.cancel:
+            return None
+        if not can_be_seen(seen.status, pod):
+            return None
+        identity = seen.identity
+        return self._progress.look(identity.namespace, identity.name, pod, self._clock(), longest(seen.run))
+
+    def _warnings(self, namespace: str, job: Manifest | None, pod: Manifest | None) -> tuple[str, ...]:
+        """Why a pod does not start, which only events tell when a volume or the pod itself is what is missing."""
+        about = pod or job
+        if about is None or (pod and pod.get("status", {}).get("phase", "Pending") != "Pending"):
+            return ()
+        if self._age(about) < _NO_WARNINGS_YET:
+            return ()
+        return self._cluster.warnings(namespace, about["metadata"]["uid"])
+
+    def _age(self, manifest: Manifest) -> float:
+        """Seconds since an object was created."""
+        return (self._clock() - parse_time(manifest["metadata"]["creationTimestamp"])).total_seconds()
+
+
+def look_at_slot(
+    manifest: Manifest, target: Manifest, others: Iterable[Manifest], now: datetime, *, asked: bool
+) -> Slot:
+    """What a run or backfill can see of the slots of its target. One that cannot be read has none to give, and takes
+    none back.
+    """
+    try:
+        read(DbtTarget, target)
+    except UnreadableError as error:
+        held = look_of_part(manifest["metadata"]["uid"], {"status": target.get("status", {})})
+        return replace(held, asked=asked, unreadable=error.why)
+    return look(manifest, target, others, now, asked=asked)
+
+
+def _of_attempt(pods: list[Manifest], attempt: Attempt, owner: str) -> list[Manifest]:
+    """The pods of an attempt: of its Job, if that is known by its UID, else of some Job. A pod that no Job controls
+    tells nothing of an attempt, whatever its labels say.
+    """
+    return [
+        pod
+        for pod in pods
+        if not foreign("Pod", pod)
+        and pod["metadata"]["labels"][ATTEMPT_LABEL] == str(attempt.number)
+        and controller_uid(pod)
+        and owner in ("", controller_uid(pod))
+    ]
+
+
+def _is_new(seen: Observed) -> bool:
+    """Whether all that can be about to happen to a run is that its Job is created."""
+    status = seen.status
+    return status.phase is Phase.PENDING and not seen.run.spec.cancel and status.cancel_requested_at is None
+
+
+def _belongs(job: Manifest, run_uid: str) -> bool:
+    return job_facts(job).owner_uid == run_uid

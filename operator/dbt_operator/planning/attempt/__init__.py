@@ -1,0 +1,1 @@
+"""What the pod of an attempt is, and what became of it."""

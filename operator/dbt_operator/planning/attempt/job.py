@@ -1,0 +1,390 @@
+"""A run's ``status.resolved`` to the Job of an attempt, and nothing else goes in: later edits change no attempt.
+
+Three containers. ``prepare`` (init) copies the runner and fetches source, state and earlier results; ``artifacts``
+(native sidecar) uploads; only these two see the bucket's Secret. ``dbt`` is the user's image and the only one that sees
+the profile. The sidecar gets SIGTERM after dbt has ended, also when dbt was killed for its memory, and uploads what
+there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from dbt_operator.api.base import API_VERSION, Variable
+from dbt_operator.api.parts.pod import Pod, Volume
+from dbt_operator.api.parts.resolved import Resolved
+from dbt_operator.api.parts.source import GitSource
+from dbt_operator.planning.common import names
+from dbt_operator.planning.common.identity import Identity
+from dbt_protocol import paths, plans
+from dbt_protocol.messages import ProtocolError
+from dbt_protocol.plans import Bucket, PreparePlan, RunPlan, Step, UploadPlan, Window
+
+GRACE_SECONDS = 120  # of the pod: dbt gets at most half of it, the upload the rest
+USER = 65532
+_HOME = "/tmp"  # noqa: S108 -- an emptyDir, and the one folder that programs expect to be writable in any image
+_RESOURCES = {"requests": {"cpu": "250m", "memory": "512Mi"}}
+_CLONE = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+_SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an attempt is told besides: of the attempts before it, and of the run's windows."""
+
+    timeout: float | None = None  # seconds that are left of the run's timeout; None: all of them
+    commit: str = ""  # what an earlier attempt has found the Git source's ref to be; empty if none has yet
+    windows: Sequence[Window] = ()
+    states: str = ""  # how these stand, as far as is known
+    stop_on_failure: bool = True
+
+
+def build(
+    resolved: Resolved, run: Identity, project: str, target: str, attempt: int, told: Told | None = None
+) -> Manifest:
+    """The Job of an attempt.
+
+    Args:
+        resolved: what the run's Jobs are built from.
+        run: the DbtRun.
+        project: name of the DbtProject.
+        target: name of the DbtTarget.
+        attempt: its number.
+        told: what else it is told.
+    """
+    told = told or Told()
+    if told.timeout is not None:
+        resolved = resolved.model_copy(update={"timeout_seconds": max(1, round(told.timeout))})
+    name = names.job_name(run.name, run.uid, attempt)
+    labels = {
+        **names.MANAGED_BY,
+        names.RUN_LABEL: run.name,
+        names.RUN_UID_LABEL: run.uid,
+        names.ATTEMPT_LABEL: str(attempt),
+        names.PROJECT_LABEL: project,
+        names.TARGET_LABEL: target,
+        names.HOLDER_LABEL: resolved.parent.uid if resolved.parent else run.uid,
+    }
+    if resolved.parent:
+        labels[names.BACKFILL_LABEL] = resolved.parent.name
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        # Kueue's labels belong on the Job, which it suspends and resumes; so suspend is never written here.
+        "metadata": {
+            "name": name,
+            "namespace": run.namespace,
+            "labels": {**(resolved.labels or {}), **labels},
+            "ownerReferences": [_owner(run)],
+        },
+        "spec": {
+            # The operator owns attempts: the Job makes exactly one pod, and never a second beside a living one.
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "podReplacementPolicy": "Failed",
+            # Keeps the reason on the Job although an evicted pod is gone.
+            "podFailurePolicy": {
+                "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "template": {"metadata": {"labels": labels}, "spec": _pod(resolved, run, attempt, told)},
+        },
+    }
+
+
+def _owner(run: Identity) -> Manifest:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DbtRun",
+        "name": run.name,
+        "uid": run.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _pod(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Manifest:
+    pod = resolved.pod or Pod()
+    user = pod.run_as_user or USER
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "runAsGroup": user,
+            "fsGroup": pod.fs_group or user,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        # A Job may be created late, by an operator that had stopped for a while: its pod must not run then. The gate is
+        # opened once this very Job stands in the run's status and the run among the target's holders.
+        "schedulingGates": [{"name": names.SLOT_GATE}],
+        "initContainers": [_prepare(resolved, attempt, told.commit, pod), _artifacts(resolved, attempt, pod)],
+        "containers": [_dbt(resolved, run, attempt, pod, told)],
+        "volumes": [*_volumes(resolved, pod), *_orders(told), *(_volume(volume) for volume in pod.volumes or ())],
+    }
+    if resolved.timeout_seconds is not None:
+        # A backstop only: the runner keeps the timeout itself, and lets dbt cancel its queries for half a grace
+        # period; then the sidecar has a whole one to upload. Counted from where the pod is on its node.
+        each = resolved.timeout_seconds + GRACE_SECONDS // 2  # of a window, where there are some
+        longest = resolved.start_timeout_seconds + each * max(1, len(told.windows)) + GRACE_SECONDS
+        spec["activeDeadlineSeconds"] = longest
+    return spec | _optional(resolved, pod)
+
+
+def _optional(resolved: Resolved, pod: Pod) -> Manifest:
+    found: Manifest = {
+        "serviceAccountName": resolved.service_account_name,
+        "imagePullSecrets": [secret.to_dict() for secret in resolved.image_pull_secrets or ()],
+        "nodeSelector": pod.node_selector,
+        "affinity": pod.affinity,
+        "tolerations": [toleration.to_dict() for toleration in pod.tolerations or ()],
+        "priorityClassName": pod.priority_class_name,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _container(name: str, image: str, environment: list[Manifest], mounts: list[Manifest]) -> Manifest:
+    return {
+        "name": name,
+        "image": image,
+        "env": environment,
+        "volumeMounts": [
+            {"name": "shared", "mountPath": paths.SHARED},
+            *mounts,
+        ],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _literal(text: str) -> str:
+    """A text as the kubelet is to hand it on, in env, command and args.
+
+    It would put the value of another variable, a password even, in the place of $(NAME).
+    """
+    return text.replace("$", "$$")
+
+
+def _plain(name: str, value: str) -> Manifest:
+    return {"name": name, "value": _literal(value)}
+
+
+def _plan(plan: PreparePlan | RunPlan | UploadPlan) -> Manifest:
+    return _plain(plans.PLAN_VARIABLE, plan.to_json())
+
+
+def _prepare(resolved: Resolved, attempt: int, commit: str, pod: Pod) -> Manifest:
+    resume, git = _continued(resolved, attempt) is not None, resolved.source.git
+    plan = PreparePlan(
+        source="git" if git else "configMap" if resolved.source.config_map else "image",
+        bucket=_bucket(resolved) if resume or resolved.state else None,
+        previous=resolved.location if resume else "",
+        state=resolved.state.key if resolved.state else "",
+        state_required=bool(resolved.state and resolved.state.required),
+    )
+    if git:
+        plan = _of_git(plan, resolved, git, commit)
+    mounts = [{"name": "source", "mountPath": paths.SOURCE, "readOnly": True}] if resolved.source.config_map else []
+    environment = [_plan(plan), *(_bucket_login(resolved) if plan.bucket else ())]
+    container = _container(paths.PREPARE_CONTAINER, resolved.runner_image, environment, mounts)
+    container |= {"args": [_literal("prepare")], "resources": _small(pod)}
+    return _cloning(container, git, pod) if git else container
+
+
+def _of_git(plan: PreparePlan, resolved: Resolved, git: GitSource, commit: str) -> PreparePlan:
+    return replace(
+        plan,
+        url=git.url,
+        ref=git.ref or "",
+        commit=commit,
+        sub_path=git.sub_path or "",
+        # So that what keeps it from ending is told by itself, and not by startTimeout.
+        timeout_seconds=resolved.start_timeout_seconds * 0.8,
+    )
+
+
+def _cloning(container: Manifest, git: GitSource, pod: Pod) -> Manifest:
+    """Nothing but this container sees the repository's credentials, and what it makes of them is in memory only."""
+    container["volumeMounts"].append({"name": "prepare-tmp", "mountPath": _HOME})
+    if git.secret_ref:
+        container["volumeMounts"].append({"name": "git", "mountPath": paths.GIT, "readOnly": True})
+    # ssh works only for users that are in the image's /etc/passwd. What other containers share with it, they share by
+    # the group.
+    container["securityContext"] |= {"runAsUser": USER}
+    return container if pod.sidecar_resources else container | {"resources": _CLONE}
+
+
+def _continued(resolved: Resolved, attempt: int) -> int | None:
+    """The attempt that this one continues; the runner decides whether its results allow it."""
+    return attempt - 1 if attempt > 1 and resolved.retry and resolved.retry.resume else None
+
+
+def _bucket(resolved: Resolved) -> Bucket:
+    artifacts = resolved.artifacts
+    return Bucket(endpoint=artifacts.endpoint, name=artifacts.bucket, region=artifacts.region)
+
+
+def _bucket_login(resolved: Resolved) -> list[Manifest]:
+    if resolved.artifacts.secret_ref is None:
+        return []  # the identity of the pod's ServiceAccount
+    secret = resolved.artifacts.secret_ref.name
+    return [
+        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    ]
+
+
+def _artifacts(resolved: Resolved, attempt: int, pod: Pod) -> Manifest:
+    plan = UploadPlan(
+        bucket=_bucket(resolved),
+        prefix=f"{resolved.location}/attempt-{attempt}",
+        run=resolved.location,
+        state=resolved.state_location or "",
+        cache=resolved.cache_location or "",
+    )
+    environment = [_plan(plan), *_bucket_login(resolved)]
+    container = _container(paths.ARTIFACTS_CONTAINER, resolved.runner_image, environment, [])
+    return container | {"args": [_literal("artifacts")], "restartPolicy": "Always", "resources": _small(pod)}
+
+
+def _small(pod: Pod) -> Manifest:
+    return pod.sidecar_resources.to_dict() if pod.sidecar_resources else _SMALL
+
+
+def _orders(told: Told) -> list[Manifest]:
+    """What the operator has to say while the pod works through windows: an annotation, as a file."""
+    if not told.windows:
+        return []
+    stop = {
+        "path": PurePosixPath(paths.STOP).name,
+        "fieldRef": {"fieldPath": f"metadata.annotations['{names.STOP}']"},
+    }
+    return [{"name": "orders", "downwardAPI": {"items": [stop]}}]
+
+
+def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod, told: Told) -> Manifest:
+    environment: list[Manifest] = [
+        *(_variable(variable) for variable in resolved.env or ()),
+        _plain("HOME", _HOME),
+        _plan(run_plan(resolved, run, attempt, told)),
+    ]
+    mounts: list[Manifest] = [
+        {"name": "profiles", "mountPath": paths.PROFILES, "readOnly": True},
+        {"name": "tmp", "mountPath": _HOME},
+        *({"name": "orders", "mountPath": paths.ORDERS, "readOnly": True} for _ in _orders(told)),
+        *(_mount(volume) for volume in pod.volumes or ()),
+    ]
+    container = _container(paths.DBT_CONTAINER, resolved.image, environment, mounts)
+    if resolved.image_pull_policy:
+        container["imagePullPolicy"] = resolved.image_pull_policy
+    return container | {
+        # The runner goes on in the interpreter that dbt is installed for, should that be another one.
+        "command": [_literal(word) for word in ("python3", paths.RUNNER, "run")],
+        "resources": pod.resources.to_dict() if pod.resources else _RESOURCES,
+    }
+
+
+def is_of_attempt(plan: str, expected: RunPlan) -> bool:
+    """Whether a Job's dbt container is told to do what that of an attempt is to do.
+
+    The rest of a Job is filled in by the API server and changed by webhooks and queues, and another version of the
+    operator puts it together otherwise; what is done, and in which windows, is the same in all of them.
+    """
+    try:
+        found = RunPlan.from_json(plan)
+    except ProtocolError:
+        return False
+    return _work(found) == _work(expected)
+
+
+def _work(plan: RunPlan) -> tuple[object, ...]:
+    steps = [(step.name, step.argv) for step in plan.steps]
+    return plan.run_uid, plan.attempt, plan.target, steps, plan.windows
+
+
+def run_plan(resolved: Resolved, run: Identity, attempt: int, told: Told) -> RunPlan:
+    """What the dbt container of an attempt is told."""
+    image = resolved.source.image
+    git = resolved.source.git
+    in_volume = f"{paths.PROJECT}/{git.sub_path}" if git and git.sub_path else paths.PROJECT
+    return RunPlan(
+        namespace=run.namespace,
+        run=run.name,
+        run_uid=run.uid,
+        attempt=attempt,
+        project_dir=image.path if image else in_volume,
+        deps=resolved.deps or "Never",
+        target=resolved.target,
+        steps=[Step(**step.model_dump()) for step in resolved.steps],
+        schema_pattern=resolved.schema_pattern,
+        database_pattern=resolved.database_pattern,
+        timeout_seconds=resolved.timeout_seconds,
+        grace_seconds=GRACE_SECONDS / 2,
+        resume=_continued(resolved, attempt),
+        state=resolved.state.key if resolved.state else "",
+        cached=bool(resolved.cache_location),
+        fail_on_warn=bool(resolved.fail_on_warn),
+        windows=list(told.windows),
+        done=told.states,
+        stop_on_failure=told.stop_on_failure,
+    )
+
+
+def _variable(variable: Variable) -> Manifest:
+    if variable.secret_key_ref:
+        return {"name": variable.name, "valueFrom": {"secretKeyRef": variable.secret_key_ref.to_dict()}}
+    if variable.config_map_key_ref:
+        return {"name": variable.name, "valueFrom": {"configMapKeyRef": variable.config_map_key_ref.to_dict()}}
+    return _plain(variable.name, variable.value or "")
+
+
+def _volumes(resolved: Resolved, pod: Pod) -> list[Manifest]:
+    profiles = {
+        "secretName": resolved.profiles.name,
+        "items": [{"key": resolved.profiles.key, "path": "profiles.yml"}],
+        "defaultMode": 0o440,
+    }
+    scratch = {} if pod.ephemeral_storage is None else {"sizeLimit": pod.ephemeral_storage}
+    volumes: list[Manifest] = [
+        {"name": "shared", "emptyDir": scratch},
+        {"name": "tmp", "emptyDir": scratch},
+        {"name": "profiles", "secret": profiles},
+    ]
+    if source := resolved.source.config_map:
+        items = {"items": [item.to_dict() for item in source.items]} if source.items else {}
+        volumes.append({"name": "source", "configMap": {"name": source.name, **items}})
+    if git := resolved.source.git:
+        volumes.append({"name": "prepare-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}})
+        if git.secret_ref:
+            volumes.append({"name": "git", "secret": {"secretName": git.secret_ref.name, "defaultMode": 0o440}})
+    return volumes
+
+
+def _volume(volume: Volume) -> Manifest:
+    """A volume of the project, with what it is as Kubernetes has it."""
+    kinds = ("persistentVolumeClaim", "configMap", "secret", "emptyDir")
+    given = volume.to_dict()
+    return {"name": _own_name(volume), **{kind: given[kind] for kind in kinds if kind in given}}
+
+
+def _mount(volume: Volume) -> Manifest:
+    given = volume.to_dict()
+    mount = {key: given[key] for key in ("mountPath", "subPath", "readOnly") if key in given}
+    return {"name": _own_name(volume), **mount}
+
+
+def _own_name(volume: Volume) -> str:
+    """Apart from the names that the operator uses."""
+    return f"project-{volume.name}"

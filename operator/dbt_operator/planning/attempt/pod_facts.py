@@ -1,0 +1,208 @@
+"""Facts about Jobs and pods, read from their manifests into frozen dataclasses.
+
+Planners and :mod:`verdict` work on these, so a test can write down a pod that would take a broken node to produce.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dbt_operator.planning.common import names
+from dbt_operator.planning.common.durations import parse_time
+from dbt_operator.planning.common.manifests import Manifest, controller_uid
+from dbt_operator.planning.common.names import (
+    ATTEMPT_LABEL,
+    BACKFILL_LABEL,
+    HOLDER_LABEL,
+    JOB_NAME_LABEL,
+    RUN_LABEL,
+    RUN_UID_LABEL,
+    SLOT_GATE,
+    STOP,
+)
+from dbt_protocol.paths import ARTIFACTS_CONTAINER, DBT_CONTAINER, PREPARE_CONTAINER
+from dbt_protocol.plans import PLAN_VARIABLE
+
+GONE = "gone"  # put into the manifest of a pod by the store, once it has been deleted
+
+
+@dataclass(frozen=True)
+class ContainerFacts:
+    """One container of a pod."""
+
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    exit_code: int | None = None  # None until it has ended
+    end_reason: str = ""  # OOMKilled, Error, StartError, ...
+    end_message: str = ""  # its termination message
+    image: str = ""
+    image_id: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has run and ended."""
+        return self.exit_code is not None
+
+
+@dataclass(frozen=True)
+class PodFacts:
+    """A pod of an attempt."""
+
+    uid: str = ""
+    name: str = ""
+    phase: str = "Pending"
+    reason: str = ""  # Evicted, DeadlineExceeded, ...
+    message: str = ""
+    deleting: bool = False  # its containers have been asked to end
+    gone: bool = False  # this is the last that was seen of it
+    created_at: datetime | None = None
+    job_uid: str = ""  # of the Job that it belongs to
+    told_to_stop: bool = False  # it has been asked to begin no further window
+    gated: bool = False  # it waits behind the slot's gate, and no node has it
+    unschedulable: str = ""  # the scheduler's message
+    disrupted: str = ""  # the message of the condition DisruptionTarget
+    prepare: ContainerFacts = field(default_factory=ContainerFacts)
+    dbt: ContainerFacts = field(default_factory=ContainerFacts)
+    artifacts: ContainerFacts = field(default_factory=ContainerFacts)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all its containers have ended and none will be started again.
+
+        The kubelet reports the phase up to two seconds after the last container's end, once it has tidied up. A native
+        sidecar is not started again when the container that it belongs to has ended.
+        """
+        return self.gone or self.phase in ("Succeeded", "Failed") or (self.dbt.ended and self.artifacts.ended)
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """The Job of an attempt."""
+
+    uid: str
+    owner_uid: str = ""
+    created_at: datetime | None = None
+    failed_reason: str = ""  # of the condition Failed
+    failed_message: str = ""
+    complete: bool = False
+    deleting: bool = False
+    suspended: bool = False  # by Kueue, for example: it has no pod, or its pod is being deleted
+    started_at: datetime | None = None  # when it was last allowed to have a pod
+    plan: str | None = None  # what its dbt container is told; empty if it is told nothing, None if nobody has looked
+
+    @property
+    def ended(self) -> bool:
+        """Whether the Job controller has done with it."""
+        return self.complete or bool(self.failed_reason)
+
+
+def job_facts(manifest: Manifest) -> JobFacts:
+    """Read a Job."""
+    metadata = manifest["metadata"]
+    conditions = {c["type"]: c for c in manifest.get("status", {}).get("conditions") or () if c["status"] == "True"}
+    failed = conditions.get("Failed", {})
+    return JobFacts(
+        uid=metadata["uid"],
+        owner_uid=controller_uid(manifest),
+        created_at=_time(metadata.get("creationTimestamp")),
+        failed_reason=failed.get("reason", "Failed") if failed else "",
+        failed_message=failed.get("message", ""),
+        complete="Complete" in conditions,
+        deleting="deletionTimestamp" in metadata,
+        # The condition follows the field, both ways, together with startTime.
+        suspended=bool(manifest.get("spec", {}).get("suspend")) or "Suspended" in conditions,
+        started_at=_time(manifest.get("status", {}).get("startTime")),
+        plan=_plan(manifest),
+    )
+
+
+def _plan(job: Manifest) -> str:
+    pod: Manifest = job.get("spec", {}).get("template", {}).get("spec", {})
+    told = [
+        variable.get("value") or ""
+        for container in pod.get("containers") or ()
+        if container["name"] == DBT_CONTAINER
+        for variable in container.get("env") or ()
+        if variable["name"] == PLAN_VARIABLE
+    ]
+    return told[0].replace("$$", "$") if told else ""
+
+
+def foreign(kind: str, manifest: Manifest) -> str:
+    """Why a Job or pod is none of ours; empty if it is one.
+
+    Anybody may put our labels on anything. So all of them must be there, with values that we would write, and the
+    object must be controlled as ours are: a Job by the DbtRun that its labels name, a pod by a Job. One without any
+    controller is ours if it has the name, or a pod the Job's name, that follows from its labels: `kubectl delete
+    --cascade=orphan` takes the controller away from what goes on running, and a slot must not be given to somebody else
+    as long as it does. A copy made by hand of one of our pods has that name as well, and runs dbt just so.
+    """
+    metadata = manifest["metadata"]
+    labels: Manifest = metadata.get("labels") or {}
+    if wrong := [label for label, pattern in names.PART_LABELS.items() if not pattern.fullmatch(labels.get(label, ""))]:
+        return f"the label {wrong[0]} is missing or is not one of ours"
+    if not labels.get(BACKFILL_LABEL) and labels[HOLDER_LABEL] != labels[RUN_UID_LABEL]:
+        return f"the label {HOLDER_LABEL} is not that of its run"
+    owner = next((each for each in metadata.get("ownerReferences") or () if each.get("controller")), None)
+    if owner is None:
+        job = metadata["name"] if kind == "Job" else labels.get(JOB_NAME_LABEL)
+        expected = names.job_name(labels[RUN_LABEL], labels[RUN_UID_LABEL], int(labels[ATTEMPT_LABEL]))
+        return "" if job == expected else "nothing of ours controls it"
+    if kind == "Pod":
+        return "" if owner["kind"] == "Job" else f"a {owner['kind']} controls it"
+    return "" if (owner["kind"], owner["uid"]) == ("DbtRun", labels[RUN_UID_LABEL]) else "its run does not control it"
+
+
+def pod_facts(manifest: Manifest) -> PodFacts:
+    """Read a pod."""
+    status: Manifest = manifest.get("status", {})
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    scheduled, disrupted = conditions.get("PodScheduled", {}), conditions.get("DisruptionTarget", {})
+    return PodFacts(
+        uid=manifest["metadata"]["uid"],
+        name=manifest["metadata"]["name"],
+        phase=status.get("phase", "Pending"),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        deleting="deletionTimestamp" in manifest["metadata"],
+        gone=bool(manifest.get(GONE)),
+        created_at=_time(manifest["metadata"].get("creationTimestamp")),
+        job_uid=controller_uid(manifest),
+        told_to_stop=STOP in (manifest["metadata"].get("annotations") or {}),
+        gated=gated(manifest),
+        unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
+        disrupted=disrupted.get("message", "disrupted") if disrupted.get("status") == "True" else "",
+        prepare=_container(status, PREPARE_CONTAINER),
+        dbt=_container(status, DBT_CONTAINER),
+        artifacts=_container(status, ARTIFACTS_CONTAINER),
+    )
+
+
+def gated(pod: Manifest) -> bool:
+    """Whether a pod waits behind the slot's gate."""
+    return any(gate["name"] == SLOT_GATE for gate in pod.get("spec", {}).get("schedulingGates") or ())
+
+
+def _container(status: Manifest, name: str) -> ContainerFacts:
+    every = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    found: Manifest = next((c for c in every if c["name"] == name), {})
+    state: Manifest = found.get("state", {})
+    waiting, ended = state.get("waiting", {}), state.get("terminated", {})
+    return ContainerFacts(
+        waiting_reason=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        started_at=(state.get("running") or ended).get("startedAt") or "",
+        finished_at=ended.get("finishedAt") or "",
+        exit_code=ended.get("exitCode"),
+        end_reason=ended.get("reason", ""),
+        end_message=ended.get("message", ""),
+        image=found.get("image", ""),
+        image_id=found.get("imageID", ""),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return parse_time(text) if text else None

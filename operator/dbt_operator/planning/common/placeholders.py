@@ -1,0 +1,55 @@
+"""Where ``$(window.start)`` and the like stand in the run of a backfill, and whether they mean anything there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dbt_operator.api.parts.run_template import RunTemplateSpec
+
+OF_DATES = ("window.key", "window.start", "window.end")
+OF_KEYS = ("window.key",)
+
+_PLACEHOLDER = re.compile(r"\$\((window\.[^)]*)\)")
+_MEANT = re.compile(r"\.vars\b|\.eventTime\b|\.steps\[\d+\]\.\w+\.(select|exclude|selector|args)\b")
+
+
+def wrong(spec: RunTemplateSpec, known: tuple[str, ...]) -> str:
+    """What is wrong with the placeholders of a run, in a sentence that names the field; empty if nothing is.
+
+    Args:
+        spec: the run.
+        known: the names that mean something there.
+    """
+    found = list(_find(spec.to_dict(), "spec.runTemplate.spec"))
+    for path, name in found:
+        if not _MEANT.search(path):
+            return f"{path}: $({name}) means nothing there: it does in vars, eventTime and selections"
+        if name not in known:
+            return f"{path}: $({name}) means nothing: there {_are(known)}"
+    if not found:
+        remedy = f"use {_list(known)} in vars, eventTime or selections"
+        return f"spec.runTemplate.spec: every window would do the same: {remedy}"
+    return ""
+
+
+def _are(known: tuple[str, ...]) -> str:
+    return f"{'are' if len(known) > 1 else 'is'} {_list(known)}"
+
+
+def _list(known: tuple[str, ...]) -> str:
+    return ", ".join(f"$({name})" for name in known)
+
+
+def _find(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Paths and names of all placeholders."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _find(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _find(inner, f"{path}[{number}]")
+    elif isinstance(value, str):
+        for match in _PLACEHOLDER.finditer(value):
+            yield path, match[1]

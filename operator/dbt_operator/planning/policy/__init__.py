@@ -1,0 +1,1 @@
+"""What is not admitted, beyond what CEL can see."""

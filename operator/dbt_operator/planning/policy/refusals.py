@@ -1,0 +1,207 @@
+"""What is refused at admission: what CEL cannot see, since it takes project and target, or more than a pattern.
+
+A refusal names the field and the remedy, and never a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+
+from dbt_operator.api.base import PlainVariable, Variable
+from dbt_operator.api.kinds.project import DbtProjectSpec
+from dbt_operator.api.kinds.run import DbtRunSpec
+from dbt_operator.api.kinds.target import DbtTargetSpec
+from dbt_operator.planning.policy import secret_shapes
+from dbt_protocol.flag_variables import is_flag
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+
+
+def refusal(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
+    """Why a run is not admitted; empty when it is. What the run leaves out is filled in already."""
+    found = (
+        _waits_for_ever(spec)
+        or _not_of_git(spec, project)
+        or plain_secret(spec, project, target)
+        or flag(spec, project, target)
+    )
+    return found or (protected(spec, project) if target.protected else "")
+
+
+def _waits_for_ever(spec: DbtRunSpec) -> str:
+    """Waiting for sources has to end somewhere."""
+    if spec.timeout or (spec.retry and spec.retry.attempt_timeout):
+        return ""
+    for number, step in enumerate(spec.steps):
+        if step.source_freshness and step.source_freshness.on_stale == "Wait":
+            where = f"spec.steps[{number}].sourceFreshness.onStale"
+            return f"{where}: Wait could last for ever: set spec.timeout or spec.retry.attemptTimeout"
+    return ""
+
+
+def _not_of_git(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
+    """A ref is one of a repository."""
+    if spec.source is None or project.source.git is not None:
+        return ""
+    return (
+        f"spec.source.ref asks for {spec.source.ref}, but DbtProject {spec.project_ref.name} does not come from Git:"
+        " leave out source in a new DbtRun, or give the project a Git source"
+    )
+
+
+# Secrets
+
+
+def plain_secret(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
+    """What looks like a secret and is not in a Secret."""
+    for path, looks in secret_shapes.find(spec.vars, "spec.vars"):
+        return _readable(path, looks, "and read it with env_var() instead of var()")
+    for number, step in enumerate(spec.steps):
+        if operation := step.run_operation:
+            for path, looks in secret_shapes.find(operation.args, f"spec.steps[{number}].runOperation.args"):
+                return _readable(path, looks, "and read it with env_var() in the macro")
+    return (
+        secret_in_env(spec.env)
+        or secret_in_env(project.env, f" of the DbtProject {spec.project_ref.name}")
+        or secret_in_env(target.env, f" of the DbtTarget {spec.target_ref.name}")
+    )
+
+
+def secret_in_env(env: Iterable[PlainVariable | Variable] | None, of: str = "") -> str:
+    """The first plain value of an environment that looks like a secret.
+
+    Args:
+        env: the variables.
+        of: says whose they are.
+    """
+    for number, variable in enumerate(env or ()):
+        for path, looks in secret_shapes.find(variable.value, f"spec.env[{number}]", variable.name):
+            return _readable(f"{path} ({variable.name}){of}", looks)
+    return ""
+
+
+def _readable(path: str, looks: str, use: str = "") -> str:
+    remedy = "put it into a Secret that env of the DbtTarget or DbtProject refers to with secretKeyRef"
+    return f"{path} looks like {looks}, and stands where many can read it: {remedy}{use and ', '}{use}"
+
+
+# Flags of dbt
+
+_STEP = "set {} in a step of the DbtRun"
+_STATE = "set spec.state of the DbtRun"
+_PROJECT_FILE = "set it under flags in dbt_project.yml"
+_INSTEAD = {
+    "DBT_ARTIFACT_STATE_PATH": _STATE,
+    "DBT_CACHE_SELECTED_ONLY": _PROJECT_FILE,
+    "DBT_DEBUG": _PROJECT_FILE,
+    "DBT_DEFER": _STATE,
+    "DBT_DEFER_STATE": _STATE,
+    "DBT_DEFER_TO_STATE": _STATE,
+    "DBT_EMPTY": _STEP.format("empty"),
+    "DBT_EVENT_TIME_END": "set spec.eventTime of the DbtRun",
+    "DBT_EVENT_TIME_START": "set spec.eventTime of the DbtRun",
+    "DBT_EXCLUDE_RESOURCE_TYPES": _STEP.format("excludeResourceTypes"),
+    "DBT_FAIL_FAST": _STEP.format("failFast"),
+    "DBT_FAVOR_STATE": _STATE,
+    "DBT_FAVOR_STATE_MODE": _STATE,
+    "DBT_FULL_REFRESH": _STEP.format("fullRefresh"),
+    "DBT_INDIRECT_SELECTION": _STEP.format("indirectSelection"),
+    "DBT_LOG_FORMAT": _PROJECT_FILE,
+    "DBT_LOG_FORMAT_FILE": _PROJECT_FILE,
+    "DBT_LOG_LEVEL": _PROJECT_FILE,
+    "DBT_LOG_LEVEL_FILE": _PROJECT_FILE,
+    "DBT_PARTIAL_PARSE": "set spec.parseCache of the DbtProject",
+    "DBT_POPULATE_CACHE": _PROJECT_FILE,
+    "DBT_PRINTER_WIDTH": _PROJECT_FILE,
+    "DBT_RESOURCE_TYPES": _STEP.format("resourceTypes"),
+    "DBT_SAMPLE": _STEP.format("sample"),
+    "DBT_STATE": _STATE,
+    "DBT_STATIC_PARSER": _PROJECT_FILE,
+    "DBT_STORE_FAILURES": _STEP.format("storeFailures"),
+    "DBT_USE_COLORS": _PROJECT_FILE,
+    "DBT_USE_COLORS_FILE": _PROJECT_FILE,
+    "DBT_VERSION_CHECK": _PROJECT_FILE,
+    "DBT_WARN_ERROR": "set spec.warnError of the DbtRun",
+    "DBT_WARN_ERROR_OPTIONS": "set spec.warnErrorOptions of the DbtRun",
+}
+
+
+def flag(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
+    """A flag of dbt in any environment of a run: no field would show what the run really does."""
+    return (
+        flag_in_env(spec.env)
+        or flag_in_env(project.env, f" of the DbtProject {spec.project_ref.name}")
+        or flag_in_env(target.env, f" of the DbtTarget {spec.target_ref.name}")
+    )
+
+
+def flag_in_env(env: Iterable[PlainVariable | Variable] | None, of: str = "") -> str:
+    """The first variable of an environment that dbt reads as a flag, whatever its value is or comes
+    from.
+
+    Args:
+        env: the variables.
+        of: says whose they are.
+    """
+    for number, variable in enumerate(env or ()):
+        if is_flag(variable.name):
+            where = f"spec.env[{number}] ({variable.name}){of}"
+            instead = _INSTEAD.get(variable.name)
+            remedy = f"remove it, and {instead} where it is wanted" if instead else "remove it"
+            return f"{where} is read by dbt as a flag, and would overrule what a run says: {remedy}"
+    return ""
+
+
+# Protected targets
+
+
+def protected(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
+    """What a run against a protected target may not ask for."""
+    if path := next(_destructive(spec), ""):
+        return f"{path} is refused by the DbtTarget {spec.target_ref.name}, which is protected: leave it out"
+    if spec.env:
+        return (
+            f"spec.env is refused by the DbtTarget {spec.target_ref.name}, which is protected:"
+            " set the variables in the DbtTarget or the DbtProject"
+        )
+    if found := unpinned(spec, project):
+        return f"{found}, since the DbtTarget {spec.target_ref.name} is protected"
+    return ""
+
+
+def _destructive(spec: DbtRunSpec) -> Iterator[str]:
+    for number, step in enumerate(spec.steps):
+        options = step.options.to_dict()
+        for field in ("fullRefresh", "empty", "sample"):
+            if options.get(field):
+                yield f"spec.steps[{number}].{step.command}.{field}"
+
+
+def unpinned(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
+    """What of the code could be another one tomorrow: a protected target takes a digest and a full commit only."""
+    name = spec.project_ref.name
+    if not _DIGEST.search(project.image):
+        return f"spec.image of the DbtProject {name} must be pinned by a digest (@sha256:...)"
+    if project.source.config_map:
+        return f"spec.source.configMap of the DbtProject {name} can be edited: put the project into the image"
+    if (path := project.source.image) and (volume := _over(path.path, project)):
+        return f"{volume} of the DbtProject {name} would replace what is in the image: mount it elsewhere"
+    if project.source.git is None:
+        return ""
+    ref, where = project.source.git.ref, f"spec.source.git.ref of the DbtProject {name}"
+    if spec.source:
+        ref, where = spec.source.ref, "spec.source.ref"
+    return "" if COMMIT.fullmatch(ref or "") else f"{where} must be a full commit (40 hexadecimal digits)"
+
+
+def _over(path: str, project: DbtProjectSpec) -> str:
+    """A volume that is mounted over the project's folder, or into it."""
+    folder = PurePosixPath(path)
+    for number, volume in enumerate((project.pod.volumes if project.pod else None) or ()):
+        mounted = PurePosixPath(volume.mount_path)
+        if folder.is_relative_to(mounted) or mounted.is_relative_to(folder):
+            return f"spec.pod.volumes[{number}].mountPath"
+    return ""

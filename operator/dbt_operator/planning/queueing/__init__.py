@@ -1,0 +1,1 @@
+"""Who gets a target's slots, who is before whom, and what is said while waiting."""

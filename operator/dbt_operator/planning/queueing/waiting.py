@@ -1,0 +1,123 @@
+"""What a run does about its slot: ask for it, wait for it, open its pod's gate under it, give it up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+from dbt_operator.api.kinds.backfill import DbtBackfillStatus
+from dbt_operator.api.kinds.run import DbtRunStatus
+from dbt_operator.api.parts.run_template import RunTemplateSpec
+from dbt_operator.api.status import ConditionType
+from dbt_operator.planning.common.durations import parse_time
+from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.common.names import FORCE_RELEASE
+from dbt_operator.planning.queueing import positions
+from dbt_operator.planning.queueing.positions import Slot
+
+# Reasons of the condition Admitted.
+NOT_FOUND, UNREADABLE = "ReferenceNotFound", "ReferenceInvalid"
+_LOOK_AGAIN = 5.0  # seconds
+
+
+class Seen(Protocol):
+    """What is known of something that waits for a slot: a run, or a backfill."""
+
+    @property
+    def slot(self) -> Slot:
+        """What is known of the target's slots."""
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was created."""
+
+    @property
+    def status(self) -> DbtRunStatus | DbtBackfillStatus:
+        """Its status."""
+
+
+def may_begin(seen: Seen) -> bool:
+    """Whether an attempt may begin: the run holds a slot, and not the one that it has given up."""
+    return bool(seen.slot.since) and seen.slot.since != seen.status.yielded_slot
+
+
+def asks(seen: Seen) -> bool:
+    """Whether to ask for a slot: where none seems to be free it would be in vain, and who is queued is called."""
+    return seen.slot.free and not seen.slot.asked
+
+
+def message(target: str, status: positions.Waiting, slot: Slot) -> str:
+    """What somebody who is queued waits for, as of the last look."""
+    found = status.queue
+    behind = f", behind {', '.join(found.behind)}" if found and found.behind else ""
+    where = f"waiting for a slot of DbtTarget {target}"
+    text = f"{where}: number {found.position if found else slot.position} in the queue{behind}"
+    if slot.unreadable:
+        return f"{text}. It gives none as long as it cannot be read: {slot.unreadable}"
+    return text + _lost(slot)
+
+
+def _lost(slot: Slot) -> str:
+    """What to do about a node that does not answer."""
+    if not slot.lost_pod:
+        return ""
+    return (
+        f". Pod {slot.lost_pod} should have ended, and its node does not answer: remove the node, or, if the pod cannot"
+        f" be running any more, annotate the DbtTarget with {FORCE_RELEASE} and the holder's UID"
+    )
+
+
+class Referring(Protocol):
+    """What refers to a project and a target: a run, or a backfill."""
+
+    @property
+    def identity(self) -> Identity:
+        """Its own."""
+
+    @property
+    def project(self) -> object | None:
+        """The project; None where there is none that can be read."""
+
+    @property
+    def target(self) -> object | None:
+        """The target; None where there is none that can be read."""
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """What is wrong with what cannot be read, by kind and name."""
+
+
+def missing(spec: RunTemplateSpec, seen: Referring) -> str:
+    """What a run refers to and does not exist, or cannot be read; empty where all is there."""
+    wanted = [
+        (f"DbtProject {spec.project_ref.name}", seen.project),
+        (f"DbtTarget {spec.target_ref.name}", seen.target),
+    ]
+    absent = [who for who, found in wanted if found is None and who not in seen.unreadable]
+    said = [f"{who} cannot be read: {why}" for who, why in seen.unreadable.items()]
+    if absent:
+        said.insert(0, f"{' and '.join(absent)} not found in namespace {seen.identity.namespace}")
+    return "; ".join(said)
+
+
+def reason_of_missing(seen: Referring) -> str:
+    """The reason of the condition Admitted while something is missing."""
+    return UNREADABLE if seen.unreadable else NOT_FOUND
+
+
+def remedy(seen: Referring, kind: str) -> str:
+    """What to do about something that is missing and has not come in time."""
+    if seen.unreadable:
+        return f"correct it, and create a new {kind}"
+    return f"create it, or correct the reference in a new {kind}"
+
+
+def missing_since(seen: Seen, now: datetime) -> datetime:
+    """Since when a project or target is not there: from the beginning, or since the run was queued at the latest."""
+    found = {condition.type: condition for condition in seen.status.conditions or ()}
+    admitted = found.get(ConditionType.ADMITTED)
+    if admitted is None:
+        return seen.created_at
+    waits = admitted.reason in (NOT_FOUND, UNREADABLE)
+    return parse_time(admitted.last_transition_time) if waits else now

@@ -1,0 +1,155 @@
+"""Admission of a run: what it asks for, with its project and target, becomes ``status.resolved``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dbt_operator.api.base import PlainVariable, Variable
+from dbt_operator.api.kinds.project import DbtProject
+from dbt_operator.api.kinds.run import DbtRun
+from dbt_operator.api.kinds.target import DbtTarget
+from dbt_operator.api.parts.pod import Pod, RunPod
+from dbt_operator.api.parts.resolved import (
+    Resolved,
+    ResolvedGenerations,
+    ResolvedState,
+    ResolvedStep,
+)
+from dbt_operator.api.parts.retry import Defaults
+from dbt_operator.api.parts.source import Source
+from dbt_operator.api.parts.steps import Step
+from dbt_operator.planning.attempt.dbt_args import argv
+from dbt_operator.planning.common import names
+from dbt_operator.planning.common.durations import seconds
+from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.common.names import short_uid
+from dbt_operator.planning.run import retry
+from dbt_operator.planning.state import compare, promote
+from dbt_protocol.messages import PROTOCOL
+
+START_TIMEOUT = "10m"
+
+
+def resolve(
+    run: DbtRun,
+    identity: Identity,
+    project: tuple[DbtProject, int],
+    target: tuple[DbtTarget, int],
+    runner_image: str,
+    compared_with: str | None = None,
+) -> Resolved:
+    """Put together everything that the run's Jobs are built from. Project and target come with their generations.
+
+    ``compared_with`` is the folder of the state to compare with, where there is one.
+    """
+    run = with_defaults(run, project[0])
+    spec, (project_spec, target_spec) = run.spec, (project[0].spec, target[0].spec)
+    compared = compared_with is not None
+    steps = spec.steps if compared or not compare.compares(spec) else [compare.without(step) for step in spec.steps]
+    env = merge_env(project_spec.env, target_spec.env, spec.env)
+    target_name = target_spec.target or spec.target_ref.name
+    cache = compare.cache_key(spec, project_spec.image, target_name, [variable.name for variable in env or ()])
+    cache_location = location(run, identity, project[0], "cache", f"{cache}.zip")
+    return Resolved(
+        generations=ResolvedGenerations(project=project[1], target=target[1]),
+        protocol=PROTOCOL,
+        image=project_spec.image,
+        image_pull_policy=project_spec.image_pull_policy,
+        image_pull_secrets=project_spec.image_pull_secrets,
+        runner_image=runner_image,
+        source=_source(run, project_spec.source),
+        deps=project_spec.deps or "IfMissing",
+        steps=[_step(number, step, run, compared=compared) for number, step in enumerate(steps, start=1)],
+        env=env,
+        target=target_name,
+        profiles=target_spec.profiles.secret_ref,
+        schema_pattern=target_spec.schema_pattern,
+        database_pattern=target_spec.database_pattern,
+        service_account_name=target_spec.service_account_name,
+        artifacts=project_spec.artifacts,
+        location=location(run, identity, project[0], "runs", f"{identity.name}-{short_uid(identity.uid)}"),
+        state=ResolvedState(key=compared_with, required=compare.missing_is_failure(spec)) if compared_with else None,
+        # What has worked on windows is not the state of the whole project.
+        state_location=None if spec.windows else location(run, identity, project[0], "state", identity.uid),
+        promote=None if spec.windows else promote.promotion(spec, steps, compared=compared),
+        cache_location=None if project_spec.parse_cache == "Never" else cache_location,
+        labels={name: value for name, value in identity.labels.items() if name.startswith(names.KUEUE)} or None,
+        pod=merge_pod(project_spec.pod, spec.pod),
+        fail_on_warn=spec.fails_on_warn or None,
+        timeout_seconds=seconds(spec.timeout) if spec.timeout else None,
+        start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
+        queue_timeout_seconds=seconds(spec.queue_timeout) if spec.queue_timeout else None,
+        retry=retry.resolve(spec.retry) if spec.retry else None,
+    )
+
+
+def _source(run: DbtRun, source: Source) -> Source:
+    """The project's source, at the ref that the run asks for."""
+    if run.spec.source is None or source.git is None:
+        return source
+    return Source(git=source.git.model_copy(update={"ref": run.spec.source.ref}))
+
+
+def with_defaults(run: DbtRun, project: DbtProject) -> DbtRun:
+    """The run with what its project says of fields that it leaves out."""
+    defaults = project.spec.defaults or Defaults()
+    left_out = {
+        name: value
+        for name in Defaults.model_fields
+        if getattr(run.spec, name) is None and (value := getattr(defaults, name)) is not None
+    }
+    return run.model_copy(update={"spec": run.spec.model_copy(update=left_out)})
+
+
+def _step(number: int, step: Step, run: DbtRun, *, compared: bool) -> ResolvedStep:
+    allow_failure = step.command == "docs" if step.allow_failure is None else step.allow_failure
+    return ResolvedStep(
+        name=f"{number}-{step.command}",
+        command=step.command,
+        argv=argv(step, run.spec, compared=compared),
+        full=argv(compare.without(step), run.spec) if compared else None,
+        allow_failure=allow_failure,
+        always=step.when == "Always",
+        allow_empty=run.spec.on_empty_selection == "Succeed",
+        on_stale=(step.source_freshness.on_stale if step.source_freshness else None) or "Fail",
+    )
+
+
+def merge_env(*layers: Iterable[Variable | PlainVariable] | None) -> list[Variable] | None:
+    """Later layers win, variable by variable."""
+    merged: dict[str, Variable] = {}
+    for layer in layers:
+        for variable in layer or ():
+            merged[variable.name] = Variable.model_validate(variable.to_dict())
+    return list(merged.values()) or None
+
+
+def merge_pod(project: Pod | None, run: RunPod | None) -> Pod | None:
+    """The run's wins: maps are merged key by key, everything else is replaced."""
+    if project is None and run is None:
+        return None
+    return Pod.model_validate(_merge(project.to_dict() if project else {}, run.to_dict() if run else {}))
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(under, Mapping):
+            merged[key] = _merge(under, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def location(run: DbtRun, identity: Identity, project: DbtProject, *below: str) -> str:
+    """A place in the bucket, below the folder of the run's project and target. UIDs keep runs of one name apart."""
+    parts = [
+        project.spec.artifacts.prefix,
+        identity.namespace,
+        run.spec.project_ref.name,
+        run.spec.target_ref.name,
+        *below,
+    ]
+    return "/".join(part for part in parts if part)

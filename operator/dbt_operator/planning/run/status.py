@@ -1,0 +1,119 @@
+"""What is known of a DbtRun, and how its status is put together from it. The decisions are in :mod:`run`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dbt_operator.api.kinds.run import (
+    ArtifactsStatus,
+    Attempt,
+    NodeCounts,
+    NodeFailure,
+)
+from dbt_operator.api.status import ConditionType, Phase, Reason
+from dbt_operator.planning.attempt.pod_facts import PodFacts
+from dbt_operator.planning.attempt.verdict import Verdict, checked_out, uploaded
+from dbt_operator.planning.common.compose import events, under_way
+from dbt_operator.planning.common.conditions import Conditions
+from dbt_operator.planning.common.plan import Plan
+from dbt_operator.planning.queueing.positions import left_queue
+from dbt_operator.planning.run.facts import Observed
+from dbt_protocol.summaries import FAILURES, Summary
+
+
+def results(seen: Observed, summary: Summary | None) -> dict[str, object]:
+    """What the pod reported of nodes and artifacts."""
+    found: dict[str, object] = {}
+    if summary is not None:
+        nodes = summary.nodes
+        found["dbt_version"] = summary.dbt_version or None
+        found["nodes"] = NodeCounts(
+            **{name: getattr(nodes, name) for name in NodeCounts.model_fields if name != "done"},
+            done=f"{nodes.total - nodes.skipped}/{nodes.total}",
+        )
+        found["failures"] = [
+            NodeFailure(unique_id=f.unique_id, status=f.status, message=f.message or None)
+            for f in summary.failures[:FAILURES]
+        ] or None
+    if (upload := uploaded(seen.pod)) is not None:
+        found["artifacts"] = ArtifactsStatus(location=upload.location, objects=upload.objects)
+    return found
+
+
+def set_end(conditions: Conditions, seen: Observed, verdict: Verdict) -> None:
+    """The conditions of a run that has ended."""
+    reason = str(verdict.reason or "Succeeded")
+    # A run that was skipped is as it should be, but who waits for Succeeded wants what it would have built.
+    state = "False" if verdict.reason else "True"
+    conditions.set(ConditionType.SUCCEEDED, state, reason, verdict.message)  # type: ignore[arg-type]
+    conditions.set(ConditionType.FINISHED, "True", reason, verdict.message)
+    _tests_condition(conditions, verdict)
+    _upload_condition(conditions, seen)
+    if verdict.reason and verdict.reason is not Reason.NOT_FRESH:
+        conditions.stalled(reason, verdict.message)
+    else:
+        conditions.ready(reason, verdict.message)
+
+
+def _tests_condition(conditions: Conditions, verdict: Verdict) -> None:
+    summary = verdict.summary
+    if summary is not None and summary.nodes.fail:
+        conditions.set(ConditionType.TESTS_PASSED, "False", "TestFailed", f"{summary.nodes.fail} tests failed")
+    elif verdict.reason is Reason.TEST_FAILED:  # by gate.failOn: Warn
+        conditions.set(ConditionType.TESTS_PASSED, "False", "TestFailed", verdict.message)
+    elif verdict.reason is None:
+        conditions.set(ConditionType.TESTS_PASSED, "True", "Passed")
+    else:
+        conditions.set(ConditionType.TESTS_PASSED, "Unknown", "NotFinished", "the run ended before all tests had run")
+
+
+def said_of_windows(pod: PodFacts | None, summary: Summary | None) -> str:
+    """How the windows stand, a character each: as the runner says, or, where it was killed, the sidecar."""
+    if summary is not None and summary.windows:
+        return summary.windows
+    upload = uploaded(pod)
+    return upload.windows if upload else ""
+
+
+def not_uploaded(pod: PodFacts | None) -> str:
+    """What is known of artifacts that did not arrive; empty when all of them did."""
+    upload = uploaded(pod)
+    return upload.error if upload else "nothing says that artifacts were uploaded"
+
+
+def _upload_condition(conditions: Conditions, seen: Observed) -> None:
+    upload = uploaded(seen.pod)
+    kind = ConditionType.ARTIFACTS_UPLOADED
+    if missing := not_uploaded(seen.pod):
+        conditions.set(kind, "False", "UploadFailed" if upload else "NoReport", missing)
+    elif upload:
+        conditions.set(kind, "True", "Uploaded", f"{upload.objects} objects, {upload.size} bytes at {upload.location}")
+
+
+def conditions_of(seen: Observed, now: datetime) -> Conditions:
+    """Its conditions, to be changed."""
+    return Conditions.of(seen.status.conditions, seen.identity.generation, now)
+
+
+def replaced(seen: Observed, attempt: Attempt) -> list[Attempt]:
+    """Its attempts with another last one."""
+    return [*(seen.status.attempts or [])[:-1], attempt]
+
+
+def compose(seen: Observed, conditions: Conditions, phase: Phase, message: str, **changed: object) -> Plan:
+    """The status as it is, with what has changed; and an event if the phase has."""
+    if not phase.finished:
+        under_way(conditions, phase, message)
+    update = {
+        "phase": phase,
+        "message": message,
+        "observed_generation": seen.identity.generation,
+        "conditions": conditions.list(),
+        # The first one stands: a branch that has moved since changes no later attempt.
+        "commit": seen.status.commit or checked_out(seen.pod),
+        "progress": seen.status.progress if phase is Phase.RUNNING else None,
+        **left_queue(seen.status, phase, conditions.now),
+        **changed,
+    }
+    status = seen.status.model_copy(update=update)
+    return Plan(status=status, events=events(seen.status, status))

@@ -1,0 +1,115 @@
+"""Which state a run is compared with, and when its own becomes the current one.
+
+A state is a folder of the bucket with the manifest and the results of a run; ``DbtProject.status.states`` points at the
+current one of each target. After a green ``tag:finance`` the pointer stays where it is: its manifest knows of changes
+elsewhere that were never built, and later runs of ``state:modified+`` would leave them out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+
+from dbt_operator.api.kinds.project import DbtProject, StateEntry
+from dbt_operator.api.kinds.run import DbtRun, DbtRunSpec
+from dbt_operator.api.parts.state import State, StateOf
+from dbt_operator.api.parts.steps import Selecting, Step
+
+SLIM = ["state:modified+"]
+# With what may stand before it in a selector: @, or a + and how far it reaches.
+_COMPARING = re.compile(r"^(@|\d*\+)?(state|result|source_status)(\.[a-z_.]+)?:")
+_SELECTION = {"select", "exclude", "selector", "resourceTypes", "excludeResourceTypes", "indirectSelection"}
+
+NONE_YET = (
+    "there is no state to compare with yet: run a build of the whole project first, or set state.onMissing: FullBuild"
+)
+
+
+def compares(spec: DbtRunSpec) -> bool:
+    """Whether a run needs a state."""
+    state = spec.state or State()
+    return bool(state.from_ or state.defer or state.on_missing or any(map(_selects_by_state, spec.steps)))
+
+
+def _selects_by_state(step: Step) -> bool:
+    options = step.options
+    if not isinstance(options, Selecting):
+        return False
+    return any(_is_comparing(token) for token in _tokens([*(options.select or ()), *(options.exclude or ())]))
+
+
+def _tokens(selections: Iterable[str]) -> list[str]:
+    """Dbt takes a union as several arguments or as words of one."""
+    return [token for selection in selections for token in selection.split()]
+
+
+def _is_comparing(token: str) -> bool:
+    return any(_COMPARING.match(part) for part in token.split(","))
+
+
+def without(step: Step) -> Step:
+    """A step that compares with nothing, and selects all that it could select if everything had changed."""
+    options = step.options
+    if not isinstance(options, Selecting):
+        return step
+    select = [
+        ",".join(part for part in token.split(",") if not _COMPARING.match(part))
+        for token in _tokens(options.select or ())
+    ]
+    exclude = [token for token in _tokens(options.exclude or ()) if not _is_comparing(token)]
+    wider = options.model_copy(
+        update={"select": select if select and all(select) else None, "exclude": exclude or None}
+    )
+    return step.model_copy(update={step.field: wider})
+
+
+def wanted(run: DbtRun, project: DbtProject, other: DbtRun | None) -> str | None:
+    """The folder of the state that a run is to be compared with; None where there is none.
+
+    Args:
+        run: the run.
+        project: its DbtProject, whose status has the current states.
+        other: the run that ``state.from.run`` names, if it exists.
+    """
+    source = run.spec.state.from_ if run.spec.state else None
+    if isinstance(source, StateOf) and source.run:
+        return _of_run(other, run.spec.project_ref.name)
+    target = source.target if isinstance(source, StateOf) else None
+    current = current_state(states(project), target or run.spec.target_ref.name)
+    return current.key if current else None
+
+
+def _of_run(run: DbtRun | None, project: str) -> str | None:
+    if run is None or run.spec.project_ref.name != project or not (run.status and run.status.finished_at):
+        return None
+    return run.status.resolved.state_location if run.status.resolved else None
+
+
+def states(project: DbtProject) -> list[StateEntry]:
+    """The current state of each target."""
+    return list((project.status.states if project.status else None) or ())
+
+
+def current_state(states: Iterable[StateEntry], target: str) -> StateEntry | None:
+    """The state that is the current one of a target; None as long as there is none."""
+    return next((entry for entry in states if entry.target == target), None)
+
+
+def missing_is_failure(spec: DbtRunSpec) -> bool:
+    """Whether a run fails without the state that it wants."""
+    return spec.state is not None and spec.state.on_missing == "Fail"
+
+
+def cache_key(spec: DbtRunSpec, image: str, target: str, env: Iterable[str]) -> str:
+    """What the parse cache of a run is kept by.
+
+    It only has to keep apart what would push one another out: dbt itself compares its version, the values of vars and
+    environment, the profile and every file. Of the flags, which it does not compare, those of the first step are in it.
+    """
+    first = spec.steps[0]
+    flags = {name: value for name, value in first.options.to_dict().items() if name not in _SELECTION}
+    warnings = [spec.warn_error, spec.warn_error_options.to_dict() if spec.warn_error_options else None]
+    parts = [image, target, sorted(env), sorted(spec.vars or ()), first.command, flags, warnings]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

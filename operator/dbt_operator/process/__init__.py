@@ -1,0 +1,1 @@
+"""Puts the operator's process together: threads, election, health."""

@@ -1,0 +1,113 @@
+"""Whether this process is alive and ready, told over HTTP to the kubelet.
+
+Alive means that nothing in it hangs: every thread that matters shows signs of life, and one that is at the same thing
+for longer than anything can take is named in the answer. How the API server is has no part in that, since an operator
+that is started anew reaches it no better.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from dbt_operator.common.pulse import Clock, Pulse
+
+Check = Callable[[], str]  # what is wrong; empty when nothing is
+
+
+class Health:
+    """All pulses of the process, and what it needs to be ready."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pulses: list[Pulse] = []
+        self._checks: list[Check] = []
+
+    def pulse(self, name: str, bound: float) -> Pulse:
+        """A pulse for a thread; the bound is in seconds."""
+        found = Pulse(name, bound, self._clock)
+        with self._lock:
+            self._pulses.append(found)
+        return found
+
+    def ready_once(self, check: Check) -> None:
+        """Ready is who has found nothing wrong with this, once."""
+        with self._lock:
+            self._checks.append(check)
+
+    def hangs(self) -> list[str]:
+        """Everything that hangs."""
+        with self._lock:
+            pulses = list(self._pulses)
+        return [trouble for pulse in pulses if (trouble := pulse.trouble())]
+
+    def missing(self) -> list[str]:
+        """Everything that is waited for before work can begin."""
+        with self._lock:
+            found = [(check, check()) for check in self._checks]
+            self._checks = [check for check, wrong in found if wrong]
+        return [wrong for _, wrong in found if wrong]
+
+
+class HealthServer:
+    """Answers GET /healthz and GET /readyz: 200, or 503 with a line for each thing that is wrong."""
+
+    def __init__(self, health: Health, port: int) -> None:
+        self._server = _Server(port, {"/healthz": health.hangs, "/readyz": health.missing})
+        self.port: int = self._server.server_address[1]
+
+    def start(self) -> None:
+        """Answer, in a thread."""
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # The kubelet asks at the pod's address, which is an IPv6 one in some clusters.
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def __init__(self, port: int, answers: dict[str, Callable[[], list[str]]]) -> None:
+        self.answers = answers
+        super().__init__(("", port), _Handler)
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever asked has gone away; nobody needs to read a traceback about that."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = 10  # seconds for somebody who connects and says nothing
+    server: _Server
+
+    def do_GET(self) -> None:
+        answer = self.server.answers.get(self.path)
+        if answer is None:
+            self._send(404, ["not found"])
+            return
+        wrong = answer()
+        self._send(503 if wrong else 200, wrong or ["ok"])
+
+    def _send(self, status: int, lines: list[str]) -> None:
+        body = "".join(f"{line}\n" for line in lines).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
+        """Probes are no news."""

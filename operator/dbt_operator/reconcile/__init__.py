@@ -1,0 +1,1 @@
+"""Read, plan, act, write."""

@@ -1,0 +1,241 @@
+"""Settles who holds the slots of targets: lists what there is live, asks :mod:`planning.slots`, writes the answer.
+
+The write is a compare-and-swap on the DbtTarget as it was known *before* Jobs and pods were listed, so whoever works on
+older knowledge, here or in another process, is refused and looks again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from dbt_operator.api.kinds.target import DbtTarget
+from dbt_operator.api.status import Phase
+from dbt_operator.cluster import live
+from dbt_operator.cluster.client import Cluster, ConflictError, NotFoundError
+from dbt_operator.cluster.projection import has_ended
+from dbt_operator.cluster.store import Store
+from dbt_operator.planning.attempt.pod_facts import PodFacts, foreign, job_facts, pod_facts
+from dbt_operator.planning.common.durations import parse_time
+from dbt_operator.planning.common.manifests import kind_of
+from dbt_operator.planning.common.names import (
+    BACKFILL_LABEL,
+    FORCE_RELEASE,
+    HOLDER_LABEL,
+    RUN_LABEL,
+)
+from dbt_operator.planning.common.reading import read
+from dbt_operator.planning.queueing import slots
+from dbt_operator.planning.queueing.positions import LOOKS, claim, claims, claims_slot
+from dbt_operator.planning.queueing.slots import Allocation, Claim, Occupant, State
+
+log = structlog.get_logger()
+
+Manifest = Mapping[str, Any]
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_OVERDUE = timedelta(seconds=30)  # after the end of its grace period a pod's node is taken for lost
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A target as it was written, and what that leaves to be done."""
+
+    target: Manifest
+    granted: list[Claim]
+    waiting_for: list[str]  # holders that have ended, something of which lives
+
+
+class Slots:
+    """The slots of all targets. Safe to use from several threads and from several operators at a time."""
+
+    def __init__(self, cluster: Cluster, store: Store, clock: Callable[[], datetime]) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._clock = clock
+        # Within this process nobody need lose a compare-and-swap.
+        self._settled: dict[str, datetime] = {}  # by UID of the target
+        self._told: dict[str, datetime] = {}  # by UID of the target: when status.queued was last changed
+        self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+
+    def settle(self, namespace: str, name: str, asking: Manifest | None = None) -> Settled | None:
+        """Take back what is free and give it to those whose turn it is, ``asking`` among them; None without a target.
+
+        Raises:
+            ConflictError: somebody else has written the target meanwhile.
+            ClusterError: the API server refused or did not answer.
+            UnreadableError: nobody can tell how many slots the target has, or who holds them.
+        """
+        with self._locks[namespace, name]:
+            # What is known may be old. Then the write is refused, and the next look is at what there is.
+            manifest = self._store.get("DbtTarget", namespace, name) or self._live("DbtTarget", namespace, name)
+            if manifest is None:
+                return None
+            found = self._allocate(namespace, name, manifest, asking)
+            try:
+                written = self._write(manifest, found)
+            except (ConflictError, NotFoundError):
+                if self._live("DbtTarget", namespace, name) is None:
+                    return None
+                raise
+            self._settled[manifest["metadata"]["uid"]] = self._clock()
+            self._store.put("DbtTarget", written)
+            return Settled(written, found.granted, found.waiting_for)
+
+    def _live(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        return live.get(self._cluster, self._store, kind, namespace, name)
+
+    def holds(self, namespace: str, target: str, uid: str) -> bool:
+        """Whether somebody holds a slot now, asked live."""
+        manifest = self._live("DbtTarget", namespace, target)
+        return manifest is not None and any(holder["uid"] == uid for holder in holders_of(manifest))
+
+    def due(self, target: Manifest, runs: Iterable[Manifest]) -> bool:
+        """Whether there seems to be something to settle, from what is known of a target and of what works on it."""
+        metadata = target["metadata"]
+        known = {run["metadata"]["uid"]: run for run in runs}
+        held = {holder["uid"]: holder["since"] for holder in holders_of(target)}
+        given_up = any(
+            uid not in known or known[uid].get("status", {}).get("yieldedSlot") == since for uid, since in held.items()
+        )
+        wanted = self.queued(target, known.values()) > 0
+        free = len(held) < (target["spec"].get("maxConcurrentRuns") or 1)
+        overdue = wanted and self._clock() >= self._settled.get(metadata["uid"], _NEVER) + LOOKS
+        return given_up or (wanted and free) or overdue or self._forced(target)
+
+    def _forced(self, target: Manifest) -> bool:
+        uid = (target["metadata"].get("annotations") or {}).get(FORCE_RELEASE)
+        return bool(uid) and any(holder["uid"] == uid for holder in holders_of(target))
+
+    def queued(self, target: Manifest, runs: Iterable[Manifest]) -> int:
+        """How many runs wait for a slot, as far as is known."""
+        held = {holder["uid"] for holder in holders_of(target)}
+        return sum(1 for run in runs if claims_slot(run) and run["metadata"]["uid"] not in held)
+
+    def told(self, target: Manifest, queued: int, now: datetime) -> int:
+        """What a target's status is to say of its queue: that changes at once from and to 0, else once a minute."""
+        said, uid = target.get("status", {}).get("queued") or 0, target["metadata"]["uid"]
+        if said == queued:
+            return queued
+        if said and queued and now < self._told.get(uid, _NEVER) + LOOKS:
+            return int(said)
+        self._told[uid] = now
+        return queued
+
+    def _allocate(self, namespace: str, name: str, manifest: Manifest, asking: Manifest | None) -> Allocation:
+        occupants = self._occupants(namespace, name)
+        known = {holder["uid"]: (holder["kind"], holder["name"]) for holder in holders_of(manifest)}
+        known |= {uid: (occupant.kind, occupant.name) for uid, occupant in occupants.items()}
+        runs = {uid: self._run(kind, namespace, name, uid) for uid, (kind, name) in known.items()}
+        seen = slots.Seen(
+            target=read(DbtTarget, manifest),
+            states={uid: _state(run) for uid, run in runs.items()},
+            occupants=occupants,
+            yielded={uid: str((run or {}).get("status", {}).get("yieldedSlot", "")) for uid, run in runs.items()},
+            claims=self._claims(namespace, name, asking),
+            force_release=str((manifest["metadata"].get("annotations") or {}).get(FORCE_RELEASE, "")),
+        )
+        return slots.allocate(seen, self._clock())
+
+    def _occupants(self, namespace: str, target: str) -> dict[str, Occupant]:
+        found: dict[str, Occupant] = {}
+        for job in self._cluster.unfinished_jobs_of_target(namespace, target):
+            if not foreign("Job", job) and not job_facts(job).ended:
+                occupant = _occupant(found, job)
+                found[occupant.uid] = replace(occupant, job=True)
+        for pod in self._cluster.living_pods_of_target(namespace, target):
+            facts = pod_facts(pod)
+            if foreign("Pod", pod) or facts.ended:
+                continue
+            occupant = _occupant(found, pod)
+            lost = occupant.lost_pod or self._lost(pod, facts)
+            found[occupant.uid] = (
+                replace(occupant, gated=True) if facts.gated else replace(occupant, running=True, lost_pod=lost)
+            )
+        return found
+
+    def _lost(self, pod: Manifest, facts: PodFacts) -> str:
+        """The pod, if it should have ended by now: its deletionTimestamp is the end of its grace period."""
+        due = pod["metadata"].get("deletionTimestamp")
+        if due is None or self._clock() < parse_time(due) + _OVERDUE:
+            return ""
+        return f"{facts.name} on node {pod['spec'].get('nodeName', '?')}"
+
+    def _run(self, kind: str, namespace: str, name: str, uid: str) -> Manifest | None:
+        """A run or backfill as it is known, and asked for live before it is taken for deleted."""
+        run = self._store.get(kind, namespace, name)
+        if run is None or run["metadata"]["uid"] != uid:
+            run = self._live(kind, namespace, name)
+        return run if run is not None and run["metadata"]["uid"] == uid else None
+
+    def _claims(self, namespace: str, target: str, asking: Manifest | None) -> list[Claim]:
+        runs = {run["metadata"]["uid"]: run for run in self._store.unfinished(namespace, target)}
+        if asking is None:
+            return claims(runs.values(), self._clock())
+        runs.pop(asking["metadata"]["uid"], None)
+        return [*claims(runs.values(), self._clock()), claim(asking, self._clock())]
+
+    def _write(self, manifest: Manifest, found: Allocation) -> Manifest:
+        status = manifest.get("status", {})
+        wanted: dict[str, Any] = {"holders": [holder.to_dict() for holder in found.holders]}
+        if found.released:
+            wanted["released"] = [release.to_dict() for release in found.released]
+        if all(status.get(field, []) == value for field, value in wanted.items()):
+            return manifest
+        log.info(
+            "slots",
+            namespace=manifest["metadata"]["namespace"],
+            target=manifest["metadata"]["name"],
+            holders=[holder.name for holder in found.holders],
+            queued=found.queued,
+        )
+        return self._cluster.patch_status("DbtTarget", manifest, wanted | {"queued": found.queued})
+
+
+def holders_of(target: Manifest) -> Iterable[Manifest]:
+    """The holders that stand in a target's status."""
+    return target.get("status", {}).get("holders") or ()
+
+
+def concerns_slot(patch: Manifest, run: Manifest) -> bool:
+    """Whether a write to the status of a run or backfill is news for its target: it has ended, is queued, or has given
+    its slot up.
+    """
+    phase = run["status"].get("phase")
+    return "yieldedSlot" in patch or ("phase" in patch and (phase == Phase.QUEUED or _state(run) is State.ENDED))
+
+
+def queued_behind(target: Manifest, runs: Iterable[Manifest]) -> list[tuple[str, str]]:
+    """Kinds and names of the holders that may have to give their slots up to others who are queued: runs that back off,
+    and backfills.
+    """
+    held = {holder["uid"] for holder in holders_of(target)}
+    found = list(runs)
+    if not any(claims_slot(run) and run["metadata"]["uid"] not in held for run in found):
+        return []
+    holders = [(kind_of(run), run) for run in found if run["metadata"]["uid"] in held]
+    return [
+        (kind, run["metadata"]["name"])
+        for kind, run in holders
+        if kind == "DbtBackfill" or run.get("status", {}).get("phase") == Phase.BACKING_OFF
+    ]
+
+
+def _occupant(found: Mapping[str, Occupant], manifest: Manifest) -> Occupant:
+    """What is known so far of the one whom a Job or pod works for."""
+    labels = manifest["metadata"]["labels"]
+    uid, backfill = labels[HOLDER_LABEL], labels.get(BACKFILL_LABEL)
+    mine = Occupant("DbtBackfill", backfill, uid) if backfill else Occupant("DbtRun", labels[RUN_LABEL], uid)
+    return found.get(uid) or mine
+
+
+def _state(run: Manifest | None) -> State:
+    if run is None:
+        return State.GONE
+    return State.ENDED if has_ended(run) else State.ACTIVE

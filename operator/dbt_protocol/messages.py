@@ -1,0 +1,68 @@
+"""What all messages between operator and pod have in common: JSON, a number, tolerance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import Self  # 3.11; the dbt image may have 3.9
+
+
+PROTOCOL = 1
+
+
+class ProtocolError(ValueError):
+    """A plan or summary that cannot be read."""
+
+
+class Message:
+    """JSON to and from a frozen dataclass; unknown fields are ignored, so that an older reader meets a newer writer."""
+
+    protocol: int
+
+    def to_json(self) -> str:
+        """As JSON, without blanks."""
+        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a message.
+
+        Raises:
+            ProtocolError: the text is no JSON object, a field is missing, or the protocol is newer than this reader.
+        """
+        try:
+            data = json.loads(text)
+            if not isinstance(data, dict):
+                raise ProtocolError(f"expected a JSON object, found {type(data).__name__}")
+            if not 1 <= int(data["protocol"]) <= PROTOCOL:
+                raise ProtocolError(f"protocol {data['protocol']} is not one of 1 to {PROTOCOL}")
+            return cls._from_mapping(data)
+        except ProtocolError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ProtocolError(f"{cls.__name__} cannot be read: {error!r}") from error
+
+    @classmethod
+    def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**known_fields(cls, data))
+
+
+_LARGEST = 2**63 - 1  # what a status can hold
+
+
+def known_fields(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that this reader knows. A text is a text and a count is a count: the pod is the user's, and may have
+    written anything.
+    """
+    types = {f.name: f.type for f in fields(cls)}
+    found = {name: value for name, value in data.items() if name in types}
+    for name, value in found.items():
+        if types[name] == "str" and not isinstance(value, str):
+            raise TypeError(f"{name} must be a text")
+        if types[name] == "int" and not (type(value) is int and abs(value) <= _LARGEST):
+            raise TypeError(f"{name} must be a whole number")
+    return found

@@ -1,0 +1,37 @@
+"""Where things are in a pod, and what its containers are called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass  # 3.11; the dbt image may have 3.9
+
+
+# Where things are in the pod. The shared volume is an emptyDir that all three containers mount.
+SHARED = "/dbt-operator"
+RUNNER = f"{SHARED}/runner.pyz"  # the zipapp of this package, put there by the init container
+PROJECT = f"{SHARED}/project"  # the checked out project, unless it is part of the dbt image
+WORK = f"{SHARED}/work"  # WORK/<step> is dbt's target and log path while the step runs ...
+ARTIFACTS = f"{SHARED}/artifacts"  # ... and is renamed to ARTIFACTS/<step> once it has ended: what is here is complete
+# With windows these are WORK/<key>/<step> and, once the window is over, ARTIFACTS/<key>/<step>; until then the steps
+# that have ended wait in WORK/<key>/ENDED.
+ENDED = ".ended"
+RUN = f"{SHARED}/run"  # what belongs beside the attempts in the bucket: the merged results
+PREVIOUS = f"{SHARED}/previous"  # the merged results of the attempts before, for one that continues
+STATE = f"{SHARED}/state"  # the artifacts that `state:`, `result:` and --defer compare with: one path in all attempts
+NEW_STATE = f"{SHARED}/new-state"  # what this run leaves for later ones to compare with
+CACHE = f"{SHARED}/cache"  # the restored parse cache
+NEW_CACHE = f"{SHARED}/new-cache"  # the one to be stored
+PROFILES = "/dbt-operator-profiles"  # the target's Secret, in the dbt container only
+SOURCE = "/dbt-operator-source"  # the project's ConfigMap, in the init container only
+ORDERS = "/dbt-operator-orders"  # the pod's annotations as files, in the dbt container of runs over windows only
+STOP = f"{ORDERS}/stop"  # not empty: begin no further window
+GIT = "/dbt-operator-git"  # the Secret with the credentials of the project's repository, in the init container only
+DEPS = "deps"  # the folder, among those of the steps, for the logs of `dbt deps`
+TERMINATION_LOG = "/dev/termination-log"
+
+# Container names, known to both sides.
+PREPARE_CONTAINER = "prepare"
+DBT_CONTAINER = "dbt"
+ARTIFACTS_CONTAINER = "artifacts"

@@ -1,0 +1,1 @@
+"""What the end of a step, a window, a run means."""

@@ -1,0 +1,436 @@
+"""What a step's end means: pure functions from what was seen of a dbt invocation to a reason and a sentence.
+
+dbt's exit codes say little: 0 is also an empty selection, 1 is also a failed hook, 2 is nearly everything else. So the
+verdict is drawn from the artifacts of *this* invocation, the exception and the signal, and success has to be proved:
+exit code 0, a result for everything that dbt selected and for each hook that it was to run, and no
+status but known good ones.
+
+When several things went wrong, the first of these gives the reason, because it explains the rest or needs the more
+careful reaction: the runner's own end (Timeout, Cancelled), OOMKilled and other signals, dbt's exception, Unavailable
+(every error is one of connection), HookFailed (a retry has to run everything again), ModelError, TestFailed,
+FreshnessFailed, Unknown, NothingSelected.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dbt_protocol.summaries import Failure, Nodes
+
+_GOOD = {"success", "pass", "warn", "no-op", "reused"}
+_ERRORS = {"error", "runtime error", "partial success"}
+_FAILED_TEST = {"fail", "warn"}  # a warning stands among what is bad only where fail_on_warn says so
+NOT_FRESH = "NotFresh"
+_STALE = {"error", "warn"}  # of a source; the query itself ends in "runtime error"
+_COUNTED_AS = {
+    "success": "success",
+    "reused": "success",
+    "error": "error",
+    "runtime error": "error",
+    "partial success": "error",
+    "skipped": "skipped",
+    "pass": "passed",
+    "warn": "warn",
+    "fail": "fail",
+    "no-op": "no_op",
+}
+
+# Steps that leave run_results.json behind, and of those the ones whose results are not what the user counts as nodes.
+_WITH_RESULTS = {"build", "run", "test", "seed", "snapshot", "clone", "compile", "docs", "runOperation"}
+NOT_COUNTED = {"compile", "docs", "list", "runOperation"}
+COUNTED = _WITH_RESULTS - NOT_COUNTED
+_BY_NODE = COUNTED
+_MAY_BE_EMPTY = {"docs", "runOperation"}
+
+_CONNECTION = re.compile(
+    r"could not connect|couldn't connect|unable to connect|failed to connect"
+    r"|connection (refused|reset|timed out|closed)"
+    r"|connection to server (at .* )?failed|could not (open|establish) .*connection|could not translate host name"
+    r"|name or service not known|temporary failure in name resolution|no route to host|network is unreachable"
+    r"|server closed the connection|terminating connection|the database system is (starting up|shutting down)"
+    r"|too many (clients|connections)|remaining connection slots|ssl syscall error|broken pipe|max retries exceeded"
+    r"|service unavailable|could not set lock on file",
+    re.IGNORECASE,
+)
+_LOCATION = re.compile(r"^(compiled code at|in macro|> in macro|> called by)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of one dbt invocation."""
+
+    command: str  # the step's type
+    selection: str = ""  # the selection flags, for messages
+    allow_empty: bool = False
+    fail_on_warn: bool = False  # a test or source that warns has failed
+    exit_code: int | None = None  # None: it did not get as far as an exit code
+    signal: int | None = None  # that ended the process
+    out_of_memory: bool = False  # the memory cgroup's OOM killer was at work meanwhile
+    stopped: str = ""  # Timeout or Cancelled: the runner ended it
+    exception: Sequence[str] = ()  # names of the exception's classes, the most special first
+    message: str = ""  # of the exception
+    parsing: bool = False  # it ended before its first node
+    invocation_id: str = ""
+    expected: Sequence[str] | None = None  # what has to have a result: what is selected, and hooks
+    empty: bool = False  # dbt said there was nothing to do
+    errors: Sequence[str] = ()  # error lines of dbt's log
+    raised: Sequence[Mapping[str, str]] = ()  # failed results that dbt reported, which the artifact may lack
+    earlier: Sequence[Result] = ()  # of the attempts before, where the step is continued node by node
+    run_results: Mapping[str, Any] | None = None
+    sources: Mapping[str, Any] | None = None
+
+
+def is_hook(unique_id: str) -> bool:
+    """Whether this is a statement of on-run-start or on-run-end."""
+    return unique_id.startswith("operation.")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row of dbt's results, as far as the verdict needs it."""
+
+    unique_id: str
+    status: str
+    message: str
+    may_warn: bool = True
+
+    @property
+    def is_hook(self) -> bool:
+        """Whether it is of on-run-start or on-run-end."""
+        return is_hook(self.unique_id)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the node is done."""
+        # An exposure is skipped when what it depends on is; dbt itself does not count it.
+        if self.status == "warn":
+            return self.may_warn
+        return self.status in _GOOD or (self.status == "skipped" and self.unique_id.startswith("exposure."))
+
+    def shortened(self) -> Result:
+        """As it is kept for the attempts that follow."""
+        return replace(self, message="" if self.is_good else first_lines(self.message))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step ended. ``reason`` is empty when it succeeded."""
+
+    reason: str = ""
+    message: str = ""
+    nodes: Nodes = field(default_factory=Nodes)
+    failures: list[Failure] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)  # without hooks
+    resume: str = ""  # how another attempt may go on: Nodes, Step, or from the beginning
+    stale: bool = False  # all that is wrong is the age of sources
+
+
+def classify(seen: Seen) -> Outcome:
+    """Draw the verdict on a step, from the results of all attempts: the latest of each node counts."""
+    latest = _results(seen)
+    results = merged(seen.earlier, latest)
+    nodes = _count(seen, results)
+    failures = _failures(results)
+    kept = [result.shortened() for result in results if not result.is_hook]
+    resume = _resume(seen, latest)
+    for judge in (_stopped, _killed, _raised, _failed, _incomplete, _nothing_selected):
+        verdict = judge(seen, results if judge in (_failed, _nothing_selected) else latest)
+        if verdict:
+            reason, message = verdict
+            stale = reason == "FreshnessFailed" and _is_stale(seen, results)
+            return Outcome(reason, message, nodes, failures, kept, resume, stale)
+    return Outcome("", "", nodes, failures, kept, resume)
+
+
+def merged(earlier: Iterable[Result], latest: Iterable[Result]) -> list[Result]:
+    """The results of several attempts: for each node the last. Only a later result replaces one, never its absence."""
+    return list({result.unique_id: result for result in [*earlier, *latest]}.values())
+
+
+def done(results: Iterable[Result]) -> list[str]:
+    """The nodes that need not run again."""
+    return [result.unique_id for result in results if result.is_good]
+
+
+def _resume(seen: Seen, latest: Sequence[Result]) -> str:
+    """How another attempt may go on after this end, if it was none that succeeded.
+
+    After an interrupt or a kill nodes may be half done, and dbt has no results of them; a failed hook has to run again,
+    and with it what it prepares. What came to its own end is known node by node where there are results.
+    """
+    if _interrupted(seen) or seen.signal is not None or seen.exit_code is None:
+        return ""
+    if any(result.is_hook and not result.is_good for result in latest):
+        return ""
+    ended = any(not result.is_hook for result in latest)
+    # dbt also ends with 2 when the warehouse goes while the hooks at the end are due, and all nodes have ended by then.
+    whole = seen.exit_code in (0, 1) or all(is_hook(node) for node in _lacking(seen, latest))
+    return "Nodes" if seen.command in _BY_NODE and ended and whole else "Step"
+
+
+def _lacking(seen: Seen, results: Iterable[Result]) -> list[str]:
+    """What has to have a result and has none.
+
+    Names are compared and not numbers, since dbt's results hold more than it counts as selected:
+    the hooks of a build, which for compile and docs are themselves nodes that are selected, and the
+    ephemeral models of a compile with --select.
+    """
+    found = {result.unique_id for result in results}
+    return [node for node in seen.expected or () if node not in found]
+
+
+def not_fresh(outcome: Outcome) -> Outcome:
+    """What stale sources mean to a run that is skipped because of them: nothing has failed."""
+    return Outcome(NOT_FRESH, outcome.message, outcome.nodes)
+
+
+def waited(outcome: Outcome, stopped: str) -> Outcome:
+    """What stale sources mean to a run that was stopped while it waited for them."""
+    why = "ran longer than its timeout" if stopped == "Timeout" else "was cancelled"
+    message = f"the run {why} while it waited for fresh sources: {outcome.message}"
+    return Outcome(stopped, message, outcome.nodes, outcome.failures)
+
+
+def _results(seen: Seen) -> list[Result]:
+    """The results of this very invocation: a stale file of an earlier one proves nothing."""
+    artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
+    if not artifact or artifact.get("metadata", {}).get("invocation_id") != seen.invocation_id:
+        artifact = {}
+    log = "\n".join(seen.errors) if seen.command == "runOperation" else ""  # dbt gives its result no message
+    return [
+        Result(
+            str(r.get("unique_id", "")),
+            str(r.get("status", "")),
+            str(r.get("message") or r.get("error") or log),
+            not seen.fail_on_warn,
+        )
+        for r in _completed(seen, artifact.get("results", ()))
+    ]
+
+
+def _completed(seen: Seen, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """What the artifact holds, with what dbt reported in the place of what it lacks or calls skipped all the same."""
+    reported = {r["unique_id"]: r for r in seen.raised}
+    for row in rows:
+        better = reported.pop(row.get("unique_id", ""), None)
+        yield better if better and row.get("status") == "skipped" else row
+    if not _interrupted(seen):  # else these are what the interrupt did to its queries
+        yield from reported.values()
+
+
+def _interrupted(seen: Seen) -> bool:
+    return bool(seen.stopped) or "KeyboardInterrupt" in seen.exception
+
+
+def _count(seen: Seen, results: Iterable[Result]) -> Nodes:
+    """Nodes by status. Hooks are no nodes, and a step that only compiles would count every node a second time."""
+    if seen.command in NOT_COUNTED:
+        return Nodes()
+    total = Nodes()
+    for result in results:
+        if not result.is_hook:
+            counted = {_COUNTED_AS[result.status]: 1} if result.status in _COUNTED_AS else {}
+            total += Nodes(total=1, **counted)
+    return total
+
+
+def _failures(results: Iterable[Result]) -> list[Failure]:
+    """What did not end well: causes first, then what was skipped because of them."""
+    bad = [result for result in results if not result.is_good]
+    bad.sort(key=lambda result: (result.status == "skipped", result.status in _FAILED_TEST))
+    return [Failure(result.unique_id, result.status, first_lines(result.message)) for result in bad]
+
+
+def _stopped(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+    if not _interrupted(seen):
+        return None
+    why = "ran longer than its timeout" if seen.stopped == "Timeout" else "was cancelled"
+    if seen.parsing:
+        return seen.stopped or "Cancelled", f"the run {why} before dbt had started its first node"
+    done = sum(1 for result in results if not result.is_hook)
+    selected = sum(1 for node in seen.expected or () if not is_hook(node))
+    of = f" of {selected}" if selected else ""
+    return seen.stopped or "Cancelled", f"the run {why}; {done}{of} nodes had ended by then"
+
+
+def _killed(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+    del results
+    if seen.out_of_memory and (seen.signal == signal.SIGKILL or "MemoryError" in seen.exception):
+        return (
+            "OOMKilled",
+            "dbt was killed because the container's memory limit was reached; raise resources.limits.memory",
+        )
+    if seen.signal is not None:
+        return "Unknown", f"dbt was ended by {signal_name(seen.signal)}, which the runner did not send"
+    if seen.exit_code is None:
+        return "Unknown", "dbt ended without an exit code"
+    return None
+
+
+def signal_name(number: int) -> str:
+    """SIGSEGV for 11, and "signal 99" for one without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _raised(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+    if not seen.exception or any(not result.is_good for result in results):
+        return None  # with failed nodes at hand, those say more (fail-fast, for example)
+    text = first_lines(seen.message) or seen.exception[0]
+    for names, words, reason, remedy in _EXCEPTIONS:
+        known = not names or names.intersection(seen.exception)
+        if known and re.search(words, seen.message, re.IGNORECASE):
+            return reason, f"{text}{remedy}"
+    if "DbtBaseException" in seen.exception or "DbtRuntimeError" in seen.exception:
+        return ("ParseError" if seen.parsing else "ModelError"), text
+    return "Unknown", f"{seen.exception[0]}: {text}"
+
+
+# In order: (classes, any if empty; words of the message; reason; what to add to the message).
+_EXCEPTIONS: list[tuple[set[str], str, str, str]] = [
+    (
+        {"DbtProfileError"},
+        r"does not have a target named",
+        "EnvironmentMismatch",
+        "; the DbtTarget's spec.target must be an output of profiles.yml",
+    ),
+    (set(), r"nothing to do|no nodes selected", "NothingSelected", ""),
+    (
+        set(),
+        r"--state|--defer-state|no comparison manifest|previous run in '.*' target directory",
+        "MissingState",
+        "",
+    ),
+    ({"UninstalledPackagesFoundError"}, "", "ConfigError", "; install the packages or set deps in the DbtProject"),
+    (
+        {"DbtConfigError", "DbtUsageException", "DependencyError", "ModuleNotFoundError", "ImportError"},
+        "",
+        "ConfigError",
+        "",
+    ),
+    ({"UsageError", "InvalidSelectorError", "RequiredVarNotFoundError", "EnvVarMissingError"}, "", "ConfigError", ""),
+    ({"FailedToConnectError"}, "", "Unavailable", ""),
+    (set(), _CONNECTION.pattern, "Unavailable", ""),
+    (
+        {"DbtRuntimeError"},
+        r"trying to read your profiles.yml|invalid --project-dir|not a dbt project|no dbt_project.yml found",
+        "ConfigError",
+        "",
+    ),
+]
+
+
+def _failed(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+    bad = [result for result in results if not result.is_good]
+    errors = [result for result in bad if result.status in _ERRORS]
+    causes = [result for result in bad if result.status != "skipped"]
+    if seen.command == "sourceFreshness":
+        return _freshness(seen, bad)
+    if not bad:
+        return None
+    if causes and all(_CONNECTION.search(result.message) for result in causes):
+        return "Unavailable", f"the warehouse could not be reached: {_sentence(causes)}"
+    if any(result.is_hook for result in errors) and seen.command != "runOperation":
+        return "HookFailed", _sentence([result for result in errors if result.is_hook])
+    if errors:
+        return "ModelError", _sentence(errors)
+    if failed := [result for result in bad if result.status in _FAILED_TEST]:
+        return "TestFailed", _sentence(failed)
+    unknown = [result for result in causes if result.status not in _COUNTED_AS]
+    if unknown:
+        return (
+            "Unknown",
+            f"dbt reported the status {unknown[0].status!r}, which the runner does not know: {_sentence(unknown)}",
+        )
+    return "Unknown", f"nodes were skipped although none failed: {_sentence(bad)}"
+
+
+def _freshness(seen: Seen, bad: Sequence[Result]) -> tuple[str, str] | None:
+    stale = [result for result in bad if result.status in _STALE]
+    if stale:
+        limit = "error_after" if any(result.status == "error" for result in stale) else "warn_after"
+        verb = "is" if len(stale) == 1 else "are"
+        return "FreshnessFailed", f"{_names(stale)} {verb} older than {limit} allows"
+    if bad and all(_CONNECTION.search(result.message) for result in bad):
+        return "Unavailable", f"the warehouse could not be reached: {_sentence(bad)}"
+    if bad or seen.exit_code == 1:
+        what = _sentence(bad) if bad else first_lines(next(iter(seen.errors), ""))
+        return "FreshnessFailed", f"the freshness of sources could not be determined: {what}"
+    return None
+
+
+def _is_stale(seen: Seen, results: Sequence[Result]) -> bool:
+    """Whether every source was asked for its age, and some are too old."""
+    complete = not _lacking(seen, results)
+    return complete and all(result.status in _STALE for result in results if not result.is_good)
+
+
+def _incomplete(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+    """Everything looks good; is it all there?"""
+    if seen.exit_code != 0:
+        log = first_lines(next(iter(seen.errors), "")) or "its log gives no error"
+        return ("ParseError" if seen.parsing else "Unknown"), f"dbt ended with exit code {seen.exit_code}: {log}"
+    if seen.parsing or seen.command == "list":
+        return None
+    artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
+    name = "sources.json" if seen.command == "sourceFreshness" else "run_results.json"
+    if seen.command in _WITH_RESULTS | {"sourceFreshness"} and (
+        not artifact or artifact.get("metadata", {}).get("invocation_id") != seen.invocation_id
+    ):
+        return "Unknown", f"dbt ended with exit code 0, but left no {name} of this invocation"
+    lacking = _lacking(seen, results)
+    if lacking:
+        nodes = _first_of(lacking)
+        return "Unknown", f"dbt ended with exit code 0, but {name} has no result for {nodes}"
+    return None
+
+
+def _nothing_selected(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+    if seen.allow_empty or seen.parsing or seen.command in _MAY_BE_EMPTY:
+        return None
+    if seen.empty or (seen.command != "list" and not any(not result.is_hook for result in results)):
+        by = f"the selection {seen.selection}" if seen.selection else f"dbt's {seen.command}"
+        if seen.expected is not None and not seen.empty:
+            what = "ephemeral models or hooks, which dbt does not build"
+            hint = "select models that use them, or set onEmptySelection: Succeed"
+            return "NothingSelected", f"{by} matches only {what}; {hint}"
+        hint = "check its spelling with dbt list, or set onEmptySelection: Succeed"
+        return "NothingSelected", f"{by} matches nothing in the project; {hint}"
+    return None
+
+
+def _sentence(results: Sequence[Result]) -> str:
+    first = results[0]
+    text = first_lines(first.message)
+    return f"{_names(results)} {'has' if len(results) == 1 else 'have'} status {first.status}" + (
+        f": {text}" if text else ""
+    )
+
+
+def _names(results: Iterable[Result]) -> str:
+    return _first_of([result.unique_id for result in results])
+
+
+def _first_of(ids: Sequence[str]) -> str:
+    """The first names and how many more there are."""
+    more = f" and {len(ids) - 2} more" if len(ids) > 2 else ""
+    return ", ".join(ids[:2]) + more
+
+
+def first_lines(text: str, size: int = 300) -> str:
+    """The lines of an error message that say what is wrong, as one line of at most ``size`` characters.
+
+    dbt's messages start with a line such as "Database Error in model orders (models/orders.sql)" and end in the places
+    where compiled code and macros are, which help nobody who has no shell in the pod.
+    """
+    lines = [line.strip() for line in text.strip().splitlines()]
+    useful = [line for line in lines if line and not _LOCATION.match(line) and not set(line) <= set("^~ ")]
+    head, rest = useful[:1], " ".join(useful[1:4])
+    joined = re.sub(r"\s+", " ", ": ".join([*head, rest] if rest else head))
+    return joined if len(joined) <= size else joined[: size - 3] + "..."

@@ -1,0 +1,63 @@
+"""What belongs beside the attempts of a run: its merged results, and the state for later runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dbt_runner.artifact_files import MANIFEST, RUN_RESULTS, SOURCES
+from dbt_runner.json_files import read_json, write_json
+from dbt_runner.layout import Layout
+from dbt_runner.outcome.classify import COUNTED
+from dbt_runner.outcome.steps import StepResult
+
+RESULT = "result.json"
+Rows = dict[str, dict[str, Any]]
+
+
+def write(layout: Layout, steps: Iterable[StepResult], result: Mapping[str, Any]) -> None:
+    """Write what belongs beside the attempts: the merged results, and the state for later runs to compare with."""
+    steps = list(steps)
+    write_json(layout.artifacts / RESULT, result)
+    layout.run.mkdir(parents=True, exist_ok=True)
+    _link(layout.artifacts / RESULT, layout.run / RESULT)
+    merged = _merged(layout, steps)
+    if merged:
+        write_json(layout.run / RUN_RESULTS, merged)
+    _write_state(layout, steps)
+
+
+def _merged(layout: Layout, steps: Iterable[StepResult]) -> dict[str, Any] | None:
+    """run_results.json of the whole run, in dbt's format: for each node the row of its last result."""
+    document = read_json(layout.previous / RUN_RESULTS)
+    rows = {row["unique_id"]: row for row in (document or {}).get("results", ())}
+    known = {result.unique_id for step in steps for result in step.results}
+    for step in steps:
+        latest = read_json(layout.artifacts / step.name / RUN_RESULTS) if step.command in COUNTED else None
+        if latest:
+            document = latest
+            rows.update({row["unique_id"]: row for row in latest["results"]})
+    if document is None:
+        return None
+    return {**document, "results": [row for unique_id, row in rows.items() if unique_id in known]}
+
+
+def _write_state(layout: Layout, steps: Iterable[StepResult]) -> None:
+    """Link what `state:`, `result:` and `source_status:` selectors and --defer will read."""
+    finished = [step for step in steps if (layout.artifacts / step.name).is_dir()]
+    building = [step for step in finished if step.command in COUNTED] or finished
+    layout.new_state.mkdir(parents=True, exist_ok=True)
+    for step in building:
+        _link(layout.artifacts / step.name / MANIFEST, layout.new_state / MANIFEST)
+    for step in finished:
+        _link(layout.artifacts / step.name / SOURCES, layout.new_state / SOURCES)
+    _link(layout.run / RUN_RESULTS, layout.new_state / RUN_RESULTS)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Put a file where it is wanted too, unless there is none; a later one replaces an earlier."""
+    if source.is_file():
+        target.unlink(missing_ok=True)
+        os.link(source, target)

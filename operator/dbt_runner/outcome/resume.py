@@ -1,0 +1,103 @@
+"""Continuing a run: what the attempts before have done.
+
+Whatever is not known to be done is run again, node by node where dbt had come to its own end, step by step where it
+had not got to its nodes, and from the beginning where something might be half done or a hook has to run again: after an
+interrupt, a kill, a failed hook. A node counts as done only if a result says so and nothing that it was made from has
+changed: same run, same source, same command line. So a failure stands until that very node has succeeded later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dbt_protocol.plans import RunPlan, Step
+from dbt_protocol.summaries import Failure, Nodes
+from dbt_runner.json_files import read_json
+from dbt_runner.layout import Layout
+from dbt_runner.outcome.classify import Result
+from dbt_runner.outcome.merge import RESULT
+from dbt_runner.outcome.steps import StepResult, digest
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What the attempts before have left: steps by name, and the rows of their merged run_results.json."""
+
+    steps: Mapping[str, StepResult] = field(default_factory=dict)
+
+    def finished(self, name: str, *, always: bool) -> StepResult | None:
+        """The result of a step that need not run again. One that runs whatever happens has more to tell now."""
+        step = self.steps.get(name)
+        return step if step is not None and step.state == "Succeeded" and not always else None
+
+    def results(self, name: str) -> list[Result]:
+        """The results of a step that is continued node by node."""
+        step = self.steps.get(name)
+        return step.results if step is not None and step.state == "Failed" and step.resume == "Nodes" else []
+
+
+class StartOver(Exception):  # noqa: N818 - no error: it is the careful way to go on
+    """Everything has to run again; the message says why."""
+
+
+def load(layout: Layout, plan: RunPlan) -> Earlier:
+    """What to continue from.
+
+    Raises:
+        StartOver: there is nothing that this attempt could safely continue from.
+    """
+    document = results_at_hand(layout, plan)
+    if document.get("attempt") != plan.resume:
+        raise StartOver(f"the results at hand are of attempt {document.get('attempt')}, not of {plan.resume}")
+    return earlier(document.get("steps"), plan.steps)
+
+
+def results_at_hand(layout: Layout, plan: RunPlan) -> dict[str, Any]:
+    """The result.json that an attempt of this very run has left, with the same source.
+
+    Raises:
+        StartOver: there is none.
+    """
+    document = read_json(layout.previous / RESULT)
+    if document is None:
+        raise StartOver("the results of the attempt before are not at hand")
+    if document.get("run_uid") != plan.run_uid:
+        raise StartOver(f"the results at hand are of attempt {document.get('attempt')}, not of {plan.resume}")
+    if document.get("source") != read_json(layout.source_info):
+        raise StartOver("the project has changed since")
+    return document
+
+
+def earlier(rows: Any, planned: Sequence[Step]) -> Earlier:
+    """What these rows of a result.json say of the steps that are planned.
+
+    Raises:
+        StartOver: they do not tell what is done of them.
+    """
+    try:
+        steps = {step.name: step for step in map(_step, rows)}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StartOver(f"the results of the attempt before cannot be read: {error!r}") from error
+    _check(planned, steps)
+    return Earlier(steps)
+
+
+def _check(plan: Sequence[Step], steps: Mapping[str, StepResult]) -> None:
+    if [step.name for step in plan] != list(steps):
+        raise StartOver("the steps are not the same")
+    for planned in plan:
+        step = steps[planned.name]
+        if step.state != "Skipped" and step.digest != digest(planned.argv):
+            raise StartOver(f"step {step.name} has another command line now")
+        if step.state == "Failed" and not step.resume:
+            raise StartOver(f"step {step.name} ended in a way ({step.reason}) that does not tell what is done")
+
+
+def _step(data: Mapping[str, Any]) -> StepResult:
+    known = {name: data[name] for name in StepResult.__dataclass_fields__ if name in data}
+    known["nodes"] = Nodes(**data["nodes"])
+    known["failures"] = [Failure(**failure) for failure in data["failures"]]
+    known["results"] = [Result(**result) for result in data["results"]]
+    return StepResult(**known)

@@ -1,0 +1,161 @@
+"""What becomes of steps, as result.json tells it, and the run's verdict that follows from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from dbt_protocol.plans import RunPlan, Step, Window
+from dbt_protocol.summaries import Failure, Nodes, Summary
+from dbt_runner.layout import Layout
+from dbt_runner.outcome.classify import NOT_FRESH, Result
+
+_SELECTION_FLAGS = (
+    "--select",
+    "-s",
+    "--models",
+    "-m",
+    "--exclude",
+    "--selector",
+    "--resource-type",
+    "--resource-types",
+)
+_PLACEHOLDER = re.compile(r"\$\(([^()]+)\)")
+YIELDED = "Yielded"  # a run over windows was asked to begin no further one
+_CONFIG_REASONS = ("ConfigError", "ParseError", "EnvironmentMismatch", "MissingState")
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What result.json says about a step."""
+
+    name: str
+    command: str
+    state: str  # Succeeded, Failed, Skipped (not run) or NotFresh (sources are too old: the run ends as skipped)
+    exit_code: int | None = None
+    reason: str = ""
+    message: str = ""
+    allow_failure: bool = False
+    started_at: str = ""
+    finished_at: str = ""
+    nodes: Nodes = field(default_factory=Nodes)
+    failures: list[Failure] = field(default_factory=list)
+    attempt: int = 1  # the one in which it was last at work
+    digest: str = ""  # of its command line: another one's results prove nothing
+    resume: str = ""  # another attempt may leave out what is done (Nodes), or has to run the Step, or everything
+    results: list[Result] = field(default_factory=list)  # of all attempts, merged
+    # Nodes that a build was asked for and has not selected; None: that is not known.
+    left_out: int | None = None
+
+    @property
+    def fails_run(self) -> bool:
+        """Whether the run fails by this."""
+        return self.state == "Failed" and not self.allow_failure
+
+
+def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
+    """The run's verdict: the first failure that counts decides, failures that are allowed are mentioned."""
+    nodes = Nodes()
+    for step in steps:
+        nodes += step.nodes
+    failures = [failure for step in steps for failure in step.failures]
+    allowed = [step for step in steps if step.state == "Failed" and step.allow_failure]
+    decisive = next((step for step in steps if step.fails_run), None)
+    stale = next((step for step in steps if step.state == NOT_FRESH), None)
+    if decisive is None and stopped:
+        reason = stopped
+        message = f"the run was stopped ({stopped}) between two steps" if not allowed else allowed[-1].message
+        code = 1
+    elif decisive is None and stale:
+        reason, message, code = NOT_FRESH, stale.message, 0
+    elif decisive is None:
+        reason, message, code = "", _success(steps), 0
+    else:
+        reason, message = decisive.reason, decisive.message
+        message = f"step {decisive.name}: {message}" if len(steps) > 1 else message
+        code = decisive.exit_code or (2 if reason in _CONFIG_REASONS else 1)
+    for step in allowed:
+        message += f"; step {step.name}, which may fail, failed ({step.reason}: {step.message})"
+    whole = _whole(steps)
+    return Summary(reason, message, code, version, nodes, failures, len(failures), whole=whole)
+
+
+def _success(steps: list[StepResult]) -> str:
+    succeeded = sum(1 for step in steps if step.state == "Succeeded")
+    narrowed = "".join(_narrowed(step) for step in steps if step.left_out)
+    return f"{succeeded} of {len(steps)} steps succeeded{narrowed}"
+
+
+def _narrowed(step: StepResult) -> str:
+    which = f"step {step.name} has left out {step.left_out} nodes that it was asked for"
+    return f"; {which}, by the default selector in selectors.yml"
+
+
+def _whole(steps: list[StepResult]) -> bool:
+    """Whether every build that may not fail is known to have selected all that it was asked for."""
+    builds = [step for step in steps if step.command == "build" and not step.allow_failure]
+    return bool(builds) and all(step.left_out == 0 for step in builds)
+
+
+def last_line(summary: Summary, failed: Sequence[str] | None = None) -> str:
+    """The last line of the container's log; ``failed`` are names for the nodes that are better than their own."""
+    if failed is None:
+        failed = [failure.unique_id for failure in summary.failures if failure.status != "skipped"]
+    if not summary.reason:
+        nodes = summary.nodes
+        counts = f"{nodes.total} nodes: {nodes.success} success, {nodes.passed} pass, {nodes.warn} warn"
+        return f"Succeeded: {counts}" + (f"; allowed to fail: {', '.join(failed)}" if failed else "")
+    if summary.reason == NOT_FRESH:
+        return f"Skipped ({summary.reason}): {summary.message}"
+    if summary.reason == YIELDED:
+        return f"Stopped ({summary.reason}): {summary.message}"
+    if not failed:
+        return f"Failed ({summary.reason}): {summary.message}"
+    return f"Failed ({summary.reason}): {len(failed)} node{'s' * (len(failed) > 1)} failed: {', '.join(failed)}"
+
+
+def verdict(result: StepResult) -> str:
+    """How a step ended, for the log."""
+    if result.reason:
+        return f"failed ({result.reason}): {result.message}"
+    nodes = {name: count for name, count in asdict(result.nodes).items() if count and name != "total"}
+    return "succeeded" + "".join(f", {count} {name}" for name, count in nodes.items())
+
+
+def of_window(step: Step, window: Window) -> Step:
+    """The step as it is in a window: with the window's values in place of their names."""
+    full = None if step.full is None else [_filled(word, window.values) for word in step.full]
+    return replace(step, argv=[_filled(word, window.values) for word in step.argv], full=full)
+
+
+def at_window(layout: Layout, plan: RunPlan, number: int | None) -> tuple[Layout, RunPlan]:
+    """The paths and the plan while a window is at work; as they are, where there is none."""
+    if number is None:
+        return layout, plan
+    window = plan.windows[number]
+    return replace(layout, window=window.key), replace(plan, steps=[of_window(step, window) for step in plan.steps])
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), word)
+
+
+def selection(step: Step) -> str:
+    """The part of the command line that selects nodes."""
+    words: list[str] = []
+    keep = False
+    for word in step.argv:
+        if word.startswith("-"):
+            keep = word.split("=")[0] in _SELECTION_FLAGS
+        if keep:
+            words.append(word)
+    return shlex.join(words)
+
+
+def digest(argv: Sequence[str]) -> str:
+    """What tells two command lines apart without showing their vars."""
+    return hashlib.sha256(json.dumps(list(argv)).encode()).hexdigest()[:16]

@@ -1,0 +1,111 @@
+"""How far a run is, on its way out of the pod.
+
+The process that runs dbt reports each node's start and end to the supervisor, which counts (:class:`Tally`) and leaves
+the count in a file; the sidecar prints it (:class:`Teller`), because the last line of its log is what the operator can
+read without any access to the pod. Each hand-over is bounded in time, so a project of a thousand quick models costs no
+more than one of ten slow ones. Nothing depends on any of it: a count that is lost is made good by the next.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dbt_protocol.summaries import Nodes, Progress
+from dbt_runner.deadline import Deadline
+
+FILE_SECONDS = 1.0
+
+
+class Tally:
+    """The supervisor's count: what the finished steps' results hold, and what dbt tells of the one that is running."""
+
+    def __init__(self, path: Path, seconds: float = FILE_SECONDS) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._finished = Nodes()
+        self._windows = ""
+        self._counts = True
+        self.invocation_id = ""  # of the step that is running: which results are its own, should it be killed
+        self._before = self._done = self._total = 0
+        self._running: Counter[str] = Counter()  # in the order of their starts
+        self._written = Progress()
+        self._due = Deadline(0)
+
+    @property
+    def progress(self) -> Progress:
+        """As it is now. What was skipped counts as not done, as it does in the end."""
+        return Progress(
+            done=self._finished.total - self._finished.skipped + self._before + self._done,
+            total=self._finished.total + self._before + max(self._total, self._done),
+            running=tuple(self._running),
+            windows=self._windows,
+        )
+
+    def window(self, windows: str) -> None:
+        """A window begins or is over, and this is how all of them stand: its nodes are counted from zero."""
+        self._windows = windows
+        self._finished = Nodes()
+        self.end(Nodes())
+
+    def begin(self, *, counts: bool, done: int = 0) -> None:
+        """A step begins; one that only compiles would count every node a second time.
+
+        Args:
+            counts: whether its nodes are counted.
+            done: how many of them earlier attempts have done.
+        """
+        self._counts = counts
+        self.invocation_id = ""
+        self._done = self._total = 0
+        self._before = done if counts else 0
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Count what dbt tells of a node; other events are ignored.
+
+        A microbatch model starts and ends once more in each of its batches, so it is done when it has ended as often as
+        it has started.
+        """
+        if event["event"] != "progress":
+            return
+        self.invocation_id = event.get("invocation_id", self.invocation_id)
+        if not self._counts:
+            return
+        self._total = event.get("total", self._total)
+        if "started" in event:
+            self._running[event["started"]] += 1
+        elif "ended" in event and event["ended"] in self._running:
+            node = event["ended"]
+            self._running[node] -= 1
+            if not self._running[node]:
+                del self._running[node]
+                self._done += event["status"] != "skipped"
+
+    def end(self, nodes: Nodes) -> None:
+        """The step is over: from now on its results stand for it."""
+        self._finished += nodes
+        self._before = self._done = self._total = 0
+        self._running.clear()
+
+    def flush(self) -> float | None:
+        """Leave a changed count in the file; the seconds until that is due, None if there is nothing to leave."""
+        found = self.progress
+        if found == self._written:
+            return None
+        if not self._due.passed:
+            return self._due.remaining()
+        self._due = Deadline(self._seconds)
+        self._written = found
+        with suppress(OSError):  # a full disk ends dbt, not a count
+            partial = self._path.with_name(self._path.name + ".partial")
+            partial.write_text(found.to_json(), encoding="utf-8")
+            partial.replace(self._path)
+        return None
+
+
+def soonest(*seconds: float | None) -> float | None:
+    """The shortest of some waits; None stands for one without an end."""
+    return min((each for each in seconds if each is not None), default=None)

@@ -1,0 +1,35 @@
+"""Hands the folder of a step that has ended over to the sidecar."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from dbt_runner.artifact_files import _READ_BACK, MANIFEST, artifacts_of
+from dbt_runner.redact import Redactor
+from dbt_runner.volume import Volume
+
+
+def publish(work: Path, final: Path, redactor: Redactor, parsed_manifest: Path) -> None:
+    """Complete the folder of a step that has ended, free it of secrets and rename it to its final name.
+
+    Args:
+        work: dbt's target path of the step; made if dbt did not get as far.
+        final: the folder's place among the artifacts.
+        redactor: knows the secrets.
+        parsed_manifest: stands in if dbt left no manifest.json (an interrupt, run-operation). Linked, not copied.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    manifest = work / MANIFEST
+    if not manifest.exists() and parsed_manifest.exists():
+        os.link(parsed_manifest, manifest)
+    for path in artifacts_of(Volume(work), work):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            continue  # nobody uploads it either
+        if path.parent == work and path.name in _READ_BACK:
+            redactor.document(path)
+        else:
+            redactor.file(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    work.rename(final)

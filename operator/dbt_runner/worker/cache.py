@@ -1,0 +1,79 @@
+"""The parse cache: dbt's partial_parse.msgpack, kept in the bucket between runs.
+
+dbt itself notices another version, other vars, another profile, changed variables of the environment and changed files,
+with one exception: it does not read a YAML file whose time of modification is the one it knows. Images are often built
+with one time for all files, so the contents of all files are compared here, and a cache is dropped if one has changed
+behind its time. In an archive of two members, so that a cache and what it was made of cannot be mixed up.
+
+Nor does dbt notice that another invocation has another ``run_started_at``, or another time of day
+in ``modules``, that names of relations were made of. So a parse that has asked for such values is
+not stored (:mod:`dbt_runner.worker.zygote`).
+
+The sidecar fetches it while the dbt container imports dbt (:mod:`dbt_runner.upload.uploader`), and stores a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from dbt_runner.cache_files import NAME, READY, restored, stored
+from dbt_runner.layout import Layout
+
+# Caches of earlier versions, with a files.json, may hold values of the invocation that has made
+# them.
+_PARSED, _FILES = "partial_parse.msgpack", "files-2.json"
+
+_POLL_SECONDS = 0.01
+WAIT_SECONDS = 10.0
+Files = dict[str, list[object]]  # path -> [time of modification, hash of the content]
+
+
+def unpack(layout: Layout, project: Path) -> Path | None:
+    """The file for ``--partial-parse-file-path``, once the sidecar has been heard of; None if there is none of use."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (layout.cache / READY).exists():
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(_POLL_SECONDS)
+    try:
+        with zipfile.ZipFile(restored(layout)) as archive:
+            if _changed_unseen(json.loads(archive.read(_FILES)), files(project)):
+                return None
+            return Path(archive.extract(_PARSED, layout.work))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None  # there is none, or a broken one
+
+
+def _changed_unseen(old: Files, new: Files) -> bool:
+    return any(old[path][0] == time and old[path][1] != content for path, (time, content) in new.items() if path in old)
+
+
+def files(project: Path) -> Files:
+    """All files that dbt may read without looking at their content."""
+    found = (path for pattern in ("*.yml", "*.yaml") for path in project.rglob(pattern))
+    return {
+        str(path.relative_to(project)): [path.stat().st_mtime, hashlib.sha256(path.read_bytes()).hexdigest()]
+        for path in found
+        if path.is_file()
+    }
+
+
+def pack(layout: Layout, parsed: Path, project: Path, holds_secrets: Callable[[bytes], bool]) -> bool:
+    """Hand what dbt has parsed to the sidecar; whether there is anything new that may be stored.
+
+    Values of the environment that a project has asked for are part of it, so one that holds a secret stays here.
+    """
+    source = parsed / _PARSED
+    if not source.is_file() or holds_secrets(source.read_bytes()):
+        return False  # dbt writes it only if something has changed
+    partial = layout.new_cache / f".{NAME}"
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.write(source, _PARSED)
+        archive.writestr(_FILES, json.dumps(files(project)))
+    partial.replace(stored(layout))
+    return True

@@ -1,0 +1,77 @@
+"""Forks the children that run steps, and ends them."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+
+def fork() -> int:
+    """Fork with SIGINT held back, so that one which comes now reaches the child when that is ready for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 counts the static parser's idle threads
+        child = os.fork()
+    if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    return child
+
+
+def run_child(work: Callable[[], None], *, parses: bool = False) -> NoReturn:
+    """Do the child's work and end: the zygote's stack below is none of its business.
+
+    Args:
+        work: what is to be done.
+        parses: the child is a zygote, and this process has started no static parser.
+    """
+    code = 70
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not parses:
+            # The static parser's threads did not come along; a parse in the child would wait for them for ever.
+            os.environ["DBT_STATIC_PARSER"] = "false"
+            gc.enable()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        work()
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        leave(code)
+    raise AssertionError  # not reached
+
+
+def leave(code: int) -> NoReturn:
+    """End without taking the interpreter apart, which takes a while and lets libraries complain about leaks.
+
+    The handlers of atexit have to run: they release the semaphores that dbt's locks hold.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def count_threads() -> int:
+    """Threads of this process, also those that Python does not know of."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
+
+
+def start_static_parser() -> int:
+    """Start dbt's static parser, and return how many idle threads that adds."""
+    before = count_threads()
+    try:
+        import_module("dbt_extractor").py_extract_from_source("select 1")
+    except Exception:  # without it dbt renders the Jinja, and there are no threads to know of
+        return 0
+    return count_threads() - before

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbt_operator.api.kinds.run import DbtRun
+from dbt_operator.api.parts.resolved import Resolved
+from dbt_operator.api.parts.retry import Retry
+from dbt_operator.api.status import Reason
+from dbt_operator.planning.attempt.verdict import Verdict
+from dbt_operator.planning.run import retry
+from dbt_protocol.plans import RunPlan
+from dbt_protocol.summaries import Failure, Nodes, Summary
+from tests.support.builders import (
+    NOW,
+    ended_status,
+    later,
+    project,
+    run,
+    running_status,
+    stamp,
+    summary,
+    target,
+)
+from tests.support.fake_cluster import KilledError
+from tests.unit.dbt_operator.planning.run.test_planner import admitted
+from tests.unit.dbt_operator.reconcile.test_loop import RUN, World
+
+THREE = {"maxAttempts": 3, "backoff": {"initial": "10s", "factor": 3, "max": "1m"}}
+MAY_PASS = ("Unavailable", "Infrastructure", "SourceError", "DepsFailed")
+UNAVAILABLE = summary("Unavailable", "the warehouse is away", nodes=Nodes(total=1, error=1))
+
+
+def resolved(**spec: Any) -> Resolved:
+    found = admitted(**spec).status.resolved
+    assert found is not None
+    return found
+
+
+def model_error(*messages: str, total: int = 0) -> Verdict:
+    failures = [Failure(f"model.shop.m{number}", "error", message) for number, message in enumerate(messages)]
+    failures.append(Failure("model.shop.child", "skipped"))
+    found = Summary(reason="ModelError", failures=failures, failures_total=total or len(failures))
+    return Verdict(Reason.MODEL_ERROR, "", 1, found)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (Verdict(Reason.UNAVAILABLE, ""), True),
+        (Verdict(Reason.INFRASTRUCTURE, ""), True),
+        (Verdict(Reason.SOURCE_ERROR, ""), True),
+        (Verdict(Reason.DEPS_FAILED, ""), True),
+        (model_error("server closed the connection unexpectedly"), True),
+        (model_error("deadlock detected", "canceling statement due to lock timeout"), True),
+        (model_error("could not serialize access due to concurrent update"), True),
+        (model_error('column "x" does not exist'), False),
+        (model_error('syntax error at or near "selct"'), False),
+        (model_error("deadlock detected", 'column "x" does not exist'), False),
+        (model_error("deadlock detected", total=30), False),
+        (model_error(), False),
+        (Verdict(Reason.MODEL_ERROR, "deadlock detected"), False),
+        *((Verdict(reason, ""), False) for reason in Reason if reason not in MAY_PASS),
+    ],
+)
+def test_only_what_may_pass_by_itself_is_tried_again_by_default(verdict: Verdict, expected: bool) -> None:
+    assert retry.again(resolved(retry=THREE), verdict, 1, None, NOW) is expected
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_a_list_of_reasons_is_taken_literally(reason: Reason) -> None:
+    found = resolved(retry=THREE | {"reasons": ["OOMKilled", "ModelError"]})
+    assert retry.again(found, Verdict(reason, ""), 1, None, NOW) is (reason in ("OOMKilled", "ModelError"))
+
+
+def test_without_a_retry_there_is_none_and_a_success_gets_none() -> None:
+    assert not retry.again(resolved(), Verdict(Reason.UNAVAILABLE, ""), 1, None, NOW)
+    assert not retry.again(resolved(retry=THREE), Verdict(None, ""), 1, None, NOW)
+
+
+def test_waits_grow_up_to_a_limit() -> None:
+    found = retry.resolve(Retry.model_validate(THREE))
+    assert [retry.wait(found, n).total_seconds() for n in (1, 2, 3, 4)] == [10, 30, 60, 60]
+
+
+def test_no_attempt_follows_that_could_not_start_before_the_timeout() -> None:
+    found = resolved(retry=THREE, timeout="100s")
+    away = Verdict(Reason.UNAVAILABLE, "")
+    assert retry.again(found, away, 1, stamp(0), later(89))
+    assert not retry.again(found, away, 1, stamp(0), later(90))
+
+
+def failing(world: World, text: str = UNAVAILABLE) -> None:
+    world.settle()
+    world.pod(running_status())
+    world.settle()
+    world.now = max(world.now, later(65))  # when the pod's status says that it has ended
+    world.pod(ended_status(1, text))
+    world.settle()
+
+
+def wait(world: World) -> None:
+    """Until the next attempt is due, whatever the wait is."""
+    world.now += retry.wait(retry.resolve(Retry.model_validate(THREE)), 9)
+    world.settle()
+
+
+def retrying(**spec: Any) -> World:
+    base = World()
+    return World(run(retry=THREE, **spec), *(m for m in base.cluster.objects.values() if m["kind"] != "DbtRun"))
+
+
+def test_a_run_backs_off_and_then_succeeds() -> None:
+    world = retrying()
+    failing(world)
+    assert (world.status["phase"], world.status["reason"]) == ("BackingOff", "Unavailable")
+    assert "the warehouse is away" in world.status["message"]
+    assert world.cluster.created_jobs == ["nightly-11111111-1"]
+    wait(world)
+    assert world.status["phase"] == "Pending"
+    assert "reason" not in world.status
+    assert "nodes" not in world.status
+    world.pod(ended_status())
+    world.settle()
+    assert world.status["phase"] == "Succeeded"
+    assert world.cluster.created_jobs == ["nightly-11111111-1", "nightly-11111111-2"]
+    assert [attempt.get("reason") for attempt in world.status["attempts"]] == ["Unavailable", None]
+
+
+def test_it_does_not_start_before_its_time() -> None:
+    world = retrying()
+    failing(world)
+    assert world.reconciler.reconcile(RUN) == 10
+    assert len(world.cluster.created_jobs) == 1
+
+
+def test_after_the_last_attempt_the_run_has_failed() -> None:
+    world = retrying()
+    for _ in range(3):
+        failing(world)
+        wait(world)
+    assert (world.status["phase"], world.status["reason"]) == ("Failed", "Unavailable")
+    assert len(world.cluster.created_jobs) == 3
+
+
+def test_a_failed_test_is_not_tried_again() -> None:
+    world = retrying()
+    failing(world, summary("TestFailed"))
+    assert world.status["phase"] == "Failed"
+
+
+def test_an_attempt_that_runs_another_image_proves_nothing() -> None:
+    world = retrying()
+    failing(world)
+    wait(world)
+    moved = ended_status()
+    moved["containerStatuses"][0]["imageID"] = "sha256:another"
+    world.pod(moved)
+    world.settle()
+    assert (world.status["phase"], world.status["reason"]) == ("Failed", "ConfigError")
+    assert "by digest" in world.status["message"]
+
+
+def test_a_later_attempt_gets_the_rest_of_the_timeout() -> None:
+    world = retrying(timeout="1000s")
+    failing(world)
+    wait(world)
+    spec = world.cluster.objects["Job", "nightly-11111111-2"]["spec"]["template"]["spec"]
+    plan = RunPlan.from_json(spec["containers"][0]["env"][-1]["value"])
+    assert plan.timeout_seconds is not None
+    assert plan.timeout_seconds == 1000 - (125 - 5)  # it was decided on at 125 s, and dbt had first started at 5 s
+
+
+@pytest.mark.parametrize(("timeout", "first", "second"), [("1000s", 300, 300), ("400s", 300, 280), (None, 300, 300)])
+def test_an_attempt_has_its_own_timeout_within_the_runs(timeout: str | None, first: int, second: int) -> None:
+    spec = {"timeout": timeout} if timeout else {}
+    world = World(run(retry=THREE | {"attemptTimeout": "5m"}, **spec), project(), target())
+    failing(world)
+    wait(world)
+    for number, expected in ((1, first), (2, second)):
+        pod = world.cluster.objects["Job", f"nightly-11111111-{number}"]["spec"]["template"]["spec"]
+        assert RunPlan.from_json(pod["containers"][0]["env"][-1]["value"]).timeout_seconds == expected
+
+
+def test_a_run_that_backs_off_can_be_cancelled() -> None:
+    world = retrying()
+    failing(world)
+    world.cluster.objects["DbtRun", "nightly"]["spec"]["cancel"] = True
+    world.restart()
+    world.settle()
+    world.settle()
+    wait(world)
+    assert world.status["phase"] == "Cancelled"
+    assert len(world.cluster.created_jobs) == 1
+
+
+@given(
+    kills=st.sets(st.integers(1, 30)),
+    after=st.booleans(),
+    ends=st.lists(st.booleans(), min_size=3, max_size=3),
+    replays=st.lists(st.integers(0, 8), min_size=3, max_size=3),
+)
+def test_whenever_it_is_killed_and_whatever_is_replayed_attempts_follow_one_another_and_stay_within_their_number(
+    kills: set[int], after: bool, ends: list[bool], replays: list[int]
+) -> None:
+    """Events come again and late: what a watch delivers may be any earlier state of a run, a Job or a pod."""
+    world = retrying()
+    seen: list[tuple[str, dict[str, Any]]] = []
+
+    def replay(number: int) -> None:
+        seen.extend((kind, copy.deepcopy(m)) for (kind, _), m in world.cluster.objects.items())
+        seen.extend(("Pod", copy.deepcopy(pod)) for pod in world.cluster.pods)
+        for kind, manifest in seen[:: number + 1]:
+            world.store.put(kind, manifest)
+        world.settle()
+
+    def kill(write: int) -> None:
+        if write in kills:
+            raise KilledError
+
+    def watched(write: int) -> None:
+        living = [p for p in world.cluster.pods if p["status"]["phase"] in ("Pending", "Running")]
+        unstarted = len(world.cluster.created_jobs) - len(world.cluster.pods)
+        assert len(living) + unstarted <= 1
+        if after:
+            kill(write)
+
+    world.cluster.after_write = watched
+    if not after:
+        world.cluster.before_write = kill
+    for green, number in zip(ends, replays, strict=True):
+        world.settle()
+        replay(number)
+        if len(world.cluster.created_jobs) == len(world.cluster.pods):
+            break
+        world.pod(running_status())
+        world.settle()
+        world.now = max(world.now, later(65))
+        world.pod(ended_status() if green else ended_status(1, UNAVAILABLE))
+        replay(number)
+        replay(number)
+        wait(world)
+    expected = ends.index(True) + 1 if True in ends else 3
+    assert len(world.cluster.created_jobs) == len(set(world.cluster.created_jobs)) == expected
+    assert world.status["phase"] == ("Succeeded" if True in ends else "Failed")
+
+
+def test_the_api_takes_a_retry() -> None:
+    found = DbtRun.model_validate(run(retry={"maxAttempts": 2})).spec.retry
+    assert found is not None
+    assert retry.resolve(found).initial_seconds == 30

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from dbt_operator.common.keys import Key
+from dbt_operator.common.workqueue import WorkQueue
+from dbt_operator.process.health import Health, HealthServer
+from dbt_operator.process.workers import SLOWEST, Workers
+from tests.support.kube import PATIENCE
+from tests.unit.dbt_operator.watching.test_watches import eventually
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Asked:
+    """Health as the kubelet sees it."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.health = Health(self.clock)
+        self.server = HealthServer(self.health, 0)
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.server.port}{path}", timeout=PATIENCE) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+
+@pytest.fixture
+def asked() -> Iterator[Asked]:
+    asked = Asked()
+    asked.server.start()
+    yield asked
+    asked.server.stop()
+
+
+def test_what_hangs_is_named(asked: Asked) -> None:
+    election, watch = asked.health.pulse("election", 60), asked.health.pulse("watch of a", 60)
+    election.beat("the Lease")
+    asked.clock.now = 50
+    watch.beat("one turn")
+    assert asked.get("/healthz") == (200, "ok\n")
+    asked.clock.now = 61
+    assert asked.get("/healthz") == (503, "election has been at the Lease for 61 s\n")
+    asked.clock.now = 1000
+    assert asked.get("/healthz")[1].count("\n") == 2
+    election.beat("the Lease")
+    watch.rest()
+    asked.clock.now = 1050
+    assert asked.get("/healthz") == (200, "ok\n"), "who rests does not hang"
+
+
+def test_ready_is_who_was_ready_once(asked: Asked) -> None:
+    missing = ["namespace a has not been listed yet"]
+    asked.health.ready_once(lambda: "".join(missing))
+    assert asked.get("/readyz") == (503, "namespace a has not been listed yet\n")
+    listed = missing.pop()
+    assert asked.get("/readyz") == (200, "ok\n")
+    missing.append(listed)
+    assert asked.get("/readyz") == (200, "ok\n")
+
+
+def test_nothing_else_is_served(asked: Asked) -> None:
+    assert asked.get("/") == (404, "not found\n")
+
+
+class Blocking:
+    """A reconciliation that takes as long as the test wants it to."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.seen: list[Key] = []
+
+    def __call__(self, key: Key) -> float | None:
+        self.seen.append(key)
+        self.begun.set()
+        assert self.go_on.wait(PATIENCE)
+        return None
+
+
+KEY, OTHER = Key("DbtRun", "a", "x"), Key("DbtRun", "a", "y")
+
+
+def test_a_reconciliation_that_is_slow_is_alive_and_one_that_is_stuck_is_not(asked: Asked) -> None:
+    queue: WorkQueue[Key] = WorkQueue()
+    reconcile = Blocking()
+    workers = Workers(queue, reconcile, asked.health, lambda: True, 2)
+    workers.start()
+    queue.add(KEY)
+    assert reconcile.begun.wait(PATIENCE)
+    asked.clock.now = SLOWEST
+    assert asked.get("/healthz") == (200, "ok\n")
+    asked.clock.now = SLOWEST + 1
+    status, text = asked.get("/healthz")
+    assert status == 503
+    assert text.startswith("worker-")
+    assert text.endswith("has been at DbtRun a/x for 151 s\n")
+    reconcile.go_on.set()
+    eventually(lambda: asked.health.hangs() == [])
+    assert workers.stop(20)
+
+
+def test_workers_finish_what_they_are_at_and_take_nothing_more() -> None:
+    queue: WorkQueue[Key] = WorkQueue()
+    reconcile = Blocking()
+    workers = Workers(queue, reconcile, Health(), lambda: True, 1)
+    workers.start()
+    queue.add(KEY)
+    assert reconcile.begun.wait(PATIENCE)
+    queue.add(OTHER)
+    assert not workers.stop(0), "it is at work still"
+    reconcile.go_on.set()
+    assert workers.stop(20)
+    assert reconcile.seen == [KEY]
+
+
+def test_nobody_works_who_does_not_lead_any_more() -> None:
+    queue: WorkQueue[Key] = WorkQueue()
+    seen: list[Key] = []
+    asked = threading.Event()
+
+    def leads() -> bool:
+        asked.set()
+        return False
+
+    workers = Workers(queue, seen.append, Health(), leads, 1)  # type: ignore[arg-type]
+    workers.start()
+    queue.add(KEY)
+    assert asked.wait(PATIENCE)
+    assert workers.stop(20)
+    assert seen == []
+
+
+def test_one_object_does_not_stop_the_others() -> None:
+    queue: WorkQueue[Key] = WorkQueue()
+    seen: list[Key] = []
+
+    def reconcile(key: Key) -> None:
+        if key == KEY:
+            raise RuntimeError("it is broken")
+        seen.append(key)
+
+    workers = Workers(queue, reconcile, Health(), lambda: True, 1)  # type: ignore[arg-type]
+    queue.add(KEY)
+    queue.add(OTHER)
+    workers.start()
+    eventually(lambda: seen == [OTHER])
+    assert workers.stop(20)

@@ -1,0 +1,182 @@
+"""What attempts leave to the next, and that no failure is lost on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbt_protocol.plans import RunPlan
+from dbt_runner.layout import Layout
+from dbt_runner.outcome import merge, resume
+from dbt_runner.outcome.classify import Outcome, Result, classify, done
+from dbt_runner.outcome.resume import StartOver
+from dbt_runner.outcome.steps import StepResult, digest
+from tests.support.pods import step
+from tests.unit.dbt_runner.outcome.test_classify import HOOK, MODEL, TEST, seen
+
+GOOD = ("success", "pass", "warn", "no-op", "reused")
+BAD = ("error", "fail", "skipped", "partial success", "runtime error", "a status of the future")
+ABSENT = ""
+STATUSES = (*GOOD, *BAD, ABSENT)
+GONE = ["DbtDatabaseError"]
+
+
+def attempts(command: str, codes: tuple[int, ...], *nodes: tuple[str, ...]) -> Iterator[Outcome]:
+    """The outcomes of attempts in which dbt gives these statuses to the nodes that it is asked to run."""
+    before = Outcome()
+    for number, code in enumerate(codes):
+        earlier = before.results if before.resume == "Nodes" else []
+        left_out = set(done(earlier))
+        rows = [(f"model.shop.m{at}", statuses[number]) for at, statuses in enumerate(nodes)]
+        ran = [row for row in rows if row[0] not in left_out]
+        written = [row for row in ran if row[1] != ABSENT]
+        expected = [row[0] for row in ran]
+        before = classify(seen(command, *written, code=code, expected=expected, earlier=earlier))
+        yield before
+
+
+def succeeded_later(statuses: tuple[str, ...]) -> bool:
+    """Whether the last that was heard of a node is good. A node that is good is not run again."""
+    found = ABSENT
+    for status in statuses:
+        if status != ABSENT and found not in GOOD:
+            found = status
+    return found in GOOD
+
+
+@pytest.mark.parametrize("command", ["build", "run", "test", "seed", "snapshot", "clone"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_no_failure_of_a_node_becomes_a_success_unless_that_node_has_succeeded(command: str, count: int) -> None:
+    """Every combination of status and exit code, also those that dbt would not combine."""
+    greens = 0
+    for statuses in product(STATUSES, repeat=count):
+        for codes in product((0, 1, 2), repeat=count):
+            for at, outcome in enumerate(attempts(command, codes, statuses), start=1):
+                if outcome.reason == "":
+                    greens += 1
+                    assert codes[at - 1] == 0
+                    assert succeeded_later(statuses[:at]), statuses
+                    break
+    assert greens
+
+
+def test_nor_does_another_node_that_succeeds_hide_it() -> None:
+    for first in product(STATUSES, repeat=2):
+        for second in product(STATUSES, repeat=2):
+            for at, outcome in enumerate(attempts("build", (1, 0), first, second), start=1):
+                if outcome.reason == "":
+                    assert succeeded_later(first[:at])
+                    assert succeeded_later(second[:at])
+                    break
+
+
+def test_an_attempt_that_had_nothing_to_do_changes_nothing() -> None:
+    first = classify(seen("build", (MODEL, "success"), (TEST, "fail", "Got 3 results"), code=1))
+    again = classify(seen("build", code=0, expected=None, empty=True, earlier=first.results))
+    assert (again.reason, again.nodes) == (first.reason, first.nodes)
+    assert [failure.unique_id for failure in again.failures] == [TEST]
+
+
+def test_what_succeeds_later_stands_and_is_counted_once() -> None:
+    first = classify(seen("build", (MODEL, "success"), (TEST, "error", "deadlock"), code=1))
+    assert (first.resume, done(first.results)) == ("Nodes", [MODEL])
+    second = classify(seen("build", (TEST, "pass"), code=0, earlier=first.results))
+    assert second.reason == ""
+    assert (second.nodes.total, second.nodes.success, second.nodes.passed) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("case", "resume"),
+    [
+        (seen("build", (MODEL, "error"), code=1), "Nodes"),
+        (seen("build", (MODEL, "error"), code=2, exception=["DbtDatabaseError"]), "Nodes"),
+        (seen("build", (MODEL, "error"), code=2, exception=GONE, expected=[MODEL, TEST]), "Step"),
+        (seen("build", (MODEL, "error"), code=2, exception=GONE, expected=[MODEL, HOOK]), "Nodes"),
+        (seen("build", (MODEL, "error"), code=2, exception=GONE, expected=None), "Nodes"),
+        (seen("build", code=2, exception=["FailedToConnectError"], message="could not connect"), "Step"),
+        (seen("runOperation", ("macro.shop.grant", "error"), code=1), "Step"),
+        (seen("sourceFreshness", ("source.shop.raw.orders", "error"), code=1), "Step"),
+        (seen("build", (MODEL, "error"), code=1, stopped="Timeout"), ""),
+        (seen("build", (MODEL, "error"), code=1, stopped="Cancelled"), ""),
+        (seen("build", (MODEL, "success"), code=2, exception=["KeyboardInterrupt"]), ""),
+        (seen("build", (MODEL, "success"), code=None, signal=9, out_of_memory=True), ""),
+        (seen("build", (MODEL, "success"), code=None), ""),
+        (seen("build", (MODEL, "error"), (HOOK, "error", "boom"), code=1), ""),
+    ],
+)
+def test_how_another_attempt_may_go_on(case: Any, resume: str) -> None:
+    found = classify(case)
+    assert found.reason
+    assert found.resume == resume
+
+
+# Reading what the attempt before has left
+
+BUILD = step("build", name="1-build")
+DOCS = step("docs", name="2-docs", always=True)
+
+
+def plan(**fields: Any) -> RunPlan:
+    base: dict[str, Any] = {"namespace": "analytics", "run": "nightly", "run_uid": "uid-1", "attempt": 2, "resume": 1}
+    return RunPlan(**{**base, "project_dir": "/project", "target": "prod", "steps": [BUILD, DOCS], **fields})
+
+
+def result(name: str = "1-build", state: str = "Failed", **fields: Any) -> StepResult:
+    argv = (BUILD if name == BUILD.name else DOCS).argv
+    results = [Result(MODEL, "success", ""), Result(TEST, "fail", "Got 3 results")]
+    base: dict[str, Any] = {"digest": digest(argv), "resume": "Nodes", "results": results, "reason": "TestFailed"}
+    return StepResult(name, name[2:], state, **{**base, **fields})
+
+
+def leave(layout: Layout, *steps: StepResult, **fields: Any) -> None:
+    layout.previous.mkdir(parents=True)
+    document = {"run_uid": "uid-1", "attempt": 1, "source": None, "steps": [asdict(each) for each in steps]}
+    (layout.previous / merge.RESULT).write_text(json.dumps({**document, **fields}))
+
+
+def test_what_is_done_is_known_by_step_and_node(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    leave(layout, result(), result("2-docs", "Succeeded"))
+    earlier = resume.load(layout, plan())
+    assert done(earlier.results("1-build")) == [MODEL]
+    assert earlier.finished("1-build", always=False) is None
+    assert earlier.finished("2-docs", always=False) == result("2-docs", "Succeeded")
+    assert earlier.finished("2-docs", always=True) is None, "it tells of what has changed since"
+
+
+@pytest.mark.parametrize(
+    ("steps", "fields", "planned", "words"),
+    [
+        ([result(), result("2-docs")], {"attempt": 3}, {}, "not of 1"),
+        ([result(), result("2-docs")], {"run_uid": "uid-2"}, {}, "not of 1"),
+        ([result(), result("2-docs")], {"source": {"commit": "abc"}}, {}, "the project has changed"),
+        ([result()], {}, {}, "steps are not the same"),
+        ([result(digest="another"), result("2-docs")], {}, {}, "another command line"),
+        ([result(resume="", reason="Timeout"), result("2-docs")], {}, {}, "Timeout"),
+        ([result(), result("2-docs")], {"steps": [{"name": 1}]}, {}, "cannot be read"),
+        ([result(), result("2-docs")], {}, {"resume": 2}, "not of 2"),
+    ],
+)
+def test_everything_runs_again_where_nothing_is_proved(
+    tmp_path: Path, steps: list[StepResult], fields: dict[str, Any], planned: dict[str, Any], words: str
+) -> None:
+    layout = Layout(str(tmp_path))
+    leave(layout, *steps, **fields)
+    with pytest.raises(StartOver, match=words):
+        resume.load(layout, plan(**planned))
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"run_uid"'])
+def test_results_that_did_not_arrive_prove_nothing(tmp_path: Path, text: str | None) -> None:
+    layout = Layout(str(tmp_path))
+    layout.previous.mkdir(parents=True)
+    if text is not None:
+        (layout.previous / merge.RESULT).write_text(text)
+    with pytest.raises(StartOver, match="not at hand"):
+        resume.load(layout, plan())

@@ -1,0 +1,290 @@
+"""A second attempt with real dbt on DuckDB: only what is not done runs again, and the results are merged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from dbt_runner import cache_files
+from dbt_runner.worker import cache
+from tests.support.pods import PROJECT, Ended, Pod, profile, step
+
+pytestmark = pytest.mark.dbt
+FILES = {
+    "models/first.sql": "{{ config(materialized='table') }} select 1 as id",
+    # The second attempt finds what the first one missed.
+    "models/second.sql": "select * from {{ env_var('TABLE_IN_TIME') }}",
+    "models/third.sql": "select * from {{ ref('second') }}",
+    "models/schema.yml": """
+models:
+  - {name: first, columns: [{name: id, data_tests: [not_null]}]}
+  - {name: third, columns: [{name: id, data_tests: [not_null]}]}
+""",
+}
+MISSING, THERE = "no_such_table", "(select 1 as id)"
+
+
+class Attempts:
+    """The pods of a run: each with the project and the warehouse, and what the one before left in the bucket."""
+
+    def __init__(self, root: Path, files: dict[str, str]) -> None:
+        self.root = root
+        self.files = files
+        self.number = 0
+        self.pod: Pod | None = None
+
+    def run(self, *steps: Any, table: str = MISSING, lost: bool = False, **plan: Any) -> Ended:
+        before, self.number = self.pod, self.number + 1
+        self.pod = Pod(self.root / str(self.number), self.files, profile(self.root / "warehouse.duckdb"))
+        self.pod.env["TABLE_IN_TIME"] = table
+        if before and not lost:
+            shutil.copytree(before.layout.run, self.pod.layout.previous)
+        return self.pod.run(*steps, attempt=self.number, resume=self.number - 1 or None, **plan)
+
+
+def nodes(results: Any) -> dict[str, str]:
+    return {row["unique_id"].split(".")[2]: row["status"] for row in results["results"]}
+
+
+def merged(ended: Ended) -> dict[str, str]:
+    return nodes(json.loads((ended.layout.run / "run_results.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Ended]:
+    attempts = Attempts(tmp_path_factory.mktemp("two"), FILES)
+    steps = [step("seed", allow_empty=True), step("build"), step("docs", allow_failure=True)]
+    return attempts.run(*steps), attempts.run(*steps, table=THERE)
+
+
+def test_the_first_attempt_fails(two: tuple[Ended, Ended]) -> None:
+    first, _ = two
+    assert first.summary.reason == "ModelError"
+    assert merged(first) == {
+        "first": "success",
+        "not_null_first_id": "pass",
+        "second": "error",
+        "third": "skipped",
+        "not_null_third_id": "skipped",
+    }
+
+
+def test_the_second_runs_only_what_is_not_done(two: tuple[Ended, Ended]) -> None:
+    _, second = two
+    assert second.code == 0, second.log
+    assert nodes(second.artifact("build/run_results.json")) == {
+        "second": "success",
+        "third": "success",
+        "not_null_third_id": "pass",
+    }
+    assert "step seed succeeded in attempt 1" in second.log
+    assert not (second.layout.artifacts / "seed").exists()
+    assert second.step("docs")["state"] == "Succeeded"
+
+
+def test_the_summary_speaks_of_all_attempts(two: tuple[Ended, Ended]) -> None:
+    _, second = two
+    assert (second.summary.nodes.total, second.summary.nodes.success, second.summary.nodes.passed) == (5, 3, 2)
+    assert merged(second) == {
+        "first": "success",
+        "not_null_first_id": "pass",
+        "second": "success",
+        "third": "success",
+        "not_null_third_id": "pass",
+    }
+    assert second.step("build")["attempt"] == 2
+
+
+def test_the_state_is_of_the_whole_run(two: tuple[Ended, Ended]) -> None:
+    _, second = two
+    state = second.layout.new_state
+    assert nodes(json.loads((state / "run_results.json").read_text())) == merged(second)
+    assert "model.shop.first" in json.loads((state / "manifest.json").read_text())["nodes"]
+
+
+def test_without_the_earlier_results_everything_runs_again(tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path, FILES)
+    attempts.run(step("build"))
+    second = attempts.run(step("build"), table=THERE, lost=True)
+    assert "everything runs again" in second.log
+    assert len(nodes(second.artifact("build/run_results.json"))) == 5
+    assert second.code == 0
+
+
+def test_a_retry_under_warn_error_turns_no_failed_test_green(tmp_path: Path) -> None:
+    warning = """
+models:
+  - name: first
+    columns:
+      - name: id
+        data_tests:
+          - accepted_values: {arguments: {values: [7]}, config: {severity: warn}}
+"""
+    files = {"models/first.sql": FILES["models/first.sql"], "models/schema.yml": warning}
+    attempts = Attempts(tmp_path, files)
+    for _ in range(3):
+        ended = attempts.run(step("build", "--warn-error"))
+        assert (ended.code, ended.summary.reason) == (1, "TestFailed")
+        assert ended.summary.nodes.total == 2
+    assert list(nodes(ended.artifact("build/run_results.json"))) == ["accepted_values_first_id__7"]
+
+
+def test_after_a_failed_hook_everything_runs_again(tmp_path: Path) -> None:
+    hook = "on-run-end: ['select * from {{ env_var(\"TABLE_IN_TIME\") }}']"
+    files = {**FILES, "dbt_project.yml": PROJECT + hook}
+    files["models/second.sql"] = "select 1 as id"
+    attempts = Attempts(tmp_path, files)
+    first = attempts.run(step("build"))
+    assert first.summary.reason == "HookFailed", first.log
+    second = attempts.run(step("build"), table=THERE)
+    assert "HookFailed" in second.log
+    assert set(merged(second)) < set(nodes(second.artifact("build/run_results.json"))), "the hook comes on top"
+    assert second.code == 0
+
+
+# The parse cache
+
+
+def parsed(tmp_path: Path, name: str, files: dict[str, str], before: Ended | None = None, mtime: float = 0) -> Ended:
+    pod = Pod(tmp_path / name, files, profile(tmp_path / "warehouse.duckdb"))
+    for folder in (pod.layout.cache, pod.layout.new_cache):
+        folder.mkdir()
+    if before and cache_files.stored(before.layout).exists():
+        shutil.copyfile(cache_files.stored(before.layout), cache_files.restored(pod.layout))
+    cache_files.announce(pod.layout)
+    pod.env["TABLE_IN_TIME"] = THERE
+    for path in pod.layout.project.rglob("*.yml"):
+        os.utime(path, (1, mtime or path.stat().st_mtime))
+    return pod.run(step("build"), cached=True)
+
+
+def test_an_unchanged_project_is_not_parsed_again(tmp_path: Path) -> None:
+    first = parsed(tmp_path, "first", FILES)
+    assert not first.result["parse"]["cached"]
+    second = parsed(tmp_path, "second", FILES, first)
+    assert second.result["parse"]["cached"]
+    assert not cache_files.stored(second.layout).exists(), "nothing has changed"
+    assert second.summary == first.summary
+    manifest = second.artifact("build/manifest.json")["metadata"]
+    assert manifest["env"]["RUN_UID"] == "uid-1"
+    assert manifest["invocation_id"] == second.artifact("build/run_results.json")["metadata"]["invocation_id"]
+
+
+def test_what_has_changed_is_parsed_again(tmp_path: Path) -> None:
+    first = parsed(tmp_path, "first", FILES)
+    changed = {**FILES, "models/first.sql": "select 1 as id, 2 as other", "models/fourth.sql": "select 4 as four"}
+    second = parsed(tmp_path, "second", changed, first)
+    assert second.result["parse"]["cached"]
+    assert cache_files.stored(second.layout).exists()
+    assert "model.shop.fourth" in second.artifact("build/manifest.json")["nodes"]
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+        assert warehouse.sql("select other from analytics.first").fetchall() == [(2,)]
+
+
+def test_a_change_behind_the_time_of_modification_is_seen(tmp_path: Path) -> None:
+    """Images are built with one time for all files, and dbt reads no YAML file whose time is the one it knows."""
+    first = parsed(tmp_path, "first", FILES, mtime=1000000000)
+    changed = {
+        **FILES,
+        "models/schema.yml": "models:\n  - {name: first, columns: [{name: id, data_tests: [unique]}]}\n",
+    }
+    second = parsed(tmp_path, "second", changed, first, mtime=1000000000)
+    assert not second.result["parse"]["cached"]
+    assert "unique_first_id" in merged(second)
+
+
+def test_a_cache_that_holds_a_secret_is_not_stored(tmp_path: Path) -> None:
+    pod = Pod(tmp_path / "pod", {**FILES, "models/first.sql": "select '{{ env_var(\"API_TOKEN\") }}' as id"})
+    for folder in (pod.layout.cache, pod.layout.new_cache):
+        folder.mkdir()
+    cache_files.announce(pod.layout)
+    pod.env |= {"TABLE_IN_TIME": THERE, "API_TOKEN": "canary-4711-secret"}
+    assert pod.run(step("build"), cached=True).code == 0
+    assert not cache_files.stored(pod.layout).exists()
+
+
+OF_THE_MOMENT = {
+    "models/counts.sql": "{{ config(alias='counts_' ~ run_started_at.strftime('%H%M%S%f')) }} select 1 as id"
+}
+
+
+def test_each_run_writes_the_table_of_its_own_time(tmp_path: Path) -> None:
+    first = parsed(tmp_path, "first", OF_THE_MOMENT)
+    assert not cache_files.stored(first.layout).exists()
+    assert "not kept for later runs: counts.sql uses run_started_at in more than plain output" in first.log
+    second = parsed(tmp_path, "second", OF_THE_MOMENT, first)
+    assert (second.code, second.result["parse"]["cached"]) == (0, False), second.log
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+        assert len(warehouse.sql("select 1 from information_schema.tables").fetchall()) == 2
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"models/one.sql": "{{ config(alias='a_' ~ modules.datetime.datetime.now().second) }} select 1 as id"},
+        {"models/one.sql": "{{ config(enabled=invocation_id < '8') }} select 1 as id"},
+        {"models/one.sql": "{{ config(alias='a_' ~ context['run_started_at'].second) }} select 1 as id"},
+        {"models/one.sql": "{{ config(alias='a_' ~ ([1, 2, 3] | random)) }} select 1 as id"},
+        {"dbt_project.yml": PROJECT + "models: {shop: {+alias: \"a_{{ run_started_at.strftime('%f') }}\"}}\n"},
+        {
+            "models/schema.yml": """
+sources: [{name: raw, schema: analytics, tables: [{name: t, identifier: "t_{{ run_started_at.strftime('%f') }}"}]}]
+"""
+        },
+        {
+            "macros/names.sql": """
+{% macro generate_alias_name(custom_alias_name=none, node=none) %}
+{{ node.name ~ '_' ~ run_started_at.second }}
+{% endmacro %}
+"""
+        },
+    ],
+    ids=["modules", "enabled", "context", "random", "project", "sources", "macro"],
+)
+def test_what_differs_from_run_to_run_is_not_cached(tmp_path: Path, files: dict[str, str]) -> None:
+    pod = Pod(tmp_path / "pod", {"models/other.sql": "select 2 as id", **files})
+    pod.layout.cache.mkdir()
+    pod.layout.new_cache.mkdir()
+    cache_files.announce(pod.layout)
+    ended = pod.run(step("list"), cached=True)
+    assert ended.code == 0, ended.log
+    assert not cache_files.stored(pod.layout).exists()
+    assert "the parse is not kept for later runs" in ended.log
+
+
+SHOWN = {
+    "models/audited.sql": """
+{{ config(materialized='table') }}
+select '{{ invocation_id }}' as run, '{{ run_started_at.strftime("%Y-%m-%d") }}' as day
+""",
+    "macros/unused.sql": "{% macro unused() %}{{ modules.datetime.datetime.now() }}{% endmacro %}",
+}
+
+
+def test_what_sql_only_shows_is_of_its_own_run_with_the_cache_of_another(tmp_path: Path) -> None:
+    first = parsed(tmp_path, "first", SHOWN)
+    second = parsed(tmp_path, "second", SHOWN, first)
+    assert second.result["parse"]["cached"], first.log
+    own = second.artifact("build/run_results.json")["metadata"]["invocation_id"]
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+        assert warehouse.sql("select run from analytics.audited").fetchall() == [(own,)]
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_a_broken_cache_is_none(tmp_path: Path, content: bytes) -> None:
+    pod = Pod(tmp_path / "pod", FILES)
+    pod.layout.cache.mkdir()
+    cache_files.restored(pod.layout).write_bytes(content)
+    cache_files.announce(pod.layout)
+    assert cache.unpack(pod.layout, pod.layout.project) is None
+    with zipfile.ZipFile(cache_files.restored(pod.layout), "w") as archive:
+        archive.writestr("files.json", "{}")
+        archive.writestr("partial_parse.msgpack", "of an earlier version, which watched nothing")
+    assert cache.unpack(pod.layout, pod.layout.project) is None

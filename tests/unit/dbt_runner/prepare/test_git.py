@@ -1,0 +1,386 @@
+"""Checking out, with real git: local repositories, and a server with TLS and a password."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from dbt_runner.prepare import git
+from dbt_runner.prepare.git import Limits, SourceError, Wanted
+from tests.support.certificates import Tls, ssh_key, tls
+from tests.support.kube import ROOT
+
+PASSWORD = "canary-p@ss/word"  # noqa: S105 -- looked for where it must not be
+HASTE = Limits(total_seconds=60, answer_seconds=20, pauses=(0, 0))
+
+
+def run(*argv: str, cwd: Path) -> str:
+    identity = {f"GIT_{who}_{what}": "tests" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "GIT_CONFIG_NOSYSTEM": "1"} | identity
+    return subprocess.run(["git", *argv], cwd=cwd, env=env, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@dataclass
+class Repository:
+    """One with a working copy. Each commit's only content is the file ``version``."""
+
+    path: Path
+
+    @property
+    def url(self) -> str:
+        return self.path.as_uri()
+
+    def commit(self, version: str, **files: str) -> str:
+        for name, text in {"version": version, **files}.items():
+            (self.path / name).write_text(text)
+        run("add", "--all", cwd=self.path)
+        run("commit", "--quiet", "-m", version, cwd=self.path)
+        return run("rev-parse", "HEAD", cwd=self.path)
+
+    def git(self, *argv: str) -> str:
+        return run(*argv, cwd=self.path)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    path = tmp_path / "repositories" / "shop"
+    path.mkdir(parents=True)
+    run("init", "--quiet", "--initial-branch=main", cwd=path)
+    return Repository(path)
+
+
+@pytest.fixture
+def into(tmp_path: Path) -> Path:
+    (tmp_path / "into").mkdir()
+    return tmp_path / "into"
+
+
+def check_out(url: str, into: Path, ref: str = "", commit: str = "", secret: Path = Path("/no/secret")) -> str:
+    protocols = (*git.PROTOCOLS, "file")
+    return git.check_out(Wanted(url, ref, commit), into, secret, limits=HASTE, protocols=protocols)
+
+
+def version(into: Path) -> str:
+    return (into / "version").read_text()
+
+
+@pytest.mark.parametrize(
+    ("ref", "expected"),
+    [
+        ("", "three"),
+        ("HEAD", "three"),
+        ("main", "three"),
+        ("refs/heads/main", "three"),
+        ("feature/x", "two"),
+        ("v1", "one"),
+        ("annotated", "one"),
+        ("refs/tags/annotated", "one"),
+        ("both", "two"),  # a branch and a tag
+        ("refs/pull/7/head", "two"),
+    ],
+)
+def test_branches_and_tags_are_resolved(repository: Repository, into: Path, ref: str, expected: str) -> None:
+    commits = {"one": repository.commit("one")}
+    for tag in (["v1"], ["annotated", "-m", "one", "-a"], ["both"]):
+        repository.git("tag", *tag)
+    commits["two"] = repository.commit("two")
+    for branch in ("feature/x", "both", "unrelated/refs/heads/main"):
+        repository.git("branch", branch)
+    repository.git("update-ref", "refs/pull/7/head", "HEAD")
+    commits["three"] = repository.commit("three")
+    assert check_out(repository.url, into, ref) == commits[expected]
+    assert version(into) == expected
+    assert {path.name for path in into.iterdir()} == {"version"}
+
+
+@pytest.mark.parametrize("digits", [40, 10])
+def test_a_commit_is_taken_as_it_is_and_a_short_one_is_looked_for(
+    repository: Repository, into: Path, digits: int
+) -> None:
+    first = repository.commit("one")
+    repository.commit("two")
+    assert check_out(repository.url, into, first[:digits]) == first
+    assert version(into) == "one"
+
+
+def test_the_hash_of_an_annotated_tag_leads_to_its_commit(repository: Repository, into: Path) -> None:
+    first = repository.commit("one")
+    repository.git("tag", "-a", "v1", "-m", "one")
+    assert check_out(repository.url, into, repository.git("rev-parse", "v1")) == first
+
+
+def test_a_commit_that_is_known_stands_for_a_ref_that_has_moved(repository: Repository, into: Path) -> None:
+    first = repository.commit("one")
+    repository.commit("two")
+    assert check_out(repository.url, into, "main", first) == first
+    assert version(into) == "one"
+
+
+def test_history_is_fetched_where_the_server_serves_no_single_commit(
+    repository: Repository, into: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Protocol version 2 serves them all; version 0 only what a ref points to, unless it is told otherwise."""
+    first = repository.commit("one")
+    repository.commit("two")
+    repository.commit("three")
+    wrapper = into.parent / "bin" / "git"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\nexec {_real_git()} -c protocol.version=0 "$@"\n')
+    wrapper.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+        assert check_out(repository.url, into, "main", first) == first
+    assert version(into) == "one"
+    assert "does not serve that" in capfd.readouterr().out
+
+
+def _real_git() -> str:
+    found = subprocess.run(["which", "git"], capture_output=True, text=True, check=True)
+    return found.stdout.strip()
+
+
+@pytest.mark.parametrize("ref", ["no-such-branch", "abcdef0", "0123456789" * 4, "refs/heads/nothing", "main~1"])
+def test_what_is_not_there_is_named(repository: Repository, into: Path, ref: str) -> None:
+    repository.commit("one")
+    with pytest.raises(SourceError) as error:
+        check_out(repository.url, into, ref)
+    assert ref in str(error.value)
+    assert repository.url in str(error.value)
+    assert re.search("no such branch, tag or commit|no commit", str(error.value))
+
+
+def test_an_empty_repository_is_told_apart(repository: Repository, into: Path) -> None:
+    with pytest.raises(SourceError, match="HEAD leads nowhere"):
+        check_out(repository.url, into)
+
+
+def test_files_can_be_written_by_others_of_the_group(repository: Repository, into: Path) -> None:
+    into.chmod(0o2775)
+    repository.path.joinpath("models").mkdir()
+    repository.path.joinpath("models/a.sql").write_text("select 1")
+    repository.path.joinpath("run.sh").write_text("true")
+    repository.path.joinpath("run.sh").chmod(0o755)
+    repository.commit("one")
+    check_out(repository.url, into)
+    assert stat.S_IMODE((into / "models").stat().st_mode) == 0o2775
+    assert stat.S_IMODE((into / "models/a.sql").stat().st_mode) == 0o664
+    assert stat.S_IMODE((into / "run.sh").stat().st_mode) == 0o775
+
+
+def test_neither_configuration_nor_hooks_nor_templates_of_anybody_count(
+    repository: Repository, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = into.parent / "home"
+    hooks = home / "hooks"
+    hooks.mkdir(parents=True)
+    hook = hooks / "post-checkout"
+    hook.write_text(f"#!/bin/sh\ntouch {home}/hooked\n")
+    hook.chmod(0o755)
+    (home / ".gitconfig").write_text(f'[core]\n hooksPath = {hooks}\n[url "file:///nowhere"]\n insteadOf = file://\n')
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    repository.commit("one")
+    check_out(repository.url, into)
+    assert not (home / "hooked").exists()
+
+
+def test_submodules_are_left_alone(repository: Repository, into: Path) -> None:
+    inner = into.parent / "repositories" / "inner"
+    inner.mkdir()
+    run("init", "--quiet", cwd=inner)
+    Repository(inner).commit("inner")
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.as_uri(), "sub")
+    repository.commit("one")
+    check_out(repository.url, into)
+    assert list((into / "sub").iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["git://localhost/x.git", "ext::sh -c true", "file:///tmp"])
+def test_other_protocols_are_not_spoken(into: Path, url: str) -> None:
+    with pytest.raises(SourceError):
+        git.check_out(Wanted(url), into, Path("/no/secret"), limits=HASTE)
+
+
+# Over the network
+
+
+@dataclass
+class Server:
+    url: str
+    tls: Tls
+    files: tuple[str, str]  # of certificate and key
+
+
+@pytest.fixture(scope="module")
+def certificates() -> Tls:
+    return tls("127.0.0.1")
+
+
+@pytest.fixture
+def server(repository: Repository, certificates: Tls, tmp_path: Path) -> Iterator[Server]:
+    files = (str(tmp_path / "crt"), str(tmp_path / "key"))
+    Path(files[0]).write_text(certificates.certificate)
+    Path(files[1]).write_text(certificates.key)
+    argv = [sys.executable, str(ROOT / "tests/cluster/images/git/server.py"), "--certificate", files[0]]
+    argv += ["--key", files[1], "--repositories", str(repository.path.parent)]
+    env = os.environ | {"GIT_USER": "deployer", "GIT_PASSWORD": PASSWORD}
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            port = process.stdout.readline().split()[-1]
+            yield Server(f"https://127.0.0.1:{port}/{repository.path.name}/.git", certificates, files)
+        finally:
+            process.kill()
+
+
+def secret(folder: Path, **keys: str) -> Path:
+    """A Secret as the kubelet mounts it."""
+    data = folder / "secret" / "..2024_01_01"
+    data.mkdir(parents=True)
+    (folder / "secret" / "..data").symlink_to(data.name)
+    for name, text in keys.items():
+        key = name.replace("__", "-").replace("_crt", ".crt")
+        (data / key).write_text(text)
+        (folder / "secret" / key).symlink_to(f"..data/{key}")
+    return folder / "secret"
+
+
+def test_https_with_a_password_and_a_ca_of_our_own(
+    repository: Repository, server: Server, into: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = repository.commit("one")
+    repository.git("tag", "v1")
+    repository.commit("two")
+    credentials = secret(into.parent, username="deployer\n", password=f"{PASSWORD}\n", ca_crt=server.tls.ca)
+    assert check_out(server.url, into, "v1", secret=credentials) == first
+    assert version(into) == "one"
+    assert PASSWORD not in "".join(capfd.readouterr())
+
+
+def test_the_password_is_in_no_argument_and_no_variable(repository: Repository, server: Server, into: Path) -> None:
+    """Of git and of everything that it starts."""
+    repository.commit("one")
+    spy = into.parent / "bin" / "git"
+    spy.parent.mkdir()
+    seen = into.parent / "seen"
+    spy.write_text(f'#!/bin/sh\n(echo "$@"; env) >> {seen}\nexec {_real_git()} "$@"\n')
+    spy.chmod(0o755)
+    credentials = secret(into.parent, username="deployer", password=PASSWORD, ca_crt=server.tls.ca)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{spy.parent}:{os.environ['PATH']}")
+        check_out(server.url, into, secret=credentials)
+    assert "GIT_CONFIG_GLOBAL" in seen.read_text()
+    assert PASSWORD not in seen.read_text()
+    assert "canary" not in seen.read_text()
+
+
+def test_a_server_that_redirects_elsewhere_gets_the_password_alone(
+    repository: Repository, server: Server, into: Path
+) -> None:
+    repository.commit("one")
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", server.url.removesuffix("/shop/.git") + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*server.files)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as redirecting:
+        redirecting.socket = context.wrap_socket(redirecting.socket, server_side=True)
+        threading.Thread(target=redirecting.serve_forever, daemon=True).start()
+        url = f"https://127.0.0.1:{redirecting.server_address[1]}/shop/.git"
+        credentials = secret(into.parent, username="deployer", password=PASSWORD, ca_crt=server.tls.ca)
+        with pytest.raises(SourceError, match="refuses the credentials"):
+            check_out(url, into, secret=credentials)
+        redirecting.shutdown()
+    assert asked
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"username": "deployer", "password": "wrong-password"}, "refuses the credentials"),
+        ({}, "refuses the credentials"),
+        ({"username": "deployer"}, "both username and password"),
+    ],
+)
+def test_wrong_credentials_are_told(
+    repository: Repository, server: Server, into: Path, keys: dict[str, str], message: str
+) -> None:
+    repository.commit("one")
+    with pytest.raises(SourceError, match=message) as error:
+        check_out(server.url, into, "main", secret=secret(into.parent, ca_crt=server.tls.ca, **keys))
+    assert server.url in str(error.value)
+    assert "ref main" in str(error.value)
+    assert "wrong-password" not in str(error.value)
+
+
+def test_an_unknown_ca_is_told(repository: Repository, server: Server, into: Path) -> None:
+    repository.commit("one")
+    with pytest.raises(SourceError, match=r"certificate is not trusted.*ca\.crt"):
+        check_out(server.url, into, secret=secret(into.parent, username="deployer", password=PASSWORD))
+
+
+def test_a_repository_that_is_not_there_is_told(server: Server, into: Path) -> None:
+    credentials = secret(into.parent, username="deployer", password=PASSWORD, ca_crt=server.tls.ca)
+    with pytest.raises(SourceError, match="there is no such repository"):
+        check_out(server.url.replace("/shop/", "/shopp/"), into, secret=credentials)
+
+
+def test_a_host_that_is_away_is_tried_again_and_then_told(into: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SourceError, match=r"https://127\.0\.0\.1:9/certificate\.git, ref main: .* cannot be reached"):
+        check_out("https://127.0.0.1:9/certificate.git", into, "main")
+    assert capfd.readouterr().out.count("trying again") == 2
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(into: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/x.git"
+        with pytest.raises(SourceError, match=r"cannot be reached.*timed out"):
+            git.check_out(Wanted(url), into, Path("/no/secret"), limits=Limits(5, 0.3, (0,)))
+
+
+def test_a_password_goes_over_tls_only(into: Path) -> None:
+    with pytest.raises(SourceError, match="over https:// only"):
+        check_out("http://127.0.0.1:9/x.git", into, secret=secret(into.parent, username="u", password=PASSWORD))
+
+
+@pytest.mark.parametrize("url", ["git@127.0.0.1:x.git", "ssh://git@127.0.0.1:9/x.git"])
+def test_ssh_says_what_its_secret_lacks(into: Path, url: str) -> None:
+    with pytest.raises(SourceError, match=r"ssh-privatekey .* and known_hosts"):
+        check_out(url, into)
+    with pytest.raises(SourceError, match=r"with known_hosts \(what `ssh-keyscan"):
+        check_out(url, into, secret=secret(into.parent, ssh__privatekey=ssh_key().private))
+
+
+def test_ssh_is_really_tried(into: Path) -> None:
+    credentials = secret(into.parent, ssh__privatekey=ssh_key().private, known_hosts="")
+    with pytest.raises(SourceError, match=r"cannot be reached.*Connection refused"):
+        check_out("ssh://git@127.0.0.1:9/x.git", into, secret=credentials)
+
+
+def test_no_password_of_a_url_is_repeated() -> None:
+    assert "canary" not in str(Wanted("https://user:canary@host/x.git", "main"))

@@ -1,0 +1,529 @@
+"""The sidecar, with a store that can be told to fail, and with a real MinIO where one is at hand."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from dbt_protocol.plans import Bucket, UploadPlan
+from dbt_protocol.summaries import UploadSummary
+from dbt_runner import cache_files
+from dbt_runner.bucket import MinioStore, UploadError
+from dbt_runner.layout import Layout
+from dbt_runner.presence import held
+from dbt_runner.upload.uploader import Store, Uploader, content_type
+from dbt_runner.volume import Volume
+from dbt_runner.worker import cache
+from tests.support.kube import PATIENCE
+from tests.support.pods import end_later
+
+PLAN = UploadPlan(Bucket("https://store", "b"), "runs/one", run="runs", state="state", cache="cache/one.zip")
+
+
+class FakeStore:
+    """Keeps objects in memory, after as many failures as it is told to have."""
+
+    def __init__(self, failures: int = 0, *, final: bool = False) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.types: dict[str, str] = {}
+        self.failures = failures
+        self.final = final
+        self.arrived = threading.Condition()
+
+    def put(self, key: str, file: BinaryIO, size: int, content_type: str) -> None:
+        with self.arrived:
+            if self.failures:
+                self.failures -= 1
+                raise UploadError("https://store, bucket b: it broke", final=self.final)
+            self.objects[key] = file.read(size)
+            self.types[key] = content_type
+            self.arrived.notify_all()
+
+    def get(self, key: str, volume: Volume, path: Path) -> bool:
+        with self.arrived:
+            if key in self.objects:
+                with volume.replacing(path) as file:
+                    file.write(self.objects[key])
+            return key in self.objects
+
+    def wait_for(self, key: str) -> None:
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: key in self.objects, PATIENCE)
+
+
+class Sidecar:
+    def __init__(self, layout: Layout, store: Callable[[], Store], grace: float = 30) -> None:
+        self.stop = threading.Event()
+        self.summary = UploadSummary("")
+        self._uploader = Uploader(layout, PLAN, store, poll_seconds=0.01, grace_seconds=grace)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        end_later(self.stop.set)
+
+    def _run(self) -> None:
+        self.summary = self._uploader.run(self.stop)
+
+    def end(self) -> UploadSummary:
+        self.stop.set()
+        return self.wait()
+
+    def wait(self) -> UploadSummary:
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+        return self.summary
+
+
+def new_layout(root: Path) -> Layout:
+    """The folders of a pod, as the init container leaves them."""
+    layout = Layout(str(root))
+    (root / "dev").mkdir()
+    layout.work.mkdir(parents=True)
+    layout.artifacts.mkdir()
+    return layout
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return new_layout(tmp_path)
+
+
+def finish_step(layout: Layout, name: str, **files: str) -> None:
+    work = layout.work / name
+    for path, text in files.items():
+        (work / path).parent.mkdir(parents=True, exist_ok=True)
+        (work / path).write_text(text)
+    work.rename(layout.artifacts / name)
+
+
+BUILD = {
+    "manifest.json": "{}",
+    "compiled/shop/models/a.sql": "select 1",
+    "dbt.log": "log",
+    "dbt.log.1": "older log",
+    "graph.gpickle": "x",
+    "partial_parse.msgpack": "x",
+    "run/shop/models/a.sql": "create",
+}
+
+
+def test_a_finished_step_is_uploaded_at_once(layout: Layout) -> None:
+    store = FakeStore()
+    sidecar = Sidecar(layout, lambda: store)
+    finish_step(layout, "1-build", **BUILD)
+    store.wait_for("runs/one/1-build/dbt.log.1")
+    assert not sidecar.stop.is_set()
+    layout.result.write_text("{}")
+    summary = sidecar.end()
+    assert set(store.objects) == {
+        "runs/one/1-build/manifest.json",
+        "runs/one/1-build/compiled/shop/models/a.sql",
+        "runs/one/1-build/dbt.log",
+        "runs/one/1-build/dbt.log.1",
+        "runs/one/result.json",
+    }
+    assert (summary.objects, summary.size, summary.error) == (5, 24, "")
+
+
+def test_the_logs_of_a_step_that_died_are_uploaded_in_the_end(layout: Layout) -> None:
+    store = FakeStore()
+    for name in ("dbt.log", "events.jsonl", "run_results.json"):
+        (layout.work / "2-run").mkdir(exist_ok=True)
+        (layout.work / "2-run" / name).write_text("x")
+    (layout.parse / "0").mkdir(parents=True)
+    (layout.parse / "0/dbt.log").write_text("x")
+    assert Sidecar(layout, lambda: store).end().error == ""
+    assert set(store.objects) == {"runs/one/2-run/dbt.log", "runs/one/2-run/events.jsonl"}
+
+
+def test_a_store_that_comes_back_gets_everything(layout: Layout) -> None:
+    store = FakeStore(failures=3)
+    finish_step(layout, "1-build", **BUILD)
+    assert Sidecar(layout, lambda: store).end() == UploadSummary("", 4, 22)
+
+
+def test_a_store_that_stays_away_ends_with_the_grace_period(layout: Layout) -> None:
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    summary = Sidecar(layout, lambda: FakeStore(failures=1000), grace=0.2).end()
+    assert summary.error == "1 of 1 objects were not uploaded: https://store, bucket b: it broke"
+
+
+def test_an_upload_that_hangs_ends_with_the_grace_period(layout: Layout) -> None:
+    release = threading.Event()
+
+    class Hanging:
+        def put(self, *_: object) -> None:
+            release.wait(PATIENCE)
+
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    try:
+        summary = Sidecar(layout, Hanging, grace=0.2).end()
+    finally:
+        release.set()
+    assert summary.error == "1 of 1 objects were not uploaded: the grace period was over"
+
+
+def test_what_failed_is_said_also_when_the_next_try_hangs(layout: Layout) -> None:
+    release = threading.Event()
+    again = threading.Event()
+
+    class FailsThenHangs:
+        tries = 0
+
+        def put(self, *_: object) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                raise UploadError("https://store, bucket b: it broke")
+            again.set()
+            release.wait(PATIENCE)
+
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    sidecar = Sidecar(layout, FailsThenHangs, grace=0.2)
+    try:
+        assert again.wait(PATIENCE)
+        summary = sidecar.end()
+    finally:
+        release.set()
+    assert summary.error == "1 of 1 objects were not uploaded: https://store, bucket b: it broke"
+
+
+def test_a_refusal_is_not_waited_out(layout: Layout) -> None:
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    started = time.monotonic()
+    summary = Sidecar(layout, lambda: FakeStore(failures=1000, final=True), grace=60).end()
+    assert summary.error
+    assert time.monotonic() - started < 30
+
+
+def test_without_artifacts_the_store_is_not_opened(layout: Layout) -> None:
+    def refuse() -> Store:
+        raise AssertionError("opened")
+
+    assert Sidecar(layout, refuse).end() == UploadSummary("")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("manifest.json", "application/json"),
+        ("events.jsonl", "application/x-ndjson"),
+        ("index.html", "text/html; charset=utf-8"),
+        ("a.sql", "text/plain; charset=utf-8"),
+        ("dbt.log", "text/plain; charset=utf-8"),
+    ],
+)
+def test_content_types(name: str, expected: str) -> None:
+    assert content_type(Path(name)) == expected
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_store_that_cannot_be_reached_is_named_without_keys(tmp_path: Path) -> None:
+    plan = UploadPlan(Bucket(f"http://127.0.0.1:{free_port()}", "dbt", "us-east-1"), "runs/one")
+    store = MinioStore(plan.bucket, {"AWS_ACCESS_KEY_ID": "the-access-key", "AWS_SECRET_ACCESS_KEY": "the-secret-key"})
+    path = tmp_path / "manifest.json"
+    path.write_text("{}")
+    with path.open("rb") as file, pytest.raises(UploadError) as error:
+        store.put("runs/one/manifest.json", file, 2, "application/json")
+    assert plan.bucket.endpoint in str(error.value)
+    assert "bucket dbt" in str(error.value)
+    assert "-key" not in str(error.value)
+    assert not error.value.final
+
+
+class Objects(BaseHTTPRequestHandler):
+    """As much of an object store as the client needs for one object."""
+
+    content = b""
+
+    def do_PUT(self) -> None:
+        type(self).content = self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(b"")
+
+    def do_GET(self) -> None:
+        self._answer(self.content)
+
+    def do_HEAD(self) -> None:
+        self._answer(self.content)
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("ETag", '"one"')
+        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_so_much_of_a_file_as_is_wanted_is_uploaded_and_downloaded(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), Objects) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        bucket = Bucket(f"http://127.0.0.1:{server.server_port}", "dbt", "us-east-1")
+        store = MinioStore(bucket, {"AWS_ACCESS_KEY_ID": "some", "AWS_SECRET_ACCESS_KEY": "key"})
+        (tmp_path / "up").write_bytes(b"1234 and more")
+        with (tmp_path / "up").open("rb") as file:
+            store.put("runs/one/x.json", file, 4, "application/json")
+        assert store.get("runs/one/x.json", Volume(tmp_path), tmp_path / "down")
+        server.shutdown()
+    assert Objects.content == b"1234"
+    assert (tmp_path / "down").read_bytes() == b"1234"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["down", "up"]
+
+
+def test_what_belongs_to_the_run_goes_beside_its_attempts(layout: Layout) -> None:
+    store = FakeStore()
+    for folder, name in ((layout.run, "result.json"), (layout.new_state, "manifest.json")):
+        folder.mkdir()
+        (folder / name).write_text("{}")
+        (folder / f".{name}").write_text("not complete")
+    assert Sidecar(layout, lambda: store).end().objects == 2
+    assert set(store.objects) == {"runs/result.json", "state/manifest.json"}
+
+
+def test_the_parse_cache_is_restored_while_dbt_starts_and_stored_as_soon_as_there_is_one(layout: Layout) -> None:
+    store = FakeStore()
+    store.objects[PLAN.cache] = b"old"
+    for folder in (layout.cache, layout.new_cache):
+        folder.mkdir()
+    with held(layout.alive):
+        sidecar = Sidecar(layout, lambda: store)
+        assert cache.unpack(layout, layout.project) is None, "it is no archive, but it has come"
+        assert cache_files.restored(layout).read_bytes() == b"old"
+        cache_files.stored(layout).write_bytes(b"new")
+        with store.arrived:
+            assert store.arrived.wait_for(lambda: store.objects[PLAN.cache] == b"new", PATIENCE)
+    assert sidecar.wait().objects == 0, "nobody counts it"
+
+
+def test_a_cache_that_cannot_be_stored_is_no_failure(layout: Layout) -> None:
+    store = FakeStore(failures=99)
+    for folder in (layout.cache, layout.new_cache):
+        folder.mkdir()
+    cache_files.stored(layout).write_bytes(b"new")
+    assert Sidecar(layout, lambda: store).end() == UploadSummary("")
+
+
+def test_it_ends_by_itself_when_dbt_has_ended(layout: Layout) -> None:
+    store = FakeStore()
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    with held(layout.alive):
+        sidecar = Sidecar(layout, lambda: store)
+        store.wait_for("runs/one/1-build/manifest.json")
+        layout.result.write_text("{}")
+    assert sidecar.wait().objects == 2
+    assert not sidecar.stop.is_set()
+
+
+def write_result(layout: Layout, text: str) -> None:
+    """As the supervisor does: the file is complete whenever it is there."""
+    layout.run.mkdir(exist_ok=True)
+    partial = layout.run / ".result.json"
+    partial.write_text(text)
+    partial.replace(layout.run / "result.json")
+
+
+def test_a_result_that_changes_while_it_is_uploaded_is_uploaded_again(layout: Layout) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(FakeStore):
+        def put(self, *arguments: Any) -> None:
+            begun.set()
+            assert go_on.wait(PATIENCE)
+            super().put(*arguments)
+
+    store = Slow()
+    layout.windows.write_text(">-")
+    write_result(layout, '{"codes":">-"}')
+    sidecar = Sidecar(layout, lambda: store)
+    assert begun.wait(PATIENCE)
+    layout.windows.write_text("+>")
+    write_result(layout, '{"codes":"+>"}')
+    sidecar.stop.set()
+    go_on.set()
+    summary = sidecar.wait()
+    assert store.objects == {"runs/result.json": b'{"codes":"+>"}'}
+    assert (summary.windows, summary.objects, summary.size, summary.error) == ("+>", 1, 14, "")
+
+
+def test_without_windows_a_result_is_taken_in_at_the_end_only(layout: Layout) -> None:
+    store = FakeStore()
+    write_result(layout, "early")
+    sidecar = Sidecar(layout, lambda: store)
+    finish_step(layout, "1-build", **BUILD)
+    store.wait_for("runs/one/1-build/dbt.log.1")
+    assert "runs/result.json" not in store.objects
+    assert sidecar.end().windows == ""
+    assert store.objects["runs/result.json"] == b"early"
+
+
+def test_of_a_window_that_was_cut_off_what_had_ended_is_uploaded(layout: Layout) -> None:
+    store = FakeStore()
+    window = Layout(layout.root, "2024-01-01")
+    (window.work / "2-docs").mkdir(parents=True)
+    (window.work / "2-docs/dbt.log").write_text("log")
+    (window.work / "2-docs/manifest.json").write_text("{}")
+    (window.artifacts / "1-build/compiled").mkdir(parents=True)
+    for name in ("1-build/run_results.json", "1-build/graph.gpickle", "1-build/compiled/a.sql"):
+        (window.artifacts / name).write_text("x")
+    (window.parse / "0").mkdir(parents=True)
+    (window.parse / "0/dbt.log").write_text("x")
+    layout.windows.write_text("x" * 1000)
+    summary = Sidecar(layout, lambda: store).end()
+    prefix = "runs/one/2024-01-01"
+    assert set(store.objects) == {
+        f"{prefix}/2-docs/dbt.log",
+        f"{prefix}/1-build/run_results.json",
+        f"{prefix}/1-build/compiled/a.sql",
+    }
+    assert len(summary.windows) == 100, "a termination message is short"
+
+
+SECRET = "the-bucket-key"  # noqa: S105 -- looked for where it must not be
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    """A folder that only the sidecar can read, with files of the names that it looks for."""
+    folder = tmp_path / "proc"
+    for name in ("manifest.json", "result.json", "dbt.log", "parse.zip", "1-build/manifest.json", "compiled/a.sql"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(SECRET)
+    return folder
+
+
+def link_file(layout: Layout, private: Path) -> None:
+    finish_step(layout, "1-build", **{"run_results.json": "{}"})
+    (layout.artifacts / "1-build/manifest.json").symlink_to(private / "manifest.json")
+
+
+def link_result(layout: Layout, private: Path) -> None:
+    layout.result.symlink_to(private / "result.json")
+
+
+def link_step(layout: Layout, private: Path) -> None:
+    (layout.artifacts / "1-build").symlink_to(private)
+
+
+def link_inner_folder(layout: Layout, private: Path) -> None:
+    finish_step(layout, "1-build", **{"run_results.json": "{}"})
+    (layout.artifacts / "1-build/compiled").symlink_to(private)
+
+
+def link_artifacts(layout: Layout, private: Path) -> None:
+    layout.artifacts.rmdir()
+    layout.artifacts.symlink_to(private)
+
+
+def link_run(layout: Layout, private: Path) -> None:
+    layout.run.symlink_to(private)
+    layout.new_state.symlink_to(private)
+
+
+def link_inner_of_run(layout: Layout, private: Path) -> None:
+    layout.windows.write_text("+")
+    for folder in (layout.run, layout.new_state):
+        folder.mkdir()
+        (folder / "result.json").symlink_to(private / "result.json")
+
+
+def link_log(layout: Layout, private: Path) -> None:
+    (layout.work / "2-run").mkdir()
+    (layout.work / "2-run/dbt.log").symlink_to(private / "dbt.log")
+    (layout.work / "3-run").symlink_to(private)
+
+
+def link_window(layout: Layout, private: Path) -> None:
+    (layout.work / "2024-01-01").mkdir()
+    (layout.work / "2024-01-01/.ended").symlink_to(private)
+    (layout.artifacts / "2024-01-02").mkdir()
+    (layout.artifacts / "2024-01-02/result.json").write_text("{}")
+    (layout.artifacts / "2024-01-02/1-build").symlink_to(private)
+
+
+def link_cache(layout: Layout, private: Path) -> None:
+    layout.new_cache.symlink_to(private)
+    layout.cache.symlink_to(private)
+
+
+def link_words(layout: Layout, private: Path) -> None:
+    layout.windows.symlink_to(private / "result.json")
+    layout.progress.symlink_to(private / "result.json")
+    layout.alive.symlink_to(private / "result.json")
+
+
+LINKS = [link_file, link_result, link_step, link_inner_folder, link_artifacts, link_run, link_inner_of_run]
+LINKS += [link_log, link_window, link_cache, link_words]
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_no_link_leads_to_what_only_the_sidecar_can_read(
+    layout: Layout, private: Path, link: Callable[[Layout, Path], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in private.rglob("*") if path.is_file()}
+    link(layout, private)
+    store = FakeStore()
+    store.objects[PLAN.cache] = b"cached"
+    summary = Sidecar(layout, lambda: store).end()
+    assert SECRET.encode() not in b"".join(store.objects.values())
+    assert SECRET not in summary.to_json() + capfd.readouterr().out
+    assert {path: path.read_bytes() for path in private.rglob("*") if path.is_file()} == before
+
+
+def test_a_file_that_is_swapped_for_a_link_after_it_was_found_is_missing(layout: Layout, private: Path) -> None:
+    path = layout.artifacts / "1-build/manifest.json"
+
+    class Swapping(FakeStore):
+        def put(self, *_: object) -> None:
+            path.unlink(missing_ok=True)
+            path.symlink_to(private / "manifest.json")
+            raise UploadError("it broke, so it is tried again")
+
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    summary = Sidecar(layout, Swapping, grace=60).end()
+    assert summary.error.startswith("1 of 1 objects were not uploaded: manifest.json: is no plain file")
+
+
+@pytest.mark.parametrize(
+    "place", ["artifacts/1-build/manifest.json", "run/result.json", ".windows", ".progress.json", ".alive"]
+)
+def test_a_pipe_keeps_nobody_waiting(layout: Layout, place: str) -> None:
+    finish_step(layout, "1-build", **{"run_results.json": "{}"})
+    path = layout.shared / place
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    started = time.monotonic()
+    summary = Sidecar(layout, FakeStore, grace=60).end()
+    assert bool(summary.error) == (not place.startswith("."))
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("length", [1, 100_000])
+def test_what_grows_or_shrinks_meanwhile_is_uploaded_as_it_was(layout: Layout, length: int) -> None:
+    path = layout.artifacts / "1-build/manifest.json"
+
+    class Changing(FakeStore):
+        def put(self, *arguments: Any) -> None:
+            with path.open("ab") as file:
+                file.truncate(length)
+            super().put(*arguments)
+
+    finish_step(layout, "1-build", **{"manifest.json": "x" * 1000})
+    store = Changing()
+    summary = Sidecar(layout, lambda: store, grace=60).end()
+    assert (summary.objects, summary.error) == (1, "")
+    assert len(store.objects["runs/one/1-build/manifest.json"]) <= 1000
