@@ -1,8 +1,9 @@
 """The tests that are marked ``dbt``, against the other minor versions of dbt that we support:
 ``make unit-versions``.
 
-Each version has a lock in images/dbt, of which an image is made too. The tests themselves run in the usual environment,
-which has the version of images/dbt/requirements.lock; what they start is the dbt of another one, of its lock alone.
+Each version has a lock in images/dbt, of which an image is made too. The tests themselves run in
+the usual environment, which has the version of images/dbt/requirements.lock; what they start is the
+dbt of another one, of its lock alone.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _UV = Path(sys.executable).with_name("uv")
 
 
 def environment(version: str, lock: Path, folder: Path = _ENVIRONMENTS) -> Path:
-    """Return the environment with what the lock pins and nothing else; it is made if it is not there.
+    """Return the environment with what the lock pins and nothing else; it is made if it is not
+    there.
 
     Raises:
         CommandError: it cannot be made.
@@ -48,16 +50,23 @@ def environment(version: str, lock: Path, folder: Path = _ENVIRONMENTS) -> Path:
 
 
 def _make(target: Path, version: str, lock: Path) -> None:
-    """Make it in its final place, as its scripts hold its path; what a killed one has left goes first."""
+    """Make it in its final place, as its scripts hold its path; what a killed one has left goes
+    first.
+    """
     shutil.rmtree(target, ignore_errors=True)
     run([_UV, "venv", "--quiet", "--python", sys.executable, target])
     install = [_UV, "pip", "install", "--python", target / "bin" / "python"]
-    follow([*install, "--require-hashes", "--no-deps", "--requirement", lock], f"installing dbt {version}")
+    follow(
+        [*install, "--require-hashes", "--no-deps", "--requirement", lock],
+        f"installing dbt {version}",
+    )
     run([_UV, "pip", "check", "--python", target / "bin" / "python"])
 
 
 def _remove_old(folder: Path, version: str) -> None:
-    marks = sorted(folder.glob(f"{version}-*/ready"), key=lambda path: path.stat().st_mtime, reverse=True)
+    marks = sorted(
+        folder.glob(f"{version}-*/ready"), key=lambda path: path.stat().st_mtime, reverse=True
+    )
     for mark in marks[_KEPT:]:
         say(f"removing {mark.parent}")
         shutil.rmtree(mark.parent)
@@ -66,12 +75,18 @@ def _remove_old(folder: Path, version: str) -> None:
 @contextmanager
 def _testing(version: str, folder: Path, arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Have a version tested; what that prints comes once it is over, in one piece."""
-    settings: Mapping[str, str] = {**os.environ, "DBT_BIN": str(folder / "bin"), "DBT_VERSION": version}
+    settings: Mapping[str, str] = {
+        **os.environ,
+        "DBT_BIN": str(folder / "bin"),
+        "DBT_VERSION": version,
+    }
     chosen = any(Path(argument.split("::")[0]).exists() for argument in arguments)
     argv = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider"]
     argv += [*(() if chosen else TESTS), *arguments]
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(argv, cwd=REPOSITORY, env=settings, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            argv, cwd=REPOSITORY, env=settings, stdout=output, stderr=subprocess.STDOUT
+        )
         try:
             yield process
         finally:
@@ -89,14 +104,15 @@ def _test_side_by_side(arguments: list[str]) -> list[str]:
     say(f"testing dbt {' and '.join(folders)}, side by side")
     with ExitStack() as stack:
         tested = {
-            version: stack.enter_context(_testing(version, folder, arguments)) for version, folder in folders.items()
+            version: stack.enter_context(_testing(version, folder, arguments))
+            for version, folder in folders.items()
         }
         return [version for version, process in tested.items() if process.wait() != 0]
 
 
 def main(arguments: list[str]) -> int:
-    """Run these tests, or the usual ones, against each version, and say which of the versions fail. Other arguments are
-    pytest's.
+    """Run these tests, or the usual ones, against each version, and say which of the versions fail.
+    Other arguments are pytest's.
     """
     try:
         failed = _test_side_by_side(arguments)

@@ -11,7 +11,15 @@ from tests.support.kube import Manifest, get, items, kubectl, wait_for
 
 NAMESPACE, RUN = "shop", "shop-build"
 MART = "select * from analytics_marts.daily_revenue_by_category order by 1 desc limit 5"
-SHOWN = ("manifest.json", "run_results.json", "sources.json", "catalog.json", "dbt.log", "events.jsonl", "result.json")
+SHOWN = (
+    "manifest.json",
+    "run_results.json",
+    "sources.json",
+    "catalog.json",
+    "dbt.log",
+    "events.jsonl",
+    "result.json",
+)
 _begin = time.monotonic()
 
 
@@ -21,7 +29,9 @@ def say(text: str) -> None:
 
 def start() -> None:
     """Apply the examples; a run cannot be changed, so one of before is deleted first."""
-    kubectl("delete", "dbtrun", RUN, "--ignore-not-found", "--wait", namespace=NAMESPACE, check=False)
+    kubectl(
+        "delete", "dbtrun", RUN, "--ignore-not-found", "--wait", namespace=NAMESPACE, check=False
+    )
     for name in ("shop.yaml", "shop-build.yaml"):
         say(f"kubectl apply -f examples/{name}")
         product.apply_example(product.EXAMPLES / name, product.references())
@@ -29,7 +39,11 @@ def start() -> None:
 
 def follow() -> Manifest:
     """Show dbt's log while it runs."""
-    pod = wait_for("the run's pod", lambda: items("pods", NAMESPACE, f"--selector=dbt-operator.dev/run={RUN}"), 120)[0]
+    pod = wait_for(
+        "the run's pod",
+        lambda: items("pods", NAMESPACE, f"--selector=dbt-operator.dev/run={RUN}"),
+        120,
+    )[0]
     name = pod["metadata"]["name"]
     wait_for("dbt runs", lambda: _phase() not in ("", "Pending") or None, 120)
     say(f"kubectl logs -f {name} -c dbt")
@@ -46,7 +60,9 @@ def show(run: Manifest) -> None:
     say("kubectl get dbt")
     print(kubectl("get", "dbt", namespace=NAMESPACE))
     status = run["status"]
-    print("\n".join(f"  {c['type']:18} {c['status']:6} {c['message']}" for c in status["conditions"]))
+    print(
+        "\n".join(f"  {c['type']:18} {c['status']:6} {c['message']}" for c in status["conditions"])
+    )
     say("the last days of the mart daily_revenue_by_category, from PostgreSQL")
     print(product.psql(MART))
     location = status["resolved"]["location"]
@@ -69,7 +85,10 @@ def main() -> None:
     show(run)
     if run["status"]["phase"] != "Succeeded":
         sys.exit(f"the run ended {run['status']['phase']}: {run['status'].get('message')}")
-    say("done. Look around with make exec CMD='kubectl get dbt -A'; remove everything with make demo-down")
+    say(
+        "done. Look around with make exec CMD='kubectl get dbt -A'; remove everything with make "
+        "demo-down"
+    )
 
 
 if __name__ == "__main__":

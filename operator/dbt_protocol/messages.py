@@ -19,7 +19,9 @@ class ProtocolError(ValueError):
 
 
 class Message:
-    """JSON to and from a frozen dataclass; unknown fields are ignored, so that an older reader meets a newer writer."""
+    """JSON to and from a frozen dataclass; unknown fields are ignored, so that an older reader
+    meets a newer writer.
+    """
 
     protocol: int
 
@@ -32,7 +34,8 @@ class Message:
         """Read a message.
 
         Raises:
-            ProtocolError: the text is no JSON object, a field is missing, or the protocol is newer than this reader.
+            ProtocolError: the text is no JSON object, a field is missing, or the protocol is newer
+                than this reader.
         """
         try:
             data = json.loads(text)
@@ -55,8 +58,8 @@ _LARGEST = 2**63 - 1  # what a status can hold
 
 
 def known_fields(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that this reader knows. A text is a text and a count is a count: the pod is the user's, and may have
-    written anything.
+    """The fields that this reader knows. A text is a text and a count is a count: the pod is the
+    user's, and may have written anything.
     """
     types = {f.name: f.type for f in fields(cls)}
     found = {name: value for name, value in data.items() if name in types}

@@ -18,13 +18,18 @@ class Step:
     """One dbt command, as an argv list for dbt (without the program's name)."""
 
     name: str  # unique in the run and usable as a folder name, for example "2-build"
-    command: str  # the step's type as the API names it: build, sourceFreshness, docs, runOperation, ...
+    command: (
+        str  # the step's type as the API names it: build, sourceFreshness, docs, runOperation, ...
+    )
     argv: list[str]
     allow_failure: bool = False
     always: bool = False  # run although an earlier step failed
-    allow_empty: bool = False  # a selection that matches nothing succeeds instead of ending in NothingSelected
+    allow_empty: bool = (
+        False  # a selection that matches nothing succeeds instead of ending in NothingSelected
+    )
     full: list[str] | None = None  # instead of argv where there is no state to compare with
-    on_stale: str = "Fail"  # of sourceFreshness; Skip: the run ends without a failure; Wait: check again until fresh
+    # of sourceFreshness; Skip: the run ends without a failure; Wait: check again until fresh
+    on_stale: str = "Fail"
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,9 @@ class Window:
     """One of the windows that a run works through one after another, all its steps in each."""
 
     key: str  # unique in the run and usable as a folder name
-    values: dict[str, str]  # what $(NAME) in the steps' arguments stands for, by name: {"window.start": "2024-01-01"}
+    values: dict[
+        str, str
+    ]  # what $(NAME) in the steps' arguments stands for, by name: {"window.start": "2024-01-01"}
 
 
 @dataclass(frozen=True)
@@ -46,20 +53,26 @@ class RunPlan(Message):
     project_dir: str
     target: str  # the only target the profile may resolve to
     steps: list[Step]
-    schema_pattern: str | None = None  # every node that writes must match, case-folded, from the start to the end
+    schema_pattern: str | None = (
+        None  # every node that writes must match, case-folded, from the start to the end
+    )
     database_pattern: str | None = None
     timeout_seconds: float | None = None  # then SIGINT; of each window, where there are windows
     grace_seconds: float = 60  # from SIGINT to SIGKILL
     fail_on_warn: bool = False  # a test or source that warns has failed
-    # Fork: steps share one import and parse; Process: a new process each, through dbt's Python API; Command: dbt's
-    # command line, a new process each; Auto: the first of them that is safe and possible.
+    # Fork: steps share one import and parse; Process: a new process each, through dbt's Python API;
+    # Command: dbt's command line, a new process each; Auto: the first of them that is safe and
+    # possible.
     isolation: str = "Auto"
-    resume: int | None = None  # the attempt whose merged results are continued from, if they could be restored
+    resume: int | None = (
+        None  # the attempt whose merged results are continued from, if they could be restored
+    )
     state: str = ""  # where the state came from, for messages; empty: the run compares with none
     cached: bool = False  # the sidecar restores a parse cache and stores a new one
     deps: str = "Never"  # whether `dbt deps` runs first: Never, Always or IfMissing
     windows: list[Window] = field(default_factory=list)  # empty: the steps run once, as they are
-    done: str = ""  # what is known of each window before this attempt, as in Summary.windows; empty: nothing
+    # what is known of each window before this attempt, as in Summary.windows; empty: nothing
+    done: str = ""
     stop_on_failure: bool = True  # no further window begins after one that has failed
     protocol: int = PROTOCOL
 
@@ -67,7 +80,9 @@ class RunPlan(Message):
     def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
         known = known_fields(cls, data)
         known["steps"] = [Step(**known_fields(Step, step)) for step in data["steps"]]
-        known["windows"] = [Window(**known_fields(Window, window)) for window in data.get("windows", ())]
+        known["windows"] = [
+            Window(**known_fields(Window, window)) for window in data.get("windows", ())
+        ]
         return cls(**known)
 
 
@@ -82,7 +97,9 @@ class Bucket:
 
 @dataclass(frozen=True)
 class PreparePlan(Message):
-    """What the init container does: copy the runner, the source unless it is in the dbt image, and what is restored."""
+    """What the init container does: copy the runner, the source unless it is in the dbt image, and
+    what is restored.
+    """
 
     source: str  # "image", "configMap" or "git"
     url: str = ""  # this and the following are about git
@@ -91,7 +108,9 @@ class PreparePlan(Message):
     sub_path: str = ""  # where in the repository the project is
     timeout_seconds: float = 300
     bucket: Bucket | None = None
-    previous: str = ""  # prefix of the run whose merged results are restored to PREVIOUS; empty: nothing is
+    previous: str = (
+        ""  # prefix of the run whose merged results are restored to PREVIOUS; empty: nothing is
+    )
     state: str = ""  # prefix of the state that is restored to STATE; empty: none is
     state_required: bool = False  # a state that is not there ends the run as MissingState
     protocol: int = PROTOCOL
@@ -112,7 +131,8 @@ class UploadPlan(Message):
     prefix: str  # of this attempt: ARTIFACTS
     run: str = ""  # of the run: RUN
     state: str = ""  # of the run's state: NEW_STATE
-    cache: str = ""  # key of the parse cache, restored to CACHE and stored from NEW_CACHE; empty: there is none
+    # key of the parse cache, restored to CACHE and stored from NEW_CACHE; empty: there is none
+    cache: str = ""
     protocol: int = PROTOCOL
 
     @classmethod

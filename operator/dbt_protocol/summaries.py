@@ -1,8 +1,9 @@
 """The contract between the operator and the pods it starts: plans go in, summaries come out.
 
-A plan is the JSON value of the environment variable ``DBT_OPERATOR_PLAN`` of a container. A summary is the container's
-termination message. Both carry the protocol's number, so that an operator can read what the runner of the version
-before wrote: an upgrade of the operator must not lose a run that is under way.
+A plan is the JSON value of the environment variable ``DBT_OPERATOR_PLAN`` of a container. A summary
+is the container's termination message. Both carry the protocol's number, so that an operator can
+read what the runner of the version before wrote: an upgrade of the operator must not lose a run
+that is under way.
 
 A pod has 12 KiB of termination messages for all its containers together, so a summary is kept to
 :data:`SUMMARY_BYTES`; the whole of what it shortens is in the artifacts.
@@ -72,9 +73,9 @@ class Summary(Message):
     failures: list[Failure] = field(default_factory=list)
     failures_total: int = 0
     commit: str = ""  # what the init container has checked out of a Git repository
-    windows: str = (
-        ""  # how each window ended, a character of :mod:`dbt_protocol.window_codes` each; empty: there are none
-    )
+    # how each window ended, a character of :mod:`dbt_protocol.window_codes` each; empty: there are
+    # none
+    windows: str = ""
     # Every build that counts has selected all that its command line asks for: nothing of the
     # project has narrowed it. An older runner says nothing of it, which proves nothing.
     whole: bool = False
@@ -86,18 +87,29 @@ class Summary(Message):
     def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
         known = known_fields(cls, data)
         known["nodes"] = Nodes(**known_fields(Nodes, data.get("nodes", {})))
-        known["failures"] = [Failure(**known_fields(Failure, failure)) for failure in data.get("failures", [])]
+        known["failures"] = [
+            Failure(**known_fields(Failure, failure)) for failure in data.get("failures", [])
+        ]
         return cls(**known)
 
     def to_json(self) -> str:
-        """Serialize into at most SUMMARY_BYTES: messages are shortened first, then failures dropped from the end."""
+        """Serialize into at most SUMMARY_BYTES: messages are shortened first, then failures dropped
+        from the end.
+        """
         failures = [
-            Failure(_shorten(f.unique_id, 200), f.status, _shorten(f.message, FAILURE_MESSAGE_BYTES))
+            Failure(
+                _shorten(f.unique_id, 200), f.status, _shorten(f.message, FAILURE_MESSAGE_BYTES)
+            )
             for f in self.failures[:FAILURES]
         ]
         total = max(self.failures_total, len(self.failures))
         for keep in range(len(failures), -1, -1):
-            text = _dump(self, message=_shorten(self.message, MESSAGE_BYTES), failures=failures[:keep], total=total)
+            text = _dump(
+                self,
+                message=_shorten(self.message, MESSAGE_BYTES),
+                failures=failures[:keep],
+                total=total,
+            )
             if len(text.encode()) <= SUMMARY_BYTES:
                 return text
         return _dump(self, message=_shorten(self.message, 200), failures=[], total=total)
@@ -134,10 +146,11 @@ class UploadSummary(Message):
 
 @dataclass(frozen=True)
 class Progress:
-    """How many of the nodes are done while the run goes on, over all steps so far, and which are at work now.
+    """How many of the nodes are done while the run goes on, over all steps so far, and which are at
+    work now.
 
-    Where there are windows, ``windows`` is as in Summary and the nodes are those of the window at work. It comes from a
-    log, so it is read with mistrust: what is not just this is no progress.
+    Where there are windows, ``windows`` is as in Summary and the nodes are those of the window at
+    work. It comes from a log, so it is read with mistrust: what is not just this is no progress.
     """
 
     done: int = 0

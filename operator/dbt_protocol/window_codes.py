@@ -1,4 +1,6 @@
-"""How the windows of a run stand, in one character each: a hundred of them have to fit into a termination message."""
+"""How the windows of a run stand, in one character each: a hundred of them have to fit into a
+termination message.
+"""
 
 from __future__ import annotations
 
@@ -39,5 +41,7 @@ def code_of(reason: str) -> str:
 
 
 def reason_of(code: str) -> str:
-    """The reason why a window failed; empty if it did not. A character that nobody knows is a failure."""
+    """The reason why a window failed; empty if it did not. A character that nobody knows is a
+    failure.
+    """
     return "" if code in (PENDING, RUNNING, SUCCEEDED, SKIPPED) else _FAILED.get(code, "Unknown")

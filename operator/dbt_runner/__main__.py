@@ -1,7 +1,8 @@
-"""Entry point of the zipapp: ``python3 runner.pyz prepare|run|artifacts``, one command for each container of the pod.
+"""Entry point of the zipapp: ``python3 runner.pyz prepare|run|artifacts``, one command for each
+container of the pod.
 
-Each takes its plan from the environment. ``zygote`` and ``command`` are how ``run`` starts dbt and not for anyone else;
-``--root`` moves all paths below a folder, for tests.
+Each takes its plan from the environment. ``zygote`` and ``command`` are how ``run`` starts dbt and
+not for anyone else; ``--root`` moves all paths below a folder, for tests.
 """
 
 from __future__ import annotations
@@ -36,8 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _reported(command, layout, plan, lost_upload=arguments.command == "artifacts")
 
 
-def _reported(command: Callable[[Layout, str], int], layout: Layout, plan: str, *, lost_upload: bool) -> int:
-    """Whatever goes wrong, there is a termination message: the operator has nothing else to go by."""
+def _reported(
+    command: Callable[[Layout, str], int], layout: Layout, plan: str, *, lost_upload: bool
+) -> int:
+    """Whatever goes wrong, there is a termination message: the operator has nothing else to go
+    by.
+    """
     try:
         return command(layout, plan)
     except ProtocolError as error:

@@ -1,8 +1,8 @@
 """Which files of a step's folder are artifacts, and how the folder is handed to the sidecar.
 
-dbt's target path also holds what nobody reads afterwards (graph.gpickle, partial_parse.msgpack, run/), which stays.
-A folder gets its final name only when every artifact in it is free of secrets: the sidecar, which does not know the
-secrets, uploads what it finds there at once.
+dbt's target path also holds what nobody reads afterwards (graph.gpickle, partial_parse.msgpack,
+run/), which stays. A folder gets its final name only when every artifact in it is free of secrets:
+the sidecar, which does not know the secrets, uploads what it finds there at once.
 """
 
 from __future__ import annotations

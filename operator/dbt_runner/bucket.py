@@ -1,7 +1,8 @@
-"""The object store, through minio's client: for the sidecar, which uploads, and the init container, which restores.
+"""The object store, through minio's client: for the sidecar, which uploads, and the init container,
+which restores.
 
-Only these two containers see its Secret. The client is imported when it is needed, and retrying is left to the callers,
-who know how much time there is.
+Only these two containers see its Secret. The client is imported when it is needed, and retrying is
+left to the callers, who know how much time there is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ PARALLEL = 4
 _PART_BYTES = 1 << 20
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 30.0
 # With these the store says that trying again is of no use.
-_FINAL = {"AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidBucketName"}
+_FINAL = {
+    "AccessDenied",
+    "NoSuchBucket",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "InvalidBucketName",
+}
 _ABSENT = "NoSuchKey"
 
 
@@ -38,7 +45,8 @@ class MinioStore:
     """An S3-compatible store. The bucket has to exist: it is an administrator's to make."""
 
     def __init__(self, bucket: Bucket, env: Mapping[str, str]) -> None:
-        import minio  # heavy: only when there is something to do, because dbt needs the CPU at the pod's start
+        # heavy: only when there is something to do, because dbt needs the CPU at the pod's start
+        import minio
 
         address = urlsplit(bucket.endpoint)
         self._bucket = bucket
@@ -95,7 +103,9 @@ class MinioStore:
         import urllib3
 
         if isinstance(error, self._errors.S3Error):
-            return kind(self._message(key, f"{error.code}: {error.message}"), final=error.code in _FINAL)
+            return kind(
+                self._message(key, f"{error.code}: {error.message}"), final=error.code in _FINAL
+            )
         if isinstance(error, urllib3.exceptions.HTTPError):
             reason = getattr(error, "reason", None) or error
             return kind(self._message(key, f"{type(reason).__name__}, the store cannot be reached"))
@@ -104,7 +114,9 @@ class MinioStore:
         raise error
 
     def _message(self, key: str, what: str) -> str:
-        return f"{self._bucket.endpoint}, bucket {self._bucket.name}: {key.rsplit('/', 1)[-1]}: {what}"
+        return (
+            f"{self._bucket.endpoint}, bucket {self._bucket.name}: {key.rsplit('/', 1)[-1]}: {what}"
+        )
 
 
 def _credentials(env: Mapping[str, str], region: str | None) -> object:
@@ -117,7 +129,9 @@ def _credentials(env: Mapping[str, str], region: str | None) -> object:
 
 
 def _http(env: Mapping[str, str]) -> object:
-    """A client that gives up soon: retrying is the uploader's business, which knows how much time is left."""
+    """A client that gives up soon: retrying is the uploader's business, which knows how much time
+    is left.
+    """
     import certifi
     import urllib3
 

@@ -1,5 +1,5 @@
-"""Where the runner finds and leaves things: the paths of :mod:`dbt_protocol.summaries`, below a root that tests
-move.
+"""Where the runner finds and leaves things: the paths of :mod:`dbt_protocol.summaries`, below a
+root that tests move.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dbt_protocol import paths
 class Layout:
     """The paths of a pod. In a pod ``root`` is ``/``.
 
-    With the key of a window these are the paths while that window is at work: all its steps are below one folder, and
-    those that have ended wait in there until the window is over.
+    With the key of a window these are the paths while that window is at work: all its steps are
+    below one folder, and those that have ended wait in there until the window is over.
     """
 
     root: str = "/"
@@ -101,7 +101,9 @@ class Layout:
 
     @property
     def source_info(self) -> Path:
-        """What the project's files are: ``{"commit": ..., "fingerprint": ...}``; not there if the image has them."""
+        """What the project's files are: ``{"commit": ..., "fingerprint": ...}``; not there if the
+        image has them.
+        """
         return self.shared / ".source.json"
 
     @property
@@ -111,7 +113,9 @@ class Layout:
 
     @property
     def parse(self) -> Path:
-        """Target paths of the parses that steps share; the leading dot keeps them apart from steps."""
+        """Target paths of the parses that steps share; the leading dot keeps them apart from
+        steps.
+        """
         return self.work / ".parse"
 
     @property
@@ -135,7 +139,9 @@ class Layout:
 
     @property
     def windows(self) -> Path:
-        """How the windows stand, a character each, for the sidecar to report if the dbt container is killed."""
+        """How the windows stand, a character each, for the sidecar to report if the dbt container
+        is killed.
+        """
         return self.shared / ".windows"
 
     @property

@@ -1,8 +1,10 @@
-"""How the sidecar learns at once that the dbt container has ended: a lock on a shared file that dies with the process.
+"""How the sidecar learns at once that the dbt container has ended: a lock on a shared file that
+dies with the process.
 
-The kubelet tells it by SIGTERM too, but a second or more later, when it next looks at the pod's containers. A kernel
-releases a lock however its holder ends, also by SIGKILL. And only the supervisor holds it, which is process 1 of its
-container: no child inherits the descriptor, so when the lock is free, nothing of the container runs any more.
+The kubelet tells it by SIGTERM too, but a second or more later, when it next looks at the pod's
+containers. A kernel releases a lock however its holder ends, also by SIGKILL. And only the
+supervisor holds it, which is process 1 of its container: no child inherits the descriptor, so when
+the lock is free, nothing of the container runs any more.
 """
 
 from __future__ import annotations

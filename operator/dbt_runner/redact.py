@@ -1,8 +1,10 @@
-"""Keep secrets out of everything that leaves the dbt container: log, termination message, artifacts.
+"""Keep secrets out of everything that leaves the dbt container: log, termination message,
+artifacts.
 
-dbt itself scrubs only ``DBT_ENV_SECRET_*`` variables, and only from its log. What counts as a secret here is found
-twice: the supervisor, which has no YAML parser, scans profiles.yml as text before anything is printed, rather too
-eagerly; the zygote, which has dbt's, reads it properly, and what it finds replaces what the scan found.
+dbt itself scrubs only ``DBT_ENV_SECRET_*`` variables, and only from its log. What counts as a
+secret here is found twice: the supervisor, which has no YAML parser, scans profiles.yml as text
+before anything is printed, rather too eagerly; the zygote, which has dbt's, reads it properly, and
+what it finds replaces what the scan found.
 
 Values of fewer than :data:`MIN_LENGTH` characters are left alone, and so are values that the
 profile also holds as a literal under a key that is no secret (``password: postgres`` beside
@@ -35,12 +37,15 @@ STARS = "*****"
 OWN_VARIABLES = "DBT_ENV_SECRET_OPERATOR_"  # by them dbt learns what to keep out of its own log
 
 _SECRET_KEY = re.compile(
-    r"pass|pwd|.*(password|passwd|passphrase|token|secret|private_?key|api_?key|access_?key|account_?key|credential).*"
+    r"pass|pwd|.*(password|passwd|passphrase|token|secret|private_?key|api_?key|access_?key"
+    r"|account_?key|credential).*"
     r"|keyfile_json|private_key_id",
     re.IGNORECASE,
 )
 # These say where a secret is, or of which kind, not what it is.
-_HARMLESS_KEY = re.compile(r".*(_path|_uri|_url|_file|_endpoint|_type|_name|_arn)|secrets", re.IGNORECASE)
+_HARMLESS_KEY = re.compile(
+    r".*(_path|_uri|_url|_file|_endpoint|_type|_name|_arn)|secrets", re.IGNORECASE
+)
 _SECRET_VARIABLE = re.compile(
     r"DBT_ENV_SECRET_.+|.*(PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CREDENTIAL).*"
     r"|(.*_)?(API|ACCESS|PRIVATE|ACCOUNT|ENCRYPTION|SSH)_?KEY(_.*)?",
@@ -49,9 +54,11 @@ _SECRET_VARIABLE = re.compile(
 _ENV_VAR = re.compile(r"env_var\(\s*(['\"])(?P<name>.+?)\1(?:\s*,\s*(['\"])(?P<default>.*?)\3)?")
 # Secrets inside other values: connection strings and URLs.
 _EMBEDDED = re.compile(
-    r"(?:password|passwd|pwd|token|secret)\w*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@", re.IGNORECASE
+    r"(?:password|passwd|pwd|token|secret)\w*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@",
+    re.IGNORECASE,
 )
-# A plain value is looked at but not consumed: it may be the rest of a flow mapping, with more entries in it.
+# A plain value is looked at but not consumed: it may be the rest of a flow mapping, with more
+# entries in it.
 _YAML_ENTRY = re.compile(
     r"""["']?(?P<key>[A-Za-z_][\w-]*)["']?\s*:\s*"""
     r"""(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')|(?=(?P<plain>[^\s\[{"'][^\n]*)))"""
@@ -89,7 +96,9 @@ class Known:
 
 
 class Redactor:
-    """Replaces secrets by stars, however they are spelt: as they are, in JSON, in a URL, line by line."""
+    """Replaces secrets by stars, however they are spelt: as they are, in JSON, in a URL, line by
+    line.
+    """
 
     def __init__(self, secrets: Iterable[str], known: Known = Known()) -> None:
         """Keep those secrets that are long enough to be replaced."""
@@ -207,8 +216,8 @@ def survey(redactor: Redactor, texts: Iterable[str], profile: str, env: Mapping[
         redactor: knows the secrets.
         texts: the project's files, with those of its packages.
         profile: the text of profiles.yml.
-        env: the environment that dbt gets. Its longer words with a secret in them are names, too, as
-            in SCHEMA=password_reset: nothing can put a secret into a longer word there.
+        env: the environment that dbt gets. Its longer words with a secret in them are names, too,
+            as in SCHEMA=password_reset: nothing can put a secret into a longer word there.
     """
     holding: dict[str, set[str]] = {}
     for secret in redactor.secrets:
@@ -295,12 +304,16 @@ def _spellings(secret: str) -> Iterator[str]:
 def environment_secrets(env: Mapping[str, str]) -> set[str]:
     """Values of the variables whose names say that they are secret; paths of files are not."""
     return {
-        value for name, value in env.items() if _SECRET_VARIABLE.fullmatch(name) and not value.startswith(("/", "~"))
+        value
+        for name, value in env.items()
+        if _SECRET_VARIABLE.fullmatch(name) and not value.startswith(("/", "~"))
     }
 
 
 def scan_profiles(text: str, env: Mapping[str, str]) -> set[str]:
-    """Secrets in the text of a profiles.yml, found without a YAML parser; rather too many than too few."""
+    """Secrets in the text of a profiles.yml, found without a YAML parser; rather too many than too
+    few.
+    """
     found: set[str] = set()
     lines = text.splitlines()
     for number, line in enumerate(lines):
@@ -320,7 +333,11 @@ def _plain_spellings(value: str) -> Iterator[str]:
     """What a scalar may be: quoted, with a comment after it, or within a flow mapping."""
     if value[0] in "\"'":
         inner = value[1:-1]
-        yield from {inner, inner.replace("''", "'"), inner.replace('\\"', '"').replace("\\\\", "\\")}
+        yield from {
+            inner,
+            inner.replace("''", "'"),
+            inner.replace('\\"', '"').replace("\\\\", "\\"),
+        }
     else:
         yield value.split(" #")[0].rstrip(" ,}]")
         yield re.split(r"[,}]", value)[0].strip()
@@ -336,10 +353,11 @@ def _block(lines: list[str], start: int) -> Iterator[str]:
 
 
 def profile_secrets(profiles: object, env: Mapping[str, str], also: Iterable[str] = ()) -> set[str]:
-    """Secrets of a parsed profiles.yml and ``also`` these, without those that it shows in the open as well.
+    """Secrets of a parsed profiles.yml and ``also`` these, without those that it shows in the open
+    as well.
 
-    Only literals show anything: whoever sets a variable must not be able to make a secret public by giving it the
-    secret's value.
+    Only literals show anything: whoever sets a variable must not be able to make a secret public by
+    giving it the secret's value.
     """
     secret: set[str] = set(also)
     public: set[str] = set()
@@ -347,7 +365,9 @@ def profile_secrets(profiles: object, env: Mapping[str, str], also: Iterable[str
     return secret - public
 
 
-def _walk(value: object, env: Mapping[str, str], secret: set[str], public: set[str], *, hidden: bool) -> None:
+def _walk(
+    value: object, env: Mapping[str, str], secret: set[str], public: set[str], *, hidden: bool
+) -> None:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             is_leaf = not isinstance(inner, Mapping)
@@ -359,7 +379,9 @@ def _walk(value: object, env: Mapping[str, str], secret: set[str], public: set[s
         text = str(value)
         if hidden:
             secret.update(_values([text], env))
-        elif "{{" not in text:  # what a variable holds is in the open only if the profile itself says so
+        elif (
+            "{{" not in text
+        ):  # what a variable holds is in the open only if the profile itself says so
             public.update(_values([text], env))
         secret.update(_embedded(text))
 
@@ -369,7 +391,9 @@ def _is_secret(key: str) -> bool:
 
 
 def _values(texts: Iterable[str], env: Mapping[str, str]) -> Iterator[str]:
-    """What the texts stand for: a template's variables, a JSON key file's secrets, or the texts themselves."""
+    """What the texts stand for: a template's variables, a JSON key file's secrets, or the texts
+    themselves.
+    """
     for text in texts:
         if "{{" in text:
             for use in _ENV_VAR.finditer(text):
@@ -389,4 +413,6 @@ def _key_file(text: str, env: Mapping[str, str]) -> set[str]:
 
 
 def _embedded(text: str) -> set[str]:
-    return {value for match in _EMBEDDED.findall(text) for value in match if value and "{{" not in value}
+    return {
+        value for match in _EMBEDDED.findall(text) for value in match if value and "{{" not in value
+    }

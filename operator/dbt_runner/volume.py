@@ -63,7 +63,9 @@ class Volume:
         return ()
 
     def entries(self, path: Path) -> list[tuple[Path, bool]]:
-        """What is in a folder, by name, and whether it is a folder; nothing if it is none itself."""
+        """What is in a folder, by name, and whether it is a folder; nothing if it is none
+        itself.
+        """
         with suppress(OSError), self._folder(path) as folder:
             with os.scandir(folder) as found:
                 names = [(each.name, each.is_dir(follow_symlinks=False)) for each in found]

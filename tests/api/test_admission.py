@@ -16,7 +16,11 @@ from tests.support.kube import CommandError, Manifest, create, get, kubectl, res
 ARTIFACTS = {"endpoint": "https://s3.example.com", "bucket": "artifacts"}
 SPECS: dict[str, Manifest] = {
     "DbtTarget": {"profiles": {"secretRef": {"name": "warehouse", "key": "profiles.yml"}}},
-    "DbtProject": {"image": "dbt:1.0", "source": {"image": {"path": "/project"}}, "artifacts": ARTIFACTS},
+    "DbtProject": {
+        "image": "dbt:1.0",
+        "source": {"image": {"path": "/project"}},
+        "artifacts": ARTIFACTS,
+    },
     "DbtRun": {"projectRef": {"name": "p"}, "targetRef": {"name": "t"}, "steps": [{"build": {}}]},
 }
 SPECS["DbtBackfill"] = {"runTemplate": {"spec": SPECS["DbtRun"]}, "windows": {"keys": ["a"]}}
@@ -53,30 +57,85 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
     ("kind", "spec"),
     [
         ("DbtTarget", {}),
-        ("DbtTarget", {"schemaPattern": "^analytics(_.*)?$", "databasePattern": "db", "target": "prod"}),
+        (
+            "DbtTarget",
+            {"schemaPattern": "^analytics(_.*)?$", "databasePattern": "db", "target": "prod"},
+        ),
         ("DbtTarget", {"protected": True}),
         ("DbtTarget", {"maxConcurrentRuns": 100}),
         ("DbtProject", {"defaults": {"retry": {"maxAttempts": 2}, "timeout": "1h", "threads": 4}}),
-        ("DbtTarget", {"env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": {"name": "s", "key": "k"}}]}),
+        (
+            "DbtTarget",
+            {
+                "env": [
+                    {"name": "A", "value": ""},
+                    {"name": "B", "secretKeyRef": {"name": "s", "key": "k"}},
+                ]
+            },
+        ),
         ("DbtProject", {}),
         ("DbtProject", {"image": "registry:5000/dbt@sha256:" + "a" * 64}),
         ("DbtProject", {"image": "registry:5000/dbt:1.11"}),
-        ("DbtProject", {"source": {"configMap": {"name": "c", "items": [{"key": "a", "path": "models/a.sql"}]}}}),
+        (
+            "DbtProject",
+            {
+                "source": {
+                    "configMap": {"name": "c", "items": [{"key": "a", "path": "models/a.sql"}]}
+                }
+            },
+        ),
         ("DbtProject", {"source": git("https://git.example.com:8443/team/shop.git")}),
         ("DbtProject", {"source": git("http://git.example.com/shop")}),
-        ("DbtProject", {"source": git("ssh://git@git.example.com:2222/team/shop.git", ref="v1.2", **DEPLOY_KEY)}),
-        ("DbtProject", {"source": git("git@github.com:team/shop.git", ref="feature/#7_x", **DEPLOY_KEY)}),
-        ("DbtProject", {"source": git("https://git.example.com/shop", subPath="dbt/shop..v2", **DEPLOY_KEY)}),
+        (
+            "DbtProject",
+            {
+                "source": git(
+                    "ssh://git@git.example.com:2222/team/shop.git", ref="v1.2", **DEPLOY_KEY
+                )
+            },
+        ),
+        (
+            "DbtProject",
+            {"source": git("git@github.com:team/shop.git", ref="feature/#7_x", **DEPLOY_KEY)},
+        ),
+        (
+            "DbtProject",
+            {"source": git("https://git.example.com/shop", subPath="dbt/shop..v2", **DEPLOY_KEY)},
+        ),
         ("DbtProject", {"deps": "Always"}),
         ("DbtProject", {"parseCache": "Never"}),
-        ("DbtProject", {"env": [{"name": "DBT_FULL_REFRESH", "value": "1"}]}),  # the planner's to refuse
-        ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000", "insecure": True}}),
-        ("DbtProject", {"pod": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}, "runAsUser": 1000}}),
-        ("DbtProject", {"pod": {"volumes": [VOLUME], "affinity": {"nodeAffinity": {}}, "priorityClassName": "high"}}),
-        ("DbtProject", {"pod": {"sidecarResources": {"requests": {"cpu": "50m"}}, "ephemeralStorage": "2Gi"}}),
+        (
+            "DbtProject",
+            {"env": [{"name": "DBT_FULL_REFRESH", "value": "1"}]},
+        ),  # the planner's to refuse
+        (
+            "DbtProject",
+            {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000", "insecure": True}},
+        ),
+        (
+            "DbtProject",
+            {"pod": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}, "runAsUser": 1000}},
+        ),
+        (
+            "DbtProject",
+            {
+                "pod": {
+                    "volumes": [VOLUME],
+                    "affinity": {"nodeAffinity": {}},
+                    "priorityClassName": "high",
+                }
+            },
+        ),
+        (
+            "DbtProject",
+            {"pod": {"sidecarResources": {"requests": {"cpu": "50m"}}, "ephemeralStorage": "2Gi"}},
+        ),
         ("DbtRun", {}),
         ("DbtRun", {"priority": -5}),
-        ("DbtRun", {"pod": {"resources": {"limits": {"memory": "4Gi"}}, "nodeSelector": {"disk": "fast"}}}),
+        (
+            "DbtRun",
+            {"pod": {"resources": {"limits": {"memory": "4Gi"}}, "nodeSelector": {"disk": "fast"}}},
+        ),
         (
             "DbtRun",
             {
@@ -87,26 +146,65 @@ def manifest(kind: str, where: str, **spec: Any) -> Manifest:
                 "startTimeout": "90s",
             },
         ),
-        ("DbtRun", {"steps": [{"runOperation": {"macro": "p.m", "args": {"x": 1}}}, {"docs": {}, "when": "Always"}]}),
-        ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}], "ttlAfterFinished": "24h"}),
-        ("DbtRun", {"source": {"ref": "refs/pull/7/head"}}),
-        ("DbtRun", {"eventTime": {"start": "2024-01-01", "end": "2024-01-01T06:00:00"}, "warnError": True}),
-        ("DbtRun", {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "reasons": ["OOMKilled"]}}),
-        ("DbtRun", {"gate": {"failOn": "Warn"}, "warnErrorOptions": {"error": ["all"], "warn": ["NoNodesSelected"]}}),
-        ("DbtRun", {"steps": [{"sourceFreshness": {"onStale": "Wait"}}], "timeout": "1h"}),
-        ("DbtRun", {"steps": [{"build": {"sample": "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}"}}]}),
-        ("DbtRun", {"steps": [{"run": {"sample": "3 days", "fullRefresh": True, "empty": False}}]}),
-        ("DbtRun", {"steps": [{"list": {"resourceTypes": ["model"], "excludeResourceTypes": ["test"]}}]}),
         (
             "DbtRun",
-            {"steps": [{"clone": {"selector": "core", "fullRefresh": True}}], "state": {"from": {"target": "prod"}}},
+            {
+                "steps": [
+                    {"runOperation": {"macro": "p.m", "args": {"x": 1}}},
+                    {"docs": {}, "when": "Always"},
+                ]
+            },
         ),
-        ("DbtRun", {"gate": {"failOn": "Error"}, "warnErrorOptions": {"silence": ["LogTestResult"]}}),
+        ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}], "ttlAfterFinished": "24h"}),
+        ("DbtRun", {"source": {"ref": "refs/pull/7/head"}}),
+        (
+            "DbtRun",
+            {"eventTime": {"start": "2024-01-01", "end": "2024-01-01T06:00:00"}, "warnError": True},
+        ),
+        (
+            "DbtRun",
+            {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "reasons": ["OOMKilled"]}},
+        ),
+        (
+            "DbtRun",
+            {
+                "gate": {"failOn": "Warn"},
+                "warnErrorOptions": {"error": ["all"], "warn": ["NoNodesSelected"]},
+            },
+        ),
+        ("DbtRun", {"steps": [{"sourceFreshness": {"onStale": "Wait"}}], "timeout": "1h"}),
+        (
+            "DbtRun",
+            {
+                "steps": [
+                    {"build": {"sample": "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}"}}
+                ]
+            },
+        ),
+        ("DbtRun", {"steps": [{"run": {"sample": "3 days", "fullRefresh": True, "empty": False}}]}),
+        (
+            "DbtRun",
+            {"steps": [{"list": {"resourceTypes": ["model"], "excludeResourceTypes": ["test"]}}]},
+        ),
+        (
+            "DbtRun",
+            {
+                "steps": [{"clone": {"selector": "core", "fullRefresh": True}}],
+                "state": {"from": {"target": "prod"}},
+            },
+        ),
+        (
+            "DbtRun",
+            {"gate": {"failOn": "Error"}, "warnErrorOptions": {"silence": ["LogTestResult"]}},
+        ),
     ],
 )
 def test_accepted(where: str, kind: str, spec: Manifest) -> None:
     created = create(manifest(kind, where, **spec))
-    assert created["spec"].items() >= {key: value for key, value in spec.items() if key != "steps"}.items()
+    assert (
+        created["spec"].items()
+        >= {key: value for key, value in spec.items() if key != "steps"}.items()
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,38 +212,106 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
     [
         ("DbtTarget", {"profiles": None}, "spec.profiles: Required value"),
         ("DbtTarget", {"schemaPattern": "("}, "is not a regular expression"),
-        ("DbtTarget", {"maxConcurrentRuns": 0}, "spec.maxConcurrentRuns in body should be greater than or equal to 1"),
-        ("DbtRun", {"priority": 1001}, "spec.priority in body should be less than or equal to 1000"),
-        ("DbtTarget", {"env": [{"name": "A"}]}, "set exactly one of value, secretKeyRef and configMapKeyRef"),
-        ("DbtTarget", {"env": [{"name": "DBT_TARGET", "value": "dev"}]}, "that the operator sets itself"),
-        ("DbtTarget", {"env": [{"name": "DBT_ENGINE_TARGET", "value": "dev"}]}, "that the operator sets itself"),
-        ("DbtTarget", {"env": [{"name": "LD_PRELOAD", "value": "x"}]}, "that the operator sets itself"),
+        (
+            "DbtTarget",
+            {"maxConcurrentRuns": 0},
+            "spec.maxConcurrentRuns in body should be greater than or equal to 1",
+        ),
+        (
+            "DbtRun",
+            {"priority": 1001},
+            "spec.priority in body should be less than or equal to 1000",
+        ),
+        (
+            "DbtTarget",
+            {"env": [{"name": "A"}]},
+            "set exactly one of value, secretKeyRef and configMapKeyRef",
+        ),
+        (
+            "DbtTarget",
+            {"env": [{"name": "DBT_TARGET", "value": "dev"}]},
+            "that the operator sets itself",
+        ),
+        (
+            "DbtTarget",
+            {"env": [{"name": "DBT_ENGINE_TARGET", "value": "dev"}]},
+            "that the operator sets itself",
+        ),
+        (
+            "DbtTarget",
+            {"env": [{"name": "LD_PRELOAD", "value": "x"}]},
+            "that the operator sets itself",
+        ),
         ("DbtTarget", {"env": [{"name": "A B", "value": "x"}]}, "spec.env[0].name"),
         ("DbtProject", {"image": "dbt"}, "must be pinned"),
         ("DbtProject", {"image": "dbt:latest"}, "must be pinned"),
         ("DbtProject", {"image": "registry:5000/dbt"}, "must be pinned"),
         ("DbtProject", {"source": {}}, EXACTLY_ONE),
         ("DbtProject", {"source": git("https://g/x") | {"configMap": {"name": "c"}}}, EXACTLY_ONE),
-        ("DbtProject", {"source": git("git://git.example.com/shop")}, "must be like https://host/path"),
+        (
+            "DbtProject",
+            {"source": git("git://git.example.com/shop")},
+            "must be like https://host/path",
+        ),
         ("DbtProject", {"source": git("file:///shop")}, "must be like https://host/path"),
         ("DbtProject", {"source": git("/shop")}, "must be like https://host/path"),
         ("DbtProject", {"source": git("ext::sh -c id")}, "must be like https://host/path"),
-        ("DbtProject", {"source": git("ssh://-oProxyCommand=id/shop")}, "must be like https://host/path"),
-        ("DbtProject", {"source": git("-oProxyCommand=id@host:shop")}, "must be like https://host/path"),
+        (
+            "DbtProject",
+            {"source": git("ssh://-oProxyCommand=id/shop")},
+            "must be like https://host/path",
+        ),
+        (
+            "DbtProject",
+            {"source": git("-oProxyCommand=id@host:shop")},
+            "must be like https://host/path",
+        ),
         (
             "DbtProject",
             {"source": git("https://git.example.com/shop?private_token=x")},
             "must be like https://host/path",
         ),
-        ("DbtProject", {"source": git("https://user:pw@git.example.com/shop")}, "must hold no credentials"),
-        ("DbtProject", {"source": git("https://token@git.example.com/shop")}, "must hold no credentials"),
-        ("DbtProject", {"source": git("ssh://git:pw@git.example.com/shop")}, "must hold no credentials"),
-        ("DbtProject", {"source": git("http://g/x", **DEPLOY_KEY)}, "credentials are not sent over http://"),
-        ("DbtProject", {"source": git("https://g/x", ref="--upload-pack=id")}, "spec.source.git.ref"),
-        ("DbtProject", {"source": git("https://g/x", ref="a..b")}, "must not contain two dots in a row"),
+        (
+            "DbtProject",
+            {"source": git("https://user:pw@git.example.com/shop")},
+            "must hold no credentials",
+        ),
+        (
+            "DbtProject",
+            {"source": git("https://token@git.example.com/shop")},
+            "must hold no credentials",
+        ),
+        (
+            "DbtProject",
+            {"source": git("ssh://git:pw@git.example.com/shop")},
+            "must hold no credentials",
+        ),
+        (
+            "DbtProject",
+            {"source": git("http://g/x", **DEPLOY_KEY)},
+            "credentials are not sent over http://",
+        ),
+        (
+            "DbtProject",
+            {"source": git("https://g/x", ref="--upload-pack=id")},
+            "spec.source.git.ref",
+        ),
+        (
+            "DbtProject",
+            {"source": git("https://g/x", ref="a..b")},
+            "must not contain two dots in a row",
+        ),
         ("DbtProject", {"source": git("https://g/x", ref="main~1")}, "spec.source.git.ref"),
-        ("DbtProject", {"source": git("https://g/x", subPath="a/../..")}, "must stay inside the repository"),
-        ("DbtProject", {"source": git("https://g/x", subPath="/etc")}, "must stay inside the repository"),
+        (
+            "DbtProject",
+            {"source": git("https://g/x", subPath="a/../..")},
+            "must stay inside the repository",
+        ),
+        (
+            "DbtProject",
+            {"source": git("https://g/x", subPath="/etc")},
+            "must stay inside the repository",
+        ),
         ("DbtProject", {"deps": "Sometimes"}, "spec.deps"),
         ("DbtProject", {"parseCache": "Sometimes"}, "spec.parseCache"),
         (
@@ -160,28 +326,71 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
             "must stay inside the project's folder",
         ),
         ("DbtProject", {"artifacts": None}, "spec.artifacts: Required value"),
-        ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000"}}, "needs insecure: true"),
-        ("DbtProject", {"artifacts": ARTIFACTS | {"endpoint": "https://user:pw@s3"}}, "spec.artifacts.endpoint"),
+        (
+            "DbtProject",
+            {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000"}},
+            "needs insecure: true",
+        ),
+        (
+            "DbtProject",
+            {"artifacts": ARTIFACTS | {"endpoint": "https://user:pw@s3"}},
+            "spec.artifacts.endpoint",
+        ),
         ("DbtProject", {"pod": {"runAsUser": 0}}, "spec.pod.runAsUser"),
         (
             "DbtProject",
             {"pod": {"volumes": [VOLUME | {"secret": {"secretName": "s"}}]}},
             "set exactly one of",
         ),
-        ("DbtProject", {"pod": {"volumes": [{"name": "a", "mountPath": "/a"}]}}, "set exactly one of"),
-        ("DbtProject", {"pod": {"volumes": [VOLUME, VOLUME | {"mountPath": "/b"}]}}, "two volumes have the same name"),
-        ("DbtProject", {"pod": {"volumes": [VOLUME, VOLUME | {"name": "b"}]}}, "two volumes have one mountPath"),
-        *(("DbtProject", {"pod": {"volumes": [VOLUME | {"mountPath": p}]}}, words) for p, words in MOUNT_PATHS.items()),
-        ("DbtProject", {"pod": {"volumes": [VOLUME | {"subPath": "a/../.."}]}}, "must stay inside the volume"),
+        (
+            "DbtProject",
+            {"pod": {"volumes": [{"name": "a", "mountPath": "/a"}]}},
+            "set exactly one of",
+        ),
+        (
+            "DbtProject",
+            {"pod": {"volumes": [VOLUME, VOLUME | {"mountPath": "/b"}]}},
+            "two volumes have the same name",
+        ),
+        (
+            "DbtProject",
+            {"pod": {"volumes": [VOLUME, VOLUME | {"name": "b"}]}},
+            "two volumes have one mountPath",
+        ),
+        *(
+            ("DbtProject", {"pod": {"volumes": [VOLUME | {"mountPath": p}]}}, words)
+            for p, words in MOUNT_PATHS.items()
+        ),
+        (
+            "DbtProject",
+            {"pod": {"volumes": [VOLUME | {"subPath": "a/../.."}]}},
+            "must stay inside the volume",
+        ),
         ("DbtProject", {"defaults": {"timeout": "0s"}}, "must be at least 1s"),
         ("DbtProject", {"defaults": {"threads": 0}}, "spec.defaults.threads"),
-        ("DbtProject", {"defaults": {"retry": {"maxAttempts": 11}}}, "spec.defaults.retry.maxAttempts"),
+        (
+            "DbtProject",
+            {"defaults": {"retry": {"maxAttempts": 11}}},
+            "spec.defaults.retry.maxAttempts",
+        ),
         ("DbtRun", {"steps": []}, "spec.steps"),
         ("DbtRun", {"steps": [{}]}, "a step has exactly one of build, run"),
         ("DbtRun", {"steps": [{"build": {}, "run": {}}]}, "a step has exactly one of build, run"),
-        ("DbtRun", {"steps": [{"build": {"select": ["--target"]}}]}, "spec.steps[0].build.select[0]"),
-        ("DbtRun", {"steps": [{"build": {"select": ["a"], "selector": "b"}}]}, "selector replaces select and exclude"),
-        ("DbtRun", {"steps": [{"runOperation": {}}]}, "spec.steps[0].runOperation.macro: Required value"),
+        (
+            "DbtRun",
+            {"steps": [{"build": {"select": ["--target"]}}]},
+            "spec.steps[0].build.select[0]",
+        ),
+        (
+            "DbtRun",
+            {"steps": [{"build": {"select": ["a"], "selector": "b"}}]},
+            "selector replaces select and exclude",
+        ),
+        (
+            "DbtRun",
+            {"steps": [{"runOperation": {}}]},
+            "spec.steps[0].runOperation.macro: Required value",
+        ),
         ("DbtRun", {"source": {}}, "spec.source.ref: Required value"),
         ("DbtRun", {"source": {"ref": "-x"}}, "spec.source.ref"),
         ("DbtRun", {"timeout": "30"}, "spec.timeout"),
@@ -189,14 +398,29 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
         ("DbtRun", {"timeout": "721h"}, "must be at most 720h"),
         ("DbtRun", {"ttlAfterFinished": "1 day"}, "spec.ttlAfterFinished"),
         ("DbtRun", {"threads": 0}, "spec.threads"),
-        ("DbtRun", {"eventTime": {"start": "2024-01-02", "end": "2024-01-01"}}, "start must be before end"),
-        ("DbtRun", {"eventTime": {"start": "2024-01-02+01:00", "end": "2024-01-03"}}, "spec.eventTime.start"),
         (
             "DbtRun",
-            {"eventTime": {"start": "2024-01-01", "end": "2024-01-02"}, "steps": [{"build": {"fullRefresh": True}}]},
+            {"eventTime": {"start": "2024-01-02", "end": "2024-01-01"}},
+            "start must be before end",
+        ),
+        (
+            "DbtRun",
+            {"eventTime": {"start": "2024-01-02+01:00", "end": "2024-01-03"}},
+            "spec.eventTime.start",
+        ),
+        (
+            "DbtRun",
+            {
+                "eventTime": {"start": "2024-01-01", "end": "2024-01-02"},
+                "steps": [{"build": {"fullRefresh": True}}],
+            },
             "would drop every other batch",
         ),
-        ("DbtRun", {"warnError": True, "warnErrorOptions": {"error": ["all"]}}, "set it or warnErrorOptions"),
+        (
+            "DbtRun",
+            {"warnError": True, "warnErrorOptions": {"error": ["all"]}},
+            "set it or warnErrorOptions",
+        ),
         (
             "DbtRun",
             {"gate": {"failOn": "Warn"}, "warnErrorOptions": {"silence": ["LogTestResult"]}},
@@ -205,7 +429,16 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
         ("DbtRun", {"gate": {"failOn": "Never"}}, "spec.gate.failOn"),
         (
             "DbtRun",
-            {"steps": [{"build": {"resourceTypes": ["model", "test"], "excludeResourceTypes": ["test"]}}]},
+            {
+                "steps": [
+                    {
+                        "build": {
+                            "resourceTypes": ["model", "test"],
+                            "excludeResourceTypes": ["test"],
+                        }
+                    }
+                ]
+            },
             "in both resourceTypes and excludeResourceTypes",
         ),
         (
@@ -213,16 +446,39 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
             {"steps": [{"list": {"resourceTypes": ["model"], "excludeResourceTypes": ["model"]}}]},
             "in both resourceTypes and excludeResourceTypes",
         ),
-        ("DbtRun", {"steps": [{"list": {"select": ["a"], "selector": "b"}}]}, "selector replaces select and exclude"),
-        ("DbtRun", {"steps": [{"clone": {"exclude": ["a"], "selector": "b"}}]}, "selector replaces select and exclude"),
-        ("DbtRun", {"steps": [{"build": {"exclude": ["a"], "selector": "b"}}]}, "selector replaces select and exclude"),
-        ("DbtRun", {"steps": [{"list": {"outputKeys": ["name"]}}]}, "are those of output: json"),
-        ("DbtRun", {"steps": [{"build": {"sample": "3 weeks"}}]}, "spec.steps[0].build.sample"),
-        ("DbtRun", {"steps": [{"build": {"sample": "3 days", "empty": True}}]}, "there is nothing to sample"),
-        ("DbtRun", {"steps": [{"run": {"sample": "3 days", "empty": True}}]}, "there is nothing to sample"),
         (
             "DbtRun",
-            {"eventTime": {"start": "2024-01-01", "end": "2024-01-02"}, "steps": [{"run": {"sample": "3 days"}}]},
+            {"steps": [{"list": {"select": ["a"], "selector": "b"}}]},
+            "selector replaces select and exclude",
+        ),
+        (
+            "DbtRun",
+            {"steps": [{"clone": {"exclude": ["a"], "selector": "b"}}]},
+            "selector replaces select and exclude",
+        ),
+        (
+            "DbtRun",
+            {"steps": [{"build": {"exclude": ["a"], "selector": "b"}}]},
+            "selector replaces select and exclude",
+        ),
+        ("DbtRun", {"steps": [{"list": {"outputKeys": ["name"]}}]}, "are those of output: json"),
+        ("DbtRun", {"steps": [{"build": {"sample": "3 weeks"}}]}, "spec.steps[0].build.sample"),
+        (
+            "DbtRun",
+            {"steps": [{"build": {"sample": "3 days", "empty": True}}]},
+            "there is nothing to sample",
+        ),
+        (
+            "DbtRun",
+            {"steps": [{"run": {"sample": "3 days", "empty": True}}]},
+            "there is nothing to sample",
+        ),
+        (
+            "DbtRun",
+            {
+                "eventTime": {"start": "2024-01-01", "end": "2024-01-02"},
+                "steps": [{"run": {"sample": "3 days"}}],
+            },
             "sample would replace eventTime",
         ),
         (
@@ -230,14 +486,24 @@ def test_accepted(where: str, kind: str, spec: Manifest) -> None:
             {"steps": [{"sourceFreshness": {"onStale": "Retry"}}]},
             "spec.steps[0].sourceFreshness.onStale",
         ),
-        ("DbtRun", {"warnErrorOptions": {"warn": ["NoNodesSelected"]}}, "are exceptions from error"),
-        ("DbtRun", {"steps": [{"build": {"resourceTypes": ["table"]}}]}, "spec.steps[0].build.resourceTypes[0]"),
+        (
+            "DbtRun",
+            {"warnErrorOptions": {"warn": ["NoNodesSelected"]}},
+            "are exceptions from error",
+        ),
+        (
+            "DbtRun",
+            {"steps": [{"build": {"resourceTypes": ["table"]}}]},
+            "spec.steps[0].build.resourceTypes[0]",
+        ),
         ("DbtRun", {"retry": {"maxAttempts": 0}}, "spec.retry.maxAttempts"),
         ("DbtRun", {"retry": {"maxAttempts": 2, "reasons": ["Often"]}}, "spec.retry.reasons[0]"),
         ("DbtRun", {"env": [{"name": "HOME", "value": "/"}]}, "that the operator sets itself"),
     ],
 )
-def test_refused_with_the_field_and_the_remedy(where: str, kind: str, spec: Manifest, message: str) -> None:
+def test_refused_with_the_field_and_the_remedy(
+    where: str, kind: str, spec: Manifest, message: str
+) -> None:
     with pytest.raises(CommandError, match=r"invalid|Invalid") as refusal:
         create(manifest(kind, where, **spec))
     assert message in str(refusal.value)
@@ -247,7 +513,14 @@ def test_refused_with_the_field_and_the_remedy(where: str, kind: str, spec: Mani
     ("kind", "pod"),
     [
         ("DbtProject", {"volumes": [{"name": "a", "mountPath": "/a", "hostPath": {"path": "/"}}]}),
-        ("DbtProject", {"volumes": [VOLUME | {"persistentVolumeClaim": {"claimName": "c", "namespace": "other"}}]}),
+        (
+            "DbtProject",
+            {
+                "volumes": [
+                    VOLUME | {"persistentVolumeClaim": {"claimName": "c", "namespace": "other"}}
+                ]
+            },
+        ),
         ("DbtProject", {"hostNetwork": True}),
         ("DbtRun", {"runAsUser": 1000}),
         ("DbtRun", {"volumes": [VOLUME]}),
@@ -262,14 +535,23 @@ NAMED: dict[str, tuple[str, Callable[[str], Manifest]]] = {
     "spec.projectRef.name": ("DbtRun", lambda name: {"projectRef": {"name": name}}),
     "spec.targetRef.name": ("DbtRun", lambda name: {"targetRef": {"name": name}}),
     "spec.pod.priorityClassName": ("DbtRun", lambda name: {"pod": {"priorityClassName": name}}),
-    "spec.resumeFrom.name": ("DbtBackfill", lambda name: {"resumeFrom": {"name": name}, "windows": None}),
+    "spec.resumeFrom.name": (
+        "DbtBackfill",
+        lambda name: {"resumeFrom": {"name": name}, "windows": None},
+    ),
     "spec.serviceAccountName": ("DbtTarget", lambda name: {"serviceAccountName": name}),
     "spec.profiles.secretRef.name": (
         "DbtTarget",
         lambda name: {"profiles": {"secretRef": {"name": name, "key": "profiles.yml"}}},
     ),
-    "spec.imagePullSecrets[0].name": ("DbtProject", lambda name: {"imagePullSecrets": [{"name": name}]}),
-    "spec.source.configMap.name": ("DbtProject", lambda name: {"source": {"configMap": {"name": name}}}),
+    "spec.imagePullSecrets[0].name": (
+        "DbtProject",
+        lambda name: {"imagePullSecrets": [{"name": name}]},
+    ),
+    "spec.source.configMap.name": (
+        "DbtProject",
+        lambda name: {"source": {"configMap": {"name": name}}},
+    ),
     "spec.artifacts.secretRef.name": (
         "DbtProject",
         lambda name: {"artifacts": ARTIFACTS | {"secretRef": {"name": name}}},
@@ -288,7 +570,9 @@ def test_a_reference_is_a_name(where: str, field: str) -> None:
 
 @pytest.mark.parametrize("field", ["namespace", "unknown"])
 def test_no_reference_leads_out_of_the_namespace(where: str, field: str) -> None:
-    """Unknown fields are refused by kubectl, and pruned by the API server for whoever does not validate."""
+    """Unknown fields are refused by kubectl, and pruned by the API server for whoever does not
+    validate.
+    """
     with pytest.raises(CommandError, match="unknown field"):
         create(manifest("DbtRun", where, projectRef={"name": "p", field: "other"}))
 
@@ -316,7 +600,9 @@ def test_no_field_of_a_runs_spec_can_be_changed_or_added(where: str, change: Man
     )
     patch = json.dumps({"spec": change})
     with pytest.raises(CommandError, match="cannot be changed: create another object"):
-        kubectl("patch", "dbtrun", run["metadata"]["name"], "--type=merge", "-p", patch, namespace=where)
+        kubectl(
+            "patch", "dbtrun", run["metadata"]["name"], "--type=merge", "-p", patch, namespace=where
+        )
 
 
 @pytest.mark.parametrize(("kind", "length"), [(kind.kind, kind.name_length) for kind in KINDS])
@@ -332,7 +618,9 @@ def test_names_fit_into_labels(where: str, kind: str, length: int) -> None:
 
 
 @pytest.mark.parametrize(("kind", "short"), [(kind.kind, kind.short) for kind in KINDS])
-def test_a_new_object_is_not_taken_for_a_healthy_one_and_has_a_short_name(where: str, kind: str, short: str) -> None:
+def test_a_new_object_is_not_taken_for_a_healthy_one_and_has_a_short_name(
+    where: str, kind: str, short: str
+) -> None:
     run = create(manifest(kind, where))
     assert run["status"]["observedGeneration"] == -1
     assert get(short, run["metadata"]["name"], where)["kind"] == kind
@@ -353,5 +641,9 @@ def test_all_kinds_are_in_one_category(where: str) -> None:
 
 
 def test_every_field_can_be_explained() -> None:
-    assert "spec.startTimeout" not in kubectl("explain", "dbtrun.spec")  # fields are named without their path
-    assert "From the Job's creation to the start of dbt" in kubectl("explain", "dbtrun.spec.startTimeout")
+    assert "spec.startTimeout" not in kubectl(
+        "explain", "dbtrun.spec"
+    )  # fields are named without their path
+    assert "From the Job's creation to the start of dbt" in kubectl(
+        "explain", "dbtrun.spec.startTimeout"
+    )

@@ -34,10 +34,28 @@ def manifest(where: str, run: Manifest | None = None, **spec: Any) -> Manifest:
     [
         {},
         {"windows": {"dates": {"last": "7d"}}},
-        {"windows": {"dates": {"last": "2mo", "every": "1w", "timezone": "America/Argentina/Buenos_Aires"}}},
-        {"windows": {"dates": DATES | {"every": "6h", "timezone": "Europe/Amsterdam"}, "dateFormat": "%Y%m%dT%H%M%z"}},
+        {
+            "windows": {
+                "dates": {
+                    "last": "2mo",
+                    "every": "1w",
+                    "timezone": "America/Argentina/Buenos_Aires",
+                }
+            }
+        },
+        {
+            "windows": {
+                "dates": DATES | {"every": "6h", "timezone": "Europe/Amsterdam"},
+                "dateFormat": "%Y%m%dT%H%M%z",
+            }
+        },
         {"windows": {"keys": ["emea", "apac", "amer.2"]}},
-        {"maxConcurrentWindows": 2, "windowsPerPod": "Auto", "order": "NewestFirst", "onFailure": "StopNow"},
+        {
+            "maxConcurrentWindows": 2,
+            "windowsPerPod": "Auto",
+            "order": "NewestFirst",
+            "onFailure": "StopNow",
+        },
         {"windowsPerPod": 100},
         {"windows": None, "resumeFrom": {"name": "earlier", "windows": "Failed"}},
         {"resumeFrom": {"name": "earlier"}},
@@ -64,7 +82,10 @@ def test_accepted(where: str, spec: Manifest) -> None:
         ({"windows": {"dates": {}}}, "set from and to, or last"),
         ({"windows": {"dates": DATES | {"last": "7d"}}}, "set from and to, or last"),
         ({"windows": {"dates": {"from": "2024-01-01"}}}, "from and to belong together"),
-        ({"windows": {"dates": {"from": "2024-01-02", "to": "2024-01-01"}}}, "to must not be before from"),
+        (
+            {"windows": {"dates": {"from": "2024-01-02", "to": "2024-01-01"}}},
+            "to must not be before from",
+        ),
         ({"windows": {"dates": DATES | {"every": "5h"}}}, "windows of hours must divide a day"),
         ({"windows": {"dates": DATES | {"every": "1y"}}}, "spec.windows.dates.every"),
         ({"windows": {"dates": {"last": "24h"}}}, "last in hours needs every in hours"),
@@ -73,10 +94,19 @@ def test_accepted(where: str, spec: Manifest) -> None:
         ({"windowsPerPod": "Many"}, "must be Auto, or a number from 1 to 100"),
         ({"maxConcurrentWindows": 51}, "spec.maxConcurrentWindows"),
         ({"run": {"steps": [{"build": {"fullRefresh": True}}]}}, "fullRefresh in each window"),
-        ({"run": {"state": {"promote": "Always", "from": "LastSuccess"}}}, "leave out state.promote"),
+        (
+            {"run": {"state": {"promote": "Always", "from": "LastSuccess"}}},
+            "leave out state.promote",
+        ),
         ({"windows": {"keys": ["a"]}, "run": WINDOW_TIME}, "keys have neither start nor end"),
-        ({"run": {"eventTime": {"start": "$(window.from)", "end": "$(window.end)"}}}, "eventTime.start"),
-        ({"run": {"warnError": True, "warnErrorOptions": {"error": ["all"]}}}, "warnError makes every warning"),
+        (
+            {"run": {"eventTime": {"start": "$(window.from)", "end": "$(window.end)"}}},
+            "eventTime.start",
+        ),
+        (
+            {"run": {"warnError": True, "warnErrorOptions": {"error": ["all"]}}},
+            "warnError makes every warning",
+        ),
         ({"run": {"windows": [{"key": "a"}]}}, 'unknown field "spec.runTemplate.spec.windows"'),
     ],
 )
@@ -89,8 +119,17 @@ def test_refused_with_the_field_and_the_remedy(where: str, spec: Manifest, messa
 def test_windows_have_a_meaning_in_backfills_only(where: str) -> None:
     with pytest.raises(CommandError, match=r"have a meaning in a DbtBackfill only"):
         create(resource("DbtRun", "x", where, RUN | WINDOW_TIME))
-    window = {"key": "2024-01-01", "start": "2024-01-01", "end": "2024-01-02", "eventStart": "2024-01-01T00:00:00"}
-    create(resource("DbtRun", "x", where, RUN | WINDOW_TIME | {"windows": [window], "stopOnFailure": False}))
+    window = {
+        "key": "2024-01-01",
+        "start": "2024-01-01",
+        "end": "2024-01-02",
+        "eventStart": "2024-01-01T00:00:00",
+    }
+    create(
+        resource(
+            "DbtRun", "x", where, RUN | WINDOW_TIME | {"windows": [window], "stopOnFailure": False}
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,4 +176,12 @@ def test_the_columns_of_kubectl_get(where: str) -> None:
 
 
 def _patch(name: str, where: str, change: Manifest) -> None:
-    kubectl("patch", "dbtbackfill", name, "--type=merge", "-p", json.dumps({"spec": change}), namespace=where)
+    kubectl(
+        "patch",
+        "dbtbackfill",
+        name,
+        "--type=merge",
+        "-p",
+        json.dumps({"spec": change}),
+        namespace=where,
+    )

@@ -20,7 +20,9 @@ def run_helm(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def template(*settings: str) -> list[dict[str, Any]]:
-    done = run_helm("template", "x", str(CHART), "--kube-version=1.34.4", *(f"--set={s}" for s in settings))
+    done = run_helm(
+        "template", "x", str(CHART), "--kube-version=1.34.4", *(f"--set={s}" for s in settings)
+    )
     assert done.returncode == 0, done.stderr
     return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
 
@@ -46,42 +48,67 @@ def test_no_rule_has_a_wildcard_or_touches_secrets(settings: tuple[str, ...]) ->
 @pytest.mark.parametrize("settings", [(), ("namespaces={a,b}",)])
 def test_logs_can_be_read_and_nothing_else_be_done_with_them(settings: tuple[str, ...]) -> None:
     for manifest in template(*settings, "aggregateRoles=false"):
-        if manifest["kind"] in ("Role", "ClusterRole") and not manifest["metadata"]["name"].endswith("-election"):
+        if manifest["kind"] in ("Role", "ClusterRole") and not manifest["metadata"][
+            "name"
+        ].endswith("-election"):
             about = [rule for rule in manifest["rules"] if "pods/log" in rule["resources"]]
-            assert [(rule["resources"], rule["verbs"]) for rule in about] == [(["pods/log"], ["get"])]
+            assert [(rule["resources"], rule["verbs"]) for rule in about] == [
+                (["pods/log"], ["get"])
+            ]
 
 
 def test_named_namespaces_get_roles_and_nothing_cluster_wide() -> None:
     manifests = template("namespaces={a,b}", "aggregateRoles=false")
     assert "ClusterRole" not in kinds(manifests)
     assert "ClusterRoleBinding" not in kinds(manifests)
-    roles = [(m["metadata"]["namespace"], m["metadata"]["name"]) for m in manifests if m["kind"] == "Role"]
-    assert sorted(roles) == [("a", "x-dbt-operator"), ("b", "x-dbt-operator"), ("default", "x-dbt-operator-election")]
+    roles = [
+        (m["metadata"]["namespace"], m["metadata"]["name"])
+        for m in manifests
+        if m["kind"] == "Role"
+    ]
+    assert sorted(roles) == [
+        ("a", "x-dbt-operator"),
+        ("b", "x-dbt-operator"),
+        ("default", "x-dbt-operator-election"),
+    ]
 
 
 def test_crds_can_be_left_out_and_are_kept() -> None:
     assert "CustomResourceDefinition" not in kinds(template("crds.enabled=false"))
-    annotations = [m["metadata"].get("annotations") for m in template() if m["kind"] == "CustomResourceDefinition"]
+    annotations = [
+        m["metadata"].get("annotations")
+        for m in template()
+        if m["kind"] == "CustomResourceDefinition"
+    ]
     assert annotations == [{"helm.sh/resource-policy": "keep"}] * len(KINDS)
     assert all(
-        "annotations" not in m["metadata"] for m in template("crds.keep=false") if m["kind"].startswith("Custom")
+        "annotations" not in m["metadata"]
+        for m in template("crds.keep=false")
+        if m["kind"].startswith("Custom")
     )
 
 
 def test_a_digest_wins_over_a_tag() -> None:
     digest = "sha256:" + "a" * 64
-    (deployment,) = (m for m in template(f"image.digest={digest}", "image.tag=x") if m["kind"] == "Deployment")
+    (deployment,) = (
+        m for m in template(f"image.digest={digest}", "image.tag=x") if m["kind"] == "Deployment"
+    )
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"dbt-operator/operator@{digest}"
 
 
 def test_an_election_needs_no_more_than_its_own_lease() -> None:
     (role,) = (m for m in template() if m["kind"] == "Role")
-    rules = [(rule["apiGroups"], rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in role["rules"]]
+    rules = [
+        (rule["apiGroups"], rule["resources"], rule.get("resourceNames"), rule["verbs"])
+        for rule in role["rules"]
+    ]
     leases = (["coordination.k8s.io"], ["leases"])
     assert rules == [(*leases, ["x-dbt-operator"], ["get", "update"]), (*leases, None, ["create"])]
     assert _environment()["DBT_OPERATOR_LEASE_NAME"] == "x-dbt-operator"
-    assert _environment()["DBT_OPERATOR_LEASE_NAMESPACE"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+    assert _environment()["DBT_OPERATOR_LEASE_NAMESPACE"] == {
+        "fieldRef": {"fieldPath": "metadata.namespace"}
+    }
 
 
 def test_a_standby_is_kept_apart_and_one_of_them_kept_running() -> None:
@@ -92,9 +119,13 @@ def test_a_standby_is_kept_apart_and_one_of_them_kept_running() -> None:
     (deployment,) = (m for m in two if m["kind"] == "Deployment")
     assert budget["spec"] == {"maxUnavailable": 1, "selector": deployment["spec"]["selector"]}
     assert deployment["spec"]["replicas"] == 2
-    (apart,) = _pod(two)["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    (apart,) = _pod(two)["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
     assert apart["podAffinityTerm"]["labelSelector"] == deployment["spec"]["selector"]
-    assert _pod(template("replicas=2", "affinity.nodeAffinity.x=y"))["affinity"] == {"nodeAffinity": {"x": "y"}}
+    assert _pod(template("replicas=2", "affinity.nodeAffinity.x=y"))["affinity"] == {
+        "nodeAffinity": {"x": "y"}
+    }
 
 
 def test_a_pod_has_time_to_finish_and_to_hand_over() -> None:
@@ -122,7 +153,9 @@ def test_the_operator_is_restricted() -> None:
     assert pod["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
-@pytest.mark.parametrize("setting", ["workers=0", "replicas=-1", "log.level=LOUD", "image.digest=abc", "unknown=1"])
+@pytest.mark.parametrize(
+    "setting", ["workers=0", "replicas=-1", "log.level=LOUD", "image.digest=abc", "unknown=1"]
+)
 def test_wrong_values_are_refused(setting: str) -> None:
     done = run_helm("template", "x", str(CHART), "--kube-version=1.34.4", f"--set={setting}")
     assert done.returncode != 0

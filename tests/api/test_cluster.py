@@ -1,4 +1,6 @@
-"""The adapter against a real API server: compare-and-swap, adoption, deletion, and its exceptions."""
+"""The adapter against a real API server: compare-and-swap, adoption, deletion, and its
+exceptions.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +22,27 @@ def cluster() -> Cluster:
 
 
 def job(where: str, name: str = "") -> Manifest:
-    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "none:1"}], "nodeSelector": {"no": "node"}}
+    pod = {
+        "restartPolicy": "Never",
+        "containers": [{"name": "c", "image": "none:1"}],
+        "nodeSelector": {"no": "node"},
+    }
     labels = {"dbt-operator.dev/run-uid": "some-run"}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name or f"j-{uuid.uuid4().hex[:8]}", "namespace": where, "labels": labels},
+        "metadata": {
+            "name": name or f"j-{uuid.uuid4().hex[:8]}",
+            "namespace": where,
+            "labels": labels,
+        },
         "spec": {"template": {"metadata": {"labels": labels}, "spec": pod}, "suspend": True},
     }
 
 
-def test_a_status_is_written_only_over_the_version_that_was_read(cluster: Cluster, where: str) -> None:
+def test_a_status_is_written_only_over_the_version_that_was_read(
+    cluster: Cluster, where: str
+) -> None:
     run = create(manifest("DbtTarget", where))
     written = cluster.patch_status("DbtTarget", run, {"observedGeneration": 1})
     assert written["status"] == {"observedGeneration": 1}
@@ -60,9 +72,14 @@ def _name(manifest: Manifest) -> Manifest:
     return {key: manifest["metadata"][key] for key in ("name", "namespace")}
 
 
-def test_a_lease_is_written_only_over_the_version_that_was_read(cluster: Cluster, where: str) -> None:
+def test_a_lease_is_written_only_over_the_version_that_was_read(
+    cluster: Cluster, where: str
+) -> None:
     assert cluster.get_lease(where, "election") is None
-    electors = [Elector(cluster, where, "election", Health().pulse("election", 60), lambda: None) for _ in range(2)]
+    electors = [
+        Elector(cluster, where, "election", Health().pulse("election", 60), lambda: None)
+        for _ in range(2)
+    ]
     for _ in range(2):
         for elector in electors:
             elector.round()
@@ -70,7 +87,10 @@ def test_a_lease_is_written_only_over_the_version_that_was_read(cluster: Cluster
     before = cluster.get_lease(where, "election")
     assert before is not None
     with pytest.raises(ConflictError):
-        cluster.create_lease({key: before[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": _name(before)})
+        cluster.create_lease(
+            {key: before[key] for key in ("apiVersion", "kind", "spec")}
+            | {"metadata": _name(before)}
+        )
     electors[0].release()
     with pytest.raises(ConflictError):
         cluster.replace_lease(before)
@@ -115,7 +135,9 @@ def test_only_the_run_that_was_meant_is_deleted(cluster: Cluster, where: str) ->
 def test_lists_hold_the_jobs_of_runs_only(cluster: Cluster, where: str) -> None:
     ours = cluster.create_job(job(where))
     foreign = job(where)
-    foreign["metadata"]["labels"] = {"app": "another"}  # with none at all, a Job gets those of its pods
+    foreign["metadata"]["labels"] = {
+        "app": "another"
+    }  # with none at all, a Job gets those of its pods
     create(foreign)
     for namespace in (where, None):
         ((listed, version),) = cluster.pages("Job", namespace)
@@ -125,7 +147,9 @@ def test_lists_hold_the_jobs_of_runs_only(cluster: Cluster, where: str) -> None:
         assert int(version) >= int(ours["metadata"]["resourceVersion"])
 
 
-def test_a_list_of_our_kinds_comes_in_pages(cluster: Cluster, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_of_our_kinds_comes_in_pages(
+    cluster: Cluster, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dbt_operator.cluster.client._PAGE", "2")
     targets = {create(manifest("DbtTarget", where))["metadata"]["uid"] for _ in range(3)}
     for namespace in (where, None):
@@ -139,7 +163,9 @@ def test_a_log_of_a_pod_that_is_gone_is_not_found(cluster: Cluster, where: str) 
         cluster.last_log_line(where, "absent", "artifacts")
 
 
-def test_events_are_posted_where_people_look_and_warnings_are_found(cluster: Cluster, where: str) -> None:
+def test_events_are_posted_where_people_look_and_warnings_are_found(
+    cluster: Cluster, where: str
+) -> None:
     run = create(manifest("DbtRun", where))
     cluster.post_event("DbtRun", run, Event("Normal", "Running", "dbt is running"))
     assert cluster.warnings(where, run["metadata"]["uid"]) == ()

@@ -20,7 +20,12 @@ def moved(manifest: Manifest, where: str) -> Manifest:
 def test_the_manifests_of_the_readme_are_accepted(where: str) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     manifests = [manifest for block in blocks for manifest in yaml.safe_load_all(block)]
-    assert {manifest["kind"] for manifest in manifests} == {"DbtTarget", "DbtProject", "DbtRun", "DbtBackfill"}
+    assert {manifest["kind"] for manifest in manifests} == {
+        "DbtTarget",
+        "DbtProject",
+        "DbtRun",
+        "DbtBackfill",
+    }
     for manifest in manifests:
         created = create(moved(manifest, where))
         assert created["spec"] == manifest["spec"]
@@ -28,7 +33,9 @@ def test_the_manifests_of_the_readme_are_accepted(where: str) -> None:
 
 def test_the_examples_are_accepted(where: str) -> None:
     paths = sorted(EXAMPLES.glob("*.yaml"))
-    manifests = [m for path in paths for m in yaml.safe_load_all(path.read_text()) if m["apiVersion"] == OURS]
+    manifests = [
+        m for path in paths for m in yaml.safe_load_all(path.read_text()) if m["apiVersion"] == OURS
+    ]
     assert len(manifests) == 6
     for manifest in manifests:
         manifest["metadata"]["name"] += "-example"

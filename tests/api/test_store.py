@@ -35,10 +35,18 @@ def client(endpoint: str) -> minio.Minio:
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     address = f"127.0.0.1:{free_port()}"
     user, password = KEYS.values()
-    argv = [str(programs.folder() / "minio"), "server", "--address", address, str(tmp_path_factory.mktemp("minio"))]
+    argv = [
+        str(programs.folder() / "minio"),
+        "server",
+        "--address",
+        address,
+        str(tmp_path_factory.mktemp("minio")),
+    ]
     environment = {"HOME": "/nonexistent", "MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password}
     with subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL) as server:
-        http = urllib3.PoolManager(retries=urllib3.Retry(total=50, backoff_factor=0.1, backoff_max=0.5))
+        http = urllib3.PoolManager(
+            retries=urllib3.Retry(total=50, backoff_factor=0.1, backoff_max=0.5)
+        )
         http.request("GET", f"http://{address}/minio/health/ready")
         client(f"http://{address}").make_bucket("dbt")
         yield f"http://{address}"
@@ -63,7 +71,9 @@ def upload(
         assert "waiting" in process.stdout.readline()  # from here on it hears the signal
         process.terminate()
         process.communicate(timeout=60)
-    return process.returncode, UploadSummary.from_json((Path(layout.root) / "dev/termination-log").read_text())
+    return process.returncode, UploadSummary.from_json(
+        (Path(layout.root) / "dev/termination-log").read_text()
+    )
 
 
 def test_a_real_store_keeps_the_objects(layout: Layout, endpoint: str) -> None:
@@ -104,7 +114,10 @@ def restore(layout: Layout, endpoint: str, **fields: Any) -> tuple[list[str], li
 
 
 def test_what_a_run_has_left_is_restored(layout: Layout, endpoint: str) -> None:
-    for folder, names in ((layout.run, ("result.json", "run_results.json")), (layout.new_state, ("manifest.json",))):
+    for folder, names in (
+        (layout.run, ("result.json", "run_results.json")),
+        (layout.new_state, ("manifest.json",)),
+    ):
         folder.mkdir()
         for name in names:
             (folder / name).write_text("{}")
@@ -121,8 +134,14 @@ def test_earlier_results_that_are_not_there_are_no_error_and_a_state_is_only_if_
         restore(layout, endpoint, state="nowhere", state_required=True)
 
 
-def test_a_store_that_refuses_lets_everything_run_again_but_gives_no_state(layout: Layout, endpoint: str) -> None:
+def test_a_store_that_refuses_lets_everything_run_again_but_gives_no_state(
+    layout: Layout, endpoint: str
+) -> None:
     bucket = Bucket(endpoint, "missing")
-    restore_module.restore(layout, PreparePlan("image", bucket=bucket, previous="runs"), KEYS, print)
+    restore_module.restore(
+        layout, PreparePlan("image", bucket=bucket, previous="runs"), KEYS, print
+    )
     with pytest.raises(BucketError, match="NoSuchBucket"):
-        restore_module.restore(layout, PreparePlan("image", bucket=bucket, state="states/1"), KEYS, print)
+        restore_module.restore(
+            layout, PreparePlan("image", bucket=bucket, state="states/1"), KEYS, print
+        )

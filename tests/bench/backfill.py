@@ -1,10 +1,12 @@
-"""`make bench-backfill`: a DbtBackfill against xargs, which is how people do it without an operator.
+"""`make bench-backfill`: a DbtBackfill against xargs, which is how people do it without an
+operator.
 
-The example shop's incremental models are built for seven days, two at a time: by a DbtBackfill that chooses itself how
-many windows a pod works through, by one with a pod for each window, and by `xargs -P 2` that starts dbt's command line
-for each day, outside Kubernetes but in its network, with the same project, warehouse and vars. Pods and scheduling are
-included, from creation to the end. The three take turns, so that whatever else the machine does hits all; quote the
-ratios, not the seconds. Then the first and the last again, for sixty days.
+The example shop's incremental models are built for seven days, two at a time: by a DbtBackfill that
+chooses itself how many windows a pod works through, by one with a pod for each window, and by
+`xargs -P 2` that starts dbt's command line for each day, outside Kubernetes but in its network,
+with the same project, warehouse and vars. Pods and scheduling are included, from creation to the
+end. The three take turns, so that whatever else the machine does hits all; quote the ratios, not
+the seconds. Then the first and the last again, for sixty days.
 """
 
 from __future__ import annotations
@@ -80,7 +82,9 @@ def backfill(case: Case, which: Sequence[str], windows_per_pod: int | None) -> t
 
 @dataclass(frozen=True)
 class Pod:
-    """The times of a pod of a backfill, in seconds since the epoch; of its container they are whole ones."""
+    """The times of a pod of a backfill, in seconds since the epoch; of its container they are whole
+    ones.
+    """
 
     started: float  # dbt's container
     parsed: float  # seconds of it that dbt spent on parsing
@@ -90,16 +94,23 @@ class Pod:
 
 
 def breakdown(name: str, seconds: float) -> Spent:
-    """Where the time of a backfill went: whole seconds where Kubernetes tells them, and a median where pods differ."""
+    """Where the time of a backfill went: whole seconds where Kubernetes tells them, and a median
+    where pods differ.
+    """
     created = _moment(get("dbtbackfill", name, NAMESPACE)["metadata"]["creationTimestamp"])
-    pods = [_pod(run) for run in items("dbtruns", NAMESPACE, f"--selector=dbt-operator.dev/backfill={name}")]
+    pods = [
+        _pod(run)
+        for run in items("dbtruns", NAMESPACE, f"--selector=dbt-operator.dev/backfill={name}")
+    ]
     last = max(pod.ended for pod in pods)
     return {
         "pods (how many)": len(pods),
         "creation to the first pod's dbt": min(pod.started for pod in pods) - created,
-        "from there to the first window": min(pod.first for pod in pods) - min(pod.started for pod in pods),
+        "from there to the first window": min(pod.first for pod in pods)
+        - min(pod.started for pod in pods),
         "  of it parsing, each pod": statistics.median(pod.parsed for pod in pods),
-        "first window to the last one's end": max(pod.last for pod in pods) - min(pod.first for pod in pods),
+        "first window to the last one's end": max(pod.last for pod in pods)
+        - min(pod.first for pod in pods),
         "  of it at work, a pod at a time": sum(pod.last - pod.first for pod in pods) / AT_A_TIME,
         "the last window to its pod's end": last - max(pod.last for pod in pods),
         "the last pod's end to the backfill's": created + seconds - last,
@@ -122,10 +133,19 @@ def _pod(run: Manifest) -> Pod:
 
 
 def _results_of_windows(prefix: str) -> list[Any]:
-    """What each window's result.json says; beside them lies the one of them all, and much that is not needed here."""
+    """What each window's result.json says; beside them lies the one of them all, and much that is
+    not needed here.
+    """
     with product.bucket() as client:
-        names = [str(found.object_name) for found in client.list_objects(product.BUCKET, prefix, recursive=True)]
-        wanted = [name for name in names if name.removeprefix(prefix).count("/") == 1 and name.endswith("/result.json")]
+        names = [
+            str(found.object_name)
+            for found in client.list_objects(product.BUCKET, prefix, recursive=True)
+        ]
+        wanted = [
+            name
+            for name in names
+            if name.removeprefix(prefix).count("/") == 1 and name.endswith("/result.json")
+        ]
         return [json.loads(client.get_object(product.BUCKET, name).data) for name in wanted]
 
 
@@ -137,10 +157,20 @@ def _moment(text: str) -> float:
 
 
 def xargs(folder: Path, which: Sequence[str]) -> tuple[float, Spent]:
-    """Seconds of dbt's command line, once for each day. Each has a target folder of its own: they would meet in one."""
+    """Seconds of dbt's command line, once for each day. Each has a target folder of its own: they
+    would meet in one.
+    """
     with tempfile.TemporaryDirectory(dir=folder) as work:
         variables = '{"ds": "DAY"}'
-        dbt = [str(Path(sys.executable).with_name("dbt")), "--quiet", "build", "--select", *SELECT, "--vars", variables]
+        dbt = [
+            str(Path(sys.executable).with_name("dbt")),
+            "--quiet",
+            "build",
+            "--select",
+            *SELECT,
+            "--vars",
+            variables,
+        ]
         where = ["--project-dir", str(folder / "project"), "--profiles-dir", str(folder)]
         out = ["--target-path", f"{work}/DAY", "--log-path", f"{work}/DAY"]
         begin = time.monotonic()
@@ -160,9 +190,18 @@ def xargs(folder: Path, which: Sequence[str]) -> tuple[float, Spent]:
 
 
 def lay_project(case: Case, folder: Path) -> None:
-    """The project and a profile that leads to the schema of :func:`prepare`, from outside of pods."""
+    """The project and a profile that leads to the schema of :func:`prepare`, from outside of
+    pods.
+    """
     (folder / "project").symlink_to(product.EXAMPLES / "shop")
-    address = kubectl("get", "service", "postgres", "-o", "jsonpath={.spec.clusterIP}", namespace=product.WAREHOUSE)
+    address = kubectl(
+        "get",
+        "service",
+        "postgres",
+        "-o",
+        "jsonpath={.spec.clusterIP}",
+        namespace=product.WAREHOUSE,
+    )
     profiles = scenarios.profiles(case.profile, schema=f"analytics_{case.name}", host=address)
     (folder / "profiles.yml").write_text(profiles)
 
@@ -210,7 +249,9 @@ def main() -> None:
     parser.add_argument("--long-batches", type=int, default=2, help="of sixty windows")
     options = parser.parse_args()
     start()
-    case = Case("shop", "shop", product.references()["shop"], {"image": {"path": "/project"}}, "/project")
+    case = Case(
+        "shop", "shop", product.references()["shop"], {"image": {"path": "/project"}}, "/project"
+    )
     print("building the shop once", flush=True)
     prepare(case)
     with tempfile.TemporaryDirectory() as text:

@@ -1,9 +1,10 @@
-"""Write a dbt project of any size, to measure with: python tests/bench/generate.py --models 500 OUTDIR.
+"""Write a dbt project of any size, to measure with: python tests/bench/generate.py --models 500
+OUTDIR.
 
-It is shaped like real ones: a source, staging views, then layers of models that read one to three others, mostly views,
-some tables, a few incremental; all with descriptions, every fifth with tests. It builds green on PostgreSQL and DuckDB,
-its profile is called ``bench``, and the same number of models always gives the same files. Run ``dbt seed`` before
-``dbt source freshness``.
+It is shaped like real ones: a source, staging views, then layers of models that read one to three
+others, mostly views, some tables, a few incremental; all with descriptions, every fifth with tests.
+It builds green on PostgreSQL and DuckDB, its profile is called ``bench``, and the same number of
+models always gives the same files. Run ``dbt seed`` before ``dbt source freshness``.
 """
 
 from __future__ import annotations
@@ -18,8 +19,16 @@ from pathlib import Path
 
 ROWS = 200
 # The layers, and how much of the project each is.
-LAYERS = {"staging": 0.10, "base": 0.15, "intermediate": 0.25, "core": 0.25, "marts": 0.15, "reports": 0.10}
-# A view on views on views is expanded by the warehouse; past this many relations people make it a table.
+LAYERS = {
+    "staging": 0.10,
+    "base": 0.15,
+    "intermediate": 0.25,
+    "core": 0.25,
+    "marts": 0.15,
+    "reports": 0.10,
+}
+# A view on views on views is expanded by the warehouse; past this many relations people make it a
+# table.
 MOST_SCANS_OF_A_VIEW = 8
 TABLES, INCREMENTALS = 0.15, 0.04
 TESTED = 5  # every fifth
@@ -164,7 +173,11 @@ def graph(models: int) -> list[Node]:
         made: list[Node] = []
         for number in range(size):
             name = f"{layer}_{number:03d}"
-            made.append(_node(name, layer, above, nodes, chance) if above else Node(name, layer, "view", (), 1))
+            made.append(
+                _node(name, layer, above, nodes, chance)
+                if above
+                else Node(name, layer, "view", (), 1)
+            )
         nodes += made
         above = made
     return nodes
@@ -177,11 +190,15 @@ def _sizes(models: int) -> dict[str, int]:
     return sizes
 
 
-def _node(name: str, layer: str, above: Sequence[Node], all_above: Sequence[Node], chance: random.Random) -> Node:
+def _node(
+    name: str, layer: str, above: Sequence[Node], all_above: Sequence[Node], chance: random.Random
+) -> Node:
     parents = {chance.choice(above).name: None}
     parents |= {chance.choice(all_above).name: None for _ in range(chance.choice((0, 1, 1, 2)))}
     by_name = {node.name: node for node in all_above}
-    scans = sum(by_name[parent].scans if by_name[parent].materialized == "view" else 1 for parent in parents)
+    scans = sum(
+        by_name[parent].scans if by_name[parent].materialized == "view" else 1 for parent in parents
+    )
     roll = chance.random()
     if roll < INCREMENTALS:
         materialized = "incremental"
@@ -199,7 +216,9 @@ def events() -> str:
     moment = datetime(2025, 1, 1)
     for number in range(1, ROWS + 1):
         moment += timedelta(minutes=chance.randint(5, 300))
-        lines.append(f"{number},{chance.randint(1, 40)},{chance.randint(500, 20000) / 100:.2f},{moment},")
+        lines.append(
+            f"{number},{chance.randint(1, 40)},{chance.randint(500, 20000) / 100:.2f},{moment},"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -216,14 +235,20 @@ def files(models: int) -> dict[str, str]:
     found |= {f"macros/{name}.sql": text for name, text in MACROS.items()}
     found |= {f"models/{node.layer}/{node.name}.sql": node.sql for node in nodes}
     for layer in LAYERS:
-        properties = (node.properties(number % TESTED == 0) for number, node in enumerate(nodes) if node.layer == layer)
+        properties = (
+            node.properties(number % TESTED == 0)
+            for number, node in enumerate(nodes)
+            if node.layer == layer
+        )
         found[f"models/{layer}/_{layer}.yml"] = "models:\n" + "\n".join(properties)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
-    parser.add_argument("--models", type=int, default=500, help=f"how many, at least {len(LAYERS)} (default: 500)")
+    parser.add_argument(
+        "--models", type=int, default=500, help=f"how many, at least {len(LAYERS)} (default: 500)"
+    )
     parser.add_argument("outdir", type=Path, help="a folder that is empty or does not exist")
     arguments = parser.parse_args()
     if arguments.models < len(LAYERS):
@@ -235,7 +260,10 @@ def main() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     kinds = Counter(node.materialized for node in graph(arguments.models))
-    print(f"{arguments.outdir}: {', '.join(f'{count} {kind}s' for kind, count in kinds.most_common())}")
+    print(
+        f"{arguments.outdir}: "
+        f"{', '.join(f'{count} {kind}s' for kind, count in kinds.most_common())}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""`make bench-parse`: what dbt's parse takes in the second run of an unchanged project, with the cache and without.
+"""`make bench-parse`: what dbt's parse takes in the second run of an unchanged project, with the
+cache and without.
 
-The two take turns on one node. The runs without find no cache because a variable of a new name is part of what a cache
-is kept by; nothing else differs. Figures are of the parse in the dbt container, as result.json tells it, and of the
-whole run from creation to its end.
+The two take turns on one node. The runs without find no cache because a variable of a new name is
+part of what a cache is kept by; nothing else differs. Figures are of the parse in the dbt
+container, as result.json tells it, and of the whole run from creation to its end.
 """
 
 from __future__ import annotations
@@ -54,21 +55,30 @@ def main() -> None:
     print(f"{options.models} models: building them once", flush=True)
     prepare(case)
     first = f"first-{uuid.uuid4().hex[:6]}"
-    timed(lambda: apply(run(case, first, [STEP])), "dbtrun", first, "Succeeded")  # it fills the cache
+    timed(
+        lambda: apply(run(case, first, [STEP])), "dbtrun", first, "Succeeded"
+    )  # it fills the cache
     pairs = []
     for number in range(1, options.pairs + 1):
         pair = (measure(case, cached=True), measure(case, cached=False))
-        print(f"  pair {number}: parse {pair[0].parse:.2f} s with, {pair[1].parse:.2f} s without", flush=True)
+        print(
+            f"  pair {number}: parse {pair[0].parse:.2f} s with, {pair[1].parse:.2f} s without",
+            flush=True,
+        )
         pairs.append(pair)
     print(f"\n{options.models} models, {options.pairs} pairs: min / median / max")
     for what in ("parse", "whole"):
         for title, figures in (
             ("with the cache, s", [getattr(with_it, what) for with_it, _ in pairs]),
             ("without, s", [getattr(without, what) for _, without in pairs]),
-            ("ratio", [getattr(with_it, what) / getattr(without, what) for with_it, without in pairs]),
+            (
+                "ratio",
+                [getattr(with_it, what) / getattr(without, what) for with_it, without in pairs],
+            ),
         ):
             print(
-                f"  {what:6} {title:18} {min(figures):6.2f} / {statistics.median(figures):6.2f} / {max(figures):6.2f}"
+                f"  {what:6} {title:18} {min(figures):6.2f} / {statistics.median(figures):6.2f} / "
+                f"{max(figures):6.2f}"
             )
 
 

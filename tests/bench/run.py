@@ -1,7 +1,9 @@
-"""`make bench-run`: a DbtRun against a bare Job in the same image that runs the same dbt commands one after the other.
+"""`make bench-run`: a DbtRun against a bare Job in the same image that runs the same dbt commands
+one after the other.
 
-Wall time from creation to the end as clients of the API server see it, pods and scheduling included. The two take turns
-on one node, so that whatever else the machine does hits both; quote the ratio, not the seconds.
+Wall time from creation to the end as clients of the API server see it, pods and scheduling
+included. The two take turns on one node, so that whatever else the machine does hits both; quote
+the ratio, not the seconds.
 """
 
 from __future__ import annotations
@@ -21,12 +23,26 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.support import product, scenarios
-from tests.support.kube import ROOT, Manifest, apply, get, items, kubectl, namespace, resource, secret
+from tests.support.kube import (
+    ROOT,
+    Manifest,
+    apply,
+    get,
+    items,
+    kubectl,
+    namespace,
+    resource,
+    secret,
+)
 
 NAMESPACE = "bench"
 # Without the seeds: they are loaded once before, as they stand in for a load tool.
 COMMANDS = ("source freshness", "build --exclude resource_type:seed", "docs generate --static")
-STEPS: list[Manifest] = [{"sourceFreshness": {}}, {"build": {"exclude": ["resource_type:seed"]}}, {"docs": {}}]
+STEPS: list[Manifest] = [
+    {"sourceFreshness": {}},
+    {"build": {"exclude": ["resource_type:seed"]}},
+    {"docs": {}},
+]
 
 
 @dataclass(frozen=True)
@@ -44,19 +60,40 @@ def cases(models: int) -> list[Case]:
     """The example shop, in its image, and a generated project, in a ConfigMap."""
     images = product.references()
     with tempfile.TemporaryDirectory() as folder:
-        argv = [sys.executable, str(ROOT / "tests/bench/generate.py"), "--models", str(models), folder]
+        argv = [
+            sys.executable,
+            str(ROOT / "tests/bench/generate.py"),
+            "--models",
+            str(models),
+            folder,
+        ]
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
         data = base64.b64encode(product.packed(Path(folder))).decode()
     metadata = {"name": "generated", "namespace": NAMESPACE}
-    apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "binaryData": {"project.tar.gz": data}})
+    apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "binaryData": {"project.tar.gz": data},
+        }
+    )
     return [
         Case("shop", "shop", images["shop"], {"image": {"path": "/project"}}, "/project"),
-        Case("generated", "bench", images["dbt"], {"configMap": {"name": "generated"}}, "/tmp/project"),  # noqa: S108
+        Case(
+            "generated",
+            "bench",
+            images["dbt"],
+            {"configMap": {"name": "generated"}},
+            "/tmp/project",  # noqa: S108
+        ),
     ]
 
 
 def prepare(case: Case) -> None:
-    """Secret, target and project of a case, and its tables, so that every measured run finds the same."""
+    """Secret, target and project of a case, and its tables, so that every measured run finds the
+    same.
+    """
     profiles = scenarios.profiles(case.profile, schema=f"analytics_{case.name}")
     apply(
         secret(case.name, NAMESPACE, {"profiles.yml": profiles}),
@@ -64,13 +101,20 @@ def prepare(case: Case) -> None:
             "DbtTarget",
             case.name,
             NAMESPACE,
-            {"target": "prod", "profiles": {"secretRef": {"name": case.name, "key": "profiles.yml"}}},
+            {
+                "target": "prod",
+                "profiles": {"secretRef": {"name": case.name, "key": "profiles.yml"}},
+            },
         ),
         resource(
             "DbtProject",
             case.name,
             NAMESPACE,
-            {"image": case.image, "source": case.source, "artifacts": scenarios.artifacts() | {"prefix": "bench"}},
+            {
+                "image": case.image,
+                "source": case.source,
+                "artifacts": scenarios.artifacts() | {"prefix": "bench"},
+            },
         ),
     )
     name = f"warm-{uuid.uuid4().hex[:6]}"
@@ -88,7 +132,11 @@ def run(case: Case, name: str, steps: list[Manifest]) -> Manifest:
 def bare_job(case: Case, name: str) -> Manifest:
     """What people write without an operator: the same image, the dbt commands in a shell."""
     folder = case.project_dir
-    unpack = f"mkdir {folder}; tar xzf /source/project.tar.gz -C {folder}; " if "configMap" in case.source else ""
+    unpack = (
+        f"mkdir {folder}; tar xzf /source/project.tar.gz -C {folder}; "
+        if "configMap" in case.source
+        else ""
+    )
     commands = " && ".join(f"dbt {command}" for command in COMMANDS)
     environment = {
         "DBT_PROFILES_DIR": "/profiles",
@@ -134,7 +182,13 @@ def timed(start: Callable[[], None], kind: str, name: str, condition: str) -> fl
     """Seconds from just before the object is created until a watch says that it has ended."""
     begin = time.monotonic()
     start()
-    kubectl("wait", f"{kind}/{name}", f"--for=condition={condition}", "--timeout=900s", namespace=NAMESPACE)
+    kubectl(
+        "wait",
+        f"{kind}/{name}",
+        f"--for=condition={condition}",
+        "--timeout=900s",
+        namespace=NAMESPACE,
+    )
     return time.monotonic() - begin
 
 
@@ -148,16 +202,22 @@ def one_pair(case: Case) -> tuple[float, float, dict[str, float]]:
 
 
 def breakdown(name: str) -> dict[str, float]:
-    """Where the time of a run went, from the timestamps of its pod (whole seconds) and its result.json."""
+    """Where the time of a run went, from the timestamps of its pod (whole seconds) and its
+    result.json.
+    """
     (pod,) = items("pods", NAMESPACE, f"--selector=dbt-operator.dev/run={name}")
     manifest = get("dbtrun", name, NAMESPACE)
     state = pod["status"]["containerStatuses"][0]["state"]["terminated"]
     created = _moment(manifest["metadata"]["creationTimestamp"])
     started, ended = _moment(state["startedAt"]), _moment(state["finishedAt"])
     spent = {"create to dbt container": started - created, "dbt container": ended - started}
-    result = json.loads(product.objects(manifest["status"]["resolved"]["location"])["attempt-1/result.json"])
+    result = json.loads(
+        product.objects(manifest["status"]["resolved"]["location"])["attempt-1/result.json"]
+    )
     for step in result["steps"]:
-        spent[f"  of it {step['name']}"] = _moment(step["finished_at"]) - _moment(step["started_at"])
+        spent[f"  of it {step['name']}"] = _moment(step["finished_at"]) - _moment(
+            step["started_at"]
+        )
     return spent
 
 
@@ -173,7 +233,10 @@ def report(case: Case, pairs: list[tuple[float, float, dict[str, float]]]) -> No
         ("bare Job", [bare for _, bare, _ in pairs]),
         ("ratio", [ours / bare for ours, bare, _ in pairs]),
     ):
-        print(f"  {title:10} {min(figures):6.2f} / {statistics.median(figures):6.2f} / {max(figures):6.2f}")
+        print(
+            f"  {title:10} {min(figures):6.2f} / {statistics.median(figures):6.2f} / "
+            f"{max(figures):6.2f}"
+        )
     print("  where the DbtRun's median second went:")
     for key in pairs[0][2]:
         print(f"    {key:32} {statistics.median(spent.get(key, 0) for _, _, spent in pairs):6.2f}")
@@ -202,7 +265,11 @@ def main() -> None:
         pairs = []
         for number in range(1, options.pairs + 1):
             ours, bare, spent = one_pair(case)
-            print(f"  pair {number}: DbtRun {ours:.2f} s, bare Job {bare:.2f} s, ratio {ours / bare:.2f}", flush=True)
+            print(
+                f"  pair {number}: DbtRun {ours:.2f} s, bare Job {bare:.2f} s, ratio "
+                f"{ours / bare:.2f}",
+                flush=True,
+            )
             pairs.append((ours, bare, spent))
         report(case, pairs)
 

@@ -1,7 +1,8 @@
 """`make bench-scale`: many DbtRuns on fake nodes, against as many bare Jobs with the same pods.
 
-API server, Job controller and scheduler are real; the pods are on a node without a machine and end at once. DbtRuns and
-bare Jobs take turns, so that whatever else the machine does hits both. The operator is a process beside the cluster.
+API server, Job controller and scheduler are real; the pods are on a node without a machine and end
+at once. DbtRuns and bare Jobs take turns, so that whatever else the machine does hits both. The
+operator is a process beside the cluster.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Meter:
     """What a watch sees of runs and Jobs: when each was created, and when it had ended."""
 
     def __init__(self, scene: Stage) -> None:
-        self.created: dict[str, float] = {}  # by name: when the request that created it was answered
+        self.created: dict[
+            str, float
+        ] = {}  # by name: when the request that created it was answered
         self.job_seen: dict[str, float] = {}  # by name of the run
         self.ended: dict[str, float] = {}  # by name
         self._scene = scene
@@ -49,7 +52,9 @@ class Meter:
             (self.custom.list_namespaced_custom_object, runs, self._saw_run),
             (self.batch.list_namespaced_job, (scene.namespace,), self._saw_job),
         ):
-            threading.Thread(target=scene.follow, args=(source, arguments, see), daemon=True).start()
+            threading.Thread(
+                target=scene.follow, args=(source, arguments, see), daemon=True
+            ).start()
 
     def _saw_run(self, run: Manifest) -> None:
         if run.get("status", {}).get("phase") in FINISHED:
@@ -59,7 +64,10 @@ class Meter:
         name = job["metadata"]["name"]
         if run := (job["metadata"].get("labels") or {}).get("dbt-operator.dev/run"):
             self.job_seen.setdefault(run, time.monotonic())
-        if any(c["type"] == "Complete" and c["status"] == "True" for c in job["status"].get("conditions") or ()):
+        if any(
+            c["type"] == "Complete" and c["status"] == "True"
+            for c in job["status"].get("conditions") or ()
+        ):
             self.ended.setdefault(name, time.monotonic())
 
     def create_runs(self, runs: Iterable[Manifest]) -> None:
@@ -68,7 +76,9 @@ class Meter:
             list(pool.map(self.create_run, runs))
 
     def create_run(self, run: Manifest) -> None:
-        self.custom.create_namespaced_custom_object(GROUP, VERSION, self._scene.namespace, "dbtruns", run)
+        self.custom.create_namespaced_custom_object(
+            GROUP, VERSION, self._scene.namespace, "dbtruns", run
+        )
         self.created[run["metadata"]["name"]] = time.monotonic()
 
     def create_jobs(self, jobs: Iterable[Manifest]) -> None:
@@ -96,7 +106,9 @@ def make_runs(scene: Stage, count: int, targets: int) -> list[Manifest]:
     """Runs over targets, with the project of each."""
     batch = uuid.uuid4().hex[:4]
     return [
-        scene.run(f"run-{batch}-{number}", f"target-{number % targets}", project_of(number % targets))
+        scene.run(
+            f"run-{batch}-{number}", f"target-{number % targets}", project_of(number % targets)
+        )
         for number in range(count)
     ]
 
@@ -109,19 +121,26 @@ def make_jobs(scene: Stage, meter: Meter, count: int) -> list[Manifest]:
     """Jobs with the pods of a run that has been, behind no gate."""
     found = meter.batch.list_namespaced_job(scene.namespace, limit=1, _preload_content=False)
     template = json.loads(found.data)["items"][0]
-    spec = {key: template["spec"][key] for key in ("backoffLimit", "completions", "parallelism", "template")}
+    spec = {
+        key: template["spec"][key]
+        for key in ("backoffLimit", "completions", "parallelism", "template")
+    }
     spec = copy.deepcopy(spec)
     spec["template"]["metadata"] = {"labels": {"app": "bare", "dbt-operator.dev/run": "bare"}}
     spec["template"]["spec"].pop("schedulingGates", None)
     batch = uuid.uuid4().hex[:4]
     metadata = {"namespace": scene.namespace}
-    return [{"metadata": metadata | {"name": f"bare-{batch}-{n}"}, "spec": spec} for n in range(count)]
+    return [
+        {"metadata": metadata | {"name": f"bare-{batch}-{n}"}, "spec": spec} for n in range(count)
+    ]
 
 
 def make_finished(scene: Stage, meter: Meter, count: int) -> None:
     """Runs that have ended, as the operator leaves them: copies of the status of one that has."""
     listed = meter.custom.list_namespaced_custom_object(GROUP, VERSION, scene.namespace, "dbtruns")
-    status = next(run["status"] for run in listed["items"] if run["status"].get("phase") == "Succeeded")
+    status = next(
+        run["status"] for run in listed["items"] if run["status"].get("phase") == "Succeeded"
+    )
     names = [f"finished-{number}" for number in range(count)]
 
     def create(name: str) -> None:
@@ -143,7 +162,10 @@ def make_finished(scene: Stage, meter: Meter, count: int) -> None:
 
 def memory(process: subprocess.Popen[bytes]) -> float:
     """RSS in MB."""
-    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[0]) / 1024
+    return (
+        int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[0])
+        / 1024
+    )
 
 
 def cpu(process: subprocess.Popen[bytes]) -> float:
@@ -172,13 +194,25 @@ def throughput(scene: Stage, meter: Meter, options: argparse.Namespace) -> None:
         start = time.monotonic()
         meter.create_jobs(jobs)
         bare.append(meter.seconds_until_ended([job["metadata"]["name"] for job in jobs], start))
-        print(f"  batch {number}: {size} DbtRuns {ours[-1]:.1f} s, bare Jobs {bare[-1]:.1f} s", flush=True)
+        print(
+            f"  batch {number}: {size} DbtRuns {ours[-1]:.1f} s, bare Jobs {bare[-1]:.1f} s",
+            flush=True,
+        )
     total = size * options.batches
-    print(f"{total} DbtRuns over {options.targets} targets: {sum(ours):.1f} s, {total / sum(ours):.1f} a second")
+    print(
+        f"{total} DbtRuns over {options.targets} targets: {sum(ours):.1f} s, "
+        f"{total / sum(ours):.1f} a second"
+    )
     print(f"{total} bare Jobs: {sum(bare):.1f} s, {total / sum(bare):.1f} a second")
     ratios = [b / o for o, b in zip(ours, bare, strict=True)]
-    print(f"throughput against bare Jobs: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-    print(f"operator: {(cpu(process) - used) / total * 1000:.0f} ms CPU a run, {memory(process):.0f} MB RSS")
+    print(
+        f"throughput against bare Jobs: {statistics.median(ratios):.2f} ({min(ratios):.2f} to "
+        f"{max(ratios):.2f})"
+    )
+    print(
+        f"operator: {(cpu(process) - used) / total * 1000:.0f} ms CPU a run, {memory(process):.0f} "
+        "MB RSS"
+    )
     stop(process)
 
 
@@ -206,13 +240,18 @@ def requests(scene: Stage, meter: Meter, options: argparse.Namespace) -> None:
     seen = [request for request in scene.proxy.requests if not request.watch]
     scene.kill_operator()
     writes = sum(request.writes for request in seen)
-    print(f"API requests a run: {len(seen) / len(runs):.1f}, of them writes without events: {writes / len(runs):.1f}")
+    print(
+        f"API requests a run: {len(seen) / len(runs):.1f}, of them writes without events: "
+        f"{writes / len(runs):.1f}"
+    )
     for what, count in Counter(f"{r.method} {r.kind} {r.subresource}" for r in seen).most_common():
         print(f"  {count / len(runs):6.2f}  {what}")
 
 
 def at_a_rate(scene: Stage, meter: Meter, options: argparse.Namespace) -> None:
-    """With many finished runs there, create so many a second, and see how long each waits for its Job."""
+    """With many finished runs there, create so many a second, and see how long each waits for its
+    Job.
+    """
     print(f"creating {options.finished} finished runs", flush=True)
     make_finished(scene, meter, options.finished)
     process = scene.another_operator()
@@ -228,8 +267,14 @@ def at_a_rate(scene: Stage, meter: Meter, options: argparse.Namespace) -> None:
     names = [run["metadata"]["name"] for run in runs]
     spent = meter.seconds_until_ended(names, begin)
     found = meter.latencies(names)
-    print(f"{len(runs)} DbtRuns at {options.rate} a second beside {options.finished} finished ones: {spent:.1f} s")
-    print(f"create to Job: p50 {found[len(found) // 2]:.2f} s, p99 {found[int(len(found) * 0.99)]:.2f} s")
+    print(
+        f"{len(runs)} DbtRuns at {options.rate} a second beside {options.finished} finished ones: "
+        f"{spent:.1f} s"
+    )
+    print(
+        f"create to Job: p50 {found[len(found) // 2]:.2f} s, p99 "
+        f"{found[int(len(found) * 0.99)]:.2f} s"
+    )
     print(
         f"operator: {memory(process):.0f} MB RSS ({started:.0f} MB before the active ones),"
         f" {(cpu(process) - used) / len(runs) * 1000:.0f} ms CPU a run"

@@ -13,8 +13,9 @@ from tests.cluster.progress import CommandError
 from tests.cluster.state import BIN, KUBECONFIG, LOGS, REPOSITORY, STATE, ClusterError, locked
 
 _DESCRIPTION = """\
-A real Kubernetes for the tests and the demo. Where Docker and kind are at hand, kind makes it. Elsewhere, as root on
-Linux and with Go, it is built: the first time takes ten minutes, later it starts in twenty seconds.
+A real Kubernetes for the tests and the demo. Where Docker and kind are at hand, kind makes it.
+Elsewhere, as root on Linux and with Go, it is built: the first time takes ten minutes,
+later it starts in twenty seconds.
 """
 
 
@@ -38,14 +39,28 @@ def _parser() -> argparse.ArgumentParser:
         ("down", _down, "stop it, and remove all that it left; what was built stays in the cache"),
         ("status", _status, "say how it is, and where its kubeconfig and logs are"),
         ("images", _images, "build the images and load them into the cluster; print their names"),
-        ("exec", _exec, "run a command in the cluster's network, with KUBECONFIG set and kubectl and helm at hand"),
+        (
+            "exec",
+            _exec,
+            "run a command in the cluster's network, with KUBECONFIG set and kubectl and helm at "
+            "hand",
+        ),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
         if name == "images":
-            command.add_argument("--every-dbt", action="store_true", help="also an image for each other version of dbt")
+            command.add_argument(
+                "--every-dbt",
+                action="store_true",
+                help="also an image for each other version of dbt",
+            )
         if name == "exec":
-            command.add_argument("argv", nargs="+", metavar="ARGUMENT", help="after --: the command and its arguments")
+            command.add_argument(
+                "argv",
+                nargs="+",
+                metavar="ARGUMENT",
+                help="after --: the command and its arguments",
+            )
     return parser
 
 

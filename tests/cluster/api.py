@@ -1,4 +1,6 @@
-"""The few calls to the cluster that the harness itself needs: is it well, is the node ready, may CoreDNS read."""
+"""The few calls to the cluster that the harness itself needs: is it well, is the node ready, may
+CoreDNS read.
+"""
 
 import json
 import socket
@@ -16,26 +18,43 @@ _READS_SERVICES = {
     "kind": "ClusterRole",
     "metadata": {"name": "system:coredns"},
     "rules": [
-        {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"], "verbs": ["list", "watch"]},
-        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+        {
+            "apiGroups": [""],
+            "resources": ["endpoints", "services", "pods", "namespaces"],
+            "verbs": ["list", "watch"],
+        },
+        {
+            "apiGroups": ["discovery.k8s.io"],
+            "resources": ["endpointslices"],
+            "verbs": ["list", "watch"],
+        },
     ],
 }
 _COREDNS_MAY = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
     "kind": "ClusterRoleBinding",
     "metadata": {"name": "system:coredns"},
-    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"},
-    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:coredns"}],
+    "roleRef": {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "ClusterRole",
+        "name": "system:coredns",
+    },
+    "subjects": [
+        {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:coredns"}
+    ],
 }
 
 
 def answers(address: str) -> bool:
-    """Say whether a health address answers with 200, or whether something listens on a socket file."""
+    """Say whether a health address answers with 200, or whether something listens on a socket
+    file.
+    """
     try:
         with network.inside():
             if address.startswith("/"):
                 return _listens(Path(address))
-            # These listen on addresses of the namespace only, and most have certificates that nobody signed.
+            # These listen on addresses of the namespace only, and most have certificates that
+            # nobody signed.
             with urlopen(address, timeout=2, context=ssl._create_unverified_context()):  # noqa: S310, S323
                 return True
     except (OSError, HTTPException):
@@ -46,17 +65,26 @@ def node_is_ready() -> bool:
     """Say whether the node takes pods."""
     node = _get(f"/api/v1/nodes/{credentials.NODE}")
     conditions = node["status"].get("conditions", []) if node else []
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
+    )
 
 
 def takes_pods() -> bool:
-    """Say whether a pod can be created: one that comes before its namespace's ServiceAccount is refused."""
-    return node_is_ready() and _get("/api/v1/namespaces/default/serviceaccounts/default") is not None
+    """Say whether a pod can be created: one that comes before its namespace's ServiceAccount is
+    refused.
+    """
+    return (
+        node_is_ready() and _get("/api/v1/namespaces/default/serviceaccounts/default") is not None
+    )
 
 
 def allow_coredns() -> None:
     """Let CoreDNS read what it answers from."""
-    for resource, manifest in (("clusterroles", _READS_SERVICES), ("clusterrolebindings", _COREDNS_MAY)):
+    for resource, manifest in (
+        ("clusterroles", _READS_SERVICES),
+        ("clusterrolebindings", _COREDNS_MAY),
+    ):
         try:
             _call(f"/apis/rbac.authorization.k8s.io/v1/{resource}", manifest)
         except HTTPError as error:
@@ -72,8 +100,12 @@ def _get(path: str) -> dict[str, Any] | None:
 
 
 def _call(path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    headers = {"Authorization": f"Bearer {credentials.token('admin')}", "Content-Type": "application/json"}
-    request = Request(credentials.SERVER + path, json.dumps(body).encode() if body else None, headers)  # noqa: S310
+    headers = {
+        "Authorization": f"Bearer {credentials.token('admin')}",
+        "Content-Type": "application/json",
+    }
+    data = json.dumps(body).encode() if body else None
+    request = Request(credentials.SERVER + path, data, headers)  # noqa: S310
     context = ssl.create_default_context(cafile=str(credentials.SERVER_CERT))
     with network.inside(), urlopen(request, timeout=10, context=context) as response:  # noqa: S310
         answer: dict[str, Any] = json.load(response)

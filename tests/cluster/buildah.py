@@ -1,4 +1,6 @@
-"""Building images without a daemon, and without a registry to take a base image from: Debian's own tools make it."""
+"""Building images without a daemon, and without a registry to take a base image from: Debian's own
+tools make it.
+"""
 
 import json
 import re
@@ -27,7 +29,12 @@ _UNNEEDED = (
     "var/log/*",
 )
 _STORAGE = CACHE / "buildah"
-_BUILDAH = ("buildah", f"--root={_STORAGE}/root", f"--runroot={_STORAGE}/run", "--storage-driver=overlay")
+_BUILDAH = (
+    "buildah",
+    f"--root={_STORAGE}/root",
+    f"--runroot={_STORAGE}/run",
+    "--storage-driver=overlay",
+)
 _CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -52,10 +59,20 @@ def load(reference: str) -> None:
 
 def build(reference: str, context: Path, dockerfile: Path, arguments: Mapping[str, str]) -> None:
     """Build an image."""
-    command = [*_BUILDAH, "bud", "--isolation=chroot", "--layers", "--pull-never", f"--tag={reference}"]
+    command = [
+        *_BUILDAH,
+        "bud",
+        "--isolation=chroot",
+        "--layers",
+        "--pull-never",
+        f"--tag={reference}",
+    ]
     command += [f"--build-arg={name}={value}" for name, value in arguments.items()]
     try:
-        follow([*command, *_certificates(), f"--file={dockerfile}", str(context)], f"building {reference}")
+        follow(
+            [*command, *_certificates(), f"--file={dockerfile}", str(context)],
+            f"building {reference}",
+        )
     finally:
         clean()
 
@@ -81,7 +98,14 @@ def base_recipe() -> str:
 def add_base(context: Path) -> None:
     """Make the base image's root filesystem."""
     with _temporary_root() as root:
-        command = ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, str(root), *_mirror()]
+        command = [
+            "debootstrap",
+            "--variant=minbase",
+            f"--include={_PACKAGES}",
+            _SUITE,
+            str(root),
+            *_mirror(),
+        ]
         follow(command, "installing a small Debian for the base image")
         for pattern in _UNNEEDED:
             for path in root.glob(pattern):
@@ -107,7 +131,13 @@ def _mirror() -> list[str]:
     if shutil.which("apt-get") is None:
         return []
     targets = run(
-        ["apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"]
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(CODENAME) $(COMPONENT) $(REPO_URI)",
+            "Created-By: Packages",
+        ]
     )
     found = re.search(rf"^{_SUITE} main (\S+)$", targets, re.MULTILINE)
     return [found[1]] if found else []

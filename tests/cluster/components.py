@@ -1,4 +1,6 @@
-"""The programs of the control plane and of the node: how each is started, and how it shows that it is well."""
+"""The programs of the control plane and of the node: how each is started, and how it shows that it
+is well.
+"""
 
 import json
 from dataclasses import dataclass
@@ -23,7 +25,9 @@ class Component:
 
 
 def stages() -> list[list[Component]]:
-    """Return all components; those of a stage start together, when those of the stages before are ready."""
+    """Return all components; those of a stage start together, when those of the stages before are
+    ready.
+    """
     return [
         [_containerd(), _etcd()],
         [_api_server()],
@@ -42,7 +46,9 @@ def _component(name: str, health: str, *arguments: str) -> Component:
 
 
 def _containerd() -> Component:
-    return Component("containerd", ["containerd", f"--config={runtime.CONFIG}"], str(runtime.SOCKET))
+    return Component(
+        "containerd", ["containerd", f"--config={runtime.CONFIG}"], str(runtime.SOCKET)
+    )
 
 
 def _etcd() -> Component:
@@ -86,7 +92,8 @@ def _controller_manager() -> Component:
         "kube-controller-manager",
         "https://127.0.0.1:10257/healthz",
         "--bind-address=127.0.0.1",
-        # By default 20 requests a second, which are four Jobs: clusters in which many run have more.
+        # By default 20 requests a second, which are four Jobs: clusters in which many run have
+        # more.
         "--kube-api-qps=200",
         "--kube-api-burst=400",
         f"--kubeconfig={credentials.kubeconfig('kube-controller-manager')}",
@@ -156,8 +163,13 @@ _KUBELET_CONFIGURATION = {
     "clusterDNS": [NODE_ADDRESS],
     "clusterDomain": "cluster.local",
     "containerRuntimeEndpoint": f"unix://{runtime.SOCKET}",
-    # A disk that others have filled is no reason to evict a test's pods, nor to throw images away that nobody can pull.
-    "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+    # A disk that others have filled is no reason to evict a test's pods, nor to throw images away
+    # that nobody can pull.
+    "evictionHard": {
+        "memory.available": "100Mi",
+        "nodefs.available": "1%",
+        "imagefs.available": "1%",
+    },
     "imageGCHighThresholdPercent": 100,
     "failCgroupV1": False,
     "failSwapOn": False,

@@ -1,6 +1,8 @@
-"""Who may talk to whom: a token for each component and the administrator, keys, and the files that hold them.
+"""Who may talk to whom: a token for each component and the administrator, keys, and the files that
+hold them.
 
-The API server signs its own certificate, and that file also serves as the authority that clients and pods trust.
+The API server signs its own certificate, and that file also serves as the authority that clients
+and pods trust.
 """
 
 import json
@@ -17,7 +19,8 @@ SERVER = f"https://{NODE_ADDRESS}:6443"
 FOLDER = STATE / "credentials"
 TOKENS = FOLDER / "tokens.csv"
 SERVICE_ACCOUNT_KEY = FOLDER / "service-accounts.key"
-# The kubelet knows the API server by this authority and certificate: that is what `kubectl logs` and `exec` need.
+# The kubelet knows the API server by this authority and certificate: that is what `kubectl logs`
+# and `exec` need.
 KUBELET_CLIENT_CA = FOLDER / "kubelet-clients.crt"
 KUBELET_CLIENT_CERT = FOLDER / "kubelet-client.crt"
 KUBELET_CLIENT_KEY = FOLDER / "kubelet-client.key"
@@ -64,15 +67,31 @@ def _make_keys(folder: Path) -> None:
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     new += ["-noenc", "-days", "3650"]
     run([*new, "-subj", "/CN=kubelet-clients", "-keyout", ca_key, "-out", ca])
-    may = ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=clientAuth"]
-    signed = [*new, "-subj", "/O=system:masters/CN=kube-apiserver", "-CA", str(ca), "-CAkey", str(ca_key), *may]
+    may = [
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-addext",
+        "extendedKeyUsage=clientAuth",
+    ]
+    signed = [
+        *new,
+        "-subj",
+        "/O=system:masters/CN=kube-apiserver",
+        "-CA",
+        str(ca),
+        "-CAkey",
+        str(ca_key),
+        *may,
+    ]
     run([*signed, "-keyout", key, "-out", cert])
     account = folder / SERVICE_ACCOUNT_KEY.name
     run(["openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", account])
 
 
 def _write_tokens(folder: Path, tokens: dict[str, str]) -> None:
-    lines = [f'{value},{_USERS[name][0]},{name},"{_USERS[name][1]}"\n' for name, value in tokens.items()]
+    lines = [
+        f'{value},{_USERS[name][0]},{name},"{_USERS[name][1]}"\n' for name, value in tokens.items()
+    ]
     write(folder / TOKENS.name, "".join(lines), 0o600)
 
 
@@ -82,7 +101,12 @@ def _kubeconfig(user: str, value: str) -> str:
         {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": name, "cluster": {"server": SERVER, "certificate-authority": str(SERVER_CERT)}}],
+            "clusters": [
+                {
+                    "name": name,
+                    "cluster": {"server": SERVER, "certificate-authority": str(SERVER_CERT)},
+                }
+            ],
             "users": [{"name": user, "user": {"token": value}}],
             "contexts": [{"name": name, "context": {"cluster": name, "user": user}}],
             "current-context": name,

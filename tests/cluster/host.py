@@ -1,6 +1,7 @@
 """What the cluster changes on the machine outside of its own folder, and how that is undone.
 
-All names here are of this one cluster: another one on the same machine, of whomever, is not touched.
+All names here are of this one cluster: another one on the same machine, of whomever, is not
+touched.
 """
 
 import json
@@ -90,7 +91,11 @@ def _cgroups() -> list[Path]:
     """Return our cgroup, once a controller before version 2 of the control groups."""
     if (_CGROUPS / "cgroup.controllers").exists():
         return [_CGROUPS / NAME]
-    return [folder / NAME for folder in _CGROUPS.iterdir() if folder.is_dir() and not folder.is_symlink()]
+    return [
+        folder / NAME
+        for folder in _CGROUPS.iterdir()
+        if folder.is_dir() and not folder.is_symlink()
+    ]
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -1,8 +1,9 @@
-"""The images of the product, of its example and of the tests: built, named by what they are made of, and loaded.
+"""The images of the product, of its example and of the tests: built, named by what they are made
+of, and loaded.
 
-An image's tag is a hash of its inputs. So an image is never stale, is built once, and pods need no pull policy but
-IfNotPresent. Hash and build use the same copy of the inputs, and a build sees nothing else: what the hash does not
-cover cannot get into the image, even while somebody edits.
+An image's tag is a hash of its inputs. So an image is never stale, is built once, and pods need no
+pull policy but IfNotPresent. Hash and build use the same copy of the inputs, and a build sees
+nothing else: what the hash does not cover cannot get into the image, even while somebody edits.
 """
 
 import hashlib
@@ -22,12 +23,16 @@ from tests.cluster.state import CACHE, IMAGES, REPOSITORY, TEMPORARY, write
 
 _REGISTRY = "dbt-operator.local"
 _USED = CACHE / "images"
-_KEPT = 3  # generations of each image: those of another branch, or of a test that runs while we build
+_KEPT = (
+    3  # generations of each image: those of another branch, or of a test that runs while we build
+)
 
 
 @dataclass(frozen=True)
 class Image:
-    """How an image is made: from which Dockerfile, on which other image, of which files and programs."""
+    """How an image is made: from which Dockerfile, on which other image, of which files and
+    programs.
+    """
 
     dockerfile: str
     inputs: Sequence[str] = ()
@@ -39,7 +44,9 @@ class Image:
 
 
 # The minor versions of dbt that have a lock of their own, beside the usual one of images/dbt.
-DBT_LOCKS = {path.parent.name: path for path in sorted(REPOSITORY.glob("images/dbt/*/requirements.lock"))}
+DBT_LOCKS = {
+    path.parent.name: path for path in sorted(REPOSITORY.glob("images/dbt/*/requirements.lock"))
+}
 
 
 def _dbt(lock: str) -> Image:
@@ -50,7 +57,10 @@ _TESTS = "tests/cluster/images"
 _ALL = {
     "base": Image(f"{_TESTS}/base/Dockerfile"),
     "dbt": _dbt("images/dbt/requirements.lock"),
-    **{f"dbt-{version}": _dbt(str(lock.relative_to(REPOSITORY))) for version, lock in DBT_LOCKS.items()},
+    **{
+        f"dbt-{version}": _dbt(str(lock.relative_to(REPOSITORY)))
+        for version, lock in DBT_LOCKS.items()
+    },
     "git": Image(f"{_TESTS}/git/Dockerfile", [f"{_TESTS}/git/server.py"], "base"),
     "minio": Image(f"{_TESTS}/minio/Dockerfile", program="minio"),
     "operator": Image(
@@ -63,7 +73,9 @@ _ALL = {
         "base",
     ),
     "pause": Image(f"{_TESTS}/pause/Dockerfile", program="pause"),
-    "postgres": Image(f"{_TESTS}/postgres/Dockerfile", [f"{_TESTS}/postgres/entrypoint.sh"], "base"),
+    "postgres": Image(
+        f"{_TESTS}/postgres/Dockerfile", [f"{_TESTS}/postgres/entrypoint.sh"], "base"
+    ),
     "runner": Image(
         "images/runner/Dockerfile",
         [
@@ -74,21 +86,27 @@ _ALL = {
         ],
         "base",
     ),
-    "shop": Image("examples/shop/Dockerfile", ["examples/shop"], "dbt", "DBT_IMAGE", context="examples/shop"),
+    "shop": Image(
+        "examples/shop/Dockerfile", ["examples/shop"], "dbt", "DBT_IMAGE", context="examples/shop"
+    ),
 }
 _FOR_PODS = ("operator", "runner", "dbt", "shop", "postgres", "minio", "git")
 _DERIVED = ("__pycache__", "dbt_packages", "logs", "target")
 
 
 def ensure(*, every_dbt: bool = False) -> Mapping[str, str]:
-    """Build and load what is missing, if wanted also for other versions of dbt; returns the reference of each image."""
+    """Build and load what is missing, if wanted also for other versions of dbt; returns the
+    reference of each image.
+    """
     references = load([*_FOR_PODS, *(f"dbt-{version}" for version in DBT_LOCKS if every_dbt)])
     write(IMAGES, json.dumps(references, indent=2) + "\n")
     return references
 
 
 def load(names: Iterable[str]) -> Mapping[str, str]:
-    """Build some images and load them into the cluster, unless they are there; returns their references."""
+    """Build some images and load them into the cluster, unless they are there; returns their
+    references.
+    """
     there = _tool().loaded()
     with _snapshot() as sources:
         references = {name: reference(name, sources) for name in names}
@@ -136,7 +154,9 @@ def _build(name: str, sources: Path) -> None:
             shutil.copy2(programs.folder() / image.program, context)
         if name == "base":
             _tool().add_base(context)
-        _tool().build(reference(name, sources), context / image.context, context / image.dockerfile, arguments)
+        _tool().build(
+            reference(name, sources), context / image.context, context / image.dockerfile, arguments
+        )
 
 
 @contextmanager
@@ -156,13 +176,19 @@ def _copy(image: Image, source: Path, target: Path) -> None:
 
 
 def _files(image: Image, sources: Path) -> Iterator[Path]:
-    """Yield the files that an image is made of, without those that running something has left among them."""
+    """Yield the files that an image is made of, without those that running something has left among
+    them.
+    """
     for name in (image.dockerfile, *image.inputs):
         path = sources / name
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in found:
             parts = file.relative_to(sources).parts
-            if file.is_file() and not set(parts).intersection(_DERIVED) and file.suffix not in (".duckdb", ".pyc"):
+            if (
+                file.is_file()
+                and not set(parts).intersection(_DERIVED)
+                and file.suffix not in (".duckdb", ".pyc")
+            ):
                 yield file
 
 

@@ -31,7 +31,14 @@ def up() -> None:
     if _NAME in run(["kind", "get", "clusters"]).split():
         run(["kind", "export", "kubeconfig", f"--name={_NAME}", f"--kubeconfig={KUBECONFIG}"])
     else:
-        command = ["kind", "create", "cluster", f"--name={_NAME}", f"--kubeconfig={KUBECONFIG}", "--wait=2m"]
+        command = [
+            "kind",
+            "create",
+            "cluster",
+            f"--name={_NAME}",
+            f"--kubeconfig={KUBECONFIG}",
+            "--wait=2m",
+        ]
         follow(command, "creating a cluster with kind")
     say(f"the cluster is up: KUBECONFIG={KUBECONFIG}")
 
@@ -50,7 +57,9 @@ def status() -> list[tuple[str, str]]:
 
 
 def command(argv: list[str]) -> list[str]:
-    """Return the command that runs another one against the cluster: itself, since kind publishes its API server."""
+    """Return the command that runs another one against the cluster: itself, since kind publishes
+    its API server.
+    """
     if not KUBECONFIG.exists():
         raise ClusterError("there is no cluster: make cluster-up")
     return argv
@@ -58,14 +67,20 @@ def command(argv: list[str]) -> list[str]:
 
 def built(reference: str) -> bool:
     """Say whether an image has been built."""
-    return subprocess.run(["docker", "image", "inspect", reference], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(
+            ["docker", "image", "inspect", reference], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def build(reference: str, context: Path, dockerfile: Path, arguments: Mapping[str, str]) -> None:
     """Build an image."""
     words = [f"--build-arg={name}={value}" for name, value in arguments.items()]
     follow(
-        ["docker", "build", f"--tag={reference}", *words, f"--file={dockerfile}", str(context)], f"building {reference}"
+        ["docker", "build", f"--tag={reference}", *words, f"--file={dockerfile}", str(context)],
+        f"building {reference}",
     )
 
 

@@ -1,6 +1,7 @@
 """The cluster's private network: a namespace from which no packet can leave the machine.
 
-Its addresses are those reserved for documentation: whatever a test gets wrong, it meets no real machine.
+Its addresses are those reserved for documentation: whatever a test gets wrong, it meets no real
+machine.
 """
 
 import ctypes
@@ -16,7 +17,8 @@ NODE_ADDRESS = "192.0.2.1"
 PODS = "203.0.113.0/24"
 SERVICES = "198.51.100.0/24"
 
-# A bridge without ports stands in for the node's network card: the dummy device is not in every kernel.
+# A bridge without ports stands in for the node's network card: the dummy device is not in every
+# kernel.
 _CARD = "node"
 _SYSCTLS = (
     "net.ipv4.ip_forward=1",
@@ -44,9 +46,11 @@ def create() -> None:
         f"ip link add {_CARD} type bridge",
         f"ip address add {NODE_ADDRESS}/24 dev {_CARD}",
         f"ip link set {_CARD} up",
-        # Services have addresses in no network: what is sent there needs a way before their rules get to see it.
+        # Services have addresses in no network: what is sent there needs a way before their rules
+        # get to see it.
         f"ip route add {SERVICES} dev {_CARD}",
-        # All else is refused at once, so that nobody waits in vain: a pull of a missing image, or dbt's news.
+        # All else is refused at once, so that nobody waits in vain: a pull of a missing image, or
+        # dbt's news.
         "ip route add unreachable default",
         *(f"sysctl --quiet --write {setting}" for setting in _SYSCTLS),
     ):

@@ -63,7 +63,8 @@ def down() -> None:
     processes.stop(["kubelet", "kube-controller-manager", "kube-scheduler"])
     if processes.running("containerd"):
         _remove_containers()
-    # Only containerd has something to keep: its images. The API server would wait ten seconds for its clients.
+    # Only containerd has something to keep: its images. The API server would wait ten seconds for
+    # its clients.
     processes.stop(["containerd"])
     processes.stop(processes.names(), seconds=0)
     runtime.kill_remains()
@@ -76,7 +77,11 @@ def down() -> None:
 def status() -> list[tuple[str, str]]:
     """Return each component and how it is."""
     _require()
-    rows = [(component.name, _describe(component)) for stage in components.stages() for component in stage]
+    rows = [
+        (component.name, _describe(component))
+        for stage in components.stages()
+        for component in stage
+    ]
     return [*rows, (f"node {credentials.NODE}", "Ready" if api.node_is_ready() else "not ready")]
 
 
@@ -140,7 +145,9 @@ def _well(component: Component) -> bool:
 def _describe(component: Component) -> str:
     if not processes.running(component.name):
         return f"does not run; see {LOGS / component.name}.log"
-    return "well" if api.answers(component.health) else f"runs, but {component.health} does not answer"
+    return (
+        "well" if api.answers(component.health) else f"runs, but {component.health} does not answer"
+    )
 
 
 def _remove_containers() -> None:

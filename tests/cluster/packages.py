@@ -28,16 +28,22 @@ CNI_PLUGINS = Path("/usr/lib/cni")
 def add_sbin() -> None:
     """Make sure that the tools of an administrator are found, whoever started us."""
     path = os.environ["PATH"].split(":")
-    os.environ["PATH"] = ":".join(path + [folder for folder in ("/usr/sbin", "/sbin") if folder not in path])
+    os.environ["PATH"] = ":".join(
+        path + [folder for folder in ("/usr/sbin", "/sbin") if folder not in path]
+    )
 
 
 def install() -> None:
-    """Install what is missing. Whatever service a package starts stays unused: ours have sockets of their own."""
+    """Install what is missing. Whatever service a package starts stays unused: ours have sockets of
+    their own.
+    """
     missing = [package for package, brings in _PACKAGES.items() if shutil.which(brings) is None]
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise ClusterError(f"these Debian packages are missing, and there is no apt-get: {' '.join(missing)}")
+        raise ClusterError(
+            f"these Debian packages are missing, and there is no apt-get: {' '.join(missing)}"
+        )
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     follow(["apt-get", "update"], "updating the package lists", env=environment)
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]

@@ -1,6 +1,7 @@
 """Programs that outlive the command that started them: started, recorded, found again and stopped.
 
-A process is known by its id *and* its start time, so that a process that got the same id later is never touched.
+A process is known by its id *and* its start time, so that a process that got the same id later is
+never touched.
 """
 
 import json
@@ -39,7 +40,10 @@ def running(name: str, argv: Sequence[str] | None = None) -> bool:
         record = json.loads((_RECORDS / f"{name}.json").read_text())
     except FileNotFoundError:
         return False
-    return _started(record["pid"]) == record["started"] is not None and argv in (None, record["argv"])
+    return _started(record["pid"]) == record["started"] is not None and argv in (
+        None,
+        record["argv"],
+    )
 
 
 def stop(names: Sequence[str], seconds: float = 10) -> None:
@@ -73,7 +77,10 @@ def all_arguments() -> Iterator[tuple[int, list[str]]]:
     """Yield id and arguments of every process of the machine."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            yield int(folder.name), (folder / "cmdline").read_text(errors="replace").split("\0")[:-1]
+            yield (
+                int(folder.name),
+                (folder / "cmdline").read_text(errors="replace").split("\0")[:-1],
+            )
         except OSError:
             continue
 
@@ -115,7 +122,9 @@ def _signal(handles: Iterable[int], number: signal.Signals) -> None:
 
 
 def _wait(handles: Iterable[int], seconds: float) -> list[int]:
-    """Wait for processes to end; returns those that did not. A handle becomes readable at the end of its process."""
+    """Wait for processes to end; returns those that did not. A handle becomes readable at the end
+    of its process.
+    """
     deadline = time.monotonic() + seconds
     alive = list(handles)
     while alive:

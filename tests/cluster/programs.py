@@ -1,4 +1,6 @@
-"""The programs of the cluster, built from their Go modules and kept by a hash of what they were built from."""
+"""The programs of the cluster, built from their Go modules and kept by a hash of what they were
+built from.
+"""
 
 import hashlib
 import os
@@ -15,7 +17,8 @@ _VERSION = "k8s.io/component-base/version"
 _FLAGS = (
     "-trimpath",
     "-buildvcs=false",
-    f"-ldflags=-s -w -X {_VERSION}.gitVersion=v1.34.4 -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=34",
+    f"-ldflags=-s -w -X {_VERSION}.gitVersion=v1.34.4 -X {_VERSION}.gitMajor=1 -X "
+    f"{_VERSION}.gitMinor=34",
 )
 _PACKAGES = (".", "./pause", "helm.sh/helm/v3/cmd/helm", "github.com/minio/minio")
 _KEPT = 2
@@ -32,7 +35,9 @@ def folder() -> Path:
 
 
 def build() -> None:
-    """Build them, if these sources have not been built before. The first time takes ten minutes on two cores."""
+    """Build them, if these sources have not been built before. The first time takes ten minutes on
+    two cores.
+    """
     if folder().exists():
         return
     if shutil.which("go") is None:
@@ -43,7 +48,9 @@ def build() -> None:
             "building Kubernetes, Helm and MinIO",
             cwd=_SOURCE,
             env=os.environ | {"CGO_ENABLED": "0"},
-            tell=lambda number, package: f"{number} packages compiled, the last {package}" if number else "loading",
+            tell=lambda number, package: (
+                f"{number} packages compiled, the last {package}" if number else "loading"
+            ),
         )
         _link(new)
     for old in sorted(folder().parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
@@ -52,7 +59,9 @@ def build() -> None:
 
 
 def _link(programs: Path) -> None:
-    """Make the folder that goes on the PATH: it has the programs people call, and not those they must not."""
+    """Make the folder that goes on the PATH: it has the programs people call, and not those they
+    must not.
+    """
     (programs / "bin").mkdir()
     for name, program in _LINKS.items():
         (programs / "bin" / name).symlink_to(f"../{program}")

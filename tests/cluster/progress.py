@@ -24,9 +24,13 @@ def say(text: str) -> None:
 
 def run(argv: Sequence[str | Path], *, check: bool = True, stdin: str | None = None) -> str:
     """Run a short command; returns what it printed."""
-    done = subprocess.run([str(word) for word in argv], input=stdin, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(word) for word in argv], input=stdin, capture_output=True, text=True, check=False
+    )
     if check and done.returncode:
-        raise CommandError(f"{_title(argv)} failed ({done.returncode}):\n{done.stderr or done.stdout}".rstrip())
+        raise CommandError(
+            f"{_title(argv)} failed ({done.returncode}):\n{done.stderr or done.stdout}".rstrip()
+        )
     return done.stdout
 
 
@@ -38,7 +42,9 @@ def follow(
     env: Mapping[str, str] | None = None,
     tell: Callable[[int, str], str] = lambda _, line: line[:100],
 ) -> None:
-    """Run a long command, and say every few seconds how far it got: `tell` gets number and text of its last line."""
+    """Run a long command, and say every few seconds how far it got: `tell` gets number and text of
+    its last line.
+    """
     say(what)
     process = subprocess.Popen(
         [str(word) for word in argv],

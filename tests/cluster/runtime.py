@@ -49,7 +49,8 @@ path = "{STATE}/opt"
 
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{pause}"
-# Without CAP_SYS_RESOURCE nobody may make a process less likely to be killed; asking for it fails every pod.
+# Without CAP_SYS_RESOURCE nobody may make a process less likely to be killed; asking for it
+# fails every pod.
 restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
 
@@ -94,8 +95,14 @@ def remove_containers() -> None:
 
 
 def kill_remains() -> None:
-    """Kill the pods' processes that are left, and the shims that hold them: they outlive containerd."""
-    shims = {pid for pid, words in processes.all_arguments() if "-address" in words and str(SOCKET) in words}
+    """Kill the pods' processes that are left, and the shims that hold them: they outlive
+    containerd.
+    """
+    shims = {
+        pid
+        for pid, words in processes.all_arguments()
+        if "-address" in words and str(SOCKET) in words
+    }
     processes.kill(shims | host.container_processes())
     # A shim that is killed leaves its socket, in a folder that all instances of containerd share.
     for file in _STATE.glob("io.containerd.runtime.v2.task/*/*/address"):
@@ -103,4 +110,6 @@ def kill_remains() -> None:
 
 
 def _ctr(*arguments: str | Path, check: bool = True) -> list[str]:
-    return run(["ctr", "--address", SOCKET, "--namespace", "k8s.io", *arguments], check=check).splitlines()
+    return run(
+        ["ctr", "--address", SOCKET, "--namespace", "k8s.io", *arguments], check=check
+    ).splitlines()

@@ -1,4 +1,6 @@
-"""Where the cluster keeps its things: a cache that outlives it, and inside it the state of the running one."""
+"""Where the cluster keeps its things: a cache that outlives it, and inside it the state of the
+running one.
+"""
 
 import fcntl
 import hashlib
@@ -24,7 +26,8 @@ NETNS = STATE / "netns"
 BIN = STATE / "bin"
 IMAGES = STATE / "images.json"
 
-# The name of what it needs on the machine outside of this folder. Another folder makes another cluster.
+# The name of what it needs on the machine outside of this folder. Another folder makes another
+# cluster.
 NAME = f"dbt-operator-{hashlib.sha256(str(STATE).encode()).hexdigest()[:6]}"
 
 

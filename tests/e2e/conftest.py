@@ -33,5 +33,7 @@ def warehouse(installed: None) -> None:  # noqa: ARG001 -- it has to be there fi
 
 @pytest.fixture(scope="session")
 def scenarios(warehouse: None, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it has to be there first
-    """Every scenario's run, started together: the node has work to do while the tests wait for one of them."""
+    """Every scenario's run, started together: the node has work to do while the tests wait for one
+    of them.
+    """
     start_all(images)

@@ -1,8 +1,8 @@
-"""Backfills on a real warehouse. What each window did is read there: a table with a row for each time that a window
-begins, and PostgreSQL's own log of sessions.
+"""Backfills on a real warehouse. What each window did is read there: a table with a row for each
+time that a window begins, and PostgreSQL's own log of sessions.
 
-All of them are started together, each on a target of its own, and are steered by tables: a day that is held goes on
-until it is released, a day that is broken fails its test.
+All of them are started together, each on a target of its own, and are steered by tables: a day that
+is held goes on until it is released, a day that is broken fails its test.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ TOGETHER: dict[str, Manifest] = {
     "suspended": backfill("suspended", dates(FEW), windowsPerPod=1),
     "cancelled": backfill("cancelled", dates(FEW), maxConcurrentWindows=2),
     "planned": backfill("planned", {"dates": {"last": "7d", "every": "1d"}}, dryRun=True),
-    "regions": backfill("regions", {"keys": REGIONS}, run={"vars": {"ds": "$(window.key)"}}, maxConcurrentWindows=3),
+    "regions": backfill(
+        "regions", {"keys": REGIONS}, run={"vars": {"ds": "$(window.key)"}}, maxConcurrentWindows=3
+    ),
 }
 
 
@@ -108,7 +110,9 @@ def once_each(windows: list[str], log: list[str]) -> bool:
 
 @pytest.fixture(scope="module")
 def side_by_side(started: None) -> list[str]:  # noqa: ARG001 -- it has to be there first
-    """The windows of the green backfill that were at work at the same time, before they were let end."""
+    """The windows of the green backfill that were at work at the same time, before they were let
+    end.
+    """
     begun = Sql("green").wait_for_windows(2)
     Sql("green").release()
     return begun
@@ -125,7 +129,9 @@ def test_a_run_of_higher_priority_gets_in_between_two_windows() -> None:
     assert sql.wait_for_windows(1) == WEEK[:1]
     (holder,) = get("dbttarget", name, NAMESPACE)["status"]["holders"]
     assert (holder["kind"], holder["name"]) == ("DbtBackfill", name)
-    apply(resource("DbtRun", "urgent", NAMESPACE, run_spec(name, vars={"ds": "urgent"}, priority=10)))
+    apply(
+        resource("DbtRun", "urgent", NAMESPACE, run_spec(name, vars={"ds": "urgent"}, priority=10))
+    )
     wait_for("the urgent run is queued", lambda: _queued("urgent"), 60)
     sql.release()
     assert finished(name)["phase"] == "Succeeded"
@@ -195,14 +201,20 @@ def test_suspended_it_begins_no_window_and_then_goes_on() -> None:
 
 def _at_rest(name: str) -> Manifest | None:
     found = status(name)
-    return found if found.get("phase") == "Suspended" and not found["windows"].get("running") else None
+    return (
+        found if found.get("phase") == "Suspended" and not found["windows"].get("running") else None
+    )
 
 
 @pytest.fixture(scope="module")
 def stopped(started: None) -> Manifest:  # noqa: ARG001 -- it has to be there first
-    """The status of a backfill whose third day failed; what ran beside it was let end afterwards."""
+    """The status of a backfill whose third day failed; what ran beside it was let end
+    afterwards.
+    """
     sql = Sql("stopped")
-    wait_for("the third day has failed", lambda: BROKEN in in_phase(status("stopped"), "Failed"), 240)
+    wait_for(
+        "the third day has failed", lambda: BROKEN in in_phase(status("stopped"), "Failed"), 240
+    )
     sql.release()
     return finished("stopped")
 
@@ -226,7 +238,9 @@ def test_after_a_failure_nothing_is_begun(stopped: Manifest) -> None:
     assert stopped["windows"]["total"] == len(WEEK)
     never = [each for each in stopped["ledger"] if each["window"] not in Sql("stopped").log()]
     assert len(never) >= 2
-    assert [each["window"] for each in never if each["phase"] in ("Running", "Succeeded", "Failed")] == []
+    assert [
+        each["window"] for each in never if each["phase"] in ("Running", "Succeeded", "Failed")
+    ] == []
 
 
 def test_another_one_does_what_is_unfinished_and_nothing_else(stopped: Manifest) -> None:
@@ -270,7 +284,10 @@ def test_each_window_has_run_exactly_once(green: Manifest) -> None:
 @pytest.mark.usefixtures("green")
 def test_all_windows_have_built_the_same_code() -> None:
     found = [run["status"] for run in runs("green")]
-    for what in (lambda each: each["imageID"], lambda each: json.dumps(each["resolved"]["source"], sort_keys=True)):
+    for what in (
+        lambda each: each["imageID"],
+        lambda each: json.dumps(each["resolved"]["source"], sort_keys=True),
+    ):
         assert len({what(each) for each in found}) == 1
     (resolved,) = {each["resolved"]["image"] for each in found}
     assert resolved == status("green")["resolved"]["image"]
@@ -297,7 +314,9 @@ def test_with_continue_one_failure_keeps_no_other_window_from_being_done() -> No
 MARK = """
     INSERT INTO {schema}.readings_by_hour
     SELECT id, measured_at, -1 FROM {schema}.readings
-    WHERE measured_at IN ('2024-01-01 00:00', '2024-01-01 23:00', '2024-01-04 00:00', '2024-01-04 23:00')
+    WHERE measured_at IN (
+        '2024-01-01 00:00', '2024-01-01 23:00', '2024-01-04 00:00', '2024-01-04 23:00'
+    )
 """
 
 
@@ -305,13 +324,20 @@ MARK = """
 def test_microbatch_windows_leave_other_partitions_alone() -> None:
     found = finished("microbatch")
     assert found["phase"] == "Succeeded", found["message"]
-    hours = [f"{day}T{hour}" for day in ("2024-01-02", "2024-01-03") for hour in ("00", "06", "12", "18")]
+    hours = [
+        f"{day}T{hour}" for day in ("2024-01-02", "2024-01-03") for hour in ("00", "06", "12", "18")
+    ]
     assert [window[: len("2024-01-02T00")] for window in phases(found)] == hours
     sql = Sql("microbatch")
     outside = "SELECT measured_at FROM {schema}.readings_by_hour WHERE celsius = -1 ORDER BY 1"
-    assert sql.do(outside) == [f"2024-01-{text}:00:00" for text in ("01 00", "01 23", "04 00", "04 23")]
+    assert sql.do(outside) == [
+        f"2024-01-{text}:00:00" for text in ("01 00", "01 23", "04 00", "04 23")
+    ]
     inside = "SELECT * FROM {schema}.readings_by_hour WHERE celsius <> -1 ORDER BY id"
-    readings = "SELECT * FROM {schema}.readings WHERE measured_at::date IN ('2024-01-02', '2024-01-03') ORDER BY id"
+    readings = (
+        "SELECT * FROM {schema}.readings WHERE measured_at::date IN ('2024-01-02', '2024-01-03') "
+        "ORDER BY id"
+    )
     assert sql.do(inside) == sql.do(readings)
 
 
@@ -345,7 +371,9 @@ def _planned(name: str) -> Manifest | None:
 
 @pytest.fixture
 def no_operator(installed: None) -> Iterator[None]:  # noqa: ARG001 -- it has to be there first
-    """The operator in the cluster stands aside; nothing of the tests before needs it any more, if they went well."""
+    """The operator in the cluster stands aside; nothing of the tests before needs it any more, if
+    they went well.
+    """
     create_user()
     kubectl("delete", "namespace", KILLS, "--ignore-not-found", "--wait")
     with product.without_operator():
@@ -354,7 +382,9 @@ def no_operator(installed: None) -> Iterator[None]:  # noqa: ARG001 -- it has to
 
 
 @pytest.mark.usefixtures("no_operator")
-def test_killed_at_every_boundary_of_windows_it_repeats_none_and_skips_none(images: Mapping[str, str]) -> None:
+def test_killed_at_every_boundary_of_windows_it_repeats_none_and_skips_none(
+    images: Mapping[str, str],
+) -> None:
     """One pod a window, and as many windows a pod as the operator likes, side by side."""
     one, several = "one-a-pod", "several-a-pod"
     windows = {one: FEW, several: WEEK}
@@ -373,14 +403,22 @@ def test_killed_at_every_boundary_of_windows_it_repeats_none_and_skips_none(imag
         assert phases(found) == dict.fromkeys(expected, "Succeeded"), name
         assert once_each(expected, Sql(name).log())
         own = {each["metadata"]["name"]: each for each in runs(name, KILLS)}
-        assert sum(len(run["spec"]["windows"]) for run in own.values()) == len(expected), "no window is in two runs"
-        assert {each["run"] for each in found["ledger"]} == set(own), "no run but those of the ledger was ever made"
+        assert sum(len(run["spec"]["windows"]) for run in own.values()) == len(expected), (
+            "no window is in two runs"
+        )
+        assert {each["run"] for each in found["ledger"]} == set(own), (
+            "no run but those of the ledger was ever made"
+        )
         jobs = items("jobs", KILLS, f"--selector={TARGET}={name}")
         assert sorted(job["metadata"]["labels"][RUN] for job in jobs) == sorted(own)
 
 
-def _kill_at_every_change(names: list[str], begin: Callable[[], AbstractContextManager[object]]) -> int:
-    """Until all have ended, kill the operator when the phase of a window has changed, and begin another; how often."""
+def _kill_at_every_change(
+    names: list[str], begin: Callable[[], AbstractContextManager[object]]
+) -> int:
+    """Until all have ended, kill the operator when the phase of a window has changed, and begin
+    another; how often.
+    """
     before: dict[str, dict[str, str]] = {name: {} for name in names}
     kills = 0
     with ExitStack() as running:

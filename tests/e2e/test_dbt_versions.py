@@ -1,4 +1,6 @@
-"""A few ways for a run to end, with each minor version of dbt. What runs otherwise is that of images/dbt."""
+"""A few ways for a run to end, with each minor version of dbt. What runs otherwise is that of
+images/dbt.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from tests.support.scenarios import NAMESPACE, OTHER_DBT, Scenario, location, st
 
 @pytest.fixture(scope="module", autouse=True)
 def _started(warehouse: None, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it has to be there first
-    """Apart from the other scenarios, some of which have to end within a certain time on the same two cores."""
+    """Apart from the other scenarios, some of which have to end within a certain time on the same
+    two cores.
+    """
     start_other_dbt(images)
 
 
@@ -20,7 +24,9 @@ def _started(warehouse: None, images: Mapping[str, str]) -> None:  # noqa: ARG00
 def test_it_ends_alike_with_every_version(scenario: Scenario) -> None:
     run = product.wait_until_finished(scenario.name, NAMESPACE)
     status = run["status"]
-    assert (status["phase"], status.get("reason")) == (scenario.phase, scenario.reason), status["message"]
+    assert (status["phase"], status.get("reason")) == (scenario.phase, scenario.reason), status[
+        "message"
+    ]
     assert status["dbtVersion"].startswith(f"{scenario.dbt}.")
     failures = [failure["uniqueId"] for failure in status.get("failures", ())]
     assert not scenario.failed or any(failure.startswith(scenario.failed) for failure in failures)

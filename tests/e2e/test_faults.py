@@ -1,7 +1,8 @@
 """What happens to a run from outside, on a real node, and how it must end.
 
-All runs are started together. Then, while hardly anything but waiting goes on, some are interrupted, because how long a
-query outlives the signal is measured; last comes what makes runs begin a second attempt.
+All runs are started together. Then, while hardly anything but waiting goes on, some are
+interrupted, because how long a query outlives the signal is measured; last comes what makes runs
+begin a second attempt.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class Course:
     def attend(self, scenario: Scenario, where: str = NAMESPACE) -> None:
         """Write down what is there once the run's query is being worked on."""
         name = scenario.name
-        self.sessions[name] = wait_for(f"the query of {name}", lambda: faults.session(scenario), 240)
+        self.sessions[name] = wait_for(
+            f"the query of {name}", lambda: faults.session(scenario), 240
+        )
         self.logs[name] = faults.Log(scenario, where)
         self.closing.callback(self.logs[name].stop)
         self.runs[name] = get("dbtrun", name, where)
@@ -85,13 +88,19 @@ def started(installed: None, images: Mapping[str, str]) -> Iterator[Course]:  # 
             apply(*manifests(scenario, images, NAMESPACE))
         apply(*manifests(LOST_WITH_NAMESPACE, images, DOOMED))
         # First, since its end takes a minute.
-        wait_for("dbt is busy", lambda: "busy from now on" in logs(STUBBORN.name, "dbt", NAMESPACE), 240)
+        wait_for(
+            "dbt is busy", lambda: "busy from now on" in logs(STUBBORN.name, "dbt", NAMESPACE), 240
+        )
         cancel(STUBBORN)
         for scenario in (each for each in TOGETHER if each.overlay == "waiting"):
             course.attend(scenario)
         course.attend(LOST_WITH_NAMESPACE, DOOMED)
         for scenario in (STORE_GONE, STORE_GONE_FAILS):
-            wait_for(f"dbt has ended in {scenario.name}", lambda s=scenario: faults.dbt_has_ended(s.name), 240)
+            wait_for(
+                f"dbt has ended in {scenario.name}",
+                lambda s=scenario: faults.dbt_has_ended(s.name),
+                240,
+            )
         yield course
     kubectl("delete", "namespace", NAMESPACE, DOOMED, "--ignore-not-found", "--wait=false")
 
@@ -102,7 +111,9 @@ def interrupted(started: Course) -> Course:
     cancel(CANCELLED)
     kubectl("delete", "dbtrun", DELETED.name, "--wait=false", namespace=NAMESPACE)
     for scenario in (CANCELLED, DELETED):
-        wait_for(f"{scenario.name} has no pod", lambda s=scenario: faults.pod_of(s.name) is None, 60)
+        wait_for(
+            f"{scenario.name} has no pod", lambda s=scenario: faults.pod_of(s.name) is None, 60
+        )
     faults.stop_store()
     faults.open_gate(STORE_BACK)
     apply(*manifests(TIMED_OUT, started.images, NAMESPACE))
@@ -123,22 +134,41 @@ def disturbed(interrupted: Course) -> Course:
         faults.evict(scenario.name)
     faults.drain(DRAINED.name)
     for scenario in TWICE:
-        wait_for(f"the end of an attempt of {scenario.name}", lambda s=scenario: faults.first_attempt_is_over(s), 90)
+        wait_for(
+            f"the end of an attempt of {scenario.name}",
+            lambda s=scenario: faults.first_attempt_is_over(s),
+            90,
+        )
         faults.open_gate(scenario)
     return interrupted
 
 
 def cancel(scenario: Scenario) -> None:
-    kubectl("patch", "dbtrun", scenario.name, "--type=merge", "-p", '{"spec":{"cancel":true}}', namespace=NAMESPACE)
+    kubectl(
+        "patch",
+        "dbtrun",
+        scenario.name,
+        "--type=merge",
+        "-p",
+        '{"spec":{"cancel":true}}',
+        namespace=NAMESPACE,
+    )
 
 
 def edit() -> None:
-    """Whatever a later attempt took from its project or target as they are now would make it fail, or go elsewhere."""
-    moved = {"artifacts": {"prefix": "elsewhere", "bucket": "no-such-bucket"}, "image": "dbt-operator.local/none:1.0"}
+    """Whatever a later attempt took from its project or target as they are now would make it fail,
+    or go elsewhere.
+    """
+    moved = {
+        "artifacts": {"prefix": "elsewhere", "bucket": "no-such-bucket"},
+        "image": "dbt-operator.local/none:1.0",
+    }
     project = {"spec": moved | {"env": [{"name": "SCHEMA", "value": "elsewhere"}]}}
     target = {"spec": {"schemaPattern": "^elsewhere$", "target": "elsewhere"}}
     for kind, patch in (("dbtproject", project), ("dbttarget", target)):
-        kubectl("patch", kind, EDITED.name, "--type=merge", "-p", json.dumps(patch), namespace=NAMESPACE)
+        kubectl(
+            "patch", kind, EDITED.name, "--type=merge", "-p", json.dumps(patch), namespace=NAMESPACE
+        )
 
 
 def finished(scenario: Scenario) -> Manifest:
@@ -161,7 +191,9 @@ def statuses(artifacts: Mapping[str, bytes], path: str) -> dict[str, str]:
 def test_a_deleted_run_leaves_nothing_behind() -> None:
     for kind in ("dbtruns", "jobs", "pods"):
         wait_for(
-            f"no {kind}", lambda k=kind: DELETED.name not in kubectl("get", k, "-o", "name", namespace=NAMESPACE), 30
+            f"no {kind}",
+            lambda k=kind: DELETED.name not in kubectl("get", k, "-o", "name", namespace=NAMESPACE),
+            30,
         )
 
 
@@ -169,12 +201,16 @@ def test_a_deleted_run_leaves_nothing_behind() -> None:
 @pytest.mark.parametrize("scenario", STAY, **IDS)
 def test_it_ends_as_it_must(scenario: Scenario) -> None:
     found = finished(scenario)["status"]
-    assert (found["phase"], found.get("reason")) == (scenario.phase, scenario.reason), found["message"]
+    assert (found["phase"], found.get("reason")) == (scenario.phase, scenario.reason), found[
+        "message"
+    ]
     assert scenario.message in found["message"]
 
 
 @pytest.mark.parametrize("scenario", INTERRUPTED, **IDS)
-def test_a_query_is_gone_two_seconds_after_the_signal(disturbed: Course, scenario: Scenario) -> None:
+def test_a_query_is_gone_two_seconds_after_the_signal(
+    disturbed: Course, scenario: Scenario
+) -> None:
     """By the clocks of the runner's log and the warehouse's, which are the node's."""
     signalled = disturbed.logs[scenario.name].moment_of("interrupting dbt")
     outlived = faults.session_ended_at(disturbed.sessions[scenario.name]) - signalled
@@ -182,12 +218,16 @@ def test_a_query_is_gone_two_seconds_after_the_signal(disturbed: Course, scenari
 
 
 @pytest.mark.parametrize("scenario", INTERRUPTED, **IDS)
-def test_what_was_finished_before_the_signal_is_in_the_bucket(disturbed: Course, scenario: Scenario) -> None:
+def test_what_was_finished_before_the_signal_is_in_the_bucket(
+    disturbed: Course, scenario: Scenario
+) -> None:
     if scenario in STAY:
         finished(scenario)
     where = location(disturbed.runs[scenario.name])
     found = wait_for("artifacts", lambda: _whole(product.objects(where)), 60)
-    assert {"manifest.json", "run_results.json", "dbt.log"} <= {path.rpartition("/")[2] for path in found}
+    assert {"manifest.json", "run_results.json", "dbt.log"} <= {
+        path.rpartition("/")[2] for path in found
+    }
     results = statuses(found, "attempt-1/1-build/run_results.json")
     assert results["measurements"] == "success"
     assert "success" not in {results.get("stations"), results.get("summary")}
@@ -223,12 +263,18 @@ def test_a_warehouse_that_is_restarted_fails_an_attempt_and_not_the_run(disturbe
     assert first["reason"] == "Unavailable"
     assert "reason" not in second
     found = product.objects(location(run))
-    before, after = (statuses(found, f"attempt-{number}/1-build/run_results.json") for number in (1, 2))
+    before, after = (
+        statuses(found, f"attempt-{number}/1-build/run_results.json") for number in (1, 2)
+    )
     assert before == {"measurements": "success", "stations": "error", "summary": "skipped"}
-    assert after == {"stations": "success", "summary": "success"}, "only what is not done runs again"
+    assert after == {"stations": "success", "summary": "success"}, (
+        "only what is not done runs again"
+    )
     assert set(statuses(found, "run_results.json").values()) == {"success"}
     assert run["status"]["nodes"]["success"] == 3
-    assert run["status"]["resolved"] == disturbed.runs[WAREHOUSE_RESTARTED.name]["status"]["resolved"]
+    assert (
+        run["status"]["resolved"] == disturbed.runs[WAREHOUSE_RESTARTED.name]["status"]["resolved"]
+    )
 
 
 def test_a_second_attempt_is_built_of_what_was_resolved_for_the_first(disturbed: Course) -> None:
@@ -242,21 +288,29 @@ def test_a_second_attempt_is_built_of_what_was_resolved_for_the_first(disturbed:
     jobs = [get("job", attempt["jobName"], NAMESPACE) for attempt in run["status"]["attempts"]]
     first, second = (_what_runs(job) for job in jobs)
     assert first == second
-    assert {"attempt-1", "attempt-2"} < {path.split("/")[0] for path in product.objects(location(run))}
+    assert {"attempt-1", "attempt-2"} < {
+        path.split("/")[0] for path in product.objects(location(run))
+    }
 
 
 def _what_runs(job: Manifest) -> Manifest:
-    """The pod of an attempt, without the attempt's number and what a later one fetches of those before."""
+    """The pod of an attempt, without the attempt's number and what a later one fetches of those
+    before.
+    """
     spec = job["spec"]["template"]["spec"]
     for container in (*spec["initContainers"], *spec["containers"]):
         for variable in container["env"]:
             if variable["name"] == "DBT_OPERATOR_PLAN":
                 plan = json.loads(variable["value"])
-                variable["value"] = plan | {"prefix": plan.get("prefix", "").rpartition("/attempt-")[0]}
+                variable["value"] = plan | {
+                    "prefix": plan.get("prefix", "").rpartition("/attempt-")[0]
+                }
                 variable["value"] |= {"attempt": 0, "resume": None, "previous": ""}
     prepare = spec["initContainers"][0]
     prepare["env"] = [
-        {**each, "value": {**each["value"], "bucket": None}} for each in prepare["env"] if "value" in each
+        {**each, "value": {**each["value"], "bucket": None}}
+        for each in prepare["env"]
+        if "value" in each
     ]
     return dict(spec)
 
@@ -264,14 +318,18 @@ def _what_runs(job: Manifest) -> Manifest:
 def test_uploads_wait_for_a_store_that_comes_back(interrupted: Course) -> None:  # noqa: ARG001 -- it has to be there first
     run = finished(STORE_BACK)
     (attempt,) = run["status"]["attempts"]
-    assert faults.moment(attempt["finishedAt"]) <= faults.store_started_at(), "the store was there all the time"
+    assert faults.moment(attempt["finishedAt"]) <= faults.store_started_at(), (
+        "the store was there all the time"
+    )
     uploaded = condition(run, "ArtifactsUploaded")
     assert uploaded["status"] == "True", uploaded["message"]
     found = product.objects(location(run), NAMESPACE)
     state = product.objects(run["status"]["resolved"]["stateLocation"], NAMESPACE)
     assert run["status"]["artifacts"]["objects"] == len(found) + len(state)
     for step in ("1-run", "2-build"):
-        assert {f"attempt-1/{step}/{name}" for name in ("manifest.json", "run_results.json", "dbt.log")} <= set(found)
+        assert {
+            f"attempt-1/{step}/{name}" for name in ("manifest.json", "run_results.json", "dbt.log")
+        } <= set(found)
         assert set(statuses(found, f"attempt-1/{step}/run_results.json").values()) == {"success"}
 
 
@@ -283,18 +341,27 @@ def test_a_store_that_is_gone_is_named_and_dbt_is_not_run_again(scenario: Scenar
     assert uploaded["status"] == "False"
     assert GONE_ENDPOINT in uploaded["message"]
     assert len(run["status"]["attempts"]) == 1
-    assert run["status"]["nodes"]["success"] == run["status"]["nodes"]["total"] - run["status"]["nodes"]["pass"]
+    assert (
+        run["status"]["nodes"]["success"]
+        == run["status"]["nodes"]["total"] - run["status"]["nodes"]["pass"]
+    )
 
 
 @pytest.mark.usefixtures("disturbed")
 def test_a_namespace_is_gone_soon_although_a_run_was_active_in_it() -> None:
-    wait_for("the namespace is gone", lambda: not kubectl("get", "namespace", DOOMED, "--ignore-not-found"), 30)
+    wait_for(
+        "the namespace is gone",
+        lambda: not kubectl("get", "namespace", DOOMED, "--ignore-not-found"),
+        30,
+    )
 
 
 @pytest.mark.usefixtures("started")
 def test_dbt_that_hears_no_signal_is_killed_after_its_grace_period() -> None:
     run = finished(STUBBORN)
-    asked, ended = (faults.moment(run["status"][name]) for name in ("cancelRequestedAt", "finishedAt"))
+    asked, ended = (
+        faults.moment(run["status"][name]) for name in ("cancelRequestedAt", "finishedAt")
+    )
     assert timedelta(seconds=55) < ended - asked < timedelta(seconds=75)
     found = product.objects(location(run))
     assert b"OK created" in found["attempt-1/1-build/dbt.log"]

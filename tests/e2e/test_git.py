@@ -1,4 +1,6 @@
-"""Projects from Git, from a server in the cluster: by branch, tag and commit, over HTTPS and ssh."""
+"""Projects from Git, from a server in the cluster: by branch, tag and commit, over HTTPS and
+ssh.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,22 @@ import pytest
 from tests.support import git_server, product
 from tests.support.git_server import GitServer
 from tests.support.kube import Manifest, apply, get, kubectl, namespace, resource, wait_for
-from tests.support.scenarios import NAMESPACE, PROJECTS, Scenario, create_user, location, logs, manifests, secrets
+from tests.support.scenarios import (
+    NAMESPACE,
+    PROJECTS,
+    Scenario,
+    create_user,
+    location,
+    logs,
+    manifests,
+    secrets,
+)
 
 MINI = PROJECTS / "mini"
 LATER = {"models/later.sql": "select 1 as id"}  # in a branch that has moved on
-NEW = {"models/new.sql": "select count(*) as stations from {{ ref('stations') }}"}  # in another branch
+NEW = {
+    "models/new.sql": "select count(*) as stations from {{ ref('stations') }}"
+}  # in another branch
 LIBRARY = {
     "library/dbt_project.yml": "name: library\nversion: '1.0'\n",
     "library/macros/one.sql": "{% macro one() %}1{% endmacro %}",
@@ -65,30 +78,47 @@ def project(url: str, secret: str, **git: Any) -> Manifest:
 
 @pytest.fixture(scope="module", autouse=True)
 def _started(world: World, images: Mapping[str, str]) -> None:
-    """All runs, started together; and the branch of one is moved as soon as its first attempt has failed."""
+    """All runs, started together; and the branch of one is moved as soon as its first attempt has
+    failed.
+    """
     https, ssh = world.server.https("shop"), world.server.ssh("shop")
     scenarios = [
         Scenario("git-branch", project=project(https, "git-https", ref="main")),
         Scenario("git-default", project=project(https, "git-https")),
         Scenario("git-tag", project=project(ssh, "git-ssh", ref="v1")),
         Scenario("git-commit", project=project(https, "git-https", ref=world.first)),
-        Scenario("git-ref", project=project(ssh, "git-ssh", ref="main"), run={"source": {"ref": "feature/x"}}),
+        Scenario(
+            "git-ref",
+            project=project(ssh, "git-ssh", ref="main"),
+            run={"source": {"ref": "feature/x"}},
+        ),
         Scenario("git-folder", project=project(https, "git-https", ref="folder", subPath="mini")),
         Scenario("git-deps", project=project(https, "git-https", ref="packages", subPath="mini")),
         Scenario("git-no-ref", project=project(https, "git-https", ref="no-such-branch")),
         Scenario("git-no-folder", project=project(https, "git-https", ref="folder", subPath="min")),
         Scenario("git-password", project=project(https, "git-wrong", ref="main")),
-        Scenario("git-user", project=project(https, "git-https", ref="main") | {"pod": {"runAsUser": 12345}}),
+        Scenario(
+            "git-user",
+            project=project(https, "git-https", ref="main") | {"pod": {"runAsUser": 12345}},
+        ),
         Scenario(
             PINNED,
             project=project(https, "git-https", ref="flaky"),
-            run={"retry": {"maxAttempts": 2, "backoff": {"initial": "20s"}, "reasons": ["ModelError"]}},
+            run={
+                "retry": {
+                    "maxAttempts": 2,
+                    "backoff": {"initial": "20s"},
+                    "reasons": ["ModelError"],
+                }
+            },
         ),
     ]
     create_user()
     apply(namespace(NAMESPACE))
     for scenario in scenarios:
-        kubectl("delete", "dbtrun", scenario.name, "--ignore-not-found", "--wait", namespace=NAMESPACE)
+        kubectl(
+            "delete", "dbtrun", scenario.name, "--ignore-not-found", "--wait", namespace=NAMESPACE
+        )
     apply(
         *secrets(),
         world.server.https_secret("git-https", NAMESPACE),
@@ -111,8 +141,14 @@ def ended(name: str) -> Manifest:
 
 def models(run: Manifest, attempt: int = 1) -> set[str]:
     """The models that an attempt knew of."""
-    manifest = json.loads(product.objects(location(run))[f"attempt-{attempt}/1-build/manifest.json"])
-    return {name.removeprefix("model.mini.") for name in manifest["nodes"] if name.startswith("model.mini.")}
+    manifest = json.loads(
+        product.objects(location(run))[f"attempt-{attempt}/1-build/manifest.json"]
+    )
+    return {
+        name.removeprefix("model.mini.")
+        for name in manifest["nodes"]
+        if name.startswith("model.mini.")
+    }
 
 
 OLD = {"measurements", "stations", "summary"}
@@ -180,7 +216,11 @@ def test_a_ref_for_a_project_that_is_not_in_git_is_refused(images: Mapping[str, 
 def test_the_repositorys_password_is_nowhere(world: World) -> None:
     names = ["git-branch", "git-password", "git-tag"]
     runs = {name: ended(name) for name in names}
-    texts = {f"{name}/{part}": logs(name, part).encode() for name in names for part in ("prepare", "dbt", "artifacts")}
+    texts = {
+        f"{name}/{part}": logs(name, part).encode()
+        for name in names
+        for part in ("prepare", "dbt", "artifacts")
+    }
     for kind in ("dbtruns", "dbtprojects", "jobs", "pods", "events"):
         texts[kind] = kubectl("get", kind, "-o", "json", namespace=NAMESPACE).encode()
     for name in ("git-branch", "git-tag"):
@@ -208,6 +248,9 @@ def test_a_pull_request_builds_what_it_changes_into_a_schema_of_its_own() -> Non
     apply(resource("DbtRun", PULL_REQUEST, NAMESPACE, spec))
     run = ended(PULL_REQUEST)
     assert run["status"]["phase"] == "Succeeded", run["status"]["message"]
-    tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'analytics_pull_request'"
+    tables = (
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = "
+        "'analytics_pull_request'"
+    )
     assert product.psql(tables, "-At").split() == ["new"]
     assert product.psql("SELECT stations FROM analytics_pull_request.new", "-At").strip() == "2"

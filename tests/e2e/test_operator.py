@@ -30,7 +30,10 @@ def test_the_operator_has_no_verb_on_secrets_and_no_wildcard() -> None:
     assert [line for line in resources if "*" in line and "/" not in line] == []
     for verb in ("get", "list", "watch", "create"):
         assert (
-            command("kubectl", "auth", "can-i", verb, "secrets", f"--as={ACCOUNT}", "-A", check=False).strip() == "no"
+            command(
+                "kubectl", "auth", "can-i", verb, "secrets", f"--as={ACCOUNT}", "-A", check=False
+            ).strip()
+            == "no"
         )
 
 
@@ -67,7 +70,9 @@ def _identities(text: str) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.usefixtures("scenarios", "no_operator")
-def test_killed_twenty_times_at_random_it_never_makes_a_second_job(images: Mapping[str, str]) -> None:
+def test_killed_twenty_times_at_random_it_never_makes_a_second_job(
+    images: Mapping[str, str],
+) -> None:
     chance = random.Random(20)  # noqa: S311 -- moments, not secrets
     names: list[str] = []
     with every_job() as jobs:

@@ -26,13 +26,23 @@ def at_the_slow_model() -> Manifest | None:
 
 @pytest.fixture(scope="module")
 def running(scenarios: None, images: Mapping[str, str]) -> Iterator[Manifest]:  # noqa: ARG001 -- it has to be there first
-    """The status of a run whose slow model is being built for ten minutes; the run is cancelled in the end."""
+    """The status of a run whose slow model is being built for ten minutes; the run is cancelled in
+    the end.
+    """
     kubectl("delete", "dbtrun", NAME, "--ignore-not-found", "--wait", namespace=NAMESPACE)
     apply(*manifests(Scenario(NAME, "Cancelled", "Cancelled", overlay="slow"), images))
     try:
         yield wait_for("the slow model is shown as running", at_the_slow_model, 600)
     finally:
-        kubectl("patch", "dbtrun", NAME, "--type=merge", "-p", '{"spec":{"cancel":true}}', namespace=NAMESPACE)
+        kubectl(
+            "patch",
+            "dbtrun",
+            NAME,
+            "--type=merge",
+            "-p",
+            '{"spec":{"cancel":true}}',
+            namespace=NAMESPACE,
+        )
 
 
 def test_while_it_runs_some_nodes_are_done_and_the_rest_is_to_come(running: Manifest) -> None:
@@ -56,7 +66,15 @@ def test_the_log_of_the_sidecar_ends_in_it(running: Manifest) -> None:
 
 @pytest.mark.usefixtures("running")
 def test_in_the_end_the_progress_is_gone_and_the_nodes_that_were_finished_stand() -> None:
-    kubectl("patch", "dbtrun", NAME, "--type=merge", "-p", '{"spec":{"cancel":true}}', namespace=NAMESPACE)
+    kubectl(
+        "patch",
+        "dbtrun",
+        NAME,
+        "--type=merge",
+        "-p",
+        '{"spec":{"cancel":true}}',
+        namespace=NAMESPACE,
+    )
     run = product.wait_until_finished(NAME, NAMESPACE, timeout=300)
     assert run["status"]["phase"] == "Cancelled"
     assert "progress" not in run["status"]

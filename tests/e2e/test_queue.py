@@ -37,7 +37,10 @@ def waiting(warehouse: None, images: Mapping[str, str]) -> dict[str, Manifest]: 
         run["metadata"]["name"] = name
         run["spec"]["priority"] = PRIORITIES[name]
         apply(run)
-    return {name: wait_for(f"{name} is queued", lambda name=name: queued(name), 60) for name in list(PRIORITIES)[1:]}
+    return {
+        name: wait_for(f"{name} is queued", lambda name=name: queued(name), 60)
+        for name in list(PRIORITIES)[1:]
+    }
 
 
 def _holders() -> list[str]:
@@ -70,5 +73,8 @@ def test_their_pods_do_not_overlap_and_the_urgent_one_comes_first() -> None:
 def _interval(pod: Manifest) -> tuple[str, str]:
     """From the start of its first container to the end of its last one."""
     status = pod["status"]
-    ended = [c["state"]["terminated"] for c in (*status["initContainerStatuses"], *status["containerStatuses"])]
+    ended = [
+        c["state"]["terminated"]
+        for c in (*status["initContainerStatuses"], *status["containerStatuses"])
+    ]
     return min(state["startedAt"] for state in ended), max(state["finishedAt"] for state in ended)

@@ -11,7 +11,16 @@ import pytest
 
 from tests.support import product
 from tests.support.kube import apply, get, items, kubectl, resource, wait_for
-from tests.support.scenarios import BUCKET_SECRET, NAMESPACE, PASSWORD, SCENARIOS, Scenario, location, logs, manifests
+from tests.support.scenarios import (
+    BUCKET_SECRET,
+    NAMESPACE,
+    PASSWORD,
+    SCENARIOS,
+    Scenario,
+    location,
+    logs,
+    manifests,
+)
 
 pytestmark = pytest.mark.usefixtures("scenarios")
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
@@ -36,7 +45,9 @@ def latched() -> str | None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _cancelled(scenarios: None) -> None:  # noqa: ARG001 -- it has to be there first
-    """Cancel one of them while the warehouse works on its query, and take the wish back, which must change nothing."""
+    """Cancel one of them while the warehouse works on its query, and take the wish back, which must
+    change nothing.
+    """
     wait_for("the slow query runs", lambda: queries("analytics_cancelled"), 300)
     wish("true")
     wait_for("the wish is latched", latched, 30)
@@ -44,7 +55,9 @@ def _cancelled(scenarios: None) -> None:  # noqa: ARG001 -- it has to be there f
 
 
 def test_a_cancelled_query_is_gone_from_the_warehouse_before_its_time() -> None:
-    """Of ten minutes. On an idle node it takes a second; here two dozen other runs want the processor."""
+    """Of ten minutes. On an idle node it takes a second; here two dozen other runs want the
+    processor.
+    """
     wait_for("the query is gone", lambda: queries("analytics_cancelled") == 0, 30)
 
 
@@ -52,11 +65,16 @@ def test_a_cancelled_query_is_gone_from_the_warehouse_before_its_time() -> None:
 def test_it_ends_as_it_must(scenario: Scenario) -> None:
     run = product.wait_until_finished(scenario.name, NAMESPACE, timeout=600)
     status = run["status"]
-    assert (status["phase"], status.get("reason")) == (scenario.phase, scenario.reason), status["message"]
+    assert (status["phase"], status.get("reason")) == (scenario.phase, scenario.reason), status[
+        "message"
+    ]
     assert scenario.message in status["message"]
-    assert product.condition(run, "Succeeded") == ("True" if scenario.phase == "Succeeded" else "False")
+    assert product.condition(run, "Succeeded") == (
+        "True" if scenario.phase == "Succeeded" else "False"
+    )
     assert any(
-        failure["uniqueId"].startswith(scenario.failed) for failure in status.get("failures", [{"uniqueId": ""}])
+        failure["uniqueId"].startswith(scenario.failed)
+        for failure in status.get("failures", [{"uniqueId": ""}])
     )
 
 
@@ -80,14 +98,20 @@ def test_the_last_line_of_the_log_names_every_failed_node(name: str) -> None:
         ("failing-test", 1),
     ],
 )
-def test_attempts_follow_one_another_and_each_leaves_its_artifacts(name: str, attempts: int) -> None:
+def test_attempts_follow_one_another_and_each_leaves_its_artifacts(
+    name: str, attempts: int
+) -> None:
     run = product.wait_until_finished(name, NAMESPACE)
     each = run["status"]["attempts"]
     assert [attempt["number"] for attempt in each] == list(range(1, attempts + 1))
     for before, after in pairwise(each):
         assert before["finishedAt"] <= after["createdAt"]
     found = {path.split("/")[0] for path in product.objects(location(run))}
-    assert found == {"result.json", "run_results.json", *(f"attempt-{number}" for number in range(1, attempts + 1))}
+    assert found == {
+        "result.json",
+        "run_results.json",
+        *(f"attempt-{number}" for number in range(1, attempts + 1)),
+    }
 
 
 def test_a_later_attempt_runs_what_is_not_done_and_the_results_are_merged() -> None:
@@ -98,20 +122,31 @@ def test_a_later_attempt_runs_what_is_not_done_and_the_results_are_merged() -> N
         rows = json.loads(found[path])["results"]
         return sorted(row["unique_id"] for row in rows if row["unique_id"].startswith("model."))
 
-    assert built("attempt-2/1-build/run_results.json") == ["model.mini.stations", "model.mini.summary"]
-    assert built("run_results.json") == ["model.mini.measurements", "model.mini.stations", "model.mini.summary"]
+    assert built("attempt-2/1-build/run_results.json") == [
+        "model.mini.stations",
+        "model.mini.summary",
+    ]
+    assert built("run_results.json") == [
+        "model.mini.measurements",
+        "model.mini.stations",
+        "model.mini.summary",
+    ]
     assert run["status"]["nodes"]["success"] == 3
 
 
 def test_after_a_failed_hook_everything_runs_again() -> None:
     run = product.wait_until_finished("flaky-hook", NAMESPACE)
-    rows = json.loads(product.objects(location(run))["attempt-2/1-build/run_results.json"])["results"]
+    rows = json.loads(product.objects(location(run))["attempt-2/1-build/run_results.json"])[
+        "results"
+    ]
     assert {"model.mini.measurements", "model.mini.stations"} < {row["unique_id"] for row in rows}
 
 
 def test_what_is_skipped_is_no_failure() -> None:
     run = product.wait_until_finished("stale", NAMESPACE)
-    states = {kind: product.condition(run, kind) for kind in ("Ready", "Stalled", "Finished", "Succeeded")}
+    states = {
+        kind: product.condition(run, kind) for kind in ("Ready", "Stalled", "Finished", "Succeeded")
+    }
     assert states == {"Ready": "True", "Stalled": "False", "Finished": "True", "Succeeded": "False"}
 
 
@@ -140,7 +175,9 @@ def test_artifacts_are_in_the_bucket(name: str) -> None:
     assert product.condition(run, "ArtifactsUploaded") == "True"
     found = product.objects(location(run))
     wanted = (
-        {"manifest.json", "dbt.log"} if name == "out-of-memory" else {"manifest.json", "run_results.json", "dbt.log"}
+        {"manifest.json", "dbt.log"}
+        if name == "out-of-memory"
+        else {"manifest.json", "run_results.json", "dbt.log"}
     )
     assert wanted <= {path.rpartition("/")[2] for path in found}
     for path, data in found.items():
@@ -150,7 +187,9 @@ def test_artifacts_are_in_the_bucket(name: str) -> None:
 
 def test_what_was_finished_before_an_oom_kill_is_in_the_log_in_the_bucket() -> None:
     run = product.wait_until_finished("out-of-memory", NAMESPACE)
-    text = b"".join(data for path, data in product.objects(location(run)).items() if path.endswith("dbt.log"))
+    text = b"".join(
+        data for path, data in product.objects(location(run)).items() if path.endswith("dbt.log")
+    )
     assert b"OK created" in text
 
 
@@ -187,7 +226,9 @@ def test_a_bucket_that_is_not_there_is_said_and_changes_no_verdict() -> None:
 
 
 def test_a_run_tells_its_story_in_events(images: Mapping[str, str]) -> None:
-    """One of its own, as an operator that is killed takes the event of its last write with it: other tests do that."""
+    """One of its own, as an operator that is killed takes the event of its last write with it:
+    other tests do that.
+    """
     run = manifests(BY_NAME["failing-model"], images)[-1]
     run["metadata"]["name"] = "story"
     kubectl("delete", "dbtrun", "story", "--ignore-not-found", "--wait", namespace=NAMESPACE)
@@ -215,10 +256,14 @@ def test_no_password_in_any_log_event_status_or_artifact() -> None:
         for container in CONTAINERS:
             texts[f"log of {scenario.name}/{container}"] = logs(scenario.name, container).encode()
         if "resolved" in run["status"]:
-            texts |= {f"artifact {path}": data for path, data in product.objects(location(run)).items()}
+            texts |= {
+                f"artifact {path}": data for path, data in product.objects(location(run)).items()
+            }
     for kind in ("dbtruns", "dbtprojects", "dbttargets", "jobs", "pods", "events", "configmaps"):
         texts[kind] = kubectl("get", kind, "-o", "json", namespace=NAMESPACE).encode()
-    operator = kubectl("logs", "deployment/dbt-operator", "--tail=-1", namespace=product.OPERATOR_NAMESPACE)
+    operator = kubectl(
+        "logs", "deployment/dbt-operator", "--tail=-1", namespace=product.OPERATOR_NAMESPACE
+    )
     texts["log of the operator"] = operator.encode()
     assert b"the password is *****" in texts["log of leaky/dbt"], "nobody tried"
     for password in (PASSWORD, BUCKET_SECRET):

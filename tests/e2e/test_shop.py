@@ -45,7 +45,10 @@ def test_it_is_healthy_for_whoever_reads_kstatus(shop: Manifest) -> None:
 
 @pytest.mark.usefixtures("shop")
 def test_the_marts_are_in_the_warehouse() -> None:
-    assert int(product.psql("SELECT count(*) FROM analytics_marts.daily_revenue_by_category", "-At")) > 50
+    assert (
+        int(product.psql("SELECT count(*) FROM analytics_marts.daily_revenue_by_category", "-At"))
+        > 50
+    )
 
 
 def test_every_step_has_its_artifacts(shop: Manifest) -> None:
@@ -85,11 +88,17 @@ def test_the_example_backfills_succeed(images: Mapping[str, str]) -> None:
     for name in ("backfill.yaml", "backfill-microbatch.yaml"):
         product.apply_example(product.EXAMPLES / name, images)
     for name, total in windows.items():
-        kubectl("wait", "--for=condition=Succeeded", f"dbtb/{name}", "--timeout=300s", namespace=SHOP)
+        kubectl(
+            "wait", "--for=condition=Succeeded", f"dbtb/{name}", "--timeout=300s", namespace=SHOP
+        )
         assert get("dbtbackfill", name, SHOP)["status"]["windows"]["succeeded"] == total
     events = "SELECT count(*) FROM analytics_marts.order_events WHERE occurred_at::date"
     expected = int(product.psql(f"{events} BETWEEN '2025-02-24' AND '2025-02-26'", "-At"))
-    assert int(product.psql("SELECT sum(events) FROM analytics.order_events_by_hour", "-At")) == expected > 0
+    assert (
+        int(product.psql("SELECT sum(events) FROM analytics.order_events_by_hour", "-At"))
+        == expected
+        > 0
+    )
 
 
 @pytest.fixture
@@ -103,7 +112,11 @@ def starter(installed: None, images: Mapping[str, str], tmp_path: Path) -> Itera
         if path.suffix in (".yml", ".sql"):
             copy = tmp_path / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(path.read_text().replace("{project_name}", "starter").replace("{profile_name}", "mini"))
+            copy.write_text(
+                path.read_text()
+                .replace("{project_name}", "starter")
+                .replace("{profile_name}", "mini")
+            )
     usual = manifests(Usual("starter"), images)[1:]
     files = {"project.tgz": base64.b64encode(product.packed(tmp_path)).decode()}
     metadata = {"name": "starter", "namespace": NAMESPACE}
@@ -118,11 +131,15 @@ def starter(installed: None, images: Mapping[str, str], tmp_path: Path) -> Itera
     kubectl("delete", "dbtrun", "starter", "--ignore-not-found", namespace=NAMESPACE)
 
 
-def test_a_project_that_none_of_us_wrote_ends_as_its_authors_meant_it_to(starter: list[Manifest]) -> None:
+def test_a_project_that_none_of_us_wrote_ends_as_its_authors_meant_it_to(
+    starter: list[Manifest],
+) -> None:
     """It has a null in an ID, which its own not_null test is there to find."""
     apply(*starter)
     run = product.wait_until_finished("starter", NAMESPACE)
     assert run["status"]["reason"] == "TestFailed"
-    failed = [failure["uniqueId"] for failure in run["status"]["failures"] if failure["status"] == "fail"]
+    failed = [
+        failure["uniqueId"] for failure in run["status"]["failures"] if failure["status"] == "fail"
+    ]
     assert len(failed) == 1
     assert failed[0].startswith("test.starter.not_null_my_first_dbt_model_id")

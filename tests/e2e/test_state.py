@@ -1,4 +1,6 @@
-"""Slim runs on a real warehouse: what is compared, what is built, and which runs leave the state to compare with."""
+"""Slim runs on a real warehouse: what is compared, what is built, and which runs leave the state to
+compare with.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Shop:
         self.edit("finance", UNRELATED)
 
     def edit(self, model: str, sql: str) -> None:
-        """Release another version of the project: a ConfigMap of its own, as kustomize makes them."""
+        """Release another version of the project: a ConfigMap of its own, as kustomize makes
+        them.
+        """
         self.versions += 1
         path = self.folder / "models" / f"{model}.sql"
         path.parent.mkdir(exist_ok=True)
@@ -119,7 +123,10 @@ def test_the_story_of_a_project(shop: Shop) -> None:
     assert succeeded(run)
     assert shop.states() == {"prod": "nothing-new"}
 
-    shop.edit("stations", "select station, min(celsius) as celsius from {{ ref('measurements') }} group by station")
+    shop.edit(
+        "stations",
+        "select station, min(celsius) as celsius from {{ ref('measurements') }} group by station",
+    )
     run = shop.run("finance", {"build": {"select": ["tag:finance"]}})
     assert succeeded(run)
     assert built(run) == {"finance"}
@@ -134,8 +141,12 @@ def test_the_story_of_a_project(shop: Shop) -> None:
     )
     assert succeeded(run)
     assert built(run) == {"stations", "summary"}
-    tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'analytics_pr_7'"
-    assert set(product.psql(tables, "-At").split()) == {"stations", "summary"}, "the rest is read from prod"
+    tables = (
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'analytics_pr_7'"
+    )
+    assert set(product.psql(tables, "-At").split()) == {"stations", "summary"}, (
+        "the rest is read from prod"
+    )
     assert shop.states() == {"prod": "nothing-new"}
 
     run = shop.run("slim", SLIM, state={"defer": True})
@@ -151,5 +162,12 @@ def test_the_story_of_a_project(shop: Shop) -> None:
     assert succeeded(run)
     assert product.psql("SELECT count(*) FROM analytics_ci.finance", "-At").strip() == "1"
 
-    log = kubectl("logs", "--selector=dbt-operator.dev/run=of-a-run", "-c", "dbt", "--tail=-1", namespace=NAMESPACE)
+    log = kubectl(
+        "logs",
+        "--selector=dbt-operator.dev/run=of-a-run",
+        "-c",
+        "dbt",
+        "--tail=-1",
+        namespace=NAMESPACE,
+    )
     assert "with the cache of an earlier run" in log

@@ -30,7 +30,9 @@ def empty() -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def scene(cluster: None) -> Iterator[Stage]:  # noqa: ARG001 -- it has to be there first
-    """A namespace with a project, and an operator behind the proxy, for tests that leave both well."""
+    """A namespace with a project, and an operator behind the proxy, for tests that leave both
+    well.
+    """
     with stage(f"faults-{uuid.uuid4().hex[:8]}") as found:
         apply(found.project())
         found.start_operator()
@@ -38,8 +40,13 @@ def scene(cluster: None) -> Iterator[Stage]:  # noqa: ARG001 -- it has to be the
 
 
 @pytest.fixture(scope="session", autouse=True)
-def lost_nodes(cluster: None, request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Found]]]:  # noqa: ARG001 -- it has to be there first
-    """They spend minutes waiting, and begin before all other tests if one of those that run wants to know of them."""
+def lost_nodes(
+    cluster: None,  # noqa: ARG001 -- it has to be there first
+    request: pytest.FixtureRequest,
+) -> Iterator[Mapping[str, Future[Found]]]:
+    """They spend minutes waiting, and begin before all other tests if one of those that run wants
+    to know of them.
+    """
     wanted = any("lost_node" in item.nodeid for item in request.session.items)
     with ThreadPoolExecutor(len(CASES)) as pool:
         yield {name: pool.submit(case) for name, case in CASES.items()} if wanted else {}

@@ -1,4 +1,6 @@
-"""An API server that refuses, is slow, loses answers or is away; and watches that tell of things late, twice or not."""
+"""An API server that refuses, is slow, loses answers or is away; and watches that tell of things
+late, twice or not.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from tests.support.kube import apply, wait_for
 from tests.support.stage import Stage, stage
 
 AWAY = 120.0 if os.environ.get("DBT_OPERATOR_TEST_FULL") else 4.0  # seconds
-# Each write of a run that needs one slot and one attempt: to what, and the how manieth of its kind it is.
+# Each write of a run that needs one slot and one attempt: to what, and the how manieth of its kind
+# it is.
 WRITES = [("dbttargets", 1), ("dbttargets", 2), ("dbttargets", 3), ("jobs", 1), ("pods", 1)]
 WRITES += [("dbtruns", 1), ("dbtruns", 2), ("dbtruns", 3)]
 FAULTS: dict[str, dict[str, Any]] = {
@@ -49,11 +52,13 @@ def _nth_write(name: str, kind: str, number: int, **fault: Any) -> Rule:
 
 @pytest.fixture(scope="module")
 def refused(scene: Stage) -> Mapping[str, dict[str, Rule]]:
-    """For each fault as many runs as one has writes, each with a target of its own: of each, another write fails."""
+    """For each fault as many runs as one has writes, each with a target of its own: of each,
+    another write fails.
+    """
     found: dict[str, dict[str, Rule]] = {}
     for fault, how in FAULTS.items():
-        found[fault] = {f"{fault}-{kind}{number}": _nth_write(f"{fault}-{kind}{number}", kind, number, **how)
-                        for kind, number in WRITES}  # fmt: skip
+        writes = {f"{fault}-{kind}{number}": (kind, number) for kind, number in WRITES}
+        found[fault] = {name: _nth_write(name, *write, **how) for name, write in writes.items()}
         scene.proxy.rules += found[fault].values()
     names = [name for rules in found.values() for name in rules]
     apply(*(scene.target(name) for name in names), *(scene.run(name, name) for name in names))
@@ -61,7 +66,9 @@ def refused(scene: Stage) -> Mapping[str, dict[str, Rule]]:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_409_422_429_500_on_any_write(scene: Stage, refused: Mapping[str, dict[str, Rule]], fault: str) -> None:
+def test_409_422_429_500_on_any_write(
+    scene: Stage, refused: Mapping[str, dict[str, Rule]], fault: str
+) -> None:
     """It converges, with one Job and no slot left taken."""
     names = list(refused[fault])
     assert scene.all_ended(*names, timeout=90) == dict.fromkeys(names, "Succeeded")
@@ -72,7 +79,9 @@ def test_409_422_429_500_on_any_write(scene: Stage, refused: Mapping[str, dict[s
 
 
 def _queue(scene: Stage, name: str) -> dict[str, int]:
-    """Start three runs on one target, the first of which needs a second attempt; how many Jobs each has to have."""
+    """Start three runs on one target, the first of which needs a second attempt; how many Jobs each
+    has to have.
+    """
     jobs = {f"{name}-a": 2, f"{name}-b": 1, f"{name}-c": 1}
     scene.ends[f"{name}-a"] = [End(after=1, reason="Unavailable")]
     retry = {"maxAttempts": 2, "backoff": {"initial": "1s"}}
@@ -103,7 +112,9 @@ def test_api_server_away_for_a_while(scene: Stage) -> None:
 
 # Watches
 
-Tell = Callable[[list[bytes]], Iterable[tuple[float, bytes]]]  # of all events so far: those told now, or later
+Tell = Callable[
+    [list[bytes]], Iterable[tuple[float, bytes]]
+]  # of all events so far: those told now, or later
 
 
 def _twice(heard: list[bytes]) -> Iterable[tuple[float, bytes]]:
@@ -135,7 +146,10 @@ WATCHES: dict[str, tuple[Tell, tuple[str, ...]]] = {
 
 def _twisted(tell: Tell, kinds: tuple[str, ...]) -> list[Rule]:
     """Each watch has a memory of its own."""
-    return [Rule(lambda r, kind=kind: r.watch and r.kind == kind, events=_with_memory(tell)) for kind in kinds]
+    return [
+        Rule(lambda r, kind=kind: r.watch and r.kind == kind, events=_with_memory(tell))
+        for kind in kinds
+    ]
 
 
 def _with_memory(tell: Tell) -> Callable[[bytes], Iterable[tuple[float, bytes]]]:

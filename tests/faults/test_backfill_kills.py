@@ -1,6 +1,8 @@
-"""kill -9 at the writes of a backfill, one after another: each of its windows is worked through once.
+"""kill -9 at the writes of a backfill, one after another: each of its windows is worked through
+once.
 
-As in test_kills.py: a backfill for each write at which the operator is killed, until one gets through without it.
+As in test_kills.py: a backfill for each write at which the operator is killed, until one gets
+through without it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,12 @@ def backfill(scene: Stage, name: str) -> Manifest:
         "steps": [{"build": {}}],
         "vars": {"region": "$(window.key)"},
     }
-    spec = {"runTemplate": {"spec": run}, "windows": {"keys": KEYS}, "maxConcurrentWindows": 2, "windowsPerPod": 1}
+    spec = {
+        "runTemplate": {"spec": run},
+        "windows": {"keys": KEYS},
+        "maxConcurrentWindows": 2,
+        "windowsPerPod": 1,
+    }
     return resource("DbtBackfill", name, scene.namespace, spec)
 
 

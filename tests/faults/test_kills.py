@@ -1,7 +1,9 @@
-"""kill -9 at every write of the operator, one after another: each run ends as it should, with one Job an attempt.
+"""kill -9 at every write of the operator, one after another: each run ends as it should, with one
+Job an attempt.
 
-A path is gone again and again; the first time the operator is killed at its first write, then at its second, until it
-gets through with fewer. The one that is started anew ends what the killed one has begun, and is killed in its turn.
+A path is gone again and again; the first time the operator is killed at its first write, then at
+its second, until it gets through with fewer. The one that is started anew ends what the killed one
+has begun, and is killed in its turn.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ def kill_at(scene: Stage, number: int, *, after: bool) -> Rule:
     def kill(_: Request) -> None:
         scene.kill_operator()
 
-    return Rule(picks, times=1, after=kill) if after else Rule(picks, times=1, before=kill, reset=True)
+    return (
+        Rule(picks, times=1, after=kill) if after else Rule(picks, times=1, before=kill, reset=True)
+    )
 
 
 def one_round(scene: Stage, path: Path, number: int, *, after: bool) -> bool:
@@ -80,7 +84,9 @@ def one_round(scene: Stage, path: Path, number: int, *, after: bool) -> bool:
             apply(scene.run(name, prefix, **path.spec.get(suffix, {})))
         if path.cancelled:
             cancelled = names[path.cancelled]
-            wait_for(f"{cancelled} is at work", lambda: rule.taken or cancelled in scene.at_work(), 30)
+            wait_for(
+                f"{cancelled} is at work", lambda: rule.taken or cancelled in scene.at_work(), 30
+            )
             scene.cancel(cancelled)
         wait_for(f"{prefix}: a kill or the end", lambda: rule.taken or _ended(scene, names), 60)
         killed = bool(rule.taken)
@@ -99,8 +105,13 @@ def _check(scene: Stage, path: Path, target: str, names: dict[str, str]) -> None
     scene.all_ended(*names.values(), timeout=90)
     assert {suffix: scene.seen(name)["phase"] for suffix, name in names.items()} == path.phases
     for suffix, name in names.items():
-        least = 0 if suffix == path.cancelled else path.attempts[suffix]  # it may be cancelled before it has a Job
-        assert least <= len(scene.jobs_of(name)) <= path.attempts[suffix], (name, scene.jobs_of(name))
+        least = (
+            0 if suffix == path.cancelled else path.attempts[suffix]
+        )  # it may be cancelled before it has a Job
+        assert least <= len(scene.jobs_of(name)) <= path.attempts[suffix], (
+            name,
+            scene.jobs_of(name),
+        )
     wait_for("the slot is free", lambda: not scene.status(target, "dbttarget").get("holders"), 30)
     assert scene.overlaps(*names.values()) == []
 
@@ -114,8 +125,8 @@ def _scene(name: str, parent: Nursery) -> Iterator[Stage]:
 
 
 def go(name: str, parent: Nursery, lane: int, *, after: bool) -> tuple[int, list[tuple[str, int]]]:
-    """Kill at every write of a path, or at every second one; at how many, and how many held each target at each
-    version.
+    """Kill at every write of a path, or at every second one; at how many, and how many held each
+    target at each version.
     """
     numbers = range(1 + lane, MOST, LANES.get(name, 1))
     with _scene(name, parent) as scene:
@@ -133,22 +144,33 @@ Rounds = Callable[[str, bool], tuple[int, list[tuple[str, int]]]]
 
 @pytest.fixture(scope="module")
 def rounds(cluster: None) -> Iterator[Rounds]:  # noqa: ARG001 -- it has to be there first
-    """All paths are gone side by side, each in a namespace of its own; the longest one is shared by two."""
+    """All paths are gone side by side, each in a namespace of its own; the longest one is shared by
+    two.
+    """
     with nursery() as parent, ThreadPoolExecutor(len(PATHS) + 1) as pool:
         futures: dict[tuple[str, bool], list[Future[tuple[int, list[tuple[str, int]]]]]] = {
-            (name, after): [pool.submit(partial(go, name, parent, n, after=after)) for n in range(LANES.get(name, 1))]
+            (name, after): [
+                pool.submit(partial(go, name, parent, n, after=after))
+                for n in range(LANES.get(name, 1))
+            ]
             for name, after in CASES
         }
 
         def found(name: str, after: bool) -> tuple[int, list[tuple[str, int]]]:
             lanes = [future.result() for future in futures[name, after]]
-            return sum(writes for writes, _ in lanes), [seen for _, holders in lanes for seen in holders]
+            return sum(writes for writes, _ in lanes), [
+                seen for _, holders in lanes for seen in holders
+            ]
 
         yield found
 
 
-@pytest.mark.parametrize(("name", "after"), CASES, ids=[f"{name}-{'after' if a else 'before'}" for name, a in CASES])
-def test_killed_at_every_write_it_goes_on_and_does_nothing_twice(rounds: Rounds, name: str, after: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "after"), CASES, ids=[f"{name}-{'after' if a else 'before'}" for name, a in CASES]
+)
+def test_killed_at_every_write_it_goes_on_and_does_nothing_twice(
+    rounds: Rounds, name: str, after: bool
+) -> None:
     writes, holders = rounds(name, after)
     assert writes >= 8
     assert max(count for _, count in holders) == 1

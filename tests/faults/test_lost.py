@@ -1,4 +1,6 @@
-"""What is taken away from under a run: the name of its Job, the Job, the pod, its image, its namespace."""
+"""What is taken away from under a run: the name of its Job, the Job, the pod, its image, its
+namespace.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ SOON = 30.0  # seconds
 NEVER, SILENT = End(never=True), End(silent=True)
 RETRIED = {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}}}
 AT_ONCE = ("--grace-period=0", "--force", "--wait=false")
-STRANGER = {"restartPolicy": "Never", "containers": [{"name": "other", "image": "registry.example.com/other:1"}]}
+STRANGER = {
+    "restartPolicy": "Never",
+    "containers": [{"name": "other", "image": "registry.example.com/other:1"}],
+}
 
 
 def start(scene: Stage, name: str, end: End, **spec: object) -> None:
@@ -43,20 +48,35 @@ def next_one_runs(scene: Stage, name: str) -> None:
 
 
 def test_foreign_job_has_our_name(scene: Stage) -> None:
-    """It is created just before ours is, with our labels. It is left alone, and tells nothing about the run."""
+    """It is created just before ours is, with our labels. It is left alone, and tells nothing about
+    the run.
+    """
     foreign: list[Manifest] = []
 
     def be_first(request: Request) -> None:
-        metadata = {"name": request.name, "namespace": scene.namespace, "labels": request.body["metadata"]["labels"]}
+        metadata = {
+            "name": request.name,
+            "namespace": scene.namespace,
+            "labels": request.body["metadata"]["labels"],
+        }
         spec = {"suspend": True, "template": {"spec": STRANGER}}
-        foreign.append(create({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}))
+        foreign.append(
+            create({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec})
+        )
 
-    rule = Rule(lambda r: r.kind == "jobs" and r.method == "POST" and r.name.startswith("foreign-"), 1, be_first)
+    rule = Rule(
+        lambda r: r.kind == "jobs" and r.method == "POST" and r.name.startswith("foreign-"),
+        1,
+        be_first,
+    )
     with scene.proxy.rule(rule):
         start(scene, "foreign", End())
         assert scene.all_ended("foreign") == {"foreign": "Failed/NameConflict"}
     found = get("job", foreign[0]["metadata"]["name"], scene.namespace)
-    assert (found["metadata"]["uid"], found["metadata"].get("ownerReferences")) == (foreign[0]["metadata"]["uid"], None)
+    assert (found["metadata"]["uid"], found["metadata"].get("ownerReferences")) == (
+        foreign[0]["metadata"]["uid"],
+        None,
+    )
     assert len(scene.jobs_of("foreign")) == 1
     next_one_runs(scene, "foreign")
 
@@ -74,7 +94,9 @@ def damaged(scene: Stage) -> Stage:
     scene.kill_operator()
     for name in ("job-deleted", "pod-survives"):
         job = of[name]["ownerReferences"][0]["name"]
-        kubectl("delete", "job", job, "--cascade=background", "--wait=false", namespace=scene.namespace)
+        kubectl(
+            "delete", "job", job, "--cascade=background", "--wait=false", namespace=scene.namespace
+        )
     kubectl("delete", "pod", of["pod-deleted"]["name"], *AT_ONCE, namespace=scene.namespace)
     kubectl("delete", "dbtrun", "run-deleted", namespace=scene.namespace)
     for name in ("job-deleted", "pod-deleted", "run-deleted"):
@@ -112,20 +134,26 @@ def test_cr_deleted_while_the_operator_is_away(damaged: Stage) -> None:
 
 @pytest.fixture
 def gone(empty: Stage) -> Stage:
-    """The namespace is deleted while no operator is there, with a run at work in it and another one in the queue."""
+    """The namespace is deleted while no operator is there, with a run at work in it and another one
+    in the queue.
+    """
     apply(empty.project())
     empty.start_operator()
     start(empty, "prod", NEVER)
     pod_at_work(empty, "prod")
     apply(empty.run("prod-waits", "prod"))
-    wait_for("the other one is queued", lambda: empty.seen("prod-waits").get("phase") == "Queued", SOON)
+    wait_for(
+        "the other one is queued", lambda: empty.seen("prod-waits").get("phase") == "Queued", SOON
+    )
     empty.kill_operator()
     kubectl("delete", "namespace", empty.namespace, "--wait", "--timeout=60s")
     return empty
 
 
 def test_namespace_deleted_while_the_operator_is_away(gone: Stage) -> None:
-    """Nothing of ours holds the deletion up; and in a namespace of the same name, all begins anew."""
+    """Nothing of ours holds the deletion up; and in a namespace of the same name, all begins
+    anew.
+    """
     gone.start_operator()
     apply(namespace(gone.namespace))
     apply(gone.project())
@@ -166,10 +194,13 @@ def hopeless(scene: Stage) -> Stage:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("oom", "OOMKilled"), ("image", "ImagePullFailed"), ("nowhere", "Unschedulable")]
+    ("name", "reason"),
+    [("oom", "OOMKilled"), ("image", "ImagePullFailed"), ("nowhere", "Unschedulable")],
 )
 def test_oom_image_cannot_be_pulled_unschedulable(hopeless: Stage, name: str, reason: str) -> None:
-    """Each has its own reason, in bounded time, is not tried again by itself, and leaves its slot."""
+    """Each has its own reason, in bounded time, is not tried again by itself, and leaves its
+    slot.
+    """
     assert hopeless.all_ended(name, timeout=SOON) == {name: f"Failed/{reason}"}
     assert len(hopeless.jobs_of(name)) == 1
     next_one_runs(hopeless, name)

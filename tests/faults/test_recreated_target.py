@@ -1,4 +1,6 @@
-"""A DbtTarget that is deleted and created anew has no holders in its status: no second pod may come of that."""
+"""A DbtTarget that is deleted and created anew has no holders in its status: no second pod may come
+of that.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +33,23 @@ MOMENTS: dict[str, Callable[[Request], bool]] = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_target_deleted_and_recreated_before_a_write_of_an_active_run(scene: Stage, moment: str) -> None:
+def test_target_deleted_and_recreated_before_a_write_of_an_active_run(
+    scene: Stage, moment: str
+) -> None:
     first, second, target = f"{moment}-first", f"{moment}-second", scene.target(moment)
     scene.ends |= {first: [End(after=1)], second: [End(after=1)]}
-    rule = Rule(lambda r: r.name.startswith(first) and MOMENTS[moment](r), times=1, held=threading.Event())
+    rule = Rule(
+        lambda r: r.name.startswith(first) and MOMENTS[moment](r), times=1, held=threading.Event()
+    )
     apply(target)
     with scene.proxy.rule(rule):
         apply(scene.run(first, moment))
         wait_for(f"{first} is held up", lambda: rule.taken, SOON)
         scene.create_anew(target)
         apply(scene.run(second, moment))
-        wait_for(f"{second} is queued, or has a slot", lambda: scene.seen(second).get("phase"), SOON)
+        wait_for(
+            f"{second} is queued, or has a slot", lambda: scene.seen(second).get("phase"), SOON
+        )
     _check(scene, first, second)
 
 
@@ -52,16 +60,22 @@ def test_target_deleted_and_recreated_while_a_pod_is_at_work(scene: Stage, edite
     scene.ends |= {first: [End(after=2)], second: [End(after=1)]}
     apply(scene.target(name), scene.run(first, name))
     wait_for(f"{first} is at work", lambda: first in scene.at_work(), SOON)
-    scene.create_anew(scene.target(name, **({"env": [{"name": "WAREHOUSE", "value": "other"}]} if edited else {})))
+    scene.create_anew(
+        scene.target(name, **({"env": [{"name": "WAREHOUSE", "value": "other"}]} if edited else {}))
+    )
     apply(scene.run(second, name))
     wait_for(f"{second} is queued", lambda: scene.seen(second).get("phase") == "Queued", SOON)
     assert scene.at_work().count(first) == 1
-    assert wait_for("the new target knows who is there", lambda: scene.holders_of(name), SOON) == [first]
+    assert wait_for("the new target knows who is there", lambda: scene.holders_of(name), SOON) == [
+        first
+    ]
     _check(scene, first, second)
 
 
 def test_target_recreated_and_run_deleted_while_its_pod_lives(scene: Stage) -> None:
-    """Nothing tells of the pod but the pod: its run and its Job are gone, and the new target has no holders."""
+    """Nothing tells of the pod but the pod: its run and its Job are gone, and the new target has no
+    holders.
+    """
     name = "orphan"
     first, second = f"{name}-first", f"{name}-second"
     scene.ends[first] = [End(silent=True)]
@@ -76,7 +90,14 @@ def test_target_recreated_and_run_deleted_while_its_pod_lives(scene: Stage) -> N
     apply(scene.run(second, name))
     wait_for(f"{second} is queued", lambda: scene.seen(second).get("phase") == "Queued", SOON)
     assert scene.holders_of(name) == [first]
-    kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force", namespace=scene.namespace)
+    kubectl(
+        "delete",
+        "pod",
+        pod["metadata"]["name"],
+        "--grace-period=0",
+        "--force",
+        namespace=scene.namespace,
+    )
     assert scene.all_ended(second) == {second: "Succeeded"}
     assert scene.most_at_work(first, second) == 1
 
@@ -87,8 +108,12 @@ def _check(scene: Stage, first: str, second: str) -> None:
     assert scene.most_at_work(first, second) == 1
 
 
-def test_attempts_stay_as_resolved_when_target_and_project_are_deleted_or_edited(scene: Stage) -> None:
-    """The second attempt is made when the project is another one, and the target is gone and has come back."""
+def test_attempts_stay_as_resolved_when_target_and_project_are_deleted_or_edited(
+    scene: Stage,
+) -> None:
+    """The second attempt is made when the project is another one, and the target is gone and has
+    come back.
+    """
     run, target = "resolved", scene.target("resolved", env=[{"name": "WAREHOUSE", "value": "a"}])
     scene.ends[run] = [End(after=1, reason="Unavailable")]
     apply(target, scene.project("own"))
@@ -105,6 +130,11 @@ def test_attempts_stay_as_resolved_when_target_and_project_are_deleted_or_edited
     assert len(jobs) == len(scene.jobs_of(run)) == 2
     containers = [job["spec"]["template"]["spec"]["containers"][0] for job in jobs]
     assert [container["image"] for container in containers] == ["registry.example.com/dbt:1.0"] * 2
-    assert [{"name": "WAREHOUSE", "value": "a"} in container["env"] for container in containers] == [True, True]
-    assert get("dbtrun", run, scene.namespace)["status"]["resolved"]["image"] == "registry.example.com/dbt:1.0"
+    assert [
+        {"name": "WAREHOUSE", "value": "a"} in container["env"] for container in containers
+    ] == [True, True]
+    assert (
+        get("dbtrun", run, scene.namespace)["status"]["resolved"]["image"]
+        == "registry.example.com/dbt:1.0"
+    )
     assert scene.most_at_work(run) == 1

@@ -1,4 +1,6 @@
-"""Two operators at once, without an election: what is written has to be safe by itself, whoever writes it and when."""
+"""Two operators at once, without an election: what is written has to be safe by itself, whoever
+writes it and when.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ class Crowd:
 
     def __init__(self, scene: Stage, *, limit: int = 1) -> None:
         self.scene = scene
-        apply(scene.target("prod", maxConcurrentRuns=limit), *(scene.project(name) for name in PROJECTS))
+        apply(
+            scene.target("prod", maxConcurrentRuns=limit),
+            *(scene.project(name) for name in PROJECTS),
+        )
         self.first, self.second = scene.start_operator(), scene.another_operator()
         runs = [scene.run(f"run{number}", "prod", PROJECTS[number % 3]) for number in range(RUNS)]
         self.names = [run["metadata"]["name"] for run in runs]
@@ -50,9 +55,13 @@ class Crowd:
         wait_for(f"{runs} more runs end", lambda: self.ended >= min(before + runs, RUNS), LONG)
 
     def check(self, *, limit: int = 1) -> None:
-        """Every run has succeeded with one Job, and never more held the target or were at work than may be."""
+        """Every run has succeeded with one Job, and never more held the target or were at work than
+        may be.
+        """
         scene = self.scene
-        assert scene.all_ended(*self.names, timeout=RUNS * 2) == dict.fromkeys(self.names, "Succeeded")
+        assert scene.all_ended(*self.names, timeout=RUNS * 2) == dict.fromkeys(
+            self.names, "Succeeded"
+        )
         assert len(scene.jobs_of(*self.names)) == RUNS
         assert scene.most_at_work(*self.names) <= limit
         assert max(count for _, count in scene.holders) == limit
@@ -64,12 +73,16 @@ def chance() -> random.Random:
     return random.Random(17)  # noqa: S311 -- moments, not secrets
 
 
-def test_two_operators_at_once_never_have_two_pods_at_work(empty: Stage, chance: random.Random) -> None:
+def test_two_operators_at_once_never_have_two_pods_at_work(
+    empty: Stage, chance: random.Random
+) -> None:
     """The first one is stopped at random moments, and goes on when the second one has worked on."""
     crowd = Crowd(empty)
     stopped = 0
     while not crowd.over:
-        with empty.proxy.rule(_nth_write(chance.randint(1, 4), before=lambda _: _stop(crowd.first))) as rule:
+        with empty.proxy.rule(
+            _nth_write(chance.randint(1, 4), before=lambda _: _stop(crowd.first))
+        ) as rule:
             wait_for("a moment to stop", lambda rule=rule: rule.taken or crowd.over, LONG)
         try:
             crowd.get_on(chance.randint(1, 2))
@@ -80,14 +93,20 @@ def test_two_operators_at_once_never_have_two_pods_at_work(empty: Stage, chance:
     assert stopped >= 3
 
 
-def test_two_operators_at_once_and_requests_that_arrive_late(empty: Stage, chance: random.Random) -> None:
-    """Each time a write of the first operator is held back until the second one has done two more runs."""
+def test_two_operators_at_once_and_requests_that_arrive_late(
+    empty: Stage, chance: random.Random
+) -> None:
+    """Each time a write of the first operator is held back until the second one has done two more
+    runs.
+    """
     crowd = Crowd(empty, limit=2)
     late: list[Request] = []
     for kind in cycle(WRITTEN):
         if crowd.over:
             break
-        with empty.proxy.rule(_nth_write(chance.randint(1, 2), kind=kind, held=threading.Event())) as rule:
+        with empty.proxy.rule(
+            _nth_write(chance.randint(1, 2), kind=kind, held=threading.Event())
+        ) as rule:
             wait_for("a write is held back", lambda rule=rule: rule.taken or crowd.over, LONG)
             crowd.get_on(2)
         late += rule.taken
@@ -125,7 +144,8 @@ def test_a_job_that_a_paused_operator_creates_late_never_runs(empty: Stage) -> N
     apply(scene.target("prod"), scene.project())
     scene.start_operator()
     creates = Rule(
-        lambda r: r.method == "POST" and r.kind == "jobs" and r.name.startswith("late-"), held=threading.Event()
+        lambda r: r.method == "POST" and r.kind == "jobs" and r.name.startswith("late-"),
+        held=threading.Event(),
     )
     with scene.proxy.rule(creates):
         apply(scene.run("late", "prod"))
@@ -136,7 +156,9 @@ def test_a_job_that_a_paused_operator_creates_late_never_runs(empty: Stage) -> N
         assert scene.all_ended("late") == {"late": "Cancelled/Cancelled"}
         wait_for("the next one is at work", lambda: scene.at_work() == ["next"], LONG)
     wait_for("the Job is there after all", lambda: scene.jobs_of("late"), LONG)
-    wait_for("it is deleted", lambda: not items("jobs", scene.namespace, f"--selector={RUN}=late"), LONG)
+    wait_for(
+        "it is deleted", lambda: not items("jobs", scene.namespace, f"--selector={RUN}=late"), LONG
+    )
     assert scene.holders_of("prod") == ["next"]
     scene.cancel("next")
     assert scene.all_ended("next") == {"next": "Cancelled/Cancelled"}

@@ -1,4 +1,6 @@
-"""A backfill on an API server in memory, with pods that work through windows when they are told to."""
+"""A backfill on an API server in memory, with pods that work through windows when they are told
+to.
+"""
 
 from __future__ import annotations
 
@@ -73,10 +75,16 @@ class WindowServer(Server):
 
     def working(self) -> list[Manifest]:
         """The pods that are at work."""
-        return [pod for pod in self.pods if pod["status"]["phase"] == "Running" and self.plan(pod).windows]
+        return [
+            pod
+            for pod in self.pods
+            if pod["status"]["phase"] == "Running" and self.plan(pod).windows
+        ]
 
     def work(self, *, only: str = "") -> None:
-        """Each pod ends the window that it is at, and the pod itself if that was the last one or it is to stop."""
+        """Each pod ends the window that it is at, and the pod itself if that was the last one or it
+        is to stop.
+        """
         for pod in self.working():
             if only in pod["metadata"]["labels"][RUN_LABEL]:
                 self._work(pod)
@@ -126,7 +134,9 @@ class WindowServer(Server):
 
     def collect_garbage(self) -> None:
         """Jobs whose run is gone, and runs whose backfill is."""
-        alive = {m["metadata"]["uid"] for (kind, _), m in self.objects.items() if kind == "DbtBackfill"}
+        alive = {
+            m["metadata"]["uid"] for (kind, _), m in self.objects.items() if kind == "DbtBackfill"
+        }
         for (kind, name), found in list(self.objects.items()):
             owners = found["metadata"].get("ownerReferences") or ()
             if kind == "DbtRun" and owners and owners[0]["uid"] not in alive:
@@ -137,7 +147,9 @@ class WindowServer(Server):
 class BackfillWorld:
     """One backfill, and an operator that can be killed at any of its writes."""
 
-    def __init__(self, *, kill_at: int = 0, after: bool = False, limit: int = 1, **spec: Any) -> None:
+    def __init__(
+        self, *, kill_at: int = 0, after: bool = False, limit: int = 1, **spec: Any
+    ) -> None:
         self.now = NOW
         self.limit = limit
         self.writes = 0
@@ -154,7 +166,9 @@ class BackfillWorld:
 
     def add(self, manifest: Manifest) -> None:
         """Somebody applies an object."""
-        self.server.objects[manifest["kind"], manifest["metadata"]["name"]] = self.server._touch(manifest)
+        self.server.objects[manifest["kind"], manifest["metadata"]["name"]] = self.server._touch(
+            manifest
+        )
 
     def edit(self, name: str = "past", kind: str = "DbtBackfill", **spec: Any) -> None:
         manifest = self.server.objects[kind, name]
@@ -167,7 +181,10 @@ class BackfillWorld:
         holders = self.server.objects["DbtTarget", "prod"]["status"].get("holders") or []
         assert len(holders) <= self.limit
         working = [pod for pod in self.server.pods if lives(pod) and not behind_gate(pod)]
-        who = {pod["metadata"]["labels"].get(BACKFILL_LABEL) or pod["metadata"]["labels"][RUN_LABEL] for pod in working}
+        who = {
+            pod["metadata"]["labels"].get(BACKFILL_LABEL) or pod["metadata"]["labels"][RUN_LABEL]
+            for pod in working
+        }
         assert len(who) <= self.limit, who
 
     def happen(self, times: int = 1) -> None:
@@ -206,7 +223,10 @@ class BackfillWorld:
 
     def ended(self, *names: str) -> bool:
         found = [self.server.objects["DbtBackfill", name] for name in names or ("past",)]
-        over = all(each["status"].get("phase") in ("Succeeded", "Failed", "Cancelled", "Planned") for each in found)
+        over = all(
+            each["status"].get("phase") in ("Succeeded", "Failed", "Cancelled", "Planned")
+            for each in found
+        )
         return over and not self.server.objects["DbtTarget", "prod"]["status"].get("holders")
 
     @property

@@ -1,4 +1,6 @@
-"""Backfills of the project `windows`, and what each of their windows has done, as the warehouse tells it."""
+"""Backfills of the project `windows`, and what each of their windows has done, as the warehouse
+tells it.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,12 @@ def project(images: Mapping[str, str], where: str = NAMESPACE) -> list[Manifest]
         "pod": {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}}},
     }
     metadata = {"name": PROJECT, "namespace": where}
-    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "binaryData": {"project.tgz": data}}
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "binaryData": {"project.tgz": data},
+    }
     return [config_map, resource("DbtProject", PROJECT, where, spec)]
 
 
@@ -75,10 +82,14 @@ def backfill(
     where: str = NAMESPACE,
     **spec: Any,
 ) -> Manifest:
-    """A backfill on a target, by default on that of its own name. Each window gets its start as the var ds."""
+    """A backfill on a target, by default on that of its own name. Each window gets its start as the
+    var ds.
+    """
     usual = {"vars": {"ds": "$(window.start)"} | (vars or {})}
     template = run_spec(on or name, **(usual if run is None else run))
-    return resource("DbtBackfill", name, where, {"runTemplate": {"spec": template}, "windows": windows, **spec})
+    return resource(
+        "DbtBackfill", name, where, {"runTemplate": {"spec": template}, "windows": windows, **spec}
+    )
 
 
 def dates(which: list[str], every: str = "1d") -> Manifest:
@@ -109,7 +120,15 @@ def finished(name: str, where: str = NAMESPACE, timeout: float = PATIENCE) -> Ma
 
 
 def patch(name: str, **spec: Any) -> None:
-    kubectl("patch", "dbtbackfill", name, "--type=merge", "-p", json.dumps({"spec": spec}), namespace=NAMESPACE)
+    kubectl(
+        "patch",
+        "dbtbackfill",
+        name,
+        "--type=merge",
+        "-p",
+        json.dumps({"spec": spec}),
+        namespace=NAMESPACE,
+    )
 
 
 def phases(found: Manifest) -> dict[str, str]:
@@ -124,7 +143,9 @@ def in_phase(found: Manifest, *wanted: str) -> list[str]:
 
 def counts(found: Manifest) -> dict[str, int]:
     """status.windows, without what is zero."""
-    return {name: count for name, count in found["windows"].items() if isinstance(count, int) and count}
+    return {
+        name: count for name, count in found["windows"].items() if isinstance(count, int) and count
+    }
 
 
 def entry(found: Manifest, window: str) -> Manifest:
@@ -147,7 +168,10 @@ def pod_intervals(on: str) -> list[tuple[Interval, str]]:
 def _interval(pod: Manifest) -> Interval:
     """From the start of its first container to the end of its last one."""
     state = pod["status"]
-    ended = [c["state"]["terminated"] for c in (*state["initContainerStatuses"], *state["containerStatuses"])]
+    ended = [
+        c["state"]["terminated"]
+        for c in (*state["initContainerStatuses"], *state["containerStatuses"])
+    ]
     return (
         min(datetime.fromisoformat(each["startedAt"]) for each in ended),
         max(datetime.fromisoformat(each["finishedAt"]) for each in ended),
@@ -155,7 +179,9 @@ def _interval(pod: Manifest) -> Interval:
 
 
 def every_status(names: Collection[str], where: str) -> Iterator[tuple[str, Manifest]]:
-    """Name and status of some backfills, each time that a watch tells of a change, until all have ended."""
+    """Name and status of some backfills, each time that a watch tells of a change, until all have
+    ended.
+    """
     client = kubernetes.config.new_client_from_config()
     source = kubernetes.client.CustomObjectsApi(client).list_namespaced_custom_object
     ended: set[str] = set()
@@ -179,7 +205,10 @@ def every_status(names: Collection[str], where: str) -> Iterator[tuple[str, Mani
 
 # What the warehouse says of them
 
-_HELD = " FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%{schema}.hold(%' AND pid <> pg_backend_pid()"
+_HELD = (
+    " FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%{schema}.hold(%' AND pid <> "
+    "pg_backend_pid()"
+)
 
 
 @dataclass(frozen=True)
@@ -198,8 +227,13 @@ class Sql:
 
     def lay_tables(self) -> None:
         """Make the schema anew, as the user that dbt is."""
-        self.do("SELECT pg_terminate_backend(pid)" + _HELD)  # of a test that was broken off: it would keep its locks
-        self.do("SET client_min_messages = warning; SET ROLE e2e; " + (FOLDER / "tables.sql").read_text())
+        self.do(
+            "SELECT pg_terminate_backend(pid)" + _HELD
+        )  # of a test that was broken off: it would keep its locks
+        self.do(
+            "SET client_min_messages = warning; SET ROLE e2e; "
+            + (FOLDER / "tables.sql").read_text()
+        )
 
     def break_days(self, *which: str) -> None:
         """Let the test fail on some days."""
@@ -231,17 +265,28 @@ class Sql:
 
     def wait_for_windows(self, count: int, timeout: float = PATIENCE) -> list[str]:
         """The windows that have begun, once so many queries are held at a time."""
-        wait_for(f"{count} windows of {self.target} are at work", lambda: len(self.at_work()) == count, timeout)
+        wait_for(
+            f"{count} windows of {self.target} are at work",
+            lambda: len(self.at_work()) == count,
+            timeout,
+        )
         return self.log()
 
     def spans(self) -> dict[str, Interval]:
-        """From when to when each window was at work: its sessions' begin and end, by PostgreSQL's own log."""
-        rows = self.do("SELECT day, pid FROM {schema}.window_log UNION ALL SELECT day, pid FROM {schema}.daily")
+        """From when to when each window was at work: its sessions' begin and end, by PostgreSQL's
+        own log.
+        """
+        rows = self.do(
+            "SELECT day, pid FROM {schema}.window_log UNION ALL SELECT day, pid FROM {schema}.daily"
+        )
         seen = sessions()
         of_window: dict[str, list[Interval]] = {}
         for window, pid in (row.split("|") for row in rows):
             of_window.setdefault(window, []).append(seen[int(pid)])
-        return {name: (min(i[0] for i in found), max(i[1] for i in found)) for name, found in of_window.items()}
+        return {
+            name: (min(i[0] for i in found), max(i[1] for i in found))
+            for name, found in of_window.items()
+        }
 
 
 def _texts(words: Iterable[str]) -> str:
@@ -256,10 +301,12 @@ _DISCONNECTION = re.compile(
 
 
 def sessions() -> dict[int, Interval]:
-    """Begin and end of the sessions that the shared warehouse has logged, by process. It logs them only while
-    :func:`faults.logged_disconnections` is entered.
+    """Begin and end of the sessions that the shared warehouse has logged, by process. It logs them
+    only while :func:`faults.logged_disconnections` is entered.
     """
-    return sessions_in(kubectl("logs", "deployment/postgres", "--since=15m", namespace=product.WAREHOUSE))
+    return sessions_in(
+        kubectl("logs", "deployment/postgres", "--since=15m", namespace=product.WAREHOUSE)
+    )
 
 
 def sessions_in(log: str) -> dict[int, Interval]:
@@ -267,12 +314,20 @@ def sessions_in(log: str) -> dict[int, Interval]:
     found = {}
     for match in _DISCONNECTION.finditer(log):
         end = datetime.fromisoformat(match["end"])
-        lasted = timedelta(hours=int(match["hours"]), minutes=int(match["minutes"]), seconds=float(match["seconds"]))
+        lasted = timedelta(
+            hours=int(match["hours"]),
+            minutes=int(match["minutes"]),
+            seconds=float(match["seconds"]),
+        )
         found[int(match["pid"])] = (end - lasted, end)
     return found
 
 
 def most_at_a_time(spans: Iterable[Interval]) -> int:
-    """How many of some intervals overlap at most. What begins when another ends does not overlap it."""
-    moments = sorted((moment, step) for span in spans for moment, step in zip(span, (1, -1), strict=True))
+    """How many of some intervals overlap at most. What begins when another ends does not overlap
+    it.
+    """
+    moments = sorted(
+        (moment, step) for span in spans for moment, step in zip(span, (1, -1), strict=True)
+    )
     return max(accumulate(step for _, step in moments), default=0)

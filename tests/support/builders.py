@@ -48,7 +48,11 @@ def run(**spec: Any) -> dict[str, Any]:
 
 def backfill(name: str = "past", run: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
     """Seven days, unless told otherwise."""
-    template = {"projectRef": {"name": "shop"}, "targetRef": {"name": "prod"}, "steps": [{"build": {}}]}
+    template = {
+        "projectRef": {"name": "shop"},
+        "targetRef": {"name": "prod"},
+        "steps": [{"build": {}}],
+    }
     template |= {"vars": {"ds": "$(window.start)"}} | (run or {})
     base = {"runTemplate": {"spec": template}}
     if "resumeFrom" not in spec:
@@ -87,11 +91,19 @@ def summary(reason: str = "", message: str = "28 nodes", **fields: Any) -> str:
 def failed_summary(reason: str = "ModelError") -> str:
     failure = Failure("model.shop.orders", "error", "column x does not exist")
     nodes = Nodes(total=4, success=2, error=1, skipped=1)
-    return summary(reason, "1 node failed: model.shop.orders", nodes=nodes, failures=[failure], failures_total=1)
+    return summary(
+        reason,
+        "1 node failed: model.shop.orders",
+        nodes=nodes,
+        failures=[failure],
+        failures_total=1,
+    )
 
 
 def upload(error: str = "", windows: str = "") -> str:
-    return UploadSummary("s3://artifacts/dbt/x", objects=9, size=1234, error=error, windows=windows).to_json()
+    return UploadSummary(
+        "s3://artifacts/dbt/x", objects=9, size=1234, error=error, windows=windows
+    ).to_json()
 
 
 def ended(
@@ -144,8 +156,12 @@ def pod_manifest(job: dict[str, Any], status: dict[str, Any], name: str = "pod")
     }
 
 
-def ended_status(exit_code: int = 0, message: str | None = None, windows: str = "") -> dict[str, Any]:
-    """The status of a pod whose dbt container has ended, with what the sidecar says of its windows."""
+def ended_status(
+    exit_code: int = 0, message: str | None = None, windows: str = ""
+) -> dict[str, Any]:
+    """The status of a pod whose dbt container has ended, with what the sidecar says of its
+    windows.
+    """
     text = message if message is not None else summary()
     return {
         "phase": "Failed" if exit_code else "Succeeded",
@@ -161,11 +177,21 @@ def running_status() -> dict[str, Any]:
     return {
         "phase": "Running",
         "containerStatuses": [
-            {"name": "dbt", "image": "dbt", "imageID": "sha256:abc", "state": {"running": {"startedAt": stamp(5)}}}
+            {
+                "name": "dbt",
+                "image": "dbt",
+                "imageID": "sha256:abc",
+                "state": {"running": {"startedAt": stamp(5)}},
+            }
         ],
     }
 
 
 def _ended(name: str, exit_code: int, message: str) -> dict[str, Any]:
-    state = {"exitCode": exit_code, "message": message, "startedAt": stamp(5), "finishedAt": stamp(65)}
+    state = {
+        "exitCode": exit_code,
+        "message": message,
+        "startedAt": stamp(5),
+        "finishedAt": stamp(65),
+    }
     return {"name": name, "image": name, "imageID": "sha256:abc", "state": {"terminated": state}}

@@ -38,11 +38,16 @@ def tls(*hosts: str) -> Tls:
         command("openssl", "req", "-new", *curve, "-subj", f"/CN={hosts[0]}", *request)
         (folder / "extensions").write_text(f"subjectAltName={names}\n")
         command(
-            "openssl", "x509", "-req", "-in", f"{folder}/request", "-out", f"{folder}/crt", "-days", _DAYS,
+            "openssl", "x509", "-req", "-days", _DAYS,
+            "-in", f"{folder}/request", "-out", f"{folder}/crt",
             "-CA", f"{folder}/ca.crt", "-CAkey", f"{folder}/ca.key", "-CAcreateserial",
             "-extfile", f"{folder}/extensions",
         )  # fmt: skip
-        return Tls((folder / "ca.crt").read_text(), (folder / "crt").read_text(), (folder / "key").read_text())
+        return Tls(
+            (folder / "ca.crt").read_text(),
+            (folder / "crt").read_text(),
+            (folder / "key").read_text(),
+        )
 
 
 def ssh_key() -> SshKey:

@@ -1,7 +1,8 @@
-"""dbt's own parser of command lines, as a program: the dbt may be another version's than that of the tests.
+"""dbt's own parser of command lines, as a program: the dbt may be another version's than that of
+the tests.
 
-It reads a JSON list a line, a command line without the program's name, and answers with a line: ``params``, what the
-options came to, or ``error``, what is wrong with them.
+It reads a JSON list a line, a command line without the program's name, and answers with a line:
+``params``, what the options came to, or ``error``, what is wrong with them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""An API server on loopback, for what a real one does not do on demand: refuse one namespace, and go away."""
+"""An API server on loopback, for what a real one does not do on demand: refuse one namespace, and
+go away.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ import yaml
 
 Manifest = dict[str, Any]
 
-GROUPS = {"batch": "v1", "dbt-operator.dev": "v1alpha1", "coordination.k8s.io": "v1", "apiextensions.k8s.io": "v1"}
+GROUPS = {
+    "batch": "v1",
+    "dbt-operator.dev": "v1alpha1",
+    "coordination.k8s.io": "v1",
+    "apiextensions.k8s.io": "v1",
+}
 KINDS = {
     "dbtruns": ("dbt-operator.dev", "DbtRun"),
     "dbtprojects": ("dbt-operator.dev", "DbtProject"),
@@ -61,9 +68,21 @@ class FakeAPIServer:
     def put(self, plural: str, namespace: str, name: str) -> None:
         with self._changed:
             self._version += 1
-            metadata = {"namespace": namespace, "name": name, "uid": f"{namespace}-{name}", "generation": 1}
-            spec = {"projectRef": {"name": "shop"}, "targetRef": {"name": "prod"}, "steps": []}  # nothing to be done
-            manifest = {"metadata": metadata | {"resourceVersion": str(self._version)}, "spec": spec}
+            metadata = {
+                "namespace": namespace,
+                "name": name,
+                "uid": f"{namespace}-{name}",
+                "generation": 1,
+            }
+            spec = {
+                "projectRef": {"name": "shop"},
+                "targetRef": {"name": "prod"},
+                "steps": [],
+            }  # nothing to be done
+            manifest = {
+                "metadata": metadata | {"resourceVersion": str(self._version)},
+                "spec": spec,
+            }
             self._objects[plural, namespace, name] = manifest
             self._events.append((self._version, plural, "ADDED", manifest))
             self._changed.notify_all()
@@ -89,9 +108,13 @@ class FakeAPIServer:
         if parts == ["api"]:
             return {"versions": ["v1"]}
         if parts == ["apis"]:
-            served = {group: version for group, version in GROUPS.items() if group not in self.unknown}
+            served = {
+                group: version for group, version in GROUPS.items() if group not in self.unknown
+            }
             versions = [(g, {"groupVersion": f"{g}/{v}", "version": v}) for g, v in served.items()]
-            return {"groups": [{"name": g, "versions": [v], "preferredVersion": v} for g, v in versions]}
+            return {
+                "groups": [{"name": g, "versions": [v], "preferredVersion": v} for g, v in versions]
+            }
         if parts == ["api", "v1"]:
             return {"resources": _resources("")}
         if parts[0] == "apis" and len(parts) == 3:
@@ -101,7 +124,11 @@ class FakeAPIServer:
     def _list(self, parts: list[str]) -> Manifest:
         namespace = namespace_of(parts)
         with self._changed:
-            items = [o for (p, n, _), o in self._objects.items() if p == parts[-1] and namespace in (None, n)]
+            items = [
+                o
+                for (p, n, _), o in self._objects.items()
+                if p == parts[-1] and namespace in (None, n)
+            ]
             return {"metadata": {"resourceVersion": str(self._version)}, "items": items}
 
     def stream(self, path: str, since: int, write: Callable[[Manifest], None]) -> None:
@@ -112,7 +139,9 @@ class FakeAPIServer:
             with self._changed:
                 if epoch != self._epoch:
                     return
-                news = [event for event in self._events if event[0] > since and event[1] == parts[-1]]
+                news = [
+                    event for event in self._events if event[0] > since and event[1] == parts[-1]
+                ]
                 if not news:
                     self._changed.wait(0.2)
             for version, _, kind, manifest in news:
@@ -125,7 +154,9 @@ class FakeAPIServer:
         with self._changed:
             kept = self.leases.get(name)
             version = kept["metadata"]["resourceVersion"] if kept else None
-            if (create and kept) or (not create and wanted["metadata"].get("resourceVersion") != version):
+            if (create and kept) or (
+                not create and wanted["metadata"].get("resourceVersion") != version
+            ):
                 return False
             self._version += 1
             metadata = wanted["metadata"] | {"resourceVersion": str(self._version)}
@@ -138,7 +169,10 @@ class FakeAPIServer:
             self.patched.append((name, token))
             self._version += 1
             kept = self._objects[plural, namespace, name]
-            changed = kept | {"status": status, "metadata": kept["metadata"] | {"resourceVersion": str(self._version)}}
+            changed = kept | {
+                "status": status,
+                "metadata": kept["metadata"] | {"resourceVersion": str(self._version)},
+            }
             self._objects[plural, namespace, name] = changed
             self._events.append((self._version, plural, "MODIFIED", changed))
             self._changed.notify_all()
@@ -163,10 +197,18 @@ def namespace_of(parts: list[str]) -> str | None:
 
 
 def _resources(group: str) -> list[Manifest]:
-    names = [plural for plural, (its_group, _) in KINDS.items() if its_group == group] + BACKBONE.get(group, [])
+    names = [
+        plural for plural, (its_group, _) in KINDS.items() if its_group == group
+    ] + BACKBONE.get(group, [])
     verbs = ["get", "list", "watch", "patch"]
     return [
-        {"name": n, "kind": KINDS.get(n, ("", n))[1], "singularName": n[:-1], "namespaced": n in KINDS, "verbs": verbs}
+        {
+            "name": n,
+            "kind": KINDS.get(n, ("", n))[1],
+            "singularName": n[:-1],
+            "namespaced": n in KINDS,
+            "verbs": verbs,
+        }
         for n in names
     ]
 

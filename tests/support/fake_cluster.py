@@ -25,7 +25,9 @@ class FakeCluster:
     """Has what :class:`dbt_operator.cluster.client.Cluster` has, as far as a reconciler uses it."""
 
     def __init__(self, *manifests: Manifest) -> None:
-        self.objects: dict[tuple[str, str], Manifest] = {(m["kind"], m["metadata"]["name"]): m for m in manifests}
+        self.objects: dict[tuple[str, str], Manifest] = {
+            (m["kind"], m["metadata"]["name"]): m for m in manifests
+        }
         self.pods: list[Manifest] = []
         self.created_jobs: list[str] = []
         self.created_runs: list[str] = []
@@ -39,7 +41,9 @@ class FakeCluster:
         self.before_write: Callable[[int], None] = lambda _: None
         self.after_write: Callable[[int], None] = lambda _: None
         self.clock: Callable[[], datetime] = lambda: NOW
-        self.largest = 1_500_000  # bytes of an object; etcd's answer to a larger one is that of the API server
+        self.largest = (
+            1_500_000  # bytes of an object; etcd's answer to a larger one is that of the API server
+        )
         self._version = 100
 
     def _write(self, change: Callable[[], Any]) -> Any:
@@ -51,7 +55,9 @@ class FakeCluster:
 
     def _weigh(self, manifest: Mapping[str, Any]) -> None:
         if len(json.dumps(manifest)) > self.largest:
-            raise _translated(500, "Internal Server Error", b'{"message": "etcdserver: request is too large"}')
+            raise _translated(
+                500, "Internal Server Error", b'{"message": "etcdserver: request is too large"}'
+            )
 
     def _next_version(self) -> str:
         self._version += 1
@@ -169,7 +175,9 @@ class FakeCluster:
 
         self._write(delete)
 
-    def patch_status(self, kind: str, manifest: Mapping[str, Any], patch: Mapping[str, Any]) -> Manifest:
+    def patch_status(
+        self, kind: str, manifest: Mapping[str, Any], patch: Mapping[str, Any]
+    ) -> Manifest:
         def change() -> Manifest:
             stored = self.objects.get((kind, manifest["metadata"]["name"]))
             if stored is None:

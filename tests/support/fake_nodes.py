@@ -1,7 +1,8 @@
-"""A node without a machine: the scheduler gives it pods, and a thread here reports that they run and have ended.
+"""A node without a machine: the scheduler gives it pods, and a thread here reports that they run
+and have ended.
 
-API server, Job controller and scheduler are real. So a thousand runs fit on a laptop, and a test decides how each pod
-ends, or that its node falls silent.
+API server, Job controller and scheduler are real. So a thousand runs fit on a laptop, and a test
+decides how each pod ends, or that its node falls silent.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class End:
     reason: str = ""  # of the run; empty: it succeeds
     message: str = "3 nodes"
     never: bool = False  # until it is deleted
-    waiting: str = ""  # why its container does not start, until it is deleted: ImagePullBackOff and the like
+    waiting: str = (
+        ""  # why its container does not start, until it is deleted: ImagePullBackOff and the like
+    )
     out_of_memory: bool = False  # the kernel kills its container
     silent: bool = False  # nor then: its node does not answer
 
@@ -87,7 +90,10 @@ class FakeNode:
         self._pool = ThreadPoolExecutor(_WORKERS)
         self._silent = threading.Event()
         self._ending: set[str] = set()  # UIDs of pods whose end is decided
-        self._threads = [threading.Thread(target=f, daemon=True) for f in (self._watch, self._beat, self._clockwork)]
+        self._threads = [
+            threading.Thread(target=f, daemon=True)
+            for f in (self._watch, self._beat, self._clockwork)
+        ]
 
     @property
     def pod(self) -> dict[str, Any]:
@@ -127,7 +133,12 @@ class FakeNode:
     def _node(self) -> dict[str, Any]:
         taint = {"key": LABEL, "value": self.name, "effect": "NoSchedule"}
         metadata = {"name": self.name, "labels": {LABEL: self.name, "kubernetes.io/os": "linux"}}
-        return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"taints": [taint]}}
+        return {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": metadata,
+            "spec": {"taints": [taint]},
+        }
 
     def _status(self) -> dict[str, Any]:
         room = {"cpu": "1000", "memory": "1000Gi", "ephemeral-storage": "1000Gi", "pods": "20000"}
@@ -143,7 +154,9 @@ class FakeNode:
             self._leases.create_namespaced_lease(_LEASES, lease)
         while not self._stopped.wait(_HEARTBEAT) and not self._silent.is_set():
             with suppress(kubernetes.client.ApiException, urllib3.exceptions.HTTPError, OSError):
-                self._leases.patch_namespaced_lease(self.name, _LEASES, {"spec": {"renewTime": _now()}})
+                self._leases.patch_namespaced_lease(
+                    self.name, _LEASES, {"spec": {"renewTime": _now()}}
+                )
 
     # Its pods
 
@@ -166,9 +179,15 @@ class FakeNode:
     def _look(self, pod: Manifest) -> None:
         metadata, uid = pod["metadata"], pod["metadata"]["uid"]
         if uid not in self.lives:
-            self.lives[uid] = Life(metadata["namespace"], metadata["name"], metadata["labels"], time.monotonic())
+            self.lives[uid] = Life(
+                metadata["namespace"], metadata["name"], metadata["labels"], time.monotonic()
+            )
             self._begin(pod)
-        elif metadata.get("deletionTimestamp") and uid not in self._ending and not self.decide(pod).silent:
+        elif (
+            metadata.get("deletionTimestamp")
+            and uid not in self._ending
+            and not self.decide(pod).silent
+        ):
             self._ending.add(uid)
             self._pool.submit(self._kill, pod)
 
@@ -200,7 +219,11 @@ class FakeNode:
             self._report(pod, {"phase": "Failed"})
         elif pod["status"].get("phase") not in ("Succeeded", "Failed"):
             self._report(pod, _ended(End(reason="Cancelled", message="dbt was interrupted"), pod))
-        self._sent(lambda: self._core.delete_namespaced_pod(metadata["name"], metadata["namespace"], body=_AT_ONCE))
+        self._sent(
+            lambda: self._core.delete_namespaced_pod(
+                metadata["name"], metadata["namespace"], body=_AT_ONCE
+            )
+        )
 
     def _ended(self, uid: str) -> None:
         life = self.lives.get(uid)
@@ -210,7 +233,11 @@ class FakeNode:
     def _report(self, pod: Manifest, status: Manifest) -> None:
         metadata = pod["metadata"]
         body = {"metadata": {"uid": metadata["uid"]}, "status": status}
-        self._sent(lambda: self._core.patch_namespaced_pod_status(metadata["name"], metadata["namespace"], body))
+        self._sent(
+            lambda: self._core.patch_namespaced_pod_status(
+                metadata["name"], metadata["namespace"], body
+            )
+        )
 
     def _sent(self, request: Callable[[], Any]) -> None:
         """Send a request until it is answered."""
@@ -271,7 +298,10 @@ def _running() -> dict[str, Any]:
     return {
         "phase": "Running",
         "startTime": _seconds(),
-        "initContainerStatuses": [_terminated("prepare", 0, "{}"), _container("artifacts", running)],
+        "initContainerStatuses": [
+            _terminated("prepare", 0, "{}"),
+            _container("artifacts", running),
+        ],
         "containerStatuses": [_container("dbt", running)],
     }
 
@@ -287,7 +317,9 @@ def _waiting(end: End) -> dict[str, Any]:
 
 def _windows(pod: Manifest, reason: str) -> str:
     """How the windows of a pod stand at its end: all alike. A pod that is nobody's run has none."""
-    environments = (c.get("env", ()) for c in pod["spec"]["containers"] if c["name"] == DBT_CONTAINER)
+    environments = (
+        c.get("env", ()) for c in pod["spec"]["containers"] if c["name"] == DBT_CONTAINER
+    )
     plans = [each["value"] for each in next(environments, ()) if each["name"] == PLAN_VARIABLE]
     count = len(RunPlan.from_json(plans[0].replace("$$", "$")).windows) if plans else 0
     return (code_of(reason) if reason else SUCCEEDED) * count
@@ -310,13 +342,21 @@ def _ended(end: End, pod: Manifest) -> dict[str, Any]:
         dbt["state"]["terminated"]["reason"] = "OOMKilled"
     return {
         "phase": "Failed" if end.code else "Succeeded",
-        "initContainerStatuses": [_terminated("prepare", 0, "{}"), _terminated("artifacts", 0, upload.to_json())],
+        "initContainerStatuses": [
+            _terminated("prepare", 0, "{}"),
+            _terminated("artifacts", 0, upload.to_json()),
+        ],
         "containerStatuses": [dbt],
     }
 
 
 def _terminated(name: str, code: int, message: str) -> dict[str, Any]:
-    ended = {"exitCode": code, "message": message, "startedAt": _seconds(), "finishedAt": _seconds()}
+    ended = {
+        "exitCode": code,
+        "message": message,
+        "startedAt": _seconds(),
+        "finishedAt": _seconds(),
+    }
     return _container(name, {"terminated": ended | {"reason": "Error" if code else "Completed"}})
 
 

@@ -1,8 +1,9 @@
-"""A proxy between an operator and the API server, in which a test makes go wrong what goes wrong in clusters.
+"""A proxy between an operator and the API server, in which a test makes go wrong what goes wrong in
+clusters.
 
-It writes down every request. A rule picks some and delays them, holds them back, answers in the API server's place,
-cuts the connection, tells the events of a watch late, twice or never, or calls the test, which may kill the operator
-just before or just after a write has arrived.
+It writes down every request. A rule picks some and delays them, holds them back, answers in the API
+server's place, cuts the connection, tells the events of a watch late, twice or never, or calls the
+test, which may kill the operator just before or just after a write has arrived.
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ _PATH = re.compile(
     r"^/(?:api/v1|apis/[^/]+/[^/]+)/(?:namespaces/(?P<where>[^/]+)/)?(?P<kind>[a-z]+)"
     r"(?:/(?P<name>[^/]+))?(?P<sub>/[a-z]+)?$"
 )
-_HOP = {"connection", "host", "content-length", "transfer-encoding", "content-encoding", "accept-encoding"}
+_HOP = {
+    "connection",
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "content-encoding",
+    "accept-encoding",
+}
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 _NOT_COUNTED = ("events", "leases")
 
@@ -52,7 +60,10 @@ class Request:
         return self.method in _WRITES and self.kind not in _NOT_COUNTED
 
     def __str__(self) -> str:
-        return f"{self.method} {self.kind}{f'/{self.subresource}' if self.subresource else ''} {self.name}"
+        return (
+            f"{self.method} {self.kind}{f'/{self.subresource}' if self.subresource else ''} "
+            f"{self.name}"
+        )
 
 
 @dataclass
@@ -62,13 +73,17 @@ class Rule:
     picks: Callable[[Request], bool]
     times: int = 1_000_000_000
     before: Callable[[Request], None] | None = None  # called when it has come, before it is sent on
-    after: Callable[[Request], None] | None = None  # called when it was answered, before the operator hears of it
+    after: Callable[[Request], None] | None = (
+        None  # called when it was answered, before the operator hears of it
+    )
     wait: float = 0.0  # seconds before it is sent on
     held: threading.Event | None = None  # it is sent on once this is set
     answer: int = 0  # a status code, in the API server's place
     reset: bool = False  # the connection is cut in the place of an answer
     lose_answer: bool = False  # it is sent on, and then the connection is cut
-    events: Callable[[bytes], Iterable[tuple[float, bytes]]] | None = None  # those told for one of a watch, and when
+    events: Callable[[bytes], Iterable[tuple[float, bytes]]] | None = (
+        None  # those told for one of a watch, and when
+    )
     taken: list[Request] = field(default_factory=list)  # those it was applied to
 
 
@@ -83,7 +98,9 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._ready, self._stop = threading.Event(), asyncio.Event()
         self._open: dict[int, web.Request] = {}  # those that are being answered
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete, args=(self._serve(),), daemon=True
+        )
 
     def start(self) -> None:
         self._thread.start()
@@ -123,7 +140,9 @@ class FaultProxy:
             _cut(incoming)
 
     async def _serve(self) -> None:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._api.ssl, limit=0)) as self._session:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._api.ssl, limit=0)
+        ) as self._session:
             application = web.Application(client_max_size=10**8)
             application.router.add_route("*", "/{path:.*}", self._handle)
             runner = web.AppRunner(application, shutdown_timeout=0.1)
@@ -141,7 +160,9 @@ class FaultProxy:
         await self._closed()
 
     async def _closed(self) -> None:
-        """Wait for connections by TLS to be closed: aiohttp does not. What remains is the loop's own pipe."""
+        """Wait for connections by TLS to be closed: aiohttp does not. What remains is the loop's
+        own pipe.
+        """
         async with asyncio.timeout(PATIENCE):
             while len(self._loop._selector.get_map()) > 1:  # type: ignore[attr-defined]
                 await asyncio.sleep(0.01)
@@ -161,7 +182,9 @@ class FaultProxy:
         data = await incoming.read()
         request = _understood(incoming, data)
         self.requests.append(request)
-        rule = next((r for r in list(self.rules) if len(r.taken) < r.times and r.picks(request)), None)
+        rule = next(
+            (r for r in list(self.rules) if len(r.taken) < r.times and r.picks(request)), None
+        )
         self._open[id(incoming)] = incoming
         try:
             if rule is None:
@@ -172,7 +195,9 @@ class FaultProxy:
         finally:
             del self._open[id(incoming)]
 
-    async def _faulty(self, rule: Rule, request: Request, incoming: web.Request, data: bytes) -> web.StreamResponse:
+    async def _faulty(
+        self, rule: Rule, request: Request, incoming: web.Request, data: bytes
+    ) -> web.StreamResponse:
         if rule.before:
             await asyncio.to_thread(rule.before, request)
         await asyncio.sleep(rule.wait)
@@ -180,7 +205,9 @@ class FaultProxy:
             await asyncio.sleep(0.02)
         if rule.answer:
             request.status = rule.answer
-            return web.json_response({"kind": "Status", "code": rule.answer, "message": "injected"}, status=rule.answer)
+            return web.json_response(
+                {"kind": "Status", "code": rule.answer, "message": "injected"}, status=rule.answer
+            )
         if rule.reset:
             return _cut(incoming)
         async with self._sent(incoming, data) as answer:
@@ -191,13 +218,17 @@ class FaultProxy:
                     await asyncio.to_thread(rule.after, request)
                 if rule.lose_answer:
                     return _cut(incoming)
-                return web.Response(body=body, status=answer.status, content_type="application/json")
+                return web.Response(
+                    body=body, status=answer.status, content_type="application/json"
+                )
             if rule.events:
                 return await _told(incoming, answer, rule.events)
             return await _passed_on(incoming, request, answer)
 
     @asynccontextmanager
-    async def _sent(self, incoming: web.Request, data: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _sent(
+        self, incoming: web.Request, data: bytes
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {key: value for key, value in incoming.headers.items() if key.lower() not in _HOP}
         headers["Authorization"] = f"Bearer {self._api.token}" if self._api.token else ""
         url = self._api.server + incoming.path_qs
@@ -213,7 +244,9 @@ class FaultProxy:
             yield answer
 
 
-async def _passed_on(incoming: web.Request, request: Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+async def _passed_on(
+    incoming: web.Request, request: Request, answer: aiohttp.ClientResponse
+) -> web.StreamResponse:
     request.status = answer.status
     headers = {key: value for key, value in answer.headers.items() if key.lower() not in _HOP}
     response = web.StreamResponse(status=answer.status, headers=headers)
@@ -226,7 +259,9 @@ async def _passed_on(incoming: web.Request, request: Request, answer: aiohttp.Cl
 
 
 async def _told(
-    incoming: web.Request, answer: aiohttp.ClientResponse, told: Callable[[bytes], Iterable[tuple[float, bytes]]]
+    incoming: web.Request,
+    answer: aiohttp.ClientResponse,
+    told: Callable[[bytes], Iterable[tuple[float, bytes]]],
 ) -> web.StreamResponse:
     """Pass a watch on, with other events than it has."""
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes | None]()
@@ -238,7 +273,9 @@ async def _told(
                     loop.call_later(seconds, queue.put_nowait, event)
         queue.put_nowait(None)
 
-    response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
+    response = web.StreamResponse(
+        status=answer.status, headers={"Content-Type": "application/json"}
+    )
     listening = asyncio.create_task(listen())
     try:
         with suppress(ConnectionError):  # whoever asked has ended
@@ -298,7 +335,11 @@ class _Api:
         context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
         if configuration.cert_file:
             context.load_cert_chain(configuration.cert_file, configuration.key_file)
-        key = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization") or ""
+        key = (
+            configuration.api_key.get("BearerToken")
+            or configuration.api_key.get("authorization")
+            or ""
+        )
         return cls(configuration.host, key.removeprefix("Bearer "), context)
 
 

@@ -1,4 +1,6 @@
-"""Runs that something happens to, and what is needed to make it happen and to see what came of it."""
+"""Runs that something happens to, and what is needed to make it happen and to see what came of
+it.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +29,21 @@ _OWN_STORE = {"artifacts": artifacts() | {"endpoint": f"http://minio.{NAMESPACE}
 _OWN_WAREHOUSE = {"profiles": {"secretRef": {"name": "own-warehouse", "key": "profiles.yml"}}}
 _GONE = artifacts() | {"endpoint": GONE_ENDPOINT}
 
-# Overlay `waiting`: attempts get as far as the query that waits for the gate of their schema to be opened.
+# Overlay `waiting`: attempts get as far as the query that waits for the gate of their schema to be
+# opened.
 CANCELLED = Scenario("cancelled-soon", "Cancelled", "Cancelled", overlay="waiting")
 DELETED = Scenario("deleted", overlay="waiting")
 LOST_WITH_NAMESPACE = Scenario("doomed", overlay="waiting", run=_AGAIN)
 # Begun when nothing else wants the processor, so that dbt gets to its query in time.
-TIMED_OUT = Scenario("timed-out-soon", reason="Timeout", overlay="waiting", run={"timeout": "25s"} | _AGAIN)
+TIMED_OUT = Scenario(
+    "timed-out-soon", reason="Timeout", overlay="waiting", run={"timeout": "25s"} | _AGAIN
+)
 EVICTED = Scenario("evicted", "Succeeded", overlay="waiting", run=_AGAIN)
 DRAINED = Scenario("drained", "Succeeded", overlay="waiting", run=_AGAIN)
 EDITED = Scenario("edited", "Succeeded", overlay="waiting", run=_AGAIN)
-WAREHOUSE_RESTARTED = Scenario("warehouse-restarted", "Succeeded", overlay="waiting", target=_OWN_WAREHOUSE, run=_AGAIN)
+WAREHOUSE_RESTARTED = Scenario(
+    "warehouse-restarted", "Succeeded", overlay="waiting", target=_OWN_WAREHOUSE, run=_AGAIN
+)
 STORE_BACK = Scenario(
     "store-back",
     "Succeeded",
@@ -77,11 +84,15 @@ def warehouse_of(scenario: Scenario) -> str:
 
 
 def own_services(images: Mapping[str, str]) -> list[Manifest]:
-    """PostgreSQL and MinIO of the examples once more, to be stopped; and a store that is away for good."""
+    """PostgreSQL and MinIO of the examples once more, to be stopped; and a store that is away for
+    good.
+    """
     found: list[Manifest] = []
     for name in ("postgres", "minio"):
         text = product.manifest_text(product.EXAMPLES / "local" / f"{name}.yaml", images)
-        found += [document for document in yaml.safe_load_all(text) if document["kind"] != "Namespace"]
+        found += [
+            document for document in yaml.safe_load_all(text) if document["kind"] != "Namespace"
+        ]
     for manifest in found:
         manifest["metadata"]["namespace"] = NAMESPACE
     profile = profiles("mini", host=f"postgres.{NAMESPACE}.svc")
@@ -91,14 +102,19 @@ def own_services(images: Mapping[str, str]) -> list[Manifest]:
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "gone", "namespace": NAMESPACE},
-            "spec": {"selector": {"app.kubernetes.io/name": "gone"}, "ports": [{"name": "s3", "port": 9000}]},
+            "spec": {
+                "selector": {"app.kubernetes.io/name": "gone"},
+                "ports": [{"name": "s3", "port": 9000}],
+            },
         },
         secret("own-warehouse", NAMESPACE, {"profiles.yml": profile}),
     ]
 
 
 def stop_store() -> None:
-    """Stop our own MinIO, whose data stay: its pod is to go on with an image that does not exist."""
+    """Stop our own MinIO, whose data stay: its pod is to go on with an image that does not
+    exist.
+    """
     _set_image_of_store("dbt-operator.local/stopped:1.0")
     wait_for("MinIO has stopped", lambda: "running" not in _store()["state"])
 
@@ -117,7 +133,15 @@ def store_started_at() -> datetime:
 def _set_image_of_store(image: str) -> None:
     (pod,) = items("pods", NAMESPACE, "--selector=app.kubernetes.io/name=minio")
     patch = json.dumps({"spec": {"containers": [{"name": "minio", "image": image}]}})
-    kubectl("patch", "pod", pod["metadata"]["name"], "--type=strategic", "-p", patch, namespace=NAMESPACE)
+    kubectl(
+        "patch",
+        "pod",
+        pod["metadata"]["name"],
+        "--type=strategic",
+        "-p",
+        patch,
+        namespace=NAMESPACE,
+    )
 
 
 def _store() -> Manifest:
@@ -128,7 +152,16 @@ def _store() -> Manifest:
 
 def restart_warehouse() -> None:
     """End our own PostgreSQL as a crash would; the kubelet starts it again, with its data."""
-    kubectl("exec", "deployment/postgres", "--", "pg_ctl", "stop", "--mode=immediate", "--no-wait", namespace=NAMESPACE)
+    kubectl(
+        "exec",
+        "deployment/postgres",
+        "--",
+        "pg_ctl",
+        "stop",
+        "--mode=immediate",
+        "--no-wait",
+        namespace=NAMESPACE,
+    )
 
 
 def drop_schemas() -> None:
@@ -145,7 +178,10 @@ def open_gate(scenario: Scenario) -> None:
 
     def opened() -> bool:
         with suppress(AssertionError):
-            product.psql(f"CREATE TABLE IF NOT EXISTS {schema_of(scenario.name)}.go ()", where=warehouse_of(scenario))
+            product.psql(
+                f"CREATE TABLE IF NOT EXISTS {schema_of(scenario.name)}.go ()",
+                where=warehouse_of(scenario),
+            )
             return True
         return False
 
@@ -155,7 +191,10 @@ def open_gate(scenario: Scenario) -> None:
 def sessions(where: str) -> dict[str, int]:
     """The schemas whose gate is being waited for, each with the process that does."""
     gate = "substring(query FROM 'tablename = ''go'' and schemaname = ''(\\w+)''')"
-    query = f"SELECT {gate}, pid FROM pg_stat_activity WHERE {gate} IS NOT NULL AND state = 'active'"  # noqa: S608 -- our own words
+    query = (
+        f"SELECT {gate}, pid FROM pg_stat_activity "  # noqa: S608 -- our own words
+        f"WHERE {gate} IS NOT NULL AND state = 'active'"
+    )
     rows = (line.split("|") for line in lines(product.psql(query, "-At", where=where)))
     return {schema: int(pid) for schema, pid in rows}
 
@@ -215,7 +254,12 @@ def drain(name: str) -> None:
     selector = f"--pod-selector={RUN_LABEL}={name}"
     try:
         kubectl(
-            "drain", node_name, selector, "--delete-emptydir-data", "--ignore-daemonsets", f"--timeout={PATIENCE:g}s"
+            "drain",
+            node_name,
+            selector,
+            "--delete-emptydir-data",
+            "--ignore-daemonsets",
+            f"--timeout={PATIENCE:g}s",
         )
     finally:
         kubectl("uncordon", node_name)
@@ -249,7 +293,9 @@ class Recording:
         self._process = subprocess.Popen(["kubectl", *argv], stdout=self._file, text=True)
 
     def text(self) -> str:
-        """All of it up to now; by its name, because the process would go on writing where we stop reading."""
+        """All of it up to now; by its name, because the process would go on writing where we stop
+        reading.
+        """
         return Path(self._file.name).read_text()
 
     def stop(self) -> None:
@@ -264,7 +310,16 @@ class Log(Recording):
     def __init__(self, scenario: Scenario, where: str = NAMESPACE) -> None:
         pod = pod_of(scenario.name, where)
         assert pod is not None, f"{scenario.name} has no pod"
-        super().__init__("--namespace", where, "logs", "--follow", "--timestamps", "-c", "dbt", pod["metadata"]["name"])
+        super().__init__(
+            "--namespace",
+            where,
+            "logs",
+            "--follow",
+            "--timestamps",
+            "-c",
+            "dbt",
+            pod["metadata"]["name"],
+        )
 
     def moment_of(self, words: str) -> datetime:
         """When a line with these words was printed, and nothing if there is none."""
@@ -277,7 +332,16 @@ class Pods(Recording):
     """Every change of a pod in the namespace, in order."""
 
     def __init__(self) -> None:
-        super().__init__("--namespace", NAMESPACE, "get", "pods", "--watch", "--output-watch-events", "-o", "json")
+        super().__init__(
+            "--namespace",
+            NAMESPACE,
+            "get",
+            "pods",
+            "--watch",
+            "--output-watch-events",
+            "-o",
+            "json",
+        )
 
     def seen_and_most_at_a_time(self, name: str) -> tuple[int, int]:
         """How many pods a run has had, and how many of them lived at the same time."""

@@ -1,4 +1,6 @@
-"""A Git server in the cluster, with HTTPS and ssh, and what a project needs to use it. For the e2e suite."""
+"""A Git server in the cluster, with HTTPS and ssh, and what a project needs to use it. For the e2e
+suite.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,15 @@ class GitServer:
         return f"ssh://git@{HOST}:2222{_REPOSITORIES}/{repository}.git"
 
     def https_secret(self, name: str, where: str, password: str = PASSWORD) -> Manifest:
-        return kube.secret(name, where, {"username": USER, "password": password, "ca.crt": self.tls.ca})
+        return kube.secret(
+            name, where, {"username": USER, "password": password, "ca.crt": self.tls.ca}
+        )
 
     def ssh_secret(self, name: str, where: str) -> Manifest:
         known = f"[{HOST}]:2222 {' '.join(self.host_key.public.split()[:2])}\n"
-        return kube.secret(name, where, {"ssh-privatekey": self.client_key.private, "known_hosts": known})
+        return kube.secret(
+            name, where, {"ssh-privatekey": self.client_key.private, "known_hosts": known}
+        )
 
 
 def install(images: Mapping[str, str]) -> GitServer:
@@ -53,15 +59,27 @@ def install(images: Mapping[str, str]) -> GitServer:
         "password": PASSWORD,
     }
     kube.apply(kube.namespace(NAMESPACE))
-    # A server reads its keys when it starts: with others, there is another pod, and an empty volume.
+    # A server reads its keys when it starts: with others, there is another pod, and an empty
+    # volume.
     version = hashlib.sha256(repr(sorted(keys.items())).encode()).hexdigest()[:16]
-    kube.apply(kube.secret(_SECRET, NAMESPACE, keys), _deployment(images["git"], version), _service())
+    kube.apply(
+        kube.secret(_SECRET, NAMESPACE, keys), _deployment(images["git"], version), _service()
+    )
     kubectl("rollout", "status", "deployment/git", f"--timeout={PATIENCE:g}s", namespace=NAMESPACE)
     return server
 
 
 def _deployment(image: str, version: str) -> Manifest:
-    https = ["python3", "/server.py", "--repositories", _REPOSITORIES, "--address", "0.0.0.0", "--port", "8443"]  # noqa: S104 -- in a pod
+    https = [
+        "python3",
+        "/server.py",
+        "--repositories",
+        _REPOSITORIES,
+        "--address",
+        "0.0.0.0",  # noqa: S104 -- in a pod
+        "--port",
+        "8443",
+    ]
     https += ["--certificate", f"{_KEYS}/tls.crt", "--key", f"{_KEYS}/tls.key"]
     options = {
         "Port": "2222",
@@ -92,7 +110,10 @@ def _deployment(image: str, version: str) -> Manifest:
                 "fsGroup": 65532,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [_container("https", image, https, 8443, login), _container("ssh", image, ssh, 2222, [])],
+            "containers": [
+                _container("https", image, https, 8443, login),
+                _container("ssh", image, ssh, 2222, []),
+            ],
             "volumes": [
                 {"name": "repositories", "emptyDir": {}},
                 {"name": "tmp", "emptyDir": {}},
@@ -104,11 +125,17 @@ def _deployment(image: str, version: str) -> Manifest:
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "git", "namespace": NAMESPACE, "labels": labels},
-        "spec": {"strategy": {"type": "Recreate"}, "selector": {"matchLabels": labels}, "template": template},
+        "spec": {
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": labels},
+            "template": template,
+        },
     }
 
 
-def _container(name: str, image: str, command: list[str], port: int, environment: list[Manifest]) -> Manifest:
+def _container(
+    name: str, image: str, command: list[str], port: int, environment: list[Manifest]
+) -> Manifest:
     mounts = {"repositories": _REPOSITORIES, "tmp": "/tmp", "keys": _KEYS}  # noqa: S108 -- an emptyDir
     return {
         "name": name,
@@ -135,7 +162,9 @@ def _service() -> Manifest:
         "metadata": {"name": "git", "namespace": NAMESPACE},
         "spec": {
             "selector": {"app.kubernetes.io/name": "git"},
-            "ports": [{"name": name, "port": port} for name, port in (("https", 8443), ("ssh", 2222))],
+            "ports": [
+                {"name": name, "port": port} for name, port in (("https", 8443), ("ssh", 2222))
+            ],
         },
     }
 
@@ -150,9 +179,16 @@ def create(repository: str) -> None:
 
 
 def commit(repository: str, branch: str, files: Mapping[str, str]) -> str:
-    """Commit these files, and no others, to a branch, which is made if it does not exist; the commit's hash."""
+    """Commit these files, and no others, to a branch, which is made if it does not exist; the
+    commit's hash.
+    """
     ref = f"refs/heads/{branch}"
-    _git(repository, "fast-import", "--quiet", stdin=stream(ref, files, parent=bool(_hash(repository, ref))))
+    _git(
+        repository,
+        "fast-import",
+        "--quiet",
+        stdin=stream(ref, files, parent=bool(_hash(repository, ref))),
+    )
     return _hash(repository, ref)
 
 
@@ -173,7 +209,18 @@ def _data(text: str) -> str:
 def tag(repository: str, name: str, commit_hash: str) -> None:
     """An annotated tag, since that is an object of its own."""
     identity = ["-c", "user.name=e2e", "-c", "user.email=e2e@example.com"]
-    _exec("git", "-C", f"{_REPOSITORIES}/{repository}.git", *identity, "tag", "-a", "-m", "a test", name, commit_hash)
+    _exec(
+        "git",
+        "-C",
+        f"{_REPOSITORIES}/{repository}.git",
+        *identity,
+        "tag",
+        "-a",
+        "-m",
+        "a test",
+        name,
+        commit_hash,
+    )
 
 
 def files_of(folder: Path, *overlays: Path, below: str = "") -> dict[str, str]:
@@ -181,7 +228,9 @@ def files_of(folder: Path, *overlays: Path, below: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
     for layer in (folder, *overlays):
         paths = (path for path in layer.rglob("*") if path.is_file() and "target" not in path.parts)
-        found |= {f"{below}{path.relative_to(layer).as_posix()}": path.read_text() for path in paths}
+        found |= {
+            f"{below}{path.relative_to(layer).as_posix()}": path.read_text() for path in paths
+        }
     return found
 
 

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 ROOT = Path(__file__).parents[2]
 POLL = 0.25  # seconds between two looks at something that cannot be watched
-# Seconds after which something hangs, and is not just slow: ten times what it takes on a machine with ten times as much
-# to do as it can. Nothing that succeeds waits for so long, so nothing is won by less.
+# Seconds after which something hangs, and is not just slow: ten times what it takes on a machine
+# with ten times as much to do as it can. Nothing that succeeds waits for so long, so nothing is won
+# by less.
 PATIENCE = 1200.0
 Found = TypeVar("Found")
 Manifest = dict[str, Any]
@@ -23,12 +24,17 @@ class CommandError(AssertionError):
     """A command failed; the message has what it printed."""
 
 
-def command(*argv: str, stdin: str | None = None, check: bool = True, timeout: float = PATIENCE) -> str:
+def command(
+    *argv: str, stdin: str | None = None, check: bool = True, timeout: float = PATIENCE
+) -> str:
     """Run a command and return what it printed to stdout."""
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(
+        argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+    )
     if check and done.returncode != 0:
         raise CommandError(
-            f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
+            f"{' '.join(argv)} ended with {done.returncode}: "
+            f"{done.stderr.strip() or done.stdout.strip()}"
         )
     return done.stdout
 
@@ -57,7 +63,9 @@ def create(manifest: Manifest) -> Manifest:
     Raises:
         CommandError: it refused.
     """
-    found: Manifest = json.loads(kubectl("create", "-o", "json", "-f", "-", stdin=json.dumps(manifest)))
+    found: Manifest = json.loads(
+        kubectl("create", "-o", "json", "-f", "-", stdin=json.dumps(manifest))
+    )
     return found
 
 
@@ -67,7 +75,9 @@ def get(kind: str, name: str, namespace: str) -> Manifest:
 
 
 def items(kind: str, namespace: str, *selection: str) -> list[Manifest]:
-    found: list[Manifest] = json.loads(kubectl("get", kind, "-o", "json", *selection, namespace=namespace))["items"]
+    found: list[Manifest] = json.loads(
+        kubectl("get", kind, "-o", "json", *selection, namespace=namespace)
+    )["items"]
     return found
 
 
@@ -101,7 +111,12 @@ def resource(kind: str, name: str, where: str, spec: Manifest) -> Manifest:
 
 
 def secret(name: str, where: str, data: dict[str, str]) -> Manifest:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": where}, "stringData": data}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": where},
+        "stringData": data,
+    }
 
 
 def lines(text: str) -> Sequence[str]:

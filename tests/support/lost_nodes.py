@@ -1,4 +1,6 @@
-"""Runs on nodes that do not answer any more, each on a stage of its own, from the loss to the end."""
+"""Runs on nodes that do not answer any more, each on a stage of its own, from the loss to the
+end.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from tests.support.stage import Stage, stage
 
 FORCE_RELEASE = "dbt-operator.dev/force-release"
 _SOON = 60.0  # seconds
-_UNTIL_TAKEN_FOR_LOST = 240.0  # after its grace period half a minute, and a queue is looked at once a minute
+_UNTIL_TAKEN_FOR_LOST = (
+    240.0  # after its grace period half a minute, and a queue is looked at once a minute
+)
 _UNTIL_NODE_IS_GIVEN_UP = 600.0
 
 
@@ -43,12 +47,16 @@ def released_by_force() -> Found:
 
 
 def node_removed() -> Found:
-    """The same, and the node is removed. There is no other one, so the next pod cannot be scheduled."""
+    """The same, and the node is removed. There is no other one, so the next pod cannot be
+    scheduled.
+    """
     return _go(_delete_pod, _UNTIL_TAKEN_FOR_LOST, _remove_node, _next_has_begun)
 
 
 def node_fell_silent() -> Found:
-    """Nobody deletes anything: the node is taken for lost by Kubernetes, which then wants the pod away."""
+    """Nobody deletes anything: the node is taken for lost by Kubernetes, which then wants the pod
+    away.
+    """
 
     def fall_silent(scene: Stage) -> None:
         scene.node.fall_silent()
@@ -56,7 +64,10 @@ def node_fell_silent() -> Found:
     return _go(fall_silent, _UNTIL_NODE_IS_GIVEN_UP, _remove_node, _next_has_begun)
 
 
-CASES: dict[str, Callable[[], Found]] = {"released-by-force": released_by_force, "node-removed": node_removed}
+CASES: dict[str, Callable[[], Found]] = {
+    "released-by-force": released_by_force,
+    "node-removed": node_removed,
+}
 if os.environ.get("DBT_OPERATOR_TEST_FULL"):
     CASES["node-fell-silent"] = node_fell_silent
 
@@ -73,7 +84,9 @@ def _go(
         scene.start_operator()
         wait_for("the first one runs", lambda: scene.seen("first").get("phase") == "Running", _SOON)
         apply(scene.run("waiting", "prod"))
-        wait_for("the other one is queued", lambda: scene.seen("waiting").get("phase") == "Queued", _SOON)
+        wait_for(
+            "the other one is queued", lambda: scene.seen("waiting").get("phase") == "Queued", _SOON
+        )
         lose(scene)
         wait_for("it says why it waits", lambda: scene.seen("waiting").get("reason"), limit)
         (held,) = scene.status("prod", "dbttarget")["holders"]
@@ -81,19 +94,34 @@ def _go(
         act(scene, held)
         wait_for("the slot has gone to the other one", lambda: over(scene), 2 * _SOON)
         target = scene.status("prod", "dbttarget")
-        return Found(waiting, held, jobs, scene.seen("first"), target, max(count for _, count in scene.holders))
+        return Found(
+            waiting,
+            held,
+            jobs,
+            scene.seen("first"),
+            target,
+            max(count for _, count in scene.holders),
+        )
 
 
 def _impatient(project: Manifest) -> Manifest:
-    """Its pods are wanted away as soon as their node is known to be lost, and not five minutes later."""
-    unreachable = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
+    """Its pods are wanted away as soon as their node is known to be lost, and not five minutes
+    later.
+    """
+    unreachable = {
+        "key": "node.kubernetes.io/unreachable",
+        "operator": "Exists",
+        "effect": "NoExecute",
+    }
     project["spec"]["pod"]["tolerations"].append(unreachable | {"tolerationSeconds": 0})
     return project
 
 
 def _delete_pod(scene: Stage) -> None:
     (life,) = scene.node.lives.values()
-    kubectl("delete", "pod", life.name, "--grace-period=1", "--wait=false", namespace=scene.namespace)
+    kubectl(
+        "delete", "pod", life.name, "--grace-period=1", "--wait=false", namespace=scene.namespace
+    )
 
 
 def _remove_node(scene: Stage, _: Manifest) -> None:

@@ -1,4 +1,5 @@
-"""Operators by the dozen: forked from a process that has imported everything, which takes a second of a processor.
+"""Operators by the dozen: forked from a process that has imported everything, which takes a second
+of a processor.
 
 Where an operator is started once, :mod:`operators` starts it as a cluster would.
 """

@@ -1,4 +1,6 @@
-"""The operator as a process of this machine, beside the cluster: it can be killed as the kernel kills, and measured."""
+"""The operator as a process of this machine, beside the cluster: it can be killed as the kernel
+kills, and measured.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A pod's file system in a temporary folder, and the runner started in it as the dbt container starts it."""
+"""A pod's file system in a temporary folder, and the runner started in it as the dbt container
+starts it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from dbt_runner.layout import Layout
 from tests.support.kube import PATIENCE, wait_for
 
 HOME = str(Path(dbt_runner.__file__).parent.parent)
-# The folder of the dbt that is tested, and of its Python, and its minor version; see tests/dbt_versions.py for others.
+# The folder of the dbt that is tested, and of its Python, and its minor version; see
+# tests/dbt_versions.py for others.
 BIN = os.environ.get("DBT_BIN") or str(Path(sys.executable).parent)
 VERSION = os.environ.get("DBT_VERSION", "1.11") + "."
 _started: list[tuple[Path, subprocess.Popen[str]]] = []  # with the roots of their pods
@@ -58,7 +61,9 @@ class Ended:
 
 @dataclass
 class Pod:
-    """A pod with a project on DuckDB. Files of the project and the profile are written as they are given."""
+    """A pod with a project on DuckDB. Files of the project and the profile are written as they are
+    given.
+    """
 
     root: Path
     files: dict[str, str]
@@ -70,7 +75,12 @@ class Pod:
         self.layout = Layout(str(self.root))
         self.database = self.root / "warehouse.duckdb"
         (self.root / "dev").mkdir(parents=True)
-        for folder in (self.layout.work, self.layout.artifacts, self.layout.profiles, self.layout.project):
+        for folder in (
+            self.layout.work,
+            self.layout.artifacts,
+            self.layout.profiles,
+            self.layout.project,
+        ):
             folder.mkdir(parents=True)
         profiles = self.profiles or profile(self.database)
         (self.layout.profiles / "profiles.yml").write_text(profiles)
@@ -80,7 +90,12 @@ class Pod:
             path.write_text(text)
 
     def plan(self, *steps: Step, **other: Any) -> RunPlan:
-        fields: dict[str, Any] = {"namespace": "analytics", "run": "nightly", "run_uid": "uid-1", "attempt": 1}
+        fields: dict[str, Any] = {
+            "namespace": "analytics",
+            "run": "nightly",
+            "run_uid": "uid-1",
+            "attempt": 1,
+        }
         fields.update(project_dir=str(self.layout.project), target="prod", steps=list(steps))
         return RunPlan(**{**fields, **other})
 
@@ -115,7 +130,9 @@ class Pod:
     def run(self, *steps: Step, **other: Any) -> Ended:
         return self.finish(self.start(*steps, **other))
 
-    def watch(self, process: subprocess.Popen[str], until: Callable[[Progress], bool]) -> list[Progress]:
+    def watch(
+        self, process: subprocess.Popen[str], until: Callable[[Progress], bool]
+    ) -> list[Progress]:
         """The progress as it changes, up to one that is as wanted."""
         seen: list[Progress] = []
 
@@ -177,7 +194,9 @@ def end_all() -> None:
 
 
 def _processes_of(root: Path) -> set[int]:
-    """The processes that live in a pod; one that has ended and was not reaped has no environment."""
+    """The processes that live in a pod; one that has ended and was not reaped has no
+    environment.
+    """
     found = set()
     for environment in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
@@ -196,7 +215,9 @@ def step(command: str, *argv: str, name: str = "", **other: Any) -> Step:
 
 
 def profile(database: Path, credential: str = "''") -> str:
-    """A profile whose other output holds the secret: DuckDB would have to download an extension in order to use it."""
+    """A profile whose other output holds the secret: DuckDB would have to download an extension in
+    order to use it.
+    """
     return f"""
 shop:
   target: dev

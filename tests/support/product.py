@@ -1,4 +1,6 @@
-"""The whole product on a cluster: warehouse, bucket, operator. For the demo, the e2e suite and the benchmarks."""
+"""The whole product on a cluster: warehouse, bucket, operator. For the demo, the e2e suite and the
+benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def references() -> dict[str, str]:
 
 
 def manifest_text(path: Path, images: Mapping[str, str]) -> str:
-    """A manifest of examples/ with the images that were built here in the place of the ones it names."""
+    """A manifest of examples/ with the images that were built here in the place of the ones it
+    names.
+    """
     text = path.read_text()
     for placeholder, name in PLACEHOLDERS.items():
         text = re.sub(rf"{re.escape(placeholder)}$", images[name], text, flags=re.MULTILINE)
@@ -58,7 +62,9 @@ def install_services(images: Mapping[str, str]) -> None:
     for name in ("postgres", "minio"):
         apply_example(EXAMPLES / "local" / f"{name}.yaml", images)
     for name, where in (("postgres", WAREHOUSE), ("minio", STORE)):
-        kubectl("rollout", "status", f"deployment/{name}", f"--timeout={PATIENCE:g}s", namespace=where)
+        kubectl(
+            "rollout", "status", f"deployment/{name}", f"--timeout={PATIENCE:g}s", namespace=where
+        )
     with bucket() as client:
         if not client.bucket_exists(BUCKET):
             client.make_bucket(BUCKET)
@@ -79,7 +85,9 @@ def install_chart(images: Mapping[str, str]) -> None:
 def without_operator() -> Iterator[None]:
     """The operator in the cluster, if there is one, stands aside for a while."""
     name = f"deployment/{RELEASE}"
-    there = bool(kubectl("get", name, "--ignore-not-found", "-o", "name", namespace=OPERATOR_NAMESPACE))
+    there = bool(
+        kubectl("get", name, "--ignore-not-found", "-o", "name", namespace=OPERATOR_NAMESPACE)
+    )
     if there:
         _scale(name, 0)
     try:
@@ -121,25 +129,55 @@ def port_forward(where: str, service: str, port: int) -> Iterator[int]:
 def bucket(where: str = STORE) -> Iterator[minio.Minio]:
     """A client of the demo's MinIO, or of another one."""
     with port_forward(where, "minio", 9000) as port:
-        yield minio.Minio(endpoint=f"127.0.0.1:{port}", access_key=MINIO_USER, secret_key=MINIO_PASSWORD, secure=False)
+        yield minio.Minio(
+            endpoint=f"127.0.0.1:{port}",
+            access_key=MINIO_USER,
+            secret_key=MINIO_PASSWORD,
+            secure=False,
+        )
 
 
 def objects(prefix: str, where: str = STORE) -> dict[str, bytes]:
     """Every object below a prefix, by its name after the prefix."""
     with bucket(where) as client:
-        names = [str(found.object_name) for found in client.list_objects(BUCKET, prefix, recursive=True)]
-        return {name.removeprefix(prefix).lstrip("/"): client.get_object(BUCKET, name).data for name in names}
+        names = [
+            str(found.object_name) for found in client.list_objects(BUCKET, prefix, recursive=True)
+        ]
+        return {
+            name.removeprefix(prefix).lstrip("/"): client.get_object(BUCKET, name).data
+            for name in names
+        }
 
 
 def object_names(prefix: str) -> list[str]:
     with bucket() as client:
-        return sorted(str(found.object_name) for found in client.list_objects(BUCKET, prefix, recursive=True))
+        return sorted(
+            str(found.object_name) for found in client.list_objects(BUCKET, prefix, recursive=True)
+        )
 
 
 def psql(query: str, *options: str, where: str = WAREHOUSE) -> str:
     """What PostgreSQL answers, in its own pod."""
-    login = ["env", f"PGPASSWORD={POSTGRES_PASSWORD}", "psql", "-h", "127.0.0.1", "-U", POSTGRES_USER]
-    argv = ["exec", "deployment/postgres", "--", *login, "-d", POSTGRES_DATABASE, *options, "-c", query]
+    login = [
+        "env",
+        f"PGPASSWORD={POSTGRES_PASSWORD}",
+        "psql",
+        "-h",
+        "127.0.0.1",
+        "-U",
+        POSTGRES_USER,
+    ]
+    argv = [
+        "exec",
+        "deployment/postgres",
+        "--",
+        *login,
+        "-d",
+        POSTGRES_DATABASE,
+        *options,
+        "-c",
+        query,
+    ]
     return kubectl(*argv, namespace=where)
 
 

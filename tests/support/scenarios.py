@@ -20,7 +20,9 @@ BUCKET_SECRET = product.MINIO_PASSWORD
 
 @dataclass(frozen=True)
 class Scenario:
-    """A run and its end. ``overlay`` is put over the mini project; specs are put over the usual ones."""
+    """A run and its end. ``overlay`` is put over the mini project; specs are put over the usual
+    ones.
+    """
 
     name: str
     phase: str = "Failed"
@@ -52,7 +54,11 @@ SCENARIOS = (
         "leaky",
         "Succeeded",
         overlay="leaky",
-        target={"env": [{"name": "DB_PASSWORD", "secretKeyRef": {"name": "warehouse", "key": "password"}}]},
+        target={
+            "env": [
+                {"name": "DB_PASSWORD", "secretKeyRef": {"name": "warehouse", "key": "password"}}
+            ]
+        },
     ),
     Scenario("failing-model", reason="ModelError", failed="model.mini.", overlay="failing-model"),
     Scenario(
@@ -63,7 +69,11 @@ SCENARIOS = (
         run={"retry": {"maxAttempts": 3}},
     ),
     Scenario(
-        "gate", reason="TestFailed", failed="test.mini.", overlay="warning-test", run={"gate": {"failOn": "Warn"}}
+        "gate",
+        reason="TestFailed",
+        failed="test.mini.",
+        overlay="warning-test",
+        run={"gate": {"failOn": "Warn"}},
     ),
     Scenario(
         "stale",
@@ -81,9 +91,21 @@ SCENARIOS = (
     ),
     Scenario("failing-hook", reason="HookFailed", overlay="failing-hook"),
     Scenario("parse-error", reason="ParseError", overlay="parse-error"),
-    Scenario("wrong-schema", reason="EnvironmentMismatch", message="schema", overlay="wrong-schema"),
-    Scenario("wrong-target", reason="EnvironmentMismatch", message="staging", target={"target": "staging"}),
-    Scenario("wrong-database", reason="EnvironmentMismatch", message="database", target={"databasePattern": "^prod$"}),
+    Scenario(
+        "wrong-schema", reason="EnvironmentMismatch", message="schema", overlay="wrong-schema"
+    ),
+    Scenario(
+        "wrong-target",
+        reason="EnvironmentMismatch",
+        message="staging",
+        target={"target": "staging"},
+    ),
+    Scenario(
+        "wrong-database",
+        reason="EnvironmentMismatch",
+        message="database",
+        target={"databasePattern": "^prod$"},
+    ),
     Scenario(
         "nothing-selected",
         reason="NothingSelected",
@@ -123,7 +145,9 @@ SCENARIOS = (
             "threads": 1,
         },
     ),
-    Scenario("no-bucket", "Succeeded", project={"artifacts": artifacts() | {"bucket": "no-such-bucket"}}),
+    Scenario(
+        "no-bucket", "Succeeded", project={"artifacts": artifacts() | {"bucket": "no-such-bucket"}}
+    ),
     Scenario(
         "no-bucket-fails",
         reason="UploadFailed",
@@ -136,7 +160,10 @@ SCENARIOS = (
         overlay="warning-test",
         reason="TestFailed",
         failed="test.mini.",
-        run={"warnError": True, "retry": {"maxAttempts": 2, "backoff": {"initial": "1s"}, "reasons": ["TestFailed"]}},
+        run={
+            "warnError": True,
+            "retry": {"maxAttempts": 2, "backoff": {"initial": "1s"}, "reasons": ["TestFailed"]},
+        },
     ),
     Scenario(
         "flaky-hook",
@@ -157,7 +184,12 @@ SCENARIOS = (
         overlay="failing-model",
         run={"retry": {"maxAttempts": 2, "backoff": {"initial": "1s"}, "reasons": ["ModelError"]}},
     ),
-    Scenario("not-transient", reason="ModelError", overlay="failing-model", run={"retry": {"maxAttempts": 3}}),
+    Scenario(
+        "not-transient",
+        reason="ModelError",
+        overlay="failing-model",
+        run={"retry": {"maxAttempts": 3}},
+    ),
     # Cancelled by the test as soon as its query runs.
     Scenario("cancelled", "Cancelled", "Cancelled", overlay="slow"),
     Scenario(
@@ -190,7 +222,12 @@ SCENARIOS = (
 
 # A few of them again, with each other version of dbt.
 OTHER_DBT = tuple(
-    replace(scenario, name=f"{scenario.name}-{version.replace('.', '-')}", dbt=version, image=f"dbt-{version}")
+    replace(
+        scenario,
+        name=f"{scenario.name}-{version.replace('.', '-')}",
+        dbt=version,
+        image=f"dbt-{version}",
+    )
     for version in DBT_LOCKS
     for scenario in SCENARIOS
     if scenario.name in ("green", "warning-test", "failing-model", "failing-test", "failing-hook")
@@ -198,7 +235,9 @@ OTHER_DBT = tuple(
 
 
 def profiles(
-    profile: str, schema: str = "{{ env_var('SCHEMA') }}", host: str = f"postgres.{product.WAREHOUSE}.svc"
+    profile: str,
+    schema: str = "{{ env_var('SCHEMA') }}",
+    host: str = f"postgres.{product.WAREHOUSE}.svc",
 ) -> str:
     """profiles.yml for a warehouse in the cluster."""
     output = {
@@ -216,7 +255,10 @@ def profiles(
 
 def create_user(warehouse: str = product.WAREHOUSE) -> None:
     """The user in PostgreSQL whose password is looked for."""
-    if product.psql("SELECT 1 FROM pg_roles WHERE rolname = 'e2e'", "-At", where=warehouse).strip() != "1":
+    if (
+        product.psql("SELECT 1 FROM pg_roles WHERE rolname = 'e2e'", "-At", where=warehouse).strip()
+        != "1"
+    ):
         product.psql("CREATE ROLE e2e LOGIN", where=warehouse)
     product.psql(f"ALTER ROLE e2e PASSWORD '{PASSWORD}'", where=warehouse)
     product.psql(f"GRANT ALL ON DATABASE {product.POSTGRES_DATABASE} TO e2e", where=warehouse)
@@ -224,7 +266,10 @@ def create_user(warehouse: str = product.WAREHOUSE) -> None:
 
 def secrets(where: str = NAMESPACE) -> list[Manifest]:
     """The Secrets of a namespace."""
-    keys = {"AWS_ACCESS_KEY_ID": product.MINIO_USER, "AWS_SECRET_ACCESS_KEY": product.MINIO_PASSWORD}
+    keys = {
+        "AWS_ACCESS_KEY_ID": product.MINIO_USER,
+        "AWS_SECRET_ACCESS_KEY": product.MINIO_PASSWORD,
+    }
     return [
         secret("warehouse", where, {"profiles.yml": profiles("mini"), "password": PASSWORD}),
         secret("artifacts", where, keys),
@@ -236,10 +281,17 @@ def project_source(name: str, overlay: str, where: str = NAMESPACE) -> Manifest:
     layers = [PROJECTS / overlay] if overlay else []
     data = base64.b64encode(product.packed(PROJECTS / "mini", *layers)).decode()
     metadata = {"name": name, "namespace": where}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "binaryData": {"project.tar.gz": data}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "binaryData": {"project.tar.gz": data},
+    }
 
 
-def manifests(scenario: Scenario, images: Mapping[str, str], where: str = NAMESPACE) -> list[Manifest]:
+def manifests(
+    scenario: Scenario, images: Mapping[str, str], where: str = NAMESPACE
+) -> list[Manifest]:
     """Project, target and run of a scenario, all of its name."""
     name = scenario.name
     project = {
@@ -289,7 +341,9 @@ def start_other_dbt(images: Mapping[str, str]) -> None:
 def logs(name: str, container: str, where: str = NAMESPACE) -> str:
     """What a container of a run printed."""
     selector = f"dbt-operator.dev/run={name}"
-    return kubectl("logs", f"--selector={selector}", "-c", container, "--tail=-1", namespace=where, check=False)
+    return kubectl(
+        "logs", f"--selector={selector}", "-c", container, "--tail=-1", namespace=where, check=False
+    )
 
 
 def location(run: Manifest) -> str:

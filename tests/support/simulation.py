@@ -1,7 +1,9 @@
-"""Several operators on one API server in memory, each of which can be stopped before any of its requests.
+"""Several operators on one API server in memory, each of which can be stopped before any of its
+requests.
 
-An operator is a thread that runs only while it is stepped: from one request to the next. So a test decides in which
-order requests arrive, how old the knowledge behind each is, and what happens in between.
+An operator is a thread that runs only while it is stepped: from one request to the next. So a test
+decides in which order requests arrive, how old the knowledge behind each is, and what happens in
+between.
 """
 
 from __future__ import annotations
@@ -30,7 +32,14 @@ from tests.support.fake_cluster import FakeCluster, Manifest
 
 NAMESPACE = "analytics"
 _MANY = 500  # requests
-READS = ("get", "get_job", "pods_of_run", "unfinished_jobs_of_target", "living_pods_of_target", "warnings")
+READS = (
+    "get",
+    "get_job",
+    "pods_of_run",
+    "unfinished_jobs_of_target",
+    "living_pods_of_target",
+    "warnings",
+)
 WRITES = (
     "create_job",
     "create_run",
@@ -58,10 +67,16 @@ class Server(FakeCluster):
         """In the foreground: pods first. One that no node has is gone at once."""
         job["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:09Z"
         self._touch(job)
-        self.pods = [pod for pod in self.pods if not (self._owner(pod) == job["metadata"]["uid"] and not started(pod))]
+        self.pods = [
+            pod
+            for pod in self.pods
+            if not (self._owner(pod) == job["metadata"]["uid"] and not started(pod))
+        ]
 
     def control_jobs(self) -> None:
-        """Every Job gets its one pod, and those that are being deleted go once their pods have ended."""
+        """Every Job gets its one pod, and those that are being deleted go once their pods have
+        ended.
+        """
         for (kind, name), job in list(self.objects.items()):
             if kind != "Job":
                 continue
@@ -237,7 +252,11 @@ class Operator:
                     self.store.drop(kind, known)
             for manifest in manifests:
                 self.store.put(kind, copy.deepcopy(manifest))
-        for key in (*self._known("DbtRun"), *self._known("DbtBackfill"), Key("DbtTarget", NAMESPACE, "prod")):
+        for key in (
+            *self._known("DbtRun"),
+            *self._known("DbtBackfill"),
+            Key("DbtTarget", NAMESPACE, "prod"),
+        ):
             if key not in self.keys:
                 self.keys.append(key)
 
@@ -265,7 +284,10 @@ class World:
     @staticmethod
     def _run(number: int, spec: dict[str, Any]) -> Manifest:
         manifest = run(**spec)
-        manifest["metadata"] |= {"name": f"run-{number}", "uid": f"{number}{number}{number}{number}-of-a-run"}
+        manifest["metadata"] |= {
+            "name": f"run-{number}",
+            "uid": f"{number}{number}{number}{number}-of-a-run",
+        }
         return manifest
 
     def check(self) -> None:
@@ -280,7 +302,9 @@ class World:
         return [pod["metadata"]["labels"][RUN_LABEL] for pod in working]
 
     def cluster(self) -> None:
-        """The Job controller, the scheduler and the garbage collector do what there is to be done."""
+        """The Job controller, the scheduler and the garbage collector do what there is to be
+        done.
+        """
         self.server.collect_garbage()
         self.server.control_jobs()
         self.server.start_pods()
@@ -295,9 +319,13 @@ class World:
                 operator.rest()
             self.cluster()
             self.server.end_pods()
-            if all(phase in ("Succeeded", "Cancelled", "Failed") for phase in self.phases().values()):
+            if all(
+                phase in ("Succeeded", "Cancelled", "Failed") for phase in self.phases().values()
+            ):
                 return
-        raise AssertionError(f"stuck: {self.phases()}, {self.server.objects['DbtTarget', 'prod']['status']}")
+        raise AssertionError(
+            f"stuck: {self.phases()}, {self.server.objects['DbtTarget', 'prod']['status']}"
+        )
 
     def phases(self) -> dict[str, str]:
         found = {name: m for (kind, name), m in self.server.objects.items() if kind == "DbtRun"}

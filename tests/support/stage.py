@@ -1,4 +1,6 @@
-"""A namespace with a project whose pods a fake node has, operators that can be killed, and what is seen of it all."""
+"""A namespace with a project whose pods a fake node has, operators that can be killed, and what is
+seen of it all.
+"""
 
 from __future__ import annotations
 
@@ -17,28 +19,45 @@ import urllib3
 from tests.support import product
 from tests.support.fake_nodes import End, FakeNode, fake_node
 from tests.support.fault_proxy import FaultProxy, fault_proxy
-from tests.support.kube import PATIENCE, Manifest, apply, get, kubectl, namespace, resource, wait_for
+from tests.support.kube import (
+    PATIENCE,
+    Manifest,
+    apply,
+    get,
+    kubectl,
+    namespace,
+    resource,
+    wait_for,
+)
 from tests.support.operators import operator
 
 GROUP, VERSION = "dbt-operator.dev", "v1alpha1"
 RUN, HOLDER = "dbt-operator.dev/run", "dbt-operator.dev/holder-uid"
-Begin = Callable[..., AbstractContextManager[Any]]  # starts an operator: operators.operator, or another way
+Begin = Callable[
+    ..., AbstractContextManager[Any]
+]  # starts an operator: operators.operator, or another way
 FINISHED = ("Succeeded", "Failed", "Cancelled", "Skipped")
 
 
 class Stage:
     """Use :func:`stage`."""
 
-    def __init__(self, name: str, folder: Path, node: FakeNode, proxy: FaultProxy, begin: Begin) -> None:
+    def __init__(
+        self, name: str, folder: Path, node: FakeNode, proxy: FaultProxy, begin: Begin
+    ) -> None:
         self.namespace = name
         self.node = node
         self.proxy = proxy
         self._begin = begin
         self.log = folder / "operator.log"
         self.jobs: set[tuple[str, str]] = set()  # name and UID of every Job that ever was
-        self.holders: list[tuple[str, int]] = []  # of every version of every target: its name, and how many hold it
+        self.holders: list[
+            tuple[str, int]
+        ] = []  # of every version of every target: its name, and how many hold it
         self.runs: dict[str, Manifest] = {}  # every DbtRun, as the watch shows it last
-        self.ends: dict[str, list[End]] = {}  # by run: how its pods end, one after another; then all succeed at once
+        self.ends: dict[
+            str, list[End]
+        ] = {}  # by run: how its pods end, one after another; then all succeed at once
         self._given: dict[str, End] = {}  # by UID of the pod
         self._operators = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,13 +78,17 @@ class Stage:
     def start_operator(self, **settings: str) -> subprocess.Popen[bytes]:
         """An operator whose requests go through the proxy."""
         self._process = self._operators.enter_context(
-            self._begin(self.namespace, log=self.log, KUBECONFIG=str(self.proxy.kubeconfig), **settings)
+            self._begin(
+                self.namespace, log=self.log, KUBECONFIG=str(self.proxy.kubeconfig), **settings
+            )
         )
         return self._process
 
     def another_operator(self) -> subprocess.Popen[bytes]:
         """One more, which talks to the API server itself."""
-        return self._operators.enter_context(self._begin(self.namespace, log=self.log.with_name("another.log")))
+        return self._operators.enter_context(
+            self._begin(self.namespace, log=self.log.with_name("another.log"))
+        )
 
     def kill_operator(self) -> None:
         """As the kernel kills."""
@@ -94,7 +117,11 @@ class Stage:
         return resource("DbtProject", name, self.namespace, spec)
 
     def run(self, name: str, target: str, project: str = "shop", **spec: Any) -> Manifest:
-        references = {"projectRef": {"name": project}, "targetRef": {"name": target}, "steps": [{"build": {}}]}
+        references = {
+            "projectRef": {"name": project},
+            "targetRef": {"name": target},
+            "steps": [{"build": {}}],
+        }
         return resource("DbtRun", name, self.namespace, references | spec)
 
     def status(self, name: str, kind: str = "dbtrun") -> Manifest:
@@ -115,10 +142,15 @@ class Stage:
 
     def wait_for_end(self, *names: str, timeout: float = PATIENCE) -> dict[str, str]:
         """The phases of runs, once all have ended."""
-        return {name: str(self.wait_for_phase(name, *FINISHED, timeout=timeout)["phase"]) for name in names}
+        return {
+            name: str(self.wait_for_phase(name, *FINISHED, timeout=timeout)["phase"])
+            for name in names
+        }
 
     def seen(self, name: str) -> Manifest:
-        """The status of a run as the watch shows it: may be some milliseconds old, and costs nothing."""
+        """The status of a run as the watch shows it: may be some milliseconds old, and costs
+        nothing.
+        """
         found: Manifest = self.runs.get(name, {}).get("status", {})
         return found
 
@@ -134,7 +166,9 @@ class Stage:
             stuck = {name: self.seen(name) for name in names if name not in self.ended(name)}
             raise AssertionError(f"not ended after {timeout:g} s: {stuck}") from error
         found = {name: self.seen(name) for name in names}
-        return {name: "/".join(filter(None, (s["phase"], s.get("reason")))) for name, s in found.items()}
+        return {
+            name: "/".join(filter(None, (s["phase"], s.get("reason")))) for name, s in found.items()
+        }
 
     def holders_of(self, target: str) -> list[str]:
         """The names of those who hold a target's slots now."""
@@ -142,11 +176,21 @@ class Stage:
 
     def create_anew(self, target: Manifest) -> None:
         """Delete a DbtTarget and create it again."""
-        kubectl("delete", "dbttarget", target["metadata"]["name"], "--wait", namespace=self.namespace)
+        kubectl(
+            "delete", "dbttarget", target["metadata"]["name"], "--wait", namespace=self.namespace
+        )
         apply(target)
 
     def cancel(self, name: str) -> None:
-        kubectl("patch", "dbtrun", name, "--type=merge", "-p", '{"spec":{"cancel":true}}', namespace=self.namespace)
+        kubectl(
+            "patch",
+            "dbtrun",
+            name,
+            "--type=merge",
+            "-p",
+            '{"spec":{"cancel":true}}',
+            namespace=self.namespace,
+        )
 
     # What was seen
 
@@ -176,7 +220,9 @@ class Stage:
     def most_at_work(self, *runs: str) -> int:
         """How many pods of some runs were on the node at the same time."""
         lives = [life for life in self._lives() if life.labels[RUN] in runs]
-        moments = [(life.started, 1) for life in lives] + [(life.ended or float("inf"), -1) for life in lives]
+        moments = [(life.started, 1) for life in lives] + [
+            (life.ended or float("inf"), -1) for life in lives
+        ]
         return max(itertools.accumulate(step for _, step in sorted(moments)), default=0)
 
     def was_at_work(self, run: str) -> int:
@@ -189,9 +235,14 @@ class Stage:
     # Watching
 
     def watch(self) -> None:
-        """Write down every Job, every DbtRun, and how many hold each target at every version of it."""
+        """Write down every Job, every DbtRun, and how many hold each target at every version of
+        it.
+        """
         self._client = client = kubernetes.config.new_client_from_config()
-        jobs, custom = kubernetes.client.BatchV1Api(client), kubernetes.client.CustomObjectsApi(client)
+        jobs, custom = (
+            kubernetes.client.BatchV1Api(client),
+            kubernetes.client.CustomObjectsApi(client),
+        )
         ours = custom.list_namespaced_custom_object
         watches: list[tuple[Callable[..., Any], tuple[str, ...], Callable[[Manifest], None]]] = [
             (jobs.list_namespaced_job, (self.namespace,), self._saw_job),
@@ -202,13 +253,21 @@ class Stage:
             self._start_following(source, arguments, see)
 
     def _start_following(
-        self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]
+        self,
+        source: Callable[..., Any],
+        arguments: tuple[str, ...],
+        see: Callable[[Manifest], None],
     ) -> None:
         thread = threading.Thread(target=self.follow, args=(source, arguments, see), daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def follow(self, source: Callable[..., Any], arguments: tuple[str, ...], see: Callable[[Manifest], None]) -> None:
+    def follow(
+        self,
+        source: Callable[..., Any],
+        arguments: tuple[str, ...],
+        see: Callable[[Manifest], None],
+    ) -> None:
         """Watch something as long as the stage stands."""
         watch = kubernetes.watch.Watch()
         self._watches.append(watch)
@@ -231,7 +290,9 @@ class Stage:
         self.runs[run["metadata"]["name"]] = run
 
     def _saw_target(self, target: Manifest) -> None:
-        self.holders.append((target["metadata"]["name"], len(target.get("status", {}).get("holders") or ())))
+        self.holders.append(
+            (target["metadata"]["name"], len(target.get("status", {}).get("holders") or ()))
+        )
 
     def close(self) -> None:
         self._stopped.set()
@@ -242,13 +303,19 @@ class Stage:
         self._client.rest_client.pool_manager.clear()
         self._operators.close()
         for log in sorted(self.log.parent.glob("*.log")):
-            print(f"{log.name}:", *log.read_text().splitlines()[-50:], sep="\n")  # shown where a test has failed
-        kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait=false", check=False)
+            print(
+                f"{log.name}:", *log.read_text().splitlines()[-50:], sep="\n"
+            )  # shown where a test has failed
+        kubectl(
+            "delete", "namespace", self.namespace, "--ignore-not-found", "--wait=false", check=False
+        )
 
 
 @contextmanager
 def stage(name: str, begin: Begin = operator) -> Iterator[Stage]:
-    """A namespace of a name of its own, its fake node, a proxy, and a way to begin an operator: there is none yet."""
+    """A namespace of a name of its own, its fake node, a proxy, and a way to begin an operator:
+    there is none yet.
+    """
     node_of: list[Stage] = []
     with (
         tempfile.TemporaryDirectory() as folder,

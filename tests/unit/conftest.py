@@ -7,8 +7,16 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ours")
 
-# Files that take long and so begin first: processes that each take file after file are then busy to the end.
-LONGEST_FIRST = ("test_windows.py", "test_command.py", "test_resume.py", "test_dbt.py", "test_deps.py", "test_hooks.py")
+# Files that take long and so begin first: processes that each take file after file are then busy to
+# the end.
+LONGEST_FIRST = (
+    "test_windows.py",
+    "test_command.py",
+    "test_resume.py",
+    "test_dbt.py",
+    "test_deps.py",
+    "test_hooks.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

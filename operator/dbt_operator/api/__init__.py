@@ -1,1 +1,3 @@
-"""The API group ``dbt-operator.dev/v1alpha1`` as pydantic models, from which the CRDs are generated."""
+"""The API group ``dbt-operator.dev/v1alpha1`` as pydantic models, from which the CRDs are
+generated.
+"""

@@ -1,7 +1,8 @@
 """What all models of the API share, and the shapes that several kinds use.
 
-A model is written once, here; ``crd.py`` turns it into an OpenAPI schema. Descriptions are the attributes' docstrings,
-so ``kubectl explain`` says what the source says. Rules in CEL are attached with :func:`rules`.
+A model is written once, here; ``crd.py`` turns it into an OpenAPI schema. Descriptions are the
+attributes' docstrings, so ``kubectl explain`` says what the source says. Rules in CEL are attached
+with :func:`rules`.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
     """CEL rules with their messages, as ``json_schema_extra`` of a model or a field."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+    return {
+        "x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]
+    }
 
 
 class Model(BaseModel):
-    """camelCase outside, snake_case inside; unknown fields are ignored, since the API server prunes what is wrong."""
+    """camelCase outside, snake_case inside; unknown fields are ignored, since the API server prunes
+    what is wrong.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -37,7 +42,8 @@ class Model(BaseModel):
         return self.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
-# Kubernetes object names. Every reference to an object has this pattern: a name becomes part of a URL.
+# Kubernetes object names. Every reference to an object has this pattern: a name becomes part of a
+# URL.
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=NAME_PATTERN)]
 # Labels hold 63 characters, and the name of a run becomes one. The other kinds' names are shorter.
@@ -45,7 +51,8 @@ RunName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=
 ShortName = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=NAME_PATTERN)]
 Image = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=253)]
-# A regular expression that CEL (RE2) can compile: `in` makes an invalid one an error, hence a refusal.
+# A regular expression that CEL (RE2) can compile: `in` makes an invalid one an error, hence a
+# refusal.
 Pattern = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253),
@@ -68,7 +75,9 @@ Duration = Annotated[
 ]
 # A key of a Secret or ConfigMap.
 Key = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-VariableName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+VariableName = Annotated[
+    str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+]
 VariableValue = Annotated[str, StringConstraints(max_length=4096)]
 
 
@@ -101,8 +110,8 @@ class PlainVariable(Model):
     name: VariableName
     """Its name. What the operator sets itself is refused."""
     value: VariableValue
-    """Its value, literally: $(NAME) stands for itself. It is readable by everyone who can read the object: secrets
-    belong into a Secret."""
+    """Its value, literally: $(NAME) stands for itself. It is readable by everyone who can read the
+    object: secrets belong into a Secret."""
 
 
 class Variable(Model):
@@ -120,14 +129,16 @@ class Variable(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "[has(self.value), has(self.secretKeyRef), has(self.configMapKeyRef)].filter(set, set).size() == 1",
+                "[has(self.value), has(self.secretKeyRef), has(self.configMapKeyRef)].filter(set, "
+                "set).size() == 1",
                 "set exactly one of value, secretKeyRef and configMapKeyRef",
             )
         )
     )
 
 
-# What the runner or the pod's builder sets; a user's value would be lost or would lead dbt elsewhere.
+# What the runner or the pod's builder sets; a user's value would be lost or would lead dbt
+# elsewhere.
 OWN_VARIABLES = (
     "DBT_TARGET",
     "DBT_PROFILE",
@@ -153,8 +164,13 @@ _own = "[" + ", ".join(f"'{name}'" for name in OWN_VARIABLES) + "]"
 VARIABLE_RULES = (
     (
         f"self.all(v, !(v.name in {_own}) && !v.name.startsWith('DBT_ENGINE_'))",
-        "names a variable that the operator sets itself, such as DBT_TARGET, HOME or PATH: remove it",
+        "names a variable that the operator sets itself, such as DBT_TARGET, HOME or PATH: remove "
+        "it",
     ),
 )
-Variables = Annotated[list[Variable], Field(max_length=64, json_schema_extra=rules(*VARIABLE_RULES))]
-PlainVariables = Annotated[list[PlainVariable], Field(max_length=64, json_schema_extra=rules(*VARIABLE_RULES))]
+Variables = Annotated[
+    list[Variable], Field(max_length=64, json_schema_extra=rules(*VARIABLE_RULES))
+]
+PlainVariables = Annotated[
+    list[PlainVariable], Field(max_length=64, json_schema_extra=rules(*VARIABLE_RULES))
+]

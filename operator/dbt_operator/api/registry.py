@@ -1,4 +1,6 @@
-"""The kinds of the API: names, short names, the columns of ``kubectl get`` and the rules on the whole object."""
+"""The kinds of the API: names, short names, the columns of ``kubectl get`` and the rules on the
+whole object.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Kind:
     model: type[Model]
     columns: tuple[Column, ...]
     name_length: int
-    mutable: frozenset[str] | None = None  # fields of an immutable spec that may be changed all the same
+    mutable: frozenset[str] | None = (
+        None  # fields of an immutable spec that may be changed all the same
+    )
 
     @property
     def singular(self) -> str:

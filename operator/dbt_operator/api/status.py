@@ -1,4 +1,6 @@
-"""Conditions, phases and reasons: the words in which status speaks. They are part of the API; none may be renamed."""
+"""Conditions, phases and reasons: the words in which status speaks. They are part of the API; none
+may be renamed.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +46,20 @@ class BackfillPhase(StrEnum):
     @property
     def finished(self) -> bool:
         """Whether nothing follows on this phase."""
-        return self in (BackfillPhase.SUCCEEDED, BackfillPhase.FAILED, BackfillPhase.CANCELLED, BackfillPhase.PLANNED)
+        return self in (
+            BackfillPhase.SUCCEEDED,
+            BackfillPhase.FAILED,
+            BackfillPhase.CANCELLED,
+            BackfillPhase.PLANNED,
+        )
 
 
 class Reason(StrEnum):
     """Why a DbtRun failed or was skipped. The runner uses the same words in its summary."""
 
-    MODEL_ERROR = "ModelError"  # a node (model, seed, snapshot, or a test's query) ended in an error
+    MODEL_ERROR = (
+        "ModelError"  # a node (model, seed, snapshot, or a test's query) ended in an error
+    )
     TEST_FAILED = "TestFailed"  # a test of severity error failed
     FRESHNESS_FAILED = "FreshnessFailed"  # a source is older than its error_after
     HOOK_FAILED = "HookFailed"  # an on-run-start or on-run-end hook failed
@@ -58,7 +67,9 @@ class Reason(StrEnum):
     CONFIG_ERROR = "ConfigError"  # a profile, Secret, ConfigMap or option is missing or wrong
     SOURCE_ERROR = "SourceError"  # the project cannot be had from its Git repository
     DEPS_FAILED = "DepsFailed"  # dbt deps could not install the project's packages
-    ENVIRONMENT_MISMATCH = "EnvironmentMismatch"  # the run would write where its target does not allow it
+    ENVIRONMENT_MISMATCH = (
+        "EnvironmentMismatch"  # the run would write where its target does not allow it
+    )
     NOTHING_SELECTED = "NothingSelected"  # the selection of a step is empty
     UNAVAILABLE = "Unavailable"  # the warehouse cannot be reached
     OOM_KILLED = "OOMKilled"  # dbt used more memory than its limit
@@ -70,7 +81,9 @@ class Reason(StrEnum):
     MISSING_STATE = "MissingState"  # the state to compare with does not exist
     UPLOAD_FAILED = "UploadFailed"  # dbt succeeded, but its artifacts did not all arrive
     QUEUE_TIMEOUT = "QueueTimeout"  # it waited in a queue for longer than spec.queueTimeout
-    SLOT_HELD_BY_LOST_NODE = "SlotHeldByLostNode"  # it is queued, and the slot's pod is on a node that does not answer
+    SLOT_HELD_BY_LOST_NODE = (
+        "SlotHeldByLostNode"  # it is queued, and the slot's pod is on a node that does not answer
+    )
     NAME_CONFLICT = "NameConflict"  # somebody else's Job has the name of ours
     INVALID_SPEC = "InvalidSpec"  # the object does not say what the API asks for
     YIELDED = "Yielded"  # its backfill has asked it to begin no further window; phase Cancelled

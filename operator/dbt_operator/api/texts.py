@@ -1,8 +1,9 @@
-"""The texts of a status. What others tell has no limit: messages of the scheduler, of an API server, of pods.
+"""The texts of a status. What others tell has no limit: messages of the scheduler, of an API
+server, of pods.
 
-Everything in a status is a text of one of these types, so that the CRD, which refuses what is too long, and the
-planners agree. What is told is cut where it is put into a model; names and times are never cut, as another name would
-be another object.
+Everything in a status is a text of one of these types, so that the CRD, which refuses what is too
+long, and the planners agree. What is told is cut where it is put into a model; names and times are
+never cut, as another name would be another object.
 """
 
 from __future__ import annotations

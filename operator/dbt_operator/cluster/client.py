@@ -29,7 +29,10 @@ Manifest = Mapping[str, Any]
 
 _TIMEOUT = (5, 30)  # seconds to connect, seconds to read
 _LOG_TIMEOUT = (5, 5)  # a kubelet answers, which may be away; nothing depends on it
-_LEASE_TIMEOUT = (2, 2)  # tried four times by the client, which must fit into the deadline of a leader
+_LEASE_TIMEOUT = (
+    2,
+    2,
+)  # tried four times by the client, which must fit into the deadline of a leader
 _LINE_BYTES = 2048
 _PAGE = "500"  # objects; ten thousand runs at once would take more memory than everything else
 _MERGE, _STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
@@ -57,7 +60,9 @@ class ConflictError(ClusterError):
 
 
 class InvalidError(ClusterError):
-    """The API server finds the object wrong (400, 403, 422): trying again changes nothing by itself."""
+    """The API server finds the object wrong (400, 403, 422): trying again changes nothing by
+    itself.
+    """
 
 
 class NoNameError(InvalidError, NotFoundError):
@@ -71,8 +76,9 @@ class TooLargeError(InvalidError):
 class Cluster:
     """Reads and writes, each one request, all of them safe to repeat.
 
-    Requests are made through the client's ApiClient: its classes for each group of the API would load models of all
-    kinds that Kubernetes has, which take 85 MB, and manifests are dicts here anyway.
+    Requests are made through the client's ApiClient: its classes for each group of the API would
+    load models of all kinds that Kubernetes has, which take 85 MB, and manifests are dicts here
+    anyway.
     """
 
     def __init__(self, client: Any | None = None, connections: int = 4) -> None:
@@ -81,8 +87,11 @@ class Cluster:
 
     # Reads
 
-    def pages(self, kind: str, namespace: str | None = None) -> Iterator[tuple[list[Manifest], str]]:
-        """All objects of a kind (Jobs and Pods: those of runs), some at a time, and the resource version of the list.
+    def pages(
+        self, kind: str, namespace: str | None = None
+    ) -> Iterator[tuple[list[Manifest], str]]:
+        """All objects of a kind (Jobs and Pods: those of runs), some at a time, and the resource
+        version of the list.
 
         Raises:
             ClusterError: the list became too old while it was read (410), among others.
@@ -113,24 +122,36 @@ class Cluster:
     def unfinished_jobs_of_target(self, namespace: str, target: str) -> list[Manifest]:
         """The Jobs of runs on a target, as they are now, but for those that have succeeded."""
         labels = f"{TARGET_LABEL}={target},{HOLDER_LABEL}"
-        return self._list("Job", namespace, labelSelector=labels, fieldSelector="status.successful=0")
+        return self._list(
+            "Job", namespace, labelSelector=labels, fieldSelector="status.successful=0"
+        )
 
     def living_pods_of_target(self, namespace: str, target: str) -> list[Manifest]:
-        """The pods of runs on a target, as they are now, but for those that are known to have ended."""
+        """The pods of runs on a target, as they are now, but for those that are known to have
+        ended.
+        """
         labels = f"{TARGET_LABEL}={target},{HOLDER_LABEL}"
         unfinished = "status.phase!=Succeeded,status.phase!=Failed"
         return self._list("Pod", namespace, labelSelector=labels, fieldSelector=unfinished)
 
     def warnings(self, namespace: str, uid: str) -> tuple[str, ...]:
         """The warning events about an object, the newest first, each as ``Reason: message``."""
-        found = self._list("Event", namespace, fieldSelector=f"involvedObject.uid={uid},type=Warning")
-        events = sorted(found, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True)
+        found = self._list(
+            "Event", namespace, fieldSelector=f"involvedObject.uid={uid},type=Warning"
+        )
+        events = sorted(
+            found, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True
+        )
         return tuple(f"{event['reason']}: {event['message']}" for event in events)
 
     def last_log_line(self, namespace: str, pod: str, container: str) -> str:
-        """The last line that a container has printed, or as much of it as is sane; empty if there is none."""
+        """The last line that a container has printed, or as much of it as is sane; empty if there
+        is none.
+        """
         query = {"container": container, "tailLines": "1", "limitBytes": str(_LINE_BYTES)}
-        answer = self._send("GET", f"{_path('Pod', namespace, pod)}/log", query, timeout=_LOG_TIMEOUT)
+        answer = self._send(
+            "GET", f"{_path('Pod', namespace, pod)}/log", query, timeout=_LOG_TIMEOUT
+        )
         return answer.decode(errors="replace").rstrip("\n")
 
     # Writes
@@ -140,7 +161,9 @@ class Cluster:
         return self._create("Job", manifest)
 
     def delete_job(self, namespace: str, name: str, uid: str) -> None:
-        """Delete a Job; it is gone once its pods are. Nothing happens where it is gone or is another one by now."""
+        """Delete a Job; it is gone once its pods are. Nothing happens where it is gone or is
+        another one by now.
+        """
         self._delete("Job", namespace, name, uid, propagationPolicy="Foreground")
 
     def delete_pod(self, namespace: str, name: str, uid: str) -> None:
@@ -156,7 +179,9 @@ class Cluster:
         """
         gates = [{"$patch": "delete", "name": SLOT_GATE}]
         body = {"metadata": {"uid": uid}, "spec": {"schedulingGates": gates}}
-        return self._request("PATCH", _path("Pod", namespace, name), body=body, content_type=_STRATEGIC)
+        return self._request(
+            "PATCH", _path("Pod", namespace, name), body=body, content_type=_STRATEGIC
+        )
 
     def stop_pod(self, namespace: str, name: str, uid: str) -> Manifest:
         """Ask a pod to begin no further window. Nothing happens where it has been asked already.
@@ -173,18 +198,24 @@ class Cluster:
         return self._create("DbtRun", manifest)
 
     def delete_run(self, namespace: str, name: str, uid: str) -> None:
-        """Delete a DbtRun; its Jobs follow. Nothing happens where it is gone or is another one by now."""
+        """Delete a DbtRun; its Jobs follow. Nothing happens where it is gone or is another one by
+        now.
+        """
         self._delete("DbtRun", namespace, name, uid, propagationPolicy="Background")
 
     def patch_status(self, kind: str, manifest: Manifest, patch: Mapping[str, Any]) -> Manifest:
-        """Write part of an object's status, provided that the object has not changed since it was read.
+        """Write part of an object's status, provided that the object has not changed since it was
+        read.
 
         Raises:
             ConflictError: it has.
             NotFoundError: it is gone.
         """
         metadata = manifest["metadata"]
-        body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"]}, "status": patch}
+        body = {
+            "metadata": {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"]},
+            "status": patch,
+        }
         path = f"{_path(kind, metadata['namespace'], metadata['name'])}/status"
         return self._request("PATCH", path, body=body, content_type=_MERGE)
 
@@ -193,7 +224,10 @@ class Cluster:
         metadata = manifest["metadata"]
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {
-            "metadata": {"name": f"{metadata['name']}.{uuid.uuid4().hex[:16]}", "namespace": metadata["namespace"]},
+            "metadata": {
+                "name": f"{metadata['name']}.{uuid.uuid4().hex[:16]}",
+                "namespace": metadata["namespace"],
+            },
             "involvedObject": {
                 "apiVersion": API_VERSION,
                 "kind": kind,
@@ -257,7 +291,11 @@ class Cluster:
 
     def _delete(self, kind: str, namespace: str, name: str, uid: str, **options: str) -> None:
         try:
-            self._send("DELETE", _path(kind, namespace, name), body={"preconditions": {"uid": uid}, **options})
+            self._send(
+                "DELETE",
+                _path(kind, namespace, name),
+                body={"preconditions": {"uid": uid}, **options},
+            )
         except (NotFoundError, ConflictError):
             return  # gone, or another one by now
 
@@ -271,7 +309,9 @@ class Cluster:
         timeout: tuple[float, float] = _TIMEOUT,
     ) -> dict[str, Any]:
         """Send a request and read the answer as JSON."""
-        found: dict[str, Any] = json.loads(self._send(method, path, query, body, content_type, timeout))
+        found: dict[str, Any] = json.loads(
+            self._send(method, path, query, body, content_type, timeout)
+        )
         return found
 
     def _send(
@@ -286,7 +326,9 @@ class Cluster:
         """Send a request, with this module's exceptions for what may come of it."""
         headers = {"Accept": "application/json", "Content-Type": content_type}
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        url = f"{self._client.configuration.host}/{path}" + (f"?{urlencode(query)}" if query else "")
+        url = f"{self._client.configuration.host}/{path}" + (
+            f"?{urlencode(query)}" if query else ""
+        )
         try:
             answer = self._client.call_api(method, url, headers, body, _request_timeout=timeout)
             data: bytes = answer.read()
@@ -307,7 +349,8 @@ def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
 
 
 def _part(name: str) -> str:
-    """A name as part of a URL, which it must not lead out of: some come from owner references, which hold anything.
+    """A name as part of a URL, which it must not lead out of: some come from owner references,
+    which hold anything.
 
     Raises:
         NoNameError: it is no name.
@@ -328,7 +371,8 @@ def _connect(connections: int) -> Any:
     return kubernetes.client.ApiClient(configuration)
 
 
-# As etcd says it, and its client before it asks etcd; the API server passes both on as an internal error (500).
+# As etcd says it, and its client before it asks etcd; the API server passes both on as an internal
+# error (500).
 _TOO_LARGE = ("request is too large", "trying to send message larger than max")
 
 

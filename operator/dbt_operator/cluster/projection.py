@@ -1,4 +1,6 @@
-"""What is kept of runs that have ended: there may be ten thousand of them, and next to nothing is ever asked of one."""
+"""What is kept of runs that have ended: there may be ten thousand of them, and next to nothing is
+ever asked of one.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Projection:
     target: str
     phase: str
     finished_at: str
-    ttl: str  # spec.ttlAfterFinished; empty if it has none, or if it is said already that it is without effect
+    # spec.ttlAfterFinished; empty if it has none, or if it is said already that it is without
+    # effect
+    ttl: str
     managed: bool  # somebody would create it again if it were deleted
     jobs: str  # UIDs of its Jobs, apart by a space
 
@@ -37,7 +41,9 @@ class Projection:
     def of(cls, run: Manifest) -> Projection:
         """What to keep of a run."""
         metadata, status = run["metadata"], run["status"]
-        kept_for_good = any(c["type"] == ConditionType.EXPIRES for c in status.get("conditions") or ())
+        kept_for_good = any(
+            c["type"] == ConditionType.EXPIRES for c in status.get("conditions") or ()
+        )
         return cls(
             namespace=sys.intern(metadata["namespace"]),
             name=metadata["name"],
@@ -47,8 +53,14 @@ class Projection:
             phase=sys.intern(status["phase"]),
             finished_at=status.get("finishedAt", ""),
             ttl="" if kept_for_good else sys.intern(run["spec"].get("ttlAfterFinished", "")),
-            managed=bool(managed_by({**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})})),
-            jobs=" ".join(attempt["jobUID"] for attempt in status.get("attempts") or () if "jobUID" in attempt),
+            managed=bool(
+                managed_by(
+                    {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
+                )
+            ),
+            jobs=" ".join(
+                attempt["jobUID"] for attempt in status.get("attempts") or () if "jobUID" in attempt
+            ),
         )
 
     def manifest(self) -> dict[str, Any]:

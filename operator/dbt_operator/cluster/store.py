@@ -1,8 +1,8 @@
 """What has been observed, fed by watches and by the operator's own writes.
 
-A hint, not the truth: absence is confirmed live before anything is decided on it. Objects are kept by UID, so that an
-object of the same name that was deleted and created anew is another one. Of runs that have ended little is kept, and
-nothing of their Jobs and pods once these have ended too.
+A hint, not the truth: absence is confirmed live before anything is decided on it. Objects are kept
+by UID, so that an object of the same name that was deleted and created anew is another one. Of runs
+that have ended little is kept, and nothing of their Jobs and pods once these have ended too.
 """
 
 from __future__ import annotations
@@ -33,19 +33,31 @@ class Store:
         self._lock = threading.Lock()
         self._objects: dict[str, dict[str, Kept]] = {}
         self._names: dict[tuple[str, str, str], str] = {}
-        self._parts: dict[tuple[str, str], set[str]] = {}  # (kind, run's UID) -> UIDs of Jobs or pods
-        self._unfinished: dict[tuple[str, str], dict[str, str]] = {}  # (namespace, target) -> kinds by UID
-        self._children: dict[str, set[str]] = {}  # UID of a backfill -> UIDs of its runs that have not ended
+        self._parts: dict[
+            tuple[str, str], set[str]
+        ] = {}  # (kind, run's UID) -> UIDs of Jobs or pods
+        self._unfinished: dict[
+            tuple[str, str], dict[str, str]
+        ] = {}  # (namespace, target) -> kinds by UID
+        self._children: dict[
+            str, set[str]
+        ] = {}  # UID of a backfill -> UIDs of its runs that have not ended
 
     def put(self, kind: str, manifest: Manifest) -> bool:
         """Keep an object unless a newer version of it is kept already. Whether anything changed.
 
-        A Job or pod that is not a run's, whatever its labels say, is not kept: this is the door for all that is
-        watched, listed and written.
+        A Job or pod that is not a run's, whatever its labels say, is not kept: this is the door for
+        all that is watched, listed and written.
         """
         metadata = manifest["metadata"]
         if kind in PARTS and (why := foreign(kind, manifest)):
-            log.debug("not ours", kind=kind, namespace=metadata["namespace"], name=metadata["name"], why=why)
+            log.debug(
+                "not ours",
+                kind=kind,
+                namespace=metadata["namespace"],
+                name=metadata["name"],
+                why=why,
+            )
             with self._lock:
                 kept = self._objects.get(kind, {}).get(metadata["uid"])
                 if kept is not None and _version(kept) < _version(manifest):
@@ -55,7 +67,9 @@ class Store:
             kept = self._objects.setdefault(kind, {}).get(metadata["uid"])
             name = (kind, metadata["namespace"], metadata["name"])
             namesake = self._objects[kind].get(self._names.get(name, ""))
-            if namesake is None or _version(namesake) <= _version(manifest):  # else this one is gone, and heard of late
+            if namesake is None or _version(namesake) <= _version(
+                manifest
+            ):  # else this one is gone, and heard of late
                 self._names[name] = metadata["uid"]
             if kept is not None and _version(kept) >= _version(manifest):
                 return False
@@ -63,7 +77,9 @@ class Store:
                 self._drop(kind, manifest)
                 return True
             ended = kind == RUN and has_ended(manifest)
-            self._objects[kind][metadata["uid"]] = Projection.of(manifest) if ended else _slim(manifest)
+            self._objects[kind][metadata["uid"]] = (
+                Projection.of(manifest) if ended else _slim(manifest)
+            )
             if kept is not None and kind in PARTS:
                 self._forget_part(kind, kept)  # somebody may have changed its labels
             if run := _run_uid(manifest):
@@ -73,7 +89,9 @@ class Store:
             return True
 
     def bury(self, kind: str, manifest: Manifest) -> None:
-        """Keep the last state of an object that was deleted, until the next list: it may tell how a run has ended."""
+        """Keep the last state of an object that was deleted, until the next list: it may tell how a
+        run has ended.
+        """
         self.put(kind, {**manifest, GONE: True})
 
     def drop(self, kind: str, manifest: Manifest) -> None:
@@ -90,7 +108,9 @@ class Store:
     def of_run(self, kind: str, run_uid: str) -> list[Manifest]:
         """The Jobs or pods of a run."""
         with self._lock:
-            return [_manifest(self._objects[kind][uid]) for uid in self._parts.get((kind, run_uid), ())]
+            return [
+                _manifest(self._objects[kind][uid]) for uid in self._parts.get((kind, run_uid), ())
+            ]
 
     def unfinished(self, namespace: str, target: str) -> list[Manifest]:
         """The runs and backfills on a target that have not ended."""
@@ -101,13 +121,21 @@ class Store:
     def all_unfinished(self, namespace: str) -> list[Manifest]:
         """The runs and backfills of a namespace that have not ended."""
         with self._lock:
-            targets = [kinds for (where, _), kinds in self._unfinished.items() if where == namespace]
-            return [_manifest(self._objects[kind][uid]) for kinds in targets for uid, kind in kinds.items()]
+            targets = [
+                kinds for (where, _), kinds in self._unfinished.items() if where == namespace
+            ]
+            return [
+                _manifest(self._objects[kind][uid])
+                for kinds in targets
+                for uid, kind in kinds.items()
+            ]
 
     def unfinished_children(self, backfill_uid: str) -> list[Manifest]:
         """The runs that say they are part of a backfill and have not ended."""
         with self._lock:
-            return [_manifest(self._objects[RUN][uid]) for uid in self._children.get(backfill_uid, ())]
+            return [
+                _manifest(self._objects[RUN][uid]) for uid in self._children.get(backfill_uid, ())
+            ]
 
     def all(self, kind: str) -> list[Manifest]:
         """Every object of a kind."""
@@ -115,17 +143,22 @@ class Store:
             found = list(self._objects.get(kind, {}).values())
         return [_manifest(kept) for kept in found]
 
-    def retain(self, kind: str, present: Collection[str], version: str, namespace: str | None = None) -> list[Manifest]:
-        """Drop what is missing from a list of the UIDs of a kind (in a namespace) as of a version; what was dropped.
+    def retain(
+        self, kind: str, present: Collection[str], version: str, namespace: str | None = None
+    ) -> list[Manifest]:
+        """Drop what is missing from a list of the UIDs of a kind (in a namespace) as of a version;
+        what was dropped.
 
-        Watches miss what is deleted between two of their lists, so what is missing from a list goes, unless it is
-        younger than the list.
+        Watches miss what is deleted between two of their lists, so what is missing from a list
+        goes, unless it is younger than the list.
         """
         with self._lock:
             gone = [
                 _manifest(kept)
                 for uid, kept in self._objects.get(kind, {}).items()
-                if uid not in present and _version(kept) <= int(version) and namespace in (None, _namespace(kept))
+                if uid not in present
+                and _version(kept) <= int(version)
+                and namespace in (None, _namespace(kept))
             ]
             for manifest in gone:
                 self._drop(kind, manifest)
@@ -193,8 +226,12 @@ def _manifest(kept: Kept) -> Manifest:
 
 
 def _version(kept: Kept) -> int:
-    """Resource versions of one kind can be compared: https://kubernetes.io/docs/reference/using-api/api-concepts/."""
-    return kept.version if isinstance(kept, Projection) else int(kept["metadata"]["resourceVersion"])
+    """Resource versions of one kind can be compared:
+    https://kubernetes.io/docs/reference/using-api/api-concepts/.
+    """
+    return (
+        kept.version if isinstance(kept, Projection) else int(kept["metadata"]["resourceVersion"])
+    )
 
 
 def _namespace(kept: Kept) -> str:

@@ -8,13 +8,17 @@ Clock = Callable[[], float]
 
 
 class Pulse:
-    """Signs of life of one thread, which either rests or is at something that ends within a bound."""
+    """Signs of life of one thread, which either rests or is at something that ends within a
+    bound.
+    """
 
     def __init__(self, name: str, bound: float, clock: Clock) -> None:
         self._name = name
         self._bound = bound
         self._clock = clock
-        self._state: tuple[float, str] | None = None  # one value, so that it is read as it was written
+        self._state: tuple[float, str] | None = (
+            None  # one value, so that it is read as it was written
+        )
 
     def beat(self, doing: str) -> None:
         """Something has been finished, and something begins."""
@@ -29,4 +33,8 @@ class Pulse:
         if (state := self._state) is None:
             return ""
         seconds = self._clock() - state[0]
-        return f"{self._name} has been at {state[1]} for {seconds:.0f} s" if seconds > self._bound else ""
+        return (
+            f"{self._name} has been at {state[1]} for {seconds:.0f} s"
+            if seconds > self._bound
+            else ""
+        )

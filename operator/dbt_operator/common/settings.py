@@ -19,10 +19,14 @@ class Settings:
 
     runner_image: str  # image of the init container and the sidecar
     namespaces: tuple[str, ...] = ()  # empty: all of them
-    workers: int = 16  # objects reconciled at a time; nearly all of it is waiting for the API server
+    workers: int = (
+        16  # objects reconciled at a time; nearly all of it is waiting for the API server
+    )
     resync_seconds: float = 300  # everything is listed anew this often
     health_port: int = 8080  # where /healthz and /readyz answer
-    lease_namespace: str = ""  # where the Lease of the election is; empty: this operator leads, whoever else does
+    lease_namespace: str = (
+        ""  # where the Lease of the election is; empty: this operator leads, whoever else does
+    )
     lease_name: str = "dbt-operator"
     log_level: str = "INFO"
     log_format: str = "json"  # or console

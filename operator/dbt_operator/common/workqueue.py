@@ -1,7 +1,7 @@
 """The queue between watches and workers: keyed, deduplicating, with delays and backoff.
 
-As in client-go: a key that is added while it is being worked on is worked on once more afterwards, never twice at a
-time; a key that fails comes back after a delay that doubles.
+As in client-go: a key that is added while it is being worked on is worked on once more afterwards,
+never twice at a time; a key that fails comes back after a delay that doubles.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class WorkQueue(Generic[Key]):
         self._working: set[Key] = set()
         self._again: set[Key] = set()  # added while being worked on
         self._delayed: list[tuple[float, int, Key]] = []
-        self._due: dict[Key, float] = {}  # the earliest delayed time of each key; later ones in the heap are void
+        self._due: dict[
+            Key, float
+        ] = {}  # the earliest delayed time of each key; later ones in the heap are void
         self._failures: dict[Key, int] = {}
         self._sequence = 0
         self._closed = False
@@ -52,7 +54,9 @@ class WorkQueue(Generic[Key]):
             self._changed.notify()
 
     def retry(self, key: Key) -> float:
-        """Have a key that failed worked on again, after a delay in seconds that doubles with each failure."""
+        """Have a key that failed worked on again, after a delay in seconds that doubles with each
+        failure.
+        """
         with self._changed:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = min(FIRST_RETRY * 2.0 ** (failures - 1), LAST_RETRY)
@@ -65,7 +69,9 @@ class WorkQueue(Generic[Key]):
             self._failures.pop(key, None)
 
     def get(self) -> Key | None:
-        """Wait for a key to work on; None when the queue is closed. Call :meth:`done` afterwards."""
+        """Wait for a key to work on; None when the queue is closed. Call :meth:`done`
+        afterwards.
+        """
         with self._changed:
             while not self._closed:
                 wait = self._promote()

@@ -24,7 +24,13 @@ def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Seen:
     backfill, identity = read(DbtBackfill, manifest), identity_of(manifest)
     status = backfill.status or DbtBackfillStatus()
     created_at = parse_time(manifest["metadata"]["creationTimestamp"])
-    seen = Seen(backfill, identity, created_at, reader.runner_image, strays=_strays(reader, manifest, status))
+    seen = Seen(
+        backfill,
+        identity,
+        created_at,
+        reader.runner_image,
+        strays=_strays(reader, manifest, status),
+    )
     if status.phase and status.phase.finished:
         return seen
     spec, namespace = backfill.spec, identity.namespace
@@ -53,18 +59,26 @@ def _with_earlier(reader: Reader, seen: Seen, name: str) -> Seen:
 
 
 def _children(reader: Reader, namespace: str, status: DbtBackfillStatus) -> dict[str, Child]:
-    """The runs that windows are given to. Absence is confirmed live, and of one that has ended all is asked for."""
+    """The runs that windows are given to. Absence is confirmed live, and of one that has ended all
+    is asked for.
+    """
     found = {run.name: reader.whole("DbtRun", namespace, run.name) for run in status.runs or ()}
     return {name: child(manifest) for name, manifest in found.items() if manifest is not None}
 
 
 def _strays(reader: Reader, manifest: Manifest, status: DbtBackfillStatus) -> tuple[Stray, ...]:
-    """Runs that an operator which had stopped for a while has created although their windows were no longer theirs."""
+    """Runs that an operator which had stopped for a while has created although their windows were
+    no longer theirs.
+    """
     recorded = {run.uid for run in status.runs or ()}
     expected = {run.name for run in status.runs or () if run.uid is None}
-    found = [run["metadata"] for run in reader.store.unfinished_children(manifest["metadata"]["uid"])]
+    found = [
+        run["metadata"] for run in reader.store.unfinished_children(manifest["metadata"]["uid"])
+    ]
     return tuple(
         Stray(each["name"], each["uid"])
         for each in found
-        if each["uid"] not in recorded and each["name"] not in expected and not each.get("deletionTimestamp")
+        if each["uid"] not in recorded
+        and each["name"] not in expected
+        and not each.get("deletionTimestamp")
     )

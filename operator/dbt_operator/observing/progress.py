@@ -1,7 +1,9 @@
-"""Reads how far runs are, from the logs of their sidecars, no more often than :mod:`planning.progress` says.
+"""Reads how far runs are, from the logs of their sidecars, no more often than
+:mod:`planning.progress` says.
 
-What was read last is remembered, so that a reconciliation for another cause reads no log and a status write that was
-refused is made good by the next one. It is no state: after a restart each running run is looked at once more.
+What was read last is remembered, so that a reconciliation for another cause reads no log and a
+status write that was refused is made good by the next one. It is no state: after a restart each
+running run is looked at once more.
 """
 
 from __future__ import annotations
@@ -38,13 +40,17 @@ class _Look:
 
 
 class ProgressReader:
-    """One for all runs. Safe to call from several threads, as no run is reconciled by two of them at a time."""
+    """One for all runs. Safe to call from several threads, as no run is reconciled by two of them
+    at a time.
+    """
 
     def __init__(self, logs: Logs) -> None:
         self._logs = logs
         self._last: dict[tuple[str, str], _Look] = {}  # by namespace and name of the run
 
-    def look(self, namespace: str, run: str, pod: PodFacts, now: datetime, longest: float = LONGEST) -> Progress | None:
+    def look(
+        self, namespace: str, run: str, pod: PodFacts, now: datetime, longest: float = LONGEST
+    ) -> Progress | None:
         """How far a run is, as of the last look; None if nothing is known yet."""
         last = self._last.get((namespace, run))
         if last is None or last.pod != pod.uid:
@@ -60,9 +66,13 @@ class ProgressReader:
         self._last.pop((namespace, run), None)
 
     def _read(self, namespace: str, pod: PodFacts) -> Progress | None:
-        """Anything but a line of progress tells nothing, and whatever goes wrong here must not hold up the run."""
+        """Anything but a line of progress tells nothing, and whatever goes wrong here must not hold
+        up the run.
+        """
         try:
-            return Progress.from_line(self._logs.last_log_line(namespace, pod.name, ARTIFACTS_CONTAINER))
+            return Progress.from_line(
+                self._logs.last_log_line(namespace, pod.name, ARTIFACTS_CONTAINER)
+            )
         except ProtocolError:
             return None
         except ClusterError as error:

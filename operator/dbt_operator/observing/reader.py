@@ -37,7 +37,9 @@ def identity_of(manifest: Manifest) -> Identity:
 class Reader:
     """What both runs and backfills are observed with."""
 
-    def __init__(self, cluster: Cluster, store: Store, clock: Callable[[], datetime], runner_image: str) -> None:
+    def __init__(
+        self, cluster: Cluster, store: Store, clock: Callable[[], datetime], runner_image: str
+    ) -> None:
         self.cluster = cluster
         self.store = store
         self.clock = clock
@@ -50,14 +52,20 @@ class Reader:
             return live.get(self.cluster, self.store, kind, namespace, name)
         return manifest
 
-    def reference(self, kind: str, namespace: str, name: str, model: type[Any]) -> tuple[Any, int] | None:
+    def reference(
+        self, kind: str, namespace: str, name: str, model: type[Any]
+    ) -> tuple[Any, int] | None:
         """What an object refers to, with its generation; None where there is none."""
         manifest = self.whole(kind, namespace, name)
-        return None if manifest is None else (read(model, manifest), manifest["metadata"]["generation"])
+        return (
+            None
+            if manifest is None
+            else (read(model, manifest), manifest["metadata"]["generation"])
+        )
 
     def references(self, spec: RunTemplateSpec, namespace: str) -> dict[str, Any]:
-        """What a run or backfill refers to, as fields of what is known of it. What cannot be read is nobody's fault
-        but its own: it counts as not there, with what is wrong.
+        """What a run or backfill refers to, as fields of what is known of it. What cannot be read
+        is nobody's fault but its own: it counts as not there, with what is wrong.
         """
         unreadable: dict[str, str] = {}
 
@@ -74,4 +82,9 @@ class Reader:
         by_name = isinstance(source, StateOf) and source.run
         run = look("DbtRun", by_name, DbtRun) if by_name else None
         state_run = run[0] if run else None
-        return {"project": project, "target": target, "state_run": state_run, "unreadable": unreadable}
+        return {
+            "project": project,
+            "target": target,
+            "state_run": state_run,
+            "unreadable": unreadable,
+        }

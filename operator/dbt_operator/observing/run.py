@@ -1,4 +1,6 @@
-"""Reads all that is known of a run when a decision is due: what watches have told, and live what they have missed."""
+"""Reads all that is known of a run when a decision is due: what watches have told, and live what
+they have missed.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from dbt_protocol.summaries import Progress
 
 log = structlog.get_logger()
 
-_NO_WARNINGS_YET = 3.0  # seconds; a pod usually starts sooner, and then nobody needs to ask about it
+_NO_WARNINGS_YET = (
+    3.0  # seconds; a pod usually starts sooner, and then nobody needs to ask about it
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,9 @@ class Left:
 
 
 class Runs:
-    """Observes runs. Safe to use from several threads, as no run is reconciled by two of them at a time."""
+    """Observes runs. Safe to use from several threads, as no run is reconciled by two of them at a
+    time.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -60,14 +66,22 @@ class Runs:
             asked: it has just asked for a slot.
         """
         seen = self._observe(manifest, acted=acted)
-        target = self._store.get("DbtTarget", seen.identity.namespace, seen.run.spec.target_ref.name)
+        target = self._store.get(
+            "DbtTarget", seen.identity.namespace, seen.run.spec.target_ref.name
+        )
         if target is None or (seen.status.phase and seen.status.phase.finished):
             return seen
         if seen.orders is not None:
             return replace(seen, slot=look_of_part(seen.orders.parent_uid, target))
         begun = seen.status.phase in (Phase.PENDING, Phase.RUNNING) and seen.status.attempts
-        others = () if begun else self._store.unfinished(seen.identity.namespace, target["metadata"]["name"])
-        return replace(seen, slot=look_at_slot(manifest, target, others, self._clock(), asked=asked))
+        others = (
+            ()
+            if begun
+            else self._store.unfinished(seen.identity.namespace, target["metadata"]["name"])
+        )
+        return replace(
+            seen, slot=look_at_slot(manifest, target, others, self._clock(), asked=asked)
+        )
 
     def _observe(self, manifest: Manifest, *, acted: bool) -> Observed:
         run, identity = read(DbtRun, manifest), identity_of(manifest)
@@ -91,13 +105,18 @@ class Runs:
         if status.resolved and status.resolved.promote:
             seen = replace(seen, project=self._project(namespace, run.spec.project_ref.name))
         attempt = status.attempts[-1]
-        if attempt.job_uid is None and not acted and _is_new(seen) and not self._store.of_run("Job", identity.uid):
+        if (
+            attempt.job_uid is None
+            and not acted
+            and _is_new(seen)
+            and not self._store.of_run("Job", identity.uid)
+        ):
             return seen  # creating its Job tells whether there is one
         return self._observe_attempt(seen, attempt)
 
     def _project(self, namespace: str, name: str) -> tuple[DbtProject, int] | None:
-        """The project of a run that may promote its state. One that cannot be read has no place for it, as one that is
-        gone has not: the run ends as it has ended.
+        """The project of a run that may promote its state. One that cannot be read has no place for
+        it, as one that is gone has not: the run ends as it has ended.
         """
         try:
             return self._reader.reference("DbtProject", namespace, name, DbtProject)
@@ -106,7 +125,9 @@ class Runs:
             return None
 
     def _orders(self, manifest: Manifest) -> Orders | None:
-        """What the backfill that a run says it is part of says of it; None for a run that says no such thing."""
+        """What the backfill that a run says it is part of says of it; None for a run that says no
+        such thing.
+        """
         if (parent := parent_of(manifest)) is None:
             return None
         name, uid = parent
@@ -114,21 +135,39 @@ class Runs:
         if found is None or found["metadata"]["uid"] != uid:
             return Orders(name, uid, gone=True)
         try:
-            status: DbtBackfillStatus = read_part(DbtBackfill, found, "status") or DbtBackfillStatus()
+            status: DbtBackfillStatus = (
+                read_part(DbtBackfill, found, "status") or DbtBackfillStatus()
+            )
         except UnreadableError as error:
             return Orders(name, uid, unreadable=error.why)
-        mine = next((run for run in status.runs or () if run.uid == manifest["metadata"]["uid"]), None)
+        mine = next(
+            (run for run in status.runs or () if run.uid == manifest["metadata"]["uid"]), None
+        )
         if mine is None:
             return Orders(name, uid)
-        return Orders(name, uid, status.resolved, status.commit or "", status.image_id or "", mine.stop or "")
+        return Orders(
+            name, uid, status.resolved, status.commit or "", status.image_id or "", mine.stop or ""
+        )
 
     def strays(self, manifest: Manifest) -> tuple[Stray, ...]:
         """Jobs of a run that has ended which nobody recorded, and which have not ended."""
         metadata = manifest["metadata"]
         recorded = {attempt.get("jobUID") for attempt in manifest["status"].get("attempts") or ()}
-        jobs = [job for job in self._store.of_run("Job", metadata["uid"]) if job["metadata"]["uid"] not in recorded]
-        facts = {job["metadata"]["name"]: job_facts(job) for job in jobs if _belongs(job, metadata["uid"])}
-        return tuple(Stray(name, job.uid) for name, job in facts.items() if not job.ended and not job.deleting)
+        jobs = [
+            job
+            for job in self._store.of_run("Job", metadata["uid"])
+            if job["metadata"]["uid"] not in recorded
+        ]
+        facts = {
+            job["metadata"]["name"]: job_facts(job)
+            for job in jobs
+            if _belongs(job, metadata["uid"])
+        }
+        return tuple(
+            Stray(name, job.uid)
+            for name, job in facts.items()
+            if not job.ended and not job.deleting
+        )
 
     def left_of(self, manifest: Manifest) -> Left:
         """What lives of a run whose spec tells nothing any more, asked for live."""
@@ -136,16 +175,31 @@ class Runs:
         namespace, uid = metadata["namespace"], metadata["uid"]
         names = [attempt["jobName"] for attempt in manifest["status"].get("attempts") or ()]
         found = [self._cluster.get_job(namespace, name) for name in names[-1:]]
-        jobs = [job for job in found if job is not None and _belongs(job, uid) and not job_facts(job).ended]
-        pods = [pod_facts(pod) for pod in self._cluster.pods_of_run(namespace, uid) if not foreign("Pod", pod)]
+        jobs = [
+            job
+            for job in found
+            if job is not None and _belongs(job, uid) and not job_facts(job).ended
+        ]
+        pods = [
+            pod_facts(pod)
+            for pod in self._cluster.pods_of_run(namespace, uid)
+            if not foreign("Pod", pod)
+        ]
         at_work = any(not pod.ended and not pod.gated for pod in pods)
-        return Left(tuple(Stray(job["metadata"]["name"], job["metadata"]["uid"]) for job in jobs), at_work)
+        return Left(
+            tuple(Stray(job["metadata"]["name"], job["metadata"]["uid"]) for job in jobs), at_work
+        )
 
     def _observe_attempt(self, seen: Observed, attempt: Attempt) -> Observed:
-        """Job and pod of an attempt. Absence is confirmed live: the store may not have heard yet, or have missed it."""
+        """Job and pod of an attempt. Absence is confirmed live: the store may not have heard yet,
+        or have missed it.
+        """
         identity, number = seen.identity, attempt.number
         name = job_name(identity.name, identity.uid, number)
-        job = next((j for j in self._store.of_run("Job", identity.uid) if j["metadata"]["name"] == name), None)
+        job = next(
+            (j for j in self._store.of_run("Job", identity.uid) if j["metadata"]["name"] == name),
+            None,
+        )
         pods = self._store.of_run("Pod", identity.uid)
         if job is None:
             job = self._cluster.get_job(identity.namespace, name)
@@ -154,8 +208,14 @@ class Runs:
         owner = attempt.job_uid or (job["metadata"]["uid"] if job else "")
         pods = _of_attempt(pods, attempt, owner)
         if not pods and (job is None or job_facts(job).ended or self._age(job) >= _NO_WARNINGS_YET):
-            pods = _of_attempt(self._cluster.pods_of_run(identity.namespace, identity.uid), attempt, owner)
-        pod = max(pods, key=lambda p: (GONE not in p, str(p["metadata"]["creationTimestamp"])), default=None)
+            pods = _of_attempt(
+                self._cluster.pods_of_run(identity.namespace, identity.uid), attempt, owner
+            )
+        pod = max(
+            pods,
+            key=lambda p: (GONE not in p, str(p["metadata"]["creationTimestamp"])),
+            default=None,
+        )
         facts = pod_facts(pod) if pod else None
         return replace(
             seen,
@@ -166,16 +226,24 @@ class Runs:
         )
 
     def _how_far(self, seen: Observed, pod: PodFacts | None) -> Progress | None:
-        """How far dbt is. Where there is more urgent news, a start or a wish to cancel, nobody waits for a log."""
+        """How far dbt is. Where there is more urgent news, a start or a wish to cancel, nobody
+        waits for a log.
+        """
         if pod is None or seen.status.phase is not Phase.RUNNING or seen.run.spec.cancel:
             return None
         if not can_be_seen(seen.status, pod):
             return None
         identity = seen.identity
-        return self._progress.look(identity.namespace, identity.name, pod, self._clock(), longest(seen.run))
+        return self._progress.look(
+            identity.namespace, identity.name, pod, self._clock(), longest(seen.run)
+        )
 
-    def _warnings(self, namespace: str, job: Manifest | None, pod: Manifest | None) -> tuple[str, ...]:
-        """Why a pod does not start, which only events tell when a volume or the pod itself is what is missing."""
+    def _warnings(
+        self, namespace: str, job: Manifest | None, pod: Manifest | None
+    ) -> tuple[str, ...]:
+        """Why a pod does not start, which only events tell when a volume or the pod itself is what
+        is missing.
+        """
         about = pod or job
         if about is None or (pod and pod.get("status", {}).get("phase", "Pending") != "Pending"):
             return ()
@@ -185,14 +253,16 @@ class Runs:
 
     def _age(self, manifest: Manifest) -> float:
         """Seconds since an object was created."""
-        return (self._clock() - parse_time(manifest["metadata"]["creationTimestamp"])).total_seconds()
+        return (
+            self._clock() - parse_time(manifest["metadata"]["creationTimestamp"])
+        ).total_seconds()
 
 
 def look_at_slot(
     manifest: Manifest, target: Manifest, others: Iterable[Manifest], now: datetime, *, asked: bool
 ) -> Slot:
-    """What a run or backfill can see of the slots of its target. One that cannot be read has none to give, and takes
-    none back.
+    """What a run or backfill can see of the slots of its target. One that cannot be read has none
+    to give, and takes none back.
     """
     try:
         read(DbtTarget, target)
@@ -203,8 +273,8 @@ def look_at_slot(
 
 
 def _of_attempt(pods: list[Manifest], attempt: Attempt, owner: str) -> list[Manifest]:
-    """The pods of an attempt: of its Job, if that is known by its UID, else of some Job. A pod that no Job controls
-    tells nothing of an attempt, whatever its labels say.
+    """The pods of an attempt: of its Job, if that is known by its UID, else of some Job. A pod that
+    no Job controls tells nothing of an attempt, whatever its labels say.
     """
     return [
         pod
@@ -219,7 +289,11 @@ def _of_attempt(pods: list[Manifest], attempt: Attempt, owner: str) -> list[Mani
 def _is_new(seen: Observed) -> bool:
     """Whether all that can be about to happen to a run is that its Job is created."""
     status = seen.status
-    return status.phase is Phase.PENDING and not seen.run.spec.cancel and status.cancel_requested_at is None
+    return (
+        status.phase is Phase.PENDING
+        and not seen.run.spec.cancel
+        and status.cancel_requested_at is None
+    )
 
 
 def _belongs(job: Manifest, run_uid: str) -> bool:

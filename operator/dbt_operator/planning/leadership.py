@@ -1,9 +1,10 @@
 """Which of several operators leads: the decisions of client-go's leader election.
 
-The Lease is written by compare-and-swap, so that of two who want it at the same time one gets it. Times in it are for
-people: clocks of other machines are never compared with ours. A holder counts as alive for as long as its record
-promises, from the moment at which *we* have seen the record change, by our own clock. The holder in turn stops to
-believe in itself some seconds before anybody else may stop to, counted from when it *sent* its last renewal.
+The Lease is written by compare-and-swap, so that of two who want it at the same time one gets it.
+Times in it are for people: clocks of other machines are never compared with ours. A holder counts
+as alive for as long as its record promises, from the moment at which *we* have seen the record
+change, by our own clock. The holder in turn stops to believe in itself some seconds before anybody
+else may stop to, counted from when it *sent* its last renewal.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ class Terms:
     """What all candidates have agreed on; the values are client-go's."""
 
     lease_duration: int = 15  # seconds without a change after which others may take the Lease
-    renew_deadline: float = 10  # seconds after its last renewal at which a leader gives up; less than the duration
+    renew_deadline: float = (
+        10  # seconds after its last renewal at which a leader gives up; less than the duration
+    )
     retry_period: float = 2  # seconds between two looks at the Lease
 
 
@@ -39,7 +42,9 @@ class Record:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the Lease said the last time, and since when, by our own monotonic clock. None: there was no Lease."""
+    """What the Lease said the last time, and since when, by our own monotonic clock. None: there
+    was no Lease.
+    """
 
     record: Record | None
     since: float
@@ -51,7 +56,9 @@ def look(before: Seen | None, record: Record | None, now: float) -> Seen:
 
 
 def claim(seen: Seen, identity: str, now: float, time: str, terms: Terms) -> Record | None:
-    """What to write into the Lease in order to lead, or to go on leading; None while it is somebody else's."""
+    """What to write into the Lease in order to lead, or to go on leading; None while it is somebody
+    else's.
+    """
     record = seen.record
     if record is None:
         return Record(identity, terms.lease_duration, time, time)

@@ -12,8 +12,12 @@ from dbt_operator.planning.policy.refusals import flag_in_env, secret_in_env
 
 
 def plan(project: DbtProject, identity: Identity, now: datetime) -> Plan:
-    """Decide on the status of a project: what can be checked without a pod was checked at admission."""
-    conditions = Conditions.of(project.status.conditions if project.status else None, identity.generation, now)
+    """Decide on the status of a project: what can be checked without a pod was checked at
+    admission.
+    """
+    conditions = Conditions.of(
+        project.status.conditions if project.status else None, identity.generation, now
+    )
     if problem := secret_in_env(project.spec.env) or flag_in_env(project.spec.env):
         conditions.stalled("InvalidSpec", problem)
     else:

@@ -13,9 +13,11 @@ from dbt_operator.planning.policy.refusals import flag_in_env, secret_in_env
 
 
 def plan(target: DbtTarget, identity: Identity, now: datetime, queued: int | None = None) -> Plan:
-    """Decide on the status of a target. No Secret is read, so whether the profile is right shows in a run.
+    """Decide on the status of a target. No Secret is read, so whether the profile is right shows in
+    a run.
 
-    Its holders are none of this planner's business: see :mod:`slots`. ``queued`` is how many runs wait for a slot.
+    Its holders are none of this planner's business: see :mod:`slots`. ``queued`` is how many runs
+    wait for a slot.
     """
     status = target.status or DbtTargetStatus()
     conditions = Conditions.of(status.conditions, identity.generation, now)
@@ -23,12 +25,18 @@ def plan(target: DbtTarget, identity: Identity, now: datetime, queued: int | Non
         conditions.stalled("InvalidSpec", problem)
     else:
         conditions.ready("Accepted", "runs may use this target")
-    update = {"observed_generation": identity.generation, "conditions": conditions.list(), "queued": queued}
+    update = {
+        "observed_generation": identity.generation,
+        "conditions": conditions.list(),
+        "queued": queued,
+    }
     return fitted(Plan(status.model_copy(update=update)))
 
 
 def _problem(target: DbtTarget) -> str:
-    """What CEL cannot see: its regular expressions are RE2's, and the runner's are Python's; and secrets."""
+    """What CEL cannot see: its regular expressions are RE2's, and the runner's are Python's; and
+    secrets.
+    """
     for field, pattern in (
         ("schemaPattern", target.spec.schema_pattern),
         ("databasePattern", target.spec.database_pattern),

@@ -1,9 +1,10 @@
 """``python -m dbt_operator``: the operator as a process.
 
-Watches fill the store and the queue, in an event loop for each namespace. Worker threads reconcile, since the
-kubernetes client blocks, and only in the operator that leads. One thread lists everything anew from time to time, for
-what watches miss. The main thread waits for the end, of which there are two: a signal, after which everything is
-brought to an orderly end, and the loss of the Lease, after which nothing is.
+Watches fill the store and the queue, in an event loop for each namespace. Worker threads reconcile,
+since the kubernetes client blocks, and only in the operator that leads. One thread lists everything
+anew from time to time, for what watches miss. The main thread waits for the end, of which there are
+two: a signal, after which everything is brought to an orderly end, and the loss of the Lease, after
+which nothing is.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ log = structlog.get_logger()
 Manifest = Mapping[str, Any]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-LAST_WORK = 20.0  # seconds for what is being worked on; the chart's terminationGracePeriodSeconds leaves some more
+# seconds for what is being worked on; the chart's terminationGracePeriodSeconds leaves some more
+LAST_WORK = 20.0
 _OTHER_THREADS = 2  # that make requests: election and resync
 _GLANCE = 0.5  # seconds between two looks at whether this operator still leads
 # Seconds in which threads show a sign of life, unless they hang.
@@ -54,10 +56,19 @@ class Operator:
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()
         self.health = Health()
-        reconciler = Reconciler(self._cluster, self.store, settings.runner_image, wake=self.queue.add)
-        self._workers = Workers(self.queue, reconciler.reconcile, self.health, self._leads, settings.workers)
+        reconciler = Reconciler(
+            self._cluster, self.store, settings.runner_image, wake=self.queue.add
+        )
+        self._workers = Workers(
+            self.queue, reconciler.reconcile, self.health, self._leads, settings.workers
+        )
         self._watches = [
-            Watch(namespace, self.store, self.queue, self.health.pulse(f"watch of {namespace or 'all'}", _EVENT_LOOP))
+            Watch(
+                namespace,
+                self.store,
+                self.queue,
+                self.health.pulse(f"watch of {namespace or 'all'}", _EVENT_LOOP),
+            )
             for namespace in settings.namespaces or (None,)
         ]
         self._elector = self._election(terms) if settings.lease_namespace else None
@@ -72,7 +83,9 @@ class Operator:
         return self._elector is None or self._elector.leads()
 
     def run(self) -> int:
-        """Work until SIGTERM, or until another operator leads; the exit code. SIGNALS have to be blocked."""
+        """Work until SIGTERM, or until another operator leads; the exit code. SIGNALS have to be
+        blocked.
+        """
         HealthServer(self.health, self._settings.health_port).start()
         for watch in self._watches:
             self.health.ready_once(watch.missing)
@@ -85,18 +98,24 @@ class Operator:
             self._elector.start()
         while not _asked_to_end(_GLANCE):
             if self._elector is not None and self._elector.lost():
-                log.error("ends: it does not hold the Lease any more", identity=self._elector.identity)
+                log.error(
+                    "ends: it does not hold the Lease any more", identity=self._elector.identity
+                )
                 return 1
         self._stop()
         return 0
 
     def _lead(self) -> None:
-        """Begin to work, on everything that is known: whoever led before may have left anything half done."""
+        """Begin to work, on everything that is known: whoever led before may have left anything
+        half done.
+        """
         for part in (*self.store.all("Job"), *self.store.all("Pod")):
             self.queue.add(handlers.run_key(part))
         for kind in KINDS:
             for manifest in self.store.all(kind.kind):
-                self.queue.add(Key(kind.kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
+                self.queue.add(
+                    Key(kind.kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+                )
         self._workers.start()
 
     def _stop(self) -> None:
@@ -105,7 +124,9 @@ class Operator:
         for watch in self._watches:
             watch.stop()
         if not self._workers.stop(LAST_WORK):
-            log.warning("a reconciliation did not end in time; a Lease is left to expire", seconds=LAST_WORK)
+            log.warning(
+                "a reconciliation did not end in time; a Lease is left to expire", seconds=LAST_WORK
+            )
         elif self._elector is not None:
             self._elector.release()
 
@@ -118,7 +139,8 @@ class Operator:
                     try:
                         self._list(kind, namespace)
                     except Exception:
-                        # Whatever is wrong with one list, the others are looked at, and this one the next time.
+                        # Whatever is wrong with one list, the others are looked at, and this one
+                        # the next time.
                         log.exception("cannot list", kind=kind, namespace=namespace)
             pulse.rest()
 
@@ -147,23 +169,33 @@ class Operator:
 
     def _enqueue(self, kind: str, manifest: Manifest, *, deleted: bool = False) -> None:
         part = kind in ("Job", "Pod")
-        concerned = partial(handlers.keys_of_part, kind) if part else partial(handlers.concerned, kind, deleted=deleted)
+        concerned = (
+            partial(handlers.keys_of_part, kind)
+            if part
+            else partial(handlers.concerned, kind, deleted=deleted)
+        )
         for key in concerned(manifest, store=self.store):
             self.queue.add(key)
 
 
 def _asked_to_end(seconds: float) -> bool:
-    """Whether a signal comes in time. A process that was stopped (SIGSTOP, the freezer) and goes on when the time is up
-    gets an answer as well from Python, in which there is no signal.
+    """Whether a signal comes in time. A process that was stopped (SIGSTOP, the freezer) and goes on
+    when the time is up gets an answer as well from Python, in which there is no signal.
     """
     found = signal.sigtimedwait(SIGNALS, seconds)
     return found is not None and found.si_signo in SIGNALS
 
 
 def configure_logging(settings: Settings) -> None:
-    """One JSON object a line, or colours for a terminal; kopf and the client speak up only when something is wrong."""
+    """One JSON object a line, or colours for a terminal; kopf and the client speak up only when
+    something is wrong.
+    """
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
-    renderer = structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer()
+    )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -171,14 +203,17 @@ def configure_logging(settings: Settings) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level)),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelName(settings.log_level)
+        ),
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),
     )
 
 
 def main(terms: Terms = TERMS) -> NoReturn:
     """Run until SIGTERM."""
-    # Threads inherit the mask, and the main thread asks for signals when it is ready to deal with them.
+    # Threads inherit the mask, and the main thread asks for signals when it is ready to deal with
+    # them.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         settings = Settings.from_environment()
@@ -186,11 +221,15 @@ def main(terms: Terms = TERMS) -> NoReturn:
         sys.exit(f"dbt-operator: {error}")
     configure_logging(settings)
     quieten_kopf()
-    log.info("starting", namespaces=settings.namespaces or "all", runner_image=settings.runner_image)
+    log.info(
+        "starting", namespaces=settings.namespaces or "all", runner_image=settings.runner_image
+    )
     end(Operator(settings, terms).run())
 
 
 def end(code: int) -> NoReturn:
-    """End the process at once. Python would wait for threads before, and of those one may be what hangs."""
+    """End the process at once. Python would wait for threads before, and of those one may be what
+    hangs.
+    """
     sys.stdout.flush()
     os._exit(code)

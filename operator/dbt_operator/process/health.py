@@ -1,8 +1,8 @@
 """Whether this process is alive and ready, told over HTTP to the kubelet.
 
-Alive means that nothing in it hangs: every thread that matters shows signs of life, and one that is at the same thing
-for longer than anything can take is named in the answer. How the API server is has no part in that, since an operator
-that is started anew reaches it no better.
+Alive means that nothing in it hangs: every thread that matters shows signs of life, and one that is
+at the same thing for longer than anything can take is named in the answer. How the API server is
+has no part in that, since an operator that is started anew reaches it no better.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Health:
 
 
 class HealthServer:
-    """Answers GET /healthz and GET /readyz: 200, or 503 with a line for each thing that is wrong."""
+    """Answers GET /healthz and GET /readyz: 200, or 503 with a line for each thing that is
+    wrong.
+    """
 
     def __init__(self, health: Health, port: int) -> None:
         self._server = _Server(port, {"/healthz": health.hangs, "/readyz": health.missing})

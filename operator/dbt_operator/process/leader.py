@@ -1,8 +1,9 @@
-"""Takes the Lease that says which operator leads, and renews it; see ``planning/leadership.py`` for who may when.
+"""Takes the Lease that says which operator leads, and renews it; see ``planning/leadership.py`` for
+who may when.
 
-The others stand by: they watch, so that they know everything when their turn comes, and do nothing. An operator that
-has led and does so no more ends its process. That is simpler than stopping whatever may be under way, and it is what
-happens to it anyway when its node dies.
+The others stand by: they watch, so that they know everything when their turn comes, and do nothing.
+An operator that has led and does so no more ends its process. That is simpler than stopping
+whatever may be under way, and it is what happens to it anyway when its node dies.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ from dbt_operator.planning.leadership import (
 
 log = structlog.get_logger()
 
-_LAST_ROUND = 10.0  # seconds in which a round that is under way ends, or the Lease is left to expire
+_LAST_ROUND = (
+    10.0  # seconds in which a round that is under way ends, or the Lease is left to expire
+)
 
 
 class Leases(Protocol):
@@ -122,7 +125,9 @@ class Elector:
             self._began = True
 
     def release(self) -> None:
-        """Give the Lease back, so that whoever stands by takes over at once. Not to be called before work has ended."""
+        """Give the Lease back, so that whoever stands by takes over at once. Not to be called
+        before work has ended.
+        """
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(_LAST_ROUND)
@@ -134,7 +139,9 @@ class Elector:
                 self._write(lease, given_back(record, self._time()))
                 log.info("gave the Lease back", lease=self._name)
         except ClusterError as error:
-            log.warning("could not give the Lease back, it will expire", lease=self._name, error=str(error))
+            log.warning(
+                "could not give the Lease back, it will expire", lease=self._name, error=str(error)
+            )
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -143,7 +150,9 @@ class Elector:
                 self.round()
             except Exception:
                 # Without this thread nobody leads. on_lead is called again in the next round.
-                log.exception("a round of the election failed, the next one follows", lease=self._name)
+                log.exception(
+                    "a round of the election failed, the next one follows", lease=self._name
+                )
             self._stopped.wait(self._terms.retry_period)
 
     def _attempt(self) -> None:
@@ -161,7 +170,9 @@ class Elector:
 
     def _write(self, lease: Manifest | None, record: Record) -> None:
         if lease is not None:
-            self._leases.replace_lease({**lease, "spec": {**(lease.get("spec") or {}), **spec_of(record)}})
+            self._leases.replace_lease(
+                {**lease, "spec": {**(lease.get("spec") or {}), **spec_of(record)}}
+            )
             return
         self._leases.create_lease(
             {
@@ -176,9 +187,16 @@ class Elector:
         return micro_time(self._wall_clock())
 
     def _note(self, trouble: str) -> None:
-        """Say what is wrong when it begins and when it is over; every two seconds would be too often."""
+        """Say what is wrong when it begins and when it is over; every two seconds would be too
+        often.
+        """
         if trouble and not self._in_trouble:
-            log.warning("cannot look at the Lease or renew it", lease=self._name, leads=self.leads(), error=trouble)
+            log.warning(
+                "cannot look at the Lease or renew it",
+                lease=self._name,
+                leads=self.leads(),
+                error=trouble,
+            )
         elif self._in_trouble and not trouble:
             log.info("looks at the Lease again", lease=self._name)
         self._in_trouble = bool(trouble)

@@ -1,4 +1,6 @@
-"""The threads that reconcile. They run in the operator that leads, and end at what they are at when it stops."""
+"""The threads that reconcile. They run in the operator that leads, and end at what they are at when
+it stops.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from dbt_operator.process.health import Health
 
 log = structlog.get_logger()
 
-# The longest that a reconciliation may take that is not stuck: one request to an API server that accepts connections
-# and never answers takes 30 seconds, three times again.
+# The longest that a reconciliation may take that is not stuck: one request to an API server that
+# accepts connections and never answers takes 30 seconds, three times again.
 SLOWEST = 150.0
 
 
@@ -36,7 +38,9 @@ class Workers:
         self._reconcile = reconcile
         self._leads = leads
         self._threads = [
-            threading.Thread(target=self._work, args=(health.pulse(name, SLOWEST),), name=name, daemon=True)
+            threading.Thread(
+                target=self._work, args=(health.pulse(name, SLOWEST),), name=name, daemon=True
+            )
             for name in (f"worker-{number}" for number in range(number))
         ]
 
@@ -46,7 +50,9 @@ class Workers:
             thread.start()
 
     def stop(self, seconds: float) -> bool:
-        """Take no more keys, and wait for the ones that are being worked on. Whether all have ended in that time."""
+        """Take no more keys, and wait for the ones that are being worked on. Whether all have ended
+        in that time.
+        """
         self._queue.close()
         deadline = time.monotonic() + seconds
         for thread in self._threads:
@@ -57,7 +63,9 @@ class Workers:
     def _work(self, pulse: Pulse) -> None:
         while (key := self._queue.get()) is not None:
             if not self._leads():
-                return  # it was paused for longer than its Lease lasts, and somebody else may be at work by now
+                # it was paused for longer than its Lease lasts, and somebody else may be at work by
+                # now
+                return
             pulse.beat(f"{key.kind} {key.namespace}/{key.name}")
             self._reconcile_once(key)
             pulse.rest()
@@ -69,7 +77,9 @@ class Workers:
             if again is not None:
                 self._queue.add_after(key, again)
         except ClusterError as error:
-            log.warning("will be tried again", **vars(key), seconds=self._queue.retry(key), error=str(error))
+            log.warning(
+                "will be tried again", **vars(key), seconds=self._queue.retry(key), error=str(error)
+            )
         except Exception:
             # One object must not stop the others, whatever is wrong with it.
             log.exception("will be tried again", **vars(key), seconds=self._queue.retry(key))

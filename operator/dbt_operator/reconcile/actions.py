@@ -40,16 +40,21 @@ Manifest = Mapping[str, Any]
 class Actions:
     """One for all objects. Safe to use from several threads."""
 
-    def __init__(self, cluster: Cluster, store: Store, slots: Slots, wake: Callable[[Key], None]) -> None:
+    def __init__(
+        self, cluster: Cluster, store: Store, slots: Slots, wake: Callable[[Key], None]
+    ) -> None:
         self._cluster = cluster
         self._store = store
         self._slots = slots
         self._wake = wake
-        # Many runs of a project may end at once: within this process none need lose a compare-and-swap.
+        # Many runs of a project may end at once: within this process none need lose a
+        # compare-and-swap.
         self._promoting: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
     def take(self, manifest: Manifest, action: Action) -> str:
-        """Take an action for an object; what the API server has against it, where it refuses it for good."""
+        """Take an action for an object; what the API server has against it, where it refuses it for
+        good.
+        """
         namespace = manifest["metadata"]["namespace"]
         try:
             if isinstance(action, CreateJob):
@@ -67,7 +72,8 @@ class Actions:
                 return str(error)
             if not isinstance(action, SettleSlots):
                 raise
-            # A target that cannot be read gives no slot. It says why itself, and so does who waits for it.
+            # A target that cannot be read gives no slot. It says why itself, and so does who waits
+            # for it.
             log.warning("no slot can be given", namespace=namespace, error=str(error))
             self._wake(Key(error.kind, error.namespace, error.name))
         return ""
@@ -81,7 +87,11 @@ class Actions:
             case DeleteRun():
                 self._cluster.delete_run(namespace, action.name, action.uid)
             case StopPod():
-                self._of_pod(namespace, action.name, lambda: self._cluster.stop_pod(namespace, action.name, action.uid))
+                self._of_pod(
+                    namespace,
+                    action.name,
+                    lambda: self._cluster.stop_pod(namespace, action.name, action.uid),
+                )
             case OpenGate():
                 self._open(namespace, manifest, action)
             case SettleSlots():
@@ -104,18 +114,23 @@ class Actions:
             log.info("pod is gone", namespace=namespace, pod=name)
 
     def _open(self, namespace: str, manifest: Manifest, action: OpenGate) -> None:
-        """Open a pod's gate. That its run, or the backfill that this is part of, holds the slot is asked now, when the
-        Job is there for all to see.
+        """Open a pod's gate. That its run, or the backfill that this is part of, holds the slot is
+        asked now, when the Job is there for all to see.
         """
         parent = parent_of(manifest)
         holder = parent[1] if parent else manifest["metadata"]["uid"]
         if self._slots.holds(namespace, action.target, holder):
-            self._of_pod(namespace, action.pod, lambda: self._cluster.open_gate(namespace, action.pod, action.uid))
+            self._of_pod(
+                namespace,
+                action.pod,
+                lambda: self._cluster.open_gate(namespace, action.pod, action.uid),
+            )
 
     def _promote(self, namespace: str, action: PromoteState) -> None:
         """Move the pointer of a project, from what it points at now."""
         with self._promoting[namespace, action.project]:
-            # What is known may be old. Then the write is refused, and the next look is at what there is.
+            # What is known may be old. Then the write is refused, and the next look is at what
+            # there is.
             where = ("DbtProject", namespace, action.project)
             manifest = self._store.get(*where) or live.get(self._cluster, self._store, *where)
             if manifest is None:
@@ -125,7 +140,9 @@ class Actions:
                 return
             patch = {"states": [entry.to_dict() for entry in moved]}
             try:
-                self._store.put("DbtProject", self._cluster.patch_status("DbtProject", manifest, patch))
+                self._store.put(
+                    "DbtProject", self._cluster.patch_status("DbtProject", manifest, patch)
+                )
             except (ConflictError, NotFoundError):
                 if live.get(self._cluster, self._store, *where) is not None:
                     raise

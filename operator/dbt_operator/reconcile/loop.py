@@ -1,4 +1,6 @@
-"""Read, plan, act, write status once. Level-triggered: what woke it does not matter, only what there is."""
+"""Read, plan, act, write status once. Level-triggered: what woke it does not matter, only what
+there is.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ _SLOT_LOOKS = 2.0  # seconds; while something of a holder lives that has ended
 
 
 class Reconciler:
-    """Brings one object nearer to what it asks for. Safe to call at any time and from several threads."""
+    """Brings one object nearer to what it asks for. Safe to call at any time and from several
+    threads.
+    """
 
     def __init__(
         self,
@@ -62,7 +66,9 @@ class Reconciler:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         wake: Callable[[Key], None] = lambda _: None,
     ) -> None:
-        """``wake`` has another object reconciled soon; it is a short cut, as a watch would do so too."""
+        """``wake`` has another object reconciled soon; it is a short cut, as a watch would do so
+        too.
+        """
         self._cluster = cluster
         self._store = store
         self._clock = clock
@@ -126,14 +132,20 @@ class Reconciler:
         return LOOKS.total_seconds() if queued else None
 
     def _call_target(self, key: Key, ended: Manifest) -> None:
-        """Have the slot of a run or backfill taken back: the answer to the write of its end may have been lost."""
+        """Have the slot of a run or backfill taken back: the answer to the write of its end may
+        have been lost.
+        """
         name = work(ended)["targetRef"]["name"]
         target = self._store.get("DbtTarget", key.namespace, name)
-        if target is not None and any(h["uid"] == ended["metadata"]["uid"] for h in holders_of(target)):
+        if target is not None and any(
+            h["uid"] == ended["metadata"]["uid"] for h in holders_of(target)
+        ):
             self._wake(Key("DbtTarget", key.namespace, name))
 
     def _reconcile_ended(self, key: Key, projected: Manifest) -> float | None:
-        """A run that has ended, of which little is kept: the whole of it is asked for when there is something to do."""
+        """A run that has ended, of which little is kept: the whole of it is asked for when there is
+        something to do.
+        """
         self._runs.forget(key.namespace, key.name)
         left = self._left(projected)
         if not self._runs.strays(projected) and (left is None or left > 0):
@@ -164,11 +176,17 @@ class Reconciler:
         for _ in range(_ROUNDS):
             if not planned.actions:
                 return planned
-            refusals = [refusal for action in planned.actions if (refusal := self._actions.take(manifest, action))]
+            refusals = [
+                refusal
+                for action in planned.actions
+                if (refusal := self._actions.take(manifest, action))
+            ]
             if planned.requeue_after is not None:
                 return planned
             asked |= any(isinstance(action, SettleSlots) for action in planned.actions)
-            planned = self._plan(key, manifest, refusal="; ".join(refusals), asked=asked, acted=True)
+            planned = self._plan(
+                key, manifest, refusal="; ".join(refusals), asked=asked, acted=True
+            )
         return planned
 
     def _plan(
@@ -183,7 +201,9 @@ class Reconciler:
     ) -> Plan:
         now = self._clock()
         if key.kind == "DbtTarget":
-            return target_planner.plan(read(DbtTarget, manifest), identity_of(manifest), now, queued)
+            return target_planner.plan(
+                read(DbtTarget, manifest), identity_of(manifest), now, queued
+            )
         if key.kind == "DbtProject":
             return project_planner.plan(read(DbtProject, manifest), identity_of(manifest), now)
         if key.kind == "DbtBackfill":
@@ -195,13 +215,18 @@ class Reconciler:
     # What cannot go on
 
     def _say_unreadable(self, key: Key, error: UnreadableError) -> float | None:
-        """An object that the models refuse stands still and says why. What it says already stays as it is."""
+        """An object that the models refuse stands still and says why. What it says already stays as
+        it is.
+        """
         manifest, now = error.manifest, self._clock()
         log.warning("cannot be read", **vars(key), part=error.part, error=error.why)
         if has_ended(manifest):
             return None  # what it has done it has done
         if error.part == "status":
-            why = f"{error.why}: nothing is done, and nothing but this is written, until that is mended"
+            why = (
+                f"{error.why}: nothing is done, and nothing but this is written, until that is "
+                "mended"
+            )
             patch = reading.stalled(manifest, why, reading.INVALID_STATUS, now)
             try:
                 return self._write_patch(key, manifest, patch) if patch else None
@@ -214,7 +239,9 @@ class Reconciler:
         return self._write_patch(key, manifest, patch) if patch else None
 
     def _end_too_large(self, key: Key, manifest: Manifest, error: TooLargeError) -> float | None:
-        """What has to be written of an object is larger than an object may be: it ends, and others get its slot."""
+        """What has to be written of an object is larger than an object may be: it ends, and others
+        get its slot.
+        """
         if key.kind not in ("DbtRun", "DbtBackfill") or has_ended(manifest):
             raise error
         log.warning("too large", **vars(key), error=str(error))
@@ -227,7 +254,8 @@ class Reconciler:
     def _end_run(self, key: Key, manifest: Manifest, why: str, *, stop: bool) -> float | None:
         """The end of a run that can go no further, when nothing of it lives any more.
 
-        What is at work goes on to its own end, unless it is to be stopped; what waits to begin does not begin.
+        What is at work goes on to its own end, unless it is to be stopped; what waits to begin does
+        not begin.
         """
         if not manifest.get("status", {}).get("attempts"):
             return self._end(key, manifest, why)
@@ -252,7 +280,11 @@ class Reconciler:
     # Writing
 
     def _write(self, key: Key, manifest: Manifest, planned: Plan) -> float | None:
-        patch = merge_patch(manifest.get("status", {}), planned.status.to_dict()) if planned.status else {}
+        patch = (
+            merge_patch(manifest.get("status", {}), planned.status.to_dict())
+            if planned.status
+            else {}
+        )
         if not patch:
             return planned.requeue_after
         return self._write_patch(key, manifest, patch, planned.events, planned.requeue_after)
@@ -282,7 +314,13 @@ class Reconciler:
 
     def _post(self, key: Key, manifest: Manifest, event: Event) -> None:
         """Events are for people; a lost one loses nothing."""
-        log.info(event.reason, kind=key.kind, namespace=key.namespace, name=key.name, message=event.message)
+        log.info(
+            event.reason,
+            kind=key.kind,
+            namespace=key.namespace,
+            name=key.name,
+            message=event.message,
+        )
         try:
             self._cluster.post_event(key.kind, manifest, event)
         except ClusterError as error:

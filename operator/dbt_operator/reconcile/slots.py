@@ -1,7 +1,8 @@
-"""Settles who holds the slots of targets: lists what there is live, asks :mod:`planning.slots`, writes the answer.
+"""Settles who holds the slots of targets: lists what there is live, asks :mod:`planning.slots`,
+writes the answer.
 
-The write is a compare-and-swap on the DbtTarget as it was known *before* Jobs and pods were listed, so whoever works on
-older knowledge, here or in another process, is refused and looks again.
+The write is a compare-and-swap on the DbtTarget as it was known *before* Jobs and pods were listed,
+so whoever works on older knowledge, here or in another process, is refused and looks again.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class Settled:
 
 
 class Slots:
-    """The slots of all targets. Safe to use from several threads and from several operators at a time."""
+    """The slots of all targets. Safe to use from several threads and from several operators at a
+    time.
+    """
 
     def __init__(self, cluster: Cluster, store: Store, clock: Callable[[], datetime]) -> None:
         self._cluster = cluster
@@ -61,11 +64,14 @@ class Slots:
         self._clock = clock
         # Within this process nobody need lose a compare-and-swap.
         self._settled: dict[str, datetime] = {}  # by UID of the target
-        self._told: dict[str, datetime] = {}  # by UID of the target: when status.queued was last changed
+        self._told: dict[
+            str, datetime
+        ] = {}  # by UID of the target: when status.queued was last changed
         self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
     def settle(self, namespace: str, name: str, asking: Manifest | None = None) -> Settled | None:
-        """Take back what is free and give it to those whose turn it is, ``asking`` among them; None without a target.
+        """Take back what is free and give it to those whose turn it is, ``asking`` among them; None
+        without a target.
 
         Raises:
             ConflictError: somebody else has written the target meanwhile.
@@ -73,8 +79,11 @@ class Slots:
             UnreadableError: nobody can tell how many slots the target has, or who holds them.
         """
         with self._locks[namespace, name]:
-            # What is known may be old. Then the write is refused, and the next look is at what there is.
-            manifest = self._store.get("DbtTarget", namespace, name) or self._live("DbtTarget", namespace, name)
+            # What is known may be old. Then the write is refused, and the next look is at what
+            # there is.
+            manifest = self._store.get("DbtTarget", namespace, name) or self._live(
+                "DbtTarget", namespace, name
+            )
             if manifest is None:
                 return None
             found = self._allocate(namespace, name, manifest, asking)
@@ -97,12 +106,15 @@ class Slots:
         return manifest is not None and any(holder["uid"] == uid for holder in holders_of(manifest))
 
     def due(self, target: Manifest, runs: Iterable[Manifest]) -> bool:
-        """Whether there seems to be something to settle, from what is known of a target and of what works on it."""
+        """Whether there seems to be something to settle, from what is known of a target and of what
+        works on it.
+        """
         metadata = target["metadata"]
         known = {run["metadata"]["uid"]: run for run in runs}
         held = {holder["uid"]: holder["since"] for holder in holders_of(target)}
         given_up = any(
-            uid not in known or known[uid].get("status", {}).get("yieldedSlot") == since for uid, since in held.items()
+            uid not in known or known[uid].get("status", {}).get("yieldedSlot") == since
+            for uid, since in held.items()
         )
         wanted = self.queued(target, known.values()) > 0
         free = len(held) < (target["spec"].get("maxConcurrentRuns") or 1)
@@ -119,7 +131,9 @@ class Slots:
         return sum(1 for run in runs if claims_slot(run) and run["metadata"]["uid"] not in held)
 
     def told(self, target: Manifest, queued: int, now: datetime) -> int:
-        """What a target's status is to say of its queue: that changes at once from and to 0, else once a minute."""
+        """What a target's status is to say of its queue: that changes at once from and to 0, else
+        once a minute.
+        """
         said, uid = target.get("status", {}).get("queued") or 0, target["metadata"]["uid"]
         if said == queued:
             return queued
@@ -128,7 +142,9 @@ class Slots:
         self._told[uid] = now
         return queued
 
-    def _allocate(self, namespace: str, name: str, manifest: Manifest, asking: Manifest | None) -> Allocation:
+    def _allocate(
+        self, namespace: str, name: str, manifest: Manifest, asking: Manifest | None
+    ) -> Allocation:
         occupants = self._occupants(namespace, name)
         known = {holder["uid"]: (holder["kind"], holder["name"]) for holder in holders_of(manifest)}
         known |= {uid: (occupant.kind, occupant.name) for uid, occupant in occupants.items()}
@@ -137,9 +153,14 @@ class Slots:
             target=read(DbtTarget, manifest),
             states={uid: _state(run) for uid, run in runs.items()},
             occupants=occupants,
-            yielded={uid: str((run or {}).get("status", {}).get("yieldedSlot", "")) for uid, run in runs.items()},
+            yielded={
+                uid: str((run or {}).get("status", {}).get("yieldedSlot", ""))
+                for uid, run in runs.items()
+            },
             claims=self._claims(namespace, name, asking),
-            force_release=str((manifest["metadata"].get("annotations") or {}).get(FORCE_RELEASE, "")),
+            force_release=str(
+                (manifest["metadata"].get("annotations") or {}).get(FORCE_RELEASE, "")
+            ),
         )
         return slots.allocate(seen, self._clock())
 
@@ -156,12 +177,16 @@ class Slots:
             occupant = _occupant(found, pod)
             lost = occupant.lost_pod or self._lost(pod, facts)
             found[occupant.uid] = (
-                replace(occupant, gated=True) if facts.gated else replace(occupant, running=True, lost_pod=lost)
+                replace(occupant, gated=True)
+                if facts.gated
+                else replace(occupant, running=True, lost_pod=lost)
             )
         return found
 
     def _lost(self, pod: Manifest, facts: PodFacts) -> str:
-        """The pod, if it should have ended by now: its deletionTimestamp is the end of its grace period."""
+        """The pod, if it should have ended by now: its deletionTimestamp is the end of its grace
+        period.
+        """
         due = pod["metadata"].get("deletionTimestamp")
         if due is None or self._clock() < parse_time(due) + _OVERDUE:
             return ""
@@ -204,16 +229,18 @@ def holders_of(target: Manifest) -> Iterable[Manifest]:
 
 
 def concerns_slot(patch: Manifest, run: Manifest) -> bool:
-    """Whether a write to the status of a run or backfill is news for its target: it has ended, is queued, or has given
-    its slot up.
+    """Whether a write to the status of a run or backfill is news for its target: it has ended, is
+    queued, or has given its slot up.
     """
     phase = run["status"].get("phase")
-    return "yieldedSlot" in patch or ("phase" in patch and (phase == Phase.QUEUED or _state(run) is State.ENDED))
+    return "yieldedSlot" in patch or (
+        "phase" in patch and (phase == Phase.QUEUED or _state(run) is State.ENDED)
+    )
 
 
 def queued_behind(target: Manifest, runs: Iterable[Manifest]) -> list[tuple[str, str]]:
-    """Kinds and names of the holders that may have to give their slots up to others who are queued: runs that back off,
-    and backfills.
+    """Kinds and names of the holders that may have to give their slots up to others who are queued:
+    runs that back off, and backfills.
     """
     held = {holder["uid"] for holder in holders_of(target)}
     found = list(runs)
@@ -231,7 +258,11 @@ def _occupant(found: Mapping[str, Occupant], manifest: Manifest) -> Occupant:
     """What is known so far of the one whom a Job or pod works for."""
     labels = manifest["metadata"]["labels"]
     uid, backfill = labels[HOLDER_LABEL], labels.get(BACKFILL_LABEL)
-    mine = Occupant("DbtBackfill", backfill, uid) if backfill else Occupant("DbtRun", labels[RUN_LABEL], uid)
+    mine = (
+        Occupant("DbtBackfill", backfill, uid)
+        if backfill
+        else Occupant("DbtRun", labels[RUN_LABEL], uid)
+    )
     return found.get(uid) or mine
 
 

@@ -1,7 +1,8 @@
-"""kopf's side: watch events go into the store, and the keys of what they concern into the queue. Nothing else.
+"""kopf's side: watch events go into the store, and the keys of what they concern into the queue.
+Nothing else.
 
-``on.event`` only, without finalizers, annotations or kopf's own retries: the queue retries, the planners decide, and an
-operator that is away holds up no deletion.
+``on.event`` only, without finalizers, annotations or kopf's own retries: the queue retries, the
+planners decide, and an operator that is away holds up no deletion.
 """
 
 from __future__ import annotations
@@ -22,7 +23,23 @@ from dbt_operator.planning.common.manifests import kind_of, parent_of, work
 from dbt_operator.planning.common.names import RUN_LABEL, RUN_UID_LABEL, TARGET_LABEL
 
 _REFERENCES = {"DbtProject": "projectRef", "DbtTarget": "targetRef"}
-_ERROR_BACKOFFS = (1, 2, 3, 5, 8, 13, 21, 34, 60, 60, 60, 60, 60, 60, 60)  # 8 minutes, then watches.py begins anew
+_ERROR_BACKOFFS = (
+    1,
+    2,
+    3,
+    5,
+    8,
+    13,
+    21,
+    34,
+    60,
+    60,
+    60,
+    60,
+    60,
+    60,
+    60,
+)  # 8 minutes, then watches.py begins anew
 
 
 def register(registry: kopf.OperatorRegistry, store: Store, queue: WorkQueue[Key]) -> None:
@@ -33,7 +50,9 @@ def register(registry: kopf.OperatorRegistry, store: Store, queue: WorkQueue[Key
     _watch_of_runs(registry, ("", "v1", "pods"), "Pod", store, queue)
 
 
-def _watch_kind(registry: kopf.OperatorRegistry, kind: Kind, store: Store, queue: WorkQueue[Key]) -> None:
+def _watch_kind(
+    registry: kopf.OperatorRegistry, kind: Kind, store: Store, queue: WorkQueue[Key]
+) -> None:
     @kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id=kind.singular)
     async def observe(event: kopf.RawEvent, **_: Any) -> None:
         manifest = event["object"]
@@ -43,9 +62,15 @@ def _watch_kind(registry: kopf.OperatorRegistry, kind: Kind, store: Store, queue
 
 
 def _watch_of_runs(
-    registry: kopf.OperatorRegistry, resource: tuple[str, str, str], kind: str, store: Store, queue: WorkQueue[Key]
+    registry: kopf.OperatorRegistry,
+    resource: tuple[str, str, str],
+    kind: str,
+    store: Store,
+    queue: WorkQueue[Key],
 ) -> None:
-    @kopf.on.event(*resource, labels={RUN_UID_LABEL: kopf.PRESENT}, registry=registry, id=kind.lower())
+    @kopf.on.event(
+        *resource, labels={RUN_UID_LABEL: kopf.PRESENT}, registry=registry, id=kind.lower()
+    )
     async def observe(event: kopf.RawEvent, **_: Any) -> None:
         _keep(store, kind, event)
         for key in keys_of_part(kind, event["object"], store):
@@ -66,8 +91,8 @@ def run_key(manifest: Mapping[str, Any]) -> Key:
 
 
 def keys_of_part(kind: str, manifest: Mapping[str, Any], store: Store) -> Iterator[Key]:
-    """What may have to be done when a Job or pod has changed: its run, and its target if the run has done with it;
-    nothing where it is not ours.
+    """What may have to be done when a Job or pod has changed: its run, and its target if the run
+    has done with it; nothing where it is not ours.
     """
     if foreign(kind, manifest):
         return
@@ -78,8 +103,12 @@ def keys_of_part(kind: str, manifest: Mapping[str, Any], store: Store) -> Iterat
         yield Key(TARGET.kind, metadata["namespace"], metadata["labels"][TARGET_LABEL])
 
 
-def concerned(kind: str, manifest: Mapping[str, Any], store: Store, *, deleted: bool = False) -> Iterator[Key]:
-    """What may have to be done when an object has changed: that object, the runs that wait for it, the slot it held."""
+def concerned(
+    kind: str, manifest: Mapping[str, Any], store: Store, *, deleted: bool = False
+) -> Iterator[Key]:
+    """What may have to be done when an object has changed: that object, the runs that wait for it,
+    the slot it held.
+    """
     metadata = manifest["metadata"]
     yield Key(kind, metadata["namespace"], metadata["name"])
     if kind in (RUN.kind, BACKFILL.kind) and deleted:
@@ -99,25 +128,35 @@ def concerned(kind: str, manifest: Mapping[str, Any], store: Store, *, deleted: 
 
 
 def _called(target: Mapping[str, Any], store: Store) -> Iterator[Mapping[str, Any]]:
-    """The queued runs and backfills of a target that it has news for: a slot, or why there is none."""
+    """The queued runs and backfills of a target that it has news for: a slot, or why there is
+    none.
+    """
     holders = target.get("status", {}).get("holders") or ()
     held = {holder["uid"] for holder in holders}
     lost = any(holder.get("lostPod") for holder in holders)
     for run in store.unfinished(target["metadata"]["namespace"], target["metadata"]["name"]):
         status = run.get("status", {})
         says_so = status.get("reason") == Reason.SLOT_HELD_BY_LOST_NODE
-        if status.get("phase") == Phase.QUEUED and (run["metadata"]["uid"] in held or lost != says_so):
+        if status.get("phase") == Phase.QUEUED and (
+            run["metadata"]["uid"] in held or lost != says_so
+        ):
             yield run
 
 
 def _waits_for(run: Mapping[str, Any], reference: str, name: str) -> bool:
     status = run.get("status", {})
-    waits = "resolved" not in status and "finishedAt" not in status and status.get("phase") != Phase.QUEUED
+    waits = (
+        "resolved" not in status
+        and "finishedAt" not in status
+        and status.get("phase") != Phase.QUEUED
+    )
     return waits and work(run).get(reference, {}).get("name") == name
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
-    """No handler wants diffs, and copying each object to be able to make one is half of what kopf would do."""
+    """No handler wants diffs, and copying each object to be able to make one is half of what kopf
+    would do.
+    """
 
     def build(self, **_: Any) -> kopf.BodyEssence:
         return kopf.BodyEssence()
@@ -137,8 +176,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.reconnect_backoff = 1
-    # kopf has a task for each object that it has just heard of, which keeps the object until it has been idle for a
-    # while: ten thousand that are listed at once must not be in memory at once.
+    # kopf has a task for each object that it has just heard of, which keeps the object until it has
+    # been idle for a while: ten thousand that are listed at once must not be in memory at once.
     settings.watching.chunk_size = 200
     settings.queueing.idle_timeout = 0.1
     settings.watching.label_selectors["batch", "v1", "jobs"] = RUN_UID_LABEL

@@ -1,8 +1,9 @@
 """kopf, supervised: one for each watched namespace, or one for the whole cluster.
 
-Each has a thread and an event loop of its own. A shared loop is out of the question, since kopf ends every task of its
-loop when it stops, and one kopf for all namespaces as well, since it stops when one of them is refused to it. Here a
-watch that ends is started anew after a while, and the others go on.
+Each has a thread and an event loop of its own. A shared loop is out of the question, since kopf
+ends every task of its loop when it stops, and one kopf for all namespaces as well, since it stops
+when one of them is refused to it. Here a watch that ends is started anew after a while, and the
+others go on.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ log = structlog.get_logger()
 WATCHED = frozenset({*(kind.plural for kind in KINDS), "jobs", "pods"})
 FIRST_DELAY, LAST_DELAY = 1.0, 60.0  # seconds before a watch is started anew
 RUNS_WELL = 60.0  # seconds after which a watch that sees everything counts as one that works
-_SERVED_WITHIN = 10.0  # seconds after kopf's first request, by which it has asked for all kinds that it has found
-_SILENT = 600.0  # seconds; a watch lasts at most client_timeout, and a pause between two tries is far shorter
+# seconds after kopf's first request, by which it has asked for all kinds that it has found
+_SERVED_WITHIN = 10.0
+# seconds; a watch lasts at most client_timeout, and a pause between two tries is far shorter
+_SILENT = 600.0
 _TICK = 0.5  # seconds
 
 
@@ -46,7 +49,9 @@ def connect(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 
 class Sight:
-    """What a watch sees, told from kopf's own requests: kopf does not say when it has listed, or is refused."""
+    """What a watch sees, told from kopf's own requests: kopf does not say when it has listed, or is
+    refused.
+    """
 
     def __init__(self, where: str, clock: Callable[[], float]) -> None:
         self._where = where
@@ -63,7 +68,9 @@ class Sight:
         self._asked.clear()
         self._listed.clear()
 
-    async def asks(self, _session: Any, _context: Any, request: aiohttp.TraceRequestStartParams) -> None:
+    async def asks(
+        self, _session: Any, _context: Any, request: aiohttp.TraceRequestStartParams
+    ) -> None:
         """Kopf sends a request. It watches a kind only after it has listed it."""
         kind = request.url.name
         if kind in WATCHED:
@@ -74,13 +81,17 @@ class Sight:
                 self._listed.setdefault(kind, self._clock())
                 self._settle()
 
-    async def hears(self, _session: Any, _context: Any, answer: aiohttp.TraceRequestEndParams) -> None:
+    async def hears(
+        self, _session: Any, _context: Any, answer: aiohttp.TraceRequestEndParams
+    ) -> None:
         """Kopf gets an answer."""
         kind, status = answer.url.name, answer.response.status
         if kind not in WATCHED:
             return
         if status == 403 and kind not in self.refused:
-            log.warning("may not see", what=kind, where=self._where, seconds_between_tries=LAST_DELAY)
+            log.warning(
+                "may not see", what=kind, where=self._where, seconds_between_tries=LAST_DELAY
+            )
             self.refused.add(kind)
             self._settle()
         elif status < 400 and kind in self.refused:
@@ -131,7 +142,9 @@ class Watch:
         self.ran_well = False  # since it was started the last time
         self._stopped = threading.Event()
         self._wait = wait or self._stopped.wait
-        self._thread = threading.Thread(target=self.supervise, name=f"watch-{namespace or 'all'}", daemon=True)
+        self._thread = threading.Thread(
+            target=self.supervise, name=f"watch-{namespace or 'all'}", daemon=True
+        )
 
     def start(self) -> None:
         """Watch, in a thread."""
@@ -159,7 +172,9 @@ class Watch:
             if self._stopped.is_set():
                 return
             delay = delay_after(delay, self.ran_well)
-            log.warning("the watch ended and is started anew", where=self._where, seconds=delay, cause=cause)
+            log.warning(
+                "the watch ended and is started anew", where=self._where, seconds=delay, cause=cause
+            )
             self._pulse.rest()
             self._wait(delay)
 
@@ -172,13 +187,14 @@ class Watch:
             return f"{type(error).__name__}: {error}"
 
     async def _watch(self) -> str:
-        # No threading.Event as kopf's flag: kopf waits for such a one in a thread, which would outlive a kopf that has
-        # failed, and the event loop would wait for that thread forever.
+        # No threading.Event as kopf's flag: kopf waits for such a one in a thread, which would
+        # outlive a kopf that has failed, and the event loop would wait for that thread forever.
         flag, ending = asyncio.Event(), asyncio.Event()
         asyncio.get_running_loop().set_exception_handler(self._note)
         settings = kopf.OperatorSettings()
         self._configure(settings)
-        # Else kopf kills the process, all namespaces, ten minutes after one watch has failed and hangs while it ends.
+        # Else kopf kills the process, all namespaces, ten minutes after one watch has failed and
+        # hangs while it ends.
         settings.process.ultimate_exiting_timeout = None
         running = asyncio.create_task(
             kopf.operator(
@@ -187,7 +203,8 @@ class Watch:
                 clusterwide=self._namespace is None,
                 namespaces=[self._namespace] if self._namespace else [],
                 standalone=True,
-                # By default kopf looks for the name of the user, and in a container the user has none.
+                # By default kopf looks for the name of the user, and in a container the user has
+                # none.
                 identity="dbt-operator",  # type: ignore[arg-type]
                 stop_flag=flag,
             )
@@ -217,7 +234,9 @@ class Watch:
         async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
             info = self._connect(**kwargs)
             if info is None or info in used:
-                return None  # kopf asks when a login is not accepted any more: the same one again would not be either
+                # kopf asks when a login is not accepted any more: the same one again would not be
+                # either
+                return None
             used[:] = [info]
             return self._session(info)
 
@@ -251,22 +270,28 @@ class Watch:
 def _cancel_all_but(running: asyncio.Task[None]) -> None:
     """End what kopf has left over.
 
-    When one of its watches fails, kopf 1.45 cancels the others once and waits for them. One that is between two tries
-    of a request takes that for a pause of the operator, goes on, and kopf waits forever.
+    When one of its watches fails, kopf 1.45 cancels the others once and waits for them. One that is
+    between two tries of a request takes that for a pause of the operator, goes on, and kopf waits
+    forever.
     """
     for task in asyncio.all_tasks() - {running, asyncio.current_task()}:
         task.cancel()
 
 
 def quieten_kopf() -> None:
-    """Leave out what kopf says of no news, or in a hundred lines what the supervisor says in one."""
+    """Leave out what kopf says of no news, or in a hundred lines what the supervisor says in
+    one.
+    """
     for handler in logging.getLogger().handlers:
         handler.addFilter(_worth_a_line)
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, (aiohttp.ClientError, OSError)) or type(error).__module__.startswith("kopf."):
-        record.exc_info = None  # the API server's answer is in the message; the way to it through kopf helps nobody
+    if isinstance(error, (aiohttp.ClientError, OSError)) or type(error).__module__.startswith(
+        "kopf."
+    ):
+        # the API server's answer is in the message; the way to it through kopf helps nobody
+        record.exc_info = None
     # Said in every thread but the main one, where nobody expects kopf to handle signals.
     return "OS signals are ignored" not in record.getMessage()

@@ -1,14 +1,15 @@
-"""What a step's end means: pure functions from what was seen of a dbt invocation to a reason and a sentence.
+"""What a step's end means: pure functions from what was seen of a dbt invocation to a reason and a
+sentence.
 
-dbt's exit codes say little: 0 is also an empty selection, 1 is also a failed hook, 2 is nearly everything else. So the
-verdict is drawn from the artifacts of *this* invocation, the exception and the signal, and success has to be proved:
-exit code 0, a result for everything that dbt selected and for each hook that it was to run, and no
-status but known good ones.
+dbt's exit codes say little: 0 is also an empty selection, 1 is also a failed hook, 2 is nearly
+everything else. So the verdict is drawn from the artifacts of *this* invocation, the exception and
+the signal, and success has to be proved: exit code 0, a result for everything that dbt selected and
+for each hook that it was to run, and no status but known good ones.
 
-When several things went wrong, the first of these gives the reason, because it explains the rest or needs the more
-careful reaction: the runner's own end (Timeout, Cancelled), OOMKilled and other signals, dbt's exception, Unavailable
-(every error is one of connection), HookFailed (a retry has to run everything again), ModelError, TestFailed,
-FreshnessFailed, Unknown, NothingSelected.
+When several things went wrong, the first of these gives the reason, because it explains the rest or
+needs the more careful reaction: the runner's own end (Timeout, Cancelled), OOMKilled and other
+signals, dbt's exception, Unavailable (every error is one of connection), HookFailed (a retry has to
+run everything again), ModelError, TestFailed, FreshnessFailed, Unknown, NothingSelected.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from dbt_protocol.summaries import Failure, Nodes
 
 _GOOD = {"success", "pass", "warn", "no-op", "reused"}
 _ERRORS = {"error", "runtime error", "partial success"}
-_FAILED_TEST = {"fail", "warn"}  # a warning stands among what is bad only where fail_on_warn says so
+_FAILED_TEST = {
+    "fail",
+    "warn",
+}  # a warning stands among what is bad only where fail_on_warn says so
 NOT_FRESH = "NotFresh"
 _STALE = {"error", "warn"}  # of a source; the query itself ends in "runtime error"
 _COUNTED_AS = {
@@ -39,8 +43,19 @@ _COUNTED_AS = {
     "no-op": "no_op",
 }
 
-# Steps that leave run_results.json behind, and of those the ones whose results are not what the user counts as nodes.
-_WITH_RESULTS = {"build", "run", "test", "seed", "snapshot", "clone", "compile", "docs", "runOperation"}
+# Steps that leave run_results.json behind, and of those the ones whose results are not what the
+# user counts as nodes.
+_WITH_RESULTS = {
+    "build",
+    "run",
+    "test",
+    "seed",
+    "snapshot",
+    "clone",
+    "compile",
+    "docs",
+    "runOperation",
+}
 NOT_COUNTED = {"compile", "docs", "list", "runOperation"}
 COUNTED = _WITH_RESULTS - NOT_COUNTED
 _BY_NODE = COUNTED
@@ -49,10 +64,14 @@ _MAY_BE_EMPTY = {"docs", "runOperation"}
 _CONNECTION = re.compile(
     r"could not connect|couldn't connect|unable to connect|failed to connect"
     r"|connection (refused|reset|timed out|closed)"
-    r"|connection to server (at .* )?failed|could not (open|establish) .*connection|could not translate host name"
-    r"|name or service not known|temporary failure in name resolution|no route to host|network is unreachable"
-    r"|server closed the connection|terminating connection|the database system is (starting up|shutting down)"
-    r"|too many (clients|connections)|remaining connection slots|ssl syscall error|broken pipe|max retries exceeded"
+    r"|connection to server (at .* )?failed|could not (open|establish) .*connection|could not "
+    r"translate host name"
+    r"|name or service not known|temporary failure in name resolution|no route to host|network is "
+    r"unreachable"
+    r"|server closed the connection|terminating connection|the database system is (starting up"
+    r"|shutting down)"
+    r"|too many (clients|connections)|remaining connection slots|ssl syscall error|broken pipe|max "
+    r"retries exceeded"
     r"|service unavailable|could not set lock on file",
     re.IGNORECASE,
 )
@@ -78,8 +97,12 @@ class Seen:
     expected: Sequence[str] | None = None  # what has to have a result: what is selected, and hooks
     empty: bool = False  # dbt said there was nothing to do
     errors: Sequence[str] = ()  # error lines of dbt's log
-    raised: Sequence[Mapping[str, str]] = ()  # failed results that dbt reported, which the artifact may lack
-    earlier: Sequence[Result] = ()  # of the attempts before, where the step is continued node by node
+    raised: Sequence[
+        Mapping[str, str]
+    ] = ()  # failed results that dbt reported, which the artifact may lack
+    earlier: Sequence[
+        Result
+    ] = ()  # of the attempts before, where the step is continued node by node
     run_results: Mapping[str, Any] | None = None
     sources: Mapping[str, Any] | None = None
 
@@ -109,7 +132,9 @@ class Result:
         # An exposure is skipped when what it depends on is; dbt itself does not count it.
         if self.status == "warn":
             return self.may_warn
-        return self.status in _GOOD or (self.status == "skipped" and self.unique_id.startswith("exposure."))
+        return self.status in _GOOD or (
+            self.status == "skipped" and self.unique_id.startswith("exposure.")
+        )
 
     def shortened(self) -> Result:
         """As it is kept for the attempts that follow."""
@@ -130,7 +155,9 @@ class Outcome:
 
 
 def classify(seen: Seen) -> Outcome:
-    """Draw the verdict on a step, from the results of all attempts: the latest of each node counts."""
+    """Draw the verdict on a step, from the results of all attempts: the latest of each node
+    counts.
+    """
     latest = _results(seen)
     results = merged(seen.earlier, latest)
     nodes = _count(seen, results)
@@ -147,7 +174,9 @@ def classify(seen: Seen) -> Outcome:
 
 
 def merged(earlier: Iterable[Result], latest: Iterable[Result]) -> list[Result]:
-    """The results of several attempts: for each node the last. Only a later result replaces one, never its absence."""
+    """The results of several attempts: for each node the last. Only a later result replaces one,
+    never its absence.
+    """
     return list({result.unique_id: result for result in [*earlier, *latest]}.values())
 
 
@@ -159,15 +188,17 @@ def done(results: Iterable[Result]) -> list[str]:
 def _resume(seen: Seen, latest: Sequence[Result]) -> str:
     """How another attempt may go on after this end, if it was none that succeeded.
 
-    After an interrupt or a kill nodes may be half done, and dbt has no results of them; a failed hook has to run again,
-    and with it what it prepares. What came to its own end is known node by node where there are results.
+    After an interrupt or a kill nodes may be half done, and dbt has no results of them; a failed
+    hook has to run again, and with it what it prepares. What came to its own end is known node by
+    node where there are results.
     """
     if _interrupted(seen) or seen.signal is not None or seen.exit_code is None:
         return ""
     if any(result.is_hook and not result.is_good for result in latest):
         return ""
     ended = any(not result.is_hook for result in latest)
-    # dbt also ends with 2 when the warehouse goes while the hooks at the end are due, and all nodes have ended by then.
+    # dbt also ends with 2 when the warehouse goes while the hooks at the end are due, and all nodes
+    # have ended by then.
     whole = seen.exit_code in (0, 1) or all(is_hook(node) for node in _lacking(seen, latest))
     return "Nodes" if seen.command in _BY_NODE and ended and whole else "Step"
 
@@ -200,7 +231,9 @@ def _results(seen: Seen) -> list[Result]:
     artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
     if not artifact or artifact.get("metadata", {}).get("invocation_id") != seen.invocation_id:
         artifact = {}
-    log = "\n".join(seen.errors) if seen.command == "runOperation" else ""  # dbt gives its result no message
+    log = (
+        "\n".join(seen.errors) if seen.command == "runOperation" else ""
+    )  # dbt gives its result no message
     return [
         Result(
             str(r.get("unique_id", "")),
@@ -213,7 +246,9 @@ def _results(seen: Seen) -> list[Result]:
 
 
 def _completed(seen: Seen, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """What the artifact holds, with what dbt reported in the place of what it lacks or calls skipped all the same."""
+    """What the artifact holds, with what dbt reported in the place of what it lacks or calls
+    skipped all the same.
+    """
     reported = {r["unique_id"]: r for r in seen.raised}
     for row in rows:
         better = reported.pop(row.get("unique_id", ""), None)
@@ -227,7 +262,9 @@ def _interrupted(seen: Seen) -> bool:
 
 
 def _count(seen: Seen, results: Iterable[Result]) -> Nodes:
-    """Nodes by status. Hooks are no nodes, and a step that only compiles would count every node a second time."""
+    """Nodes by status. Hooks are no nodes, and a step that only compiles would count every node a
+    second time.
+    """
     if seen.command in NOT_COUNTED:
         return Nodes()
     total = Nodes()
@@ -262,10 +299,14 @@ def _killed(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
     if seen.out_of_memory and (seen.signal == signal.SIGKILL or "MemoryError" in seen.exception):
         return (
             "OOMKilled",
-            "dbt was killed because the container's memory limit was reached; raise resources.limits.memory",
+            "dbt was killed because the container's memory limit was reached; raise "
+            "resources.limits.memory",
         )
     if seen.signal is not None:
-        return "Unknown", f"dbt was ended by {signal_name(seen.signal)}, which the runner did not send"
+        return (
+            "Unknown",
+            f"dbt was ended by {signal_name(seen.signal)}, which the runner did not send",
+        )
     if seen.exit_code is None:
         return "Unknown", "dbt ended without an exit code"
     return None
@@ -307,19 +348,36 @@ _EXCEPTIONS: list[tuple[set[str], str, str, str]] = [
         "MissingState",
         "",
     ),
-    ({"UninstalledPackagesFoundError"}, "", "ConfigError", "; install the packages or set deps in the DbtProject"),
     (
-        {"DbtConfigError", "DbtUsageException", "DependencyError", "ModuleNotFoundError", "ImportError"},
+        {"UninstalledPackagesFoundError"},
+        "",
+        "ConfigError",
+        "; install the packages or set deps in the DbtProject",
+    ),
+    (
+        {
+            "DbtConfigError",
+            "DbtUsageException",
+            "DependencyError",
+            "ModuleNotFoundError",
+            "ImportError",
+        },
         "",
         "ConfigError",
         "",
     ),
-    ({"UsageError", "InvalidSelectorError", "RequiredVarNotFoundError", "EnvVarMissingError"}, "", "ConfigError", ""),
+    (
+        {"UsageError", "InvalidSelectorError", "RequiredVarNotFoundError", "EnvVarMissingError"},
+        "",
+        "ConfigError",
+        "",
+    ),
     ({"FailedToConnectError"}, "", "Unavailable", ""),
     (set(), _CONNECTION.pattern, "Unavailable", ""),
     (
         {"DbtRuntimeError"},
-        r"trying to read your profiles.yml|invalid --project-dir|not a dbt project|no dbt_project.yml found",
+        r"trying to read your profiles.yml|invalid --project-dir|not a dbt project|no "
+        r"dbt_project.yml found",
         "ConfigError",
         "",
     ),
@@ -346,7 +404,8 @@ def _failed(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
     if unknown:
         return (
             "Unknown",
-            f"dbt reported the status {unknown[0].status!r}, which the runner does not know: {_sentence(unknown)}",
+            f"dbt reported the status {unknown[0].status!r}, which the runner does not know: "
+            f"{_sentence(unknown)}",
         )
     return "Unknown", f"nodes were skipped although none failed: {_sentence(bad)}"
 
@@ -375,7 +434,9 @@ def _incomplete(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None
     """Everything looks good; is it all there?"""
     if seen.exit_code != 0:
         log = first_lines(next(iter(seen.errors), "")) or "its log gives no error"
-        return ("ParseError" if seen.parsing else "Unknown"), f"dbt ended with exit code {seen.exit_code}: {log}"
+        return (
+            "ParseError" if seen.parsing else "Unknown"
+        ), f"dbt ended with exit code {seen.exit_code}: {log}"
     if seen.parsing or seen.command == "list":
         return None
     artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
@@ -424,13 +485,17 @@ def _first_of(ids: Sequence[str]) -> str:
 
 
 def first_lines(text: str, size: int = 300) -> str:
-    """The lines of an error message that say what is wrong, as one line of at most ``size`` characters.
+    """The lines of an error message that say what is wrong, as one line of at most ``size``
+    characters.
 
-    dbt's messages start with a line such as "Database Error in model orders (models/orders.sql)" and end in the places
-    where compiled code and macros are, which help nobody who has no shell in the pod.
+    dbt's messages start with a line such as "Database Error in model orders (models/orders.sql)"
+    and end in the places where compiled code and macros are, which help nobody who has no shell in
+    the pod.
     """
     lines = [line.strip() for line in text.strip().splitlines()]
-    useful = [line for line in lines if line and not _LOCATION.match(line) and not set(line) <= set("^~ ")]
+    useful = [
+        line for line in lines if line and not _LOCATION.match(line) and not set(line) <= set("^~ ")
+    ]
     head, rest = useful[:1], " ".join(useful[1:4])
     joined = re.sub(r"\s+", " ", ": ".join([*head, rest] if rest else head))
     return joined if len(joined) <= size else joined[: size - 3] + "..."

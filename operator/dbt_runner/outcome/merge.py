@@ -18,7 +18,9 @@ Rows = dict[str, dict[str, Any]]
 
 
 def write(layout: Layout, steps: Iterable[StepResult], result: Mapping[str, Any]) -> None:
-    """Write what belongs beside the attempts: the merged results, and the state for later runs to compare with."""
+    """Write what belongs beside the attempts: the merged results, and the state for later runs to
+    compare with.
+    """
     steps = list(steps)
     write_json(layout.artifacts / RESULT, result)
     layout.run.mkdir(parents=True, exist_ok=True)
@@ -30,12 +32,18 @@ def write(layout: Layout, steps: Iterable[StepResult], result: Mapping[str, Any]
 
 
 def _merged(layout: Layout, steps: Iterable[StepResult]) -> dict[str, Any] | None:
-    """run_results.json of the whole run, in dbt's format: for each node the row of its last result."""
+    """run_results.json of the whole run, in dbt's format: for each node the row of its last
+    result.
+    """
     document = read_json(layout.previous / RUN_RESULTS)
     rows = {row["unique_id"]: row for row in (document or {}).get("results", ())}
     known = {result.unique_id for step in steps for result in step.results}
     for step in steps:
-        latest = read_json(layout.artifacts / step.name / RUN_RESULTS) if step.command in COUNTED else None
+        latest = (
+            read_json(layout.artifacts / step.name / RUN_RESULTS)
+            if step.command in COUNTED
+            else None
+        )
         if latest:
             document = latest
             rows.update({row["unique_id"]: row for row in latest["results"]})

@@ -1,9 +1,10 @@
 """Continuing a run: what the attempts before have done.
 
-Whatever is not known to be done is run again, node by node where dbt had come to its own end, step by step where it
-had not got to its nodes, and from the beginning where something might be half done or a hook has to run again: after an
-interrupt, a kill, a failed hook. A node counts as done only if a result says so and nothing that it was made from has
-changed: same run, same source, same command line. So a failure stands until that very node has succeeded later.
+Whatever is not known to be done is run again, node by node where dbt had come to its own end, step
+by step where it had not got to its nodes, and from the beginning where something might be half done
+or a hook has to run again: after an interrupt, a kill, a failed hook. A node counts as done only if
+a result says so and nothing that it was made from has changed: same run, same source, same command
+line. So a failure stands until that very node has succeeded later.
 """
 
 from __future__ import annotations
@@ -23,19 +24,27 @@ from dbt_runner.outcome.steps import StepResult, digest
 
 @dataclass(frozen=True)
 class Earlier:
-    """What the attempts before have left: steps by name, and the rows of their merged run_results.json."""
+    """What the attempts before have left: steps by name, and the rows of their merged
+    run_results.json.
+    """
 
     steps: Mapping[str, StepResult] = field(default_factory=dict)
 
     def finished(self, name: str, *, always: bool) -> StepResult | None:
-        """The result of a step that need not run again. One that runs whatever happens has more to tell now."""
+        """The result of a step that need not run again. One that runs whatever happens has more to
+        tell now.
+        """
         step = self.steps.get(name)
         return step if step is not None and step.state == "Succeeded" and not always else None
 
     def results(self, name: str) -> list[Result]:
         """The results of a step that is continued node by node."""
         step = self.steps.get(name)
-        return step.results if step is not None and step.state == "Failed" and step.resume == "Nodes" else []
+        return (
+            step.results
+            if step is not None and step.state == "Failed" and step.resume == "Nodes"
+            else []
+        )
 
 
 class StartOver(Exception):  # noqa: N818 - no error: it is the careful way to go on
@@ -50,7 +59,9 @@ def load(layout: Layout, plan: RunPlan) -> Earlier:
     """
     document = results_at_hand(layout, plan)
     if document.get("attempt") != plan.resume:
-        raise StartOver(f"the results at hand are of attempt {document.get('attempt')}, not of {plan.resume}")
+        raise StartOver(
+            f"the results at hand are of attempt {document.get('attempt')}, not of {plan.resume}"
+        )
     return earlier(document.get("steps"), plan.steps)
 
 
@@ -64,7 +75,9 @@ def results_at_hand(layout: Layout, plan: RunPlan) -> dict[str, Any]:
     if document is None:
         raise StartOver("the results of the attempt before are not at hand")
     if document.get("run_uid") != plan.run_uid:
-        raise StartOver(f"the results at hand are of attempt {document.get('attempt')}, not of {plan.resume}")
+        raise StartOver(
+            f"the results at hand are of attempt {document.get('attempt')}, not of {plan.resume}"
+        )
     if document.get("source") != read_json(layout.source_info):
         raise StartOver("the project has changed since")
     return document
@@ -92,7 +105,9 @@ def _check(plan: Sequence[Step], steps: Mapping[str, StepResult]) -> None:
         if step.state != "Skipped" and step.digest != digest(planned.argv):
             raise StartOver(f"step {step.name} has another command line now")
         if step.state == "Failed" and not step.resume:
-            raise StartOver(f"step {step.name} ended in a way ({step.reason}) that does not tell what is done")
+            raise StartOver(
+                f"step {step.name} ended in a way ({step.reason}) that does not tell what is done"
+            )
 
 
 def _step(data: Mapping[str, Any]) -> StepResult:

@@ -35,7 +35,9 @@ class StepResult:
 
     name: str
     command: str
-    state: str  # Succeeded, Failed, Skipped (not run) or NotFresh (sources are too old: the run ends as skipped)
+    # Succeeded, Failed, Skipped (not run) or NotFresh (sources are too old: the run ends as
+    # skipped)
+    state: str
     exit_code: int | None = None
     reason: str = ""
     message: str = ""
@@ -46,7 +48,8 @@ class StepResult:
     failures: list[Failure] = field(default_factory=list)
     attempt: int = 1  # the one in which it was last at work
     digest: str = ""  # of its command line: another one's results prove nothing
-    resume: str = ""  # another attempt may leave out what is done (Nodes), or has to run the Step, or everything
+    # another attempt may leave out what is done (Nodes), or has to run the Step, or everything
+    resume: str = ""
     results: list[Result] = field(default_factory=list)  # of all attempts, merged
     # Nodes that a build was asked for and has not selected; None: that is not known.
     left_out: int | None = None
@@ -58,7 +61,9 @@ class StepResult:
 
 
 def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
-    """The run's verdict: the first failure that counts decides, failures that are allowed are mentioned."""
+    """The run's verdict: the first failure that counts decides, failures that are allowed are
+    mentioned.
+    """
     nodes = Nodes()
     for step in steps:
         nodes += step.nodes
@@ -68,7 +73,11 @@ def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
     stale = next((step for step in steps if step.state == NOT_FRESH), None)
     if decisive is None and stopped:
         reason = stopped
-        message = f"the run was stopped ({stopped}) between two steps" if not allowed else allowed[-1].message
+        message = (
+            f"the run was stopped ({stopped}) between two steps"
+            if not allowed
+            else allowed[-1].message
+        )
         code = 1
     elif decisive is None and stale:
         reason, message, code = NOT_FRESH, stale.message, 0
@@ -102,27 +111,38 @@ def _whole(steps: list[StepResult]) -> bool:
 
 
 def last_line(summary: Summary, failed: Sequence[str] | None = None) -> str:
-    """The last line of the container's log; ``failed`` are names for the nodes that are better than their own."""
+    """The last line of the container's log; ``failed`` are names for the nodes that are better than
+    their own.
+    """
     if failed is None:
         failed = [failure.unique_id for failure in summary.failures if failure.status != "skipped"]
     if not summary.reason:
         nodes = summary.nodes
-        counts = f"{nodes.total} nodes: {nodes.success} success, {nodes.passed} pass, {nodes.warn} warn"
-        return f"Succeeded: {counts}" + (f"; allowed to fail: {', '.join(failed)}" if failed else "")
+        counts = (
+            f"{nodes.total} nodes: {nodes.success} success, {nodes.passed} pass, {nodes.warn} warn"
+        )
+        return f"Succeeded: {counts}" + (
+            f"; allowed to fail: {', '.join(failed)}" if failed else ""
+        )
     if summary.reason == NOT_FRESH:
         return f"Skipped ({summary.reason}): {summary.message}"
     if summary.reason == YIELDED:
         return f"Stopped ({summary.reason}): {summary.message}"
     if not failed:
         return f"Failed ({summary.reason}): {summary.message}"
-    return f"Failed ({summary.reason}): {len(failed)} node{'s' * (len(failed) > 1)} failed: {', '.join(failed)}"
+    return (
+        f"Failed ({summary.reason}): {len(failed)} node{'s' * (len(failed) > 1)} failed: "
+        f"{', '.join(failed)}"
+    )
 
 
 def verdict(result: StepResult) -> str:
     """How a step ended, for the log."""
     if result.reason:
         return f"failed ({result.reason}): {result.message}"
-    nodes = {name: count for name, count in asdict(result.nodes).items() if count and name != "total"}
+    nodes = {
+        name: count for name, count in asdict(result.nodes).items() if count and name != "total"
+    }
     return "succeeded" + "".join(f", {count} {name}" for name, count in nodes.items())
 
 
@@ -137,7 +157,9 @@ def at_window(layout: Layout, plan: RunPlan, number: int | None) -> tuple[Layout
     if number is None:
         return layout, plan
     window = plan.windows[number]
-    return replace(layout, window=window.key), replace(plan, steps=[of_window(step, window) for step in plan.steps])
+    return replace(layout, window=window.key), replace(
+        plan, steps=[of_window(step, window) for step in plan.steps]
+    )
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:

@@ -1,9 +1,10 @@
-"""How the windows of a run stand: what is known of them from before, what becomes of them, and the verdict on them all.
+"""How the windows of a run stand: what is known of them from before, what becomes of them, and the
+verdict on them all.
 
-Each window has an entry, which result.json keeps for the attempts that follow. One that has succeeded, or was skipped
-because its sources are too old, is never worked on again. One that failed keeps the results of its steps, so that
-another attempt continues it as it would continue a run (:mod:`dbt_runner.outcome.merge`). One that was at work when
-everything ended is begun anew.
+Each window has an entry, which result.json keeps for the attempts that follow. One that has
+succeeded, or was skipped because its sources are too old, is never worked on again. One that failed
+keeps the results of its steps, so that another attempt continues it as it would continue a run
+(:mod:`dbt_runner.outcome.merge`). One that was at work when everything ended is begun anew.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from dbt_runner.outcome.classify import NOT_FRESH
 from dbt_runner.outcome.resume import Earlier, StartOver
 from dbt_runner.outcome.steps import YIELDED, StepResult
 
-PENDING, RUNNING, SUCCEEDED, SKIPPED, FAILED = "Pending", "Running", "Succeeded", "Skipped", "Failed"
+PENDING, RUNNING, SUCCEEDED, SKIPPED, FAILED = (
+    "Pending",
+    "Running",
+    "Succeeded",
+    "Skipped",
+    "Failed",
+)
 _CODES = {
     PENDING: window_codes.PENDING,
     RUNNING: window_codes.RUNNING,
@@ -67,8 +74,14 @@ class Entry:
 
     def end(self, summary: Summary, steps: Sequence[StepResult]) -> None:
         """It is over."""
-        self.state = SKIPPED if summary.reason == NOT_FRESH else FAILED if summary.reason else SUCCEEDED
-        self.reason, self.message, self.exit_code = summary.reason, summary.message, summary.exit_code
+        self.state = (
+            SKIPPED if summary.reason == NOT_FRESH else FAILED if summary.reason else SUCCEEDED
+        )
+        self.reason, self.message, self.exit_code = (
+            summary.reason,
+            summary.message,
+            summary.exit_code,
+        )
         self.nodes, self.failures = summary.nodes, summary.failures
         self.steps = [asdict(step) for step in steps] if self.state == FAILED else ()
 
@@ -91,24 +104,41 @@ def load(layout: Layout, plan: RunPlan, say: Callable[[str], None]) -> list[Entr
         except StartOver as why:
             say(f"every window that is not known to be done runs again: {why}")
         except (KeyError, TypeError) as error:
-            say(f"every window that is not known to be done runs again: its results cannot be read: {error!r}")
+            say(
+                "every window that is not known to be done runs again: its results cannot be "
+                f"read: {error!r}"
+            )
     done = plan.done.ljust(len(plan.windows), window_codes.PENDING)
-    return [_entry(window.key, code, rows.get(window.key, {}), latest) for window, code in zip(plan.windows, done)]  # noqa: B905
+    return [
+        _entry(window.key, code, rows.get(window.key, {}), latest)
+        for window, code in zip(plan.windows, done)  # noqa: B905 - Python 3.9 has no strict
+    ]
 
 
 def _entry(key: str, code: str, row: Mapping[str, Any], latest: bool) -> Entry:
-    """What is known of a window: from the operator by its code, and from the row of an earlier attempt's result.
+    """What is known of a window: from the operator by its code, and from the row of an earlier
+    attempt's result.
 
-    Only the latest attempt's row tells what is done of a window: a later one may have begun it again.
+    Only the latest attempt's row tells what is done of a window: a later one may have begun it
+    again.
     """
     state, attempt = row.get("state"), row.get("attempt", 0)
     if state in _OVER:
-        return Entry(key, state, row.get("reason", ""), row.get("message", ""), attempt, Nodes(**row.get("nodes", {})))
+        return Entry(
+            key,
+            state,
+            row.get("reason", ""),
+            row.get("message", ""),
+            attempt,
+            Nodes(**row.get("nodes", {})),
+        )
     if code == window_codes.SUCCEEDED:
         return Entry(key, SUCCEEDED)
     if code == window_codes.SKIPPED:
         return Entry(key, SKIPPED, NOT_FRESH)
-    return Entry(key, attempt=attempt, steps=row.get("steps", ()) if latest and state != RUNNING else ())
+    return Entry(
+        key, attempt=attempt, steps=row.get("steps", ()) if latest and state != RUNNING else ()
+    )
 
 
 def earlier(entry: Entry, steps: Sequence[Step], say: Callable[[str], None]) -> Earlier:
@@ -132,14 +162,22 @@ def summarize(entries: Sequence[Entry], version: str, *, cancelled: bool) -> Sum
         reason, message, code = "Cancelled", f"the run was cancelled between two windows: {left}", 1
     elif failed:
         decisive = decisive or failed[0]
-        reason, message, code = decisive.reason, f"window {decisive.key}: {decisive.message}", decisive.exit_code or 1
+        reason, message, code = (
+            decisive.reason,
+            f"window {decisive.key}: {decisive.message}",
+            decisive.exit_code or 1,
+        )
     elif pending:
         reason, message, code = YIELDED, f"asked to stop between two windows: {left}", 1
     elif all(entry.state == SKIPPED for entry in entries):
         reason, message, code = NOT_FRESH, f"window {entries[0].key}: {entries[0].message}", 0
     else:
         skipped = sum(1 for entry in entries if entry.state == SKIPPED)
-        reason, message, code = "", f"{len(entries) - skipped} of {len(entries)} windows succeeded", 0
+        reason, message, code = (
+            "",
+            f"{len(entries) - skipped} of {len(entries)} windows succeeded",
+            0,
+        )
         message += f"; {skipped} had no fresh sources" if skipped else ""
     nodes = Nodes()
     for entry in entries:
@@ -149,7 +187,9 @@ def summarize(entries: Sequence[Entry], version: str, *, cancelled: bool) -> Sum
         for entry in failed
         for failure in entry.failures
     ]
-    return Summary(reason, message, code, version, nodes, failures, len(failures), windows=codes(entries))
+    return Summary(
+        reason, message, code, version, nodes, failures, len(failures), windows=codes(entries)
+    )
 
 
 def failed_nodes(entries: Sequence[Entry]) -> list[str]:

@@ -28,13 +28,16 @@ def unpack_archive(archive: Path, project: Path) -> None:
             for member in members:
                 _extract(tar, member, project / _inside(archive, member, top))
     except _BROKEN_ARCHIVE as error:
-        raise PrepareError(f"{archive.name} in the project's ConfigMap is no whole .tar.gz archive: {error}") from error
+        raise PrepareError(
+            f"{archive.name} in the project's ConfigMap is no whole .tar.gz archive: {error}"
+        ) from error
 
 
 def _inside(archive: Path, member: tarfile.TarInfo, top: str | None) -> PurePosixPath:
     """Where a file of the archive belongs in the project's folder.
 
-    Checked here, since the filters of tarfile are not in every Python 3.11. Links are refused: they can lead out, too.
+    Checked here, since the filters of tarfile are not in every Python 3.11. Links are refused: they
+    can lead out, too.
 
     Raises:
         PrepareError: it is no file, or would lie outside.
@@ -42,7 +45,8 @@ def _inside(archive: Path, member: tarfile.TarInfo, top: str | None) -> PurePosi
     path = PurePosixPath(member.name)
     if not member.isfile() or path.is_absolute() or ".." in path.parts:
         raise PrepareError(
-            f"{archive.name} in the project's ConfigMap is refused: {member.name} is no plain file inside the project"
+            f"{archive.name} in the project's ConfigMap is refused: {member.name} is no plain file "
+            "inside the project"
         )
     return PurePosixPath(*path.parts[1:]) if top and path.parts[0] == top else path
 
@@ -57,7 +61,9 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, to: Path) -> None:
 
 
 def _top_folder(members: Iterable[tarfile.TarInfo]) -> str | None:
-    """The folder that holds the project within the archive, if it is not the archive's top itself."""
+    """The folder that holds the project within the archive, if it is not the archive's top
+    itself.
+    """
     paths = [PurePosixPath(member.name) for member in members]
     projects = [path for path in paths if path.name == PROJECT_FILE and len(path.parts) <= 2]
     if any(len(path.parts) == 1 for path in projects):

@@ -12,8 +12,9 @@ from dbt_runner.prepare.project_folder import PROJECT_FILE, PrepareError, make_f
 def unpack_config_map(source: Path, project: Path) -> None:
     """Copy the files of a mounted ConfigMap and unpack the archives among them.
 
-    The keys of a ConfigMap hold no slashes, so a project with folders comes as an archive, ``kubectl create configmap
-    shop --from-file=project.tgz``; or its keys are mapped to paths in the volume.
+    The keys of a ConfigMap hold no slashes, so a project with folders comes as an archive,
+    ``kubectl create configmap shop --from-file=project.tgz``; or its keys are mapped to paths in
+    the volume.
 
     Raises:
         PrepareError: an archive cannot be unpacked, or there is no dbt_project.yml in the end.
@@ -32,11 +33,16 @@ def unpack_config_map(source: Path, project: Path) -> None:
     if not (project / PROJECT_FILE).is_file():
         found = ", ".join(entry.name for entry in _entries(source)) or "nothing"
         raise PrepareError(
-            f"the project's ConfigMap holds no {PROJECT_FILE} (found: {found}); create it from the project's files, or "
+            f"the project's ConfigMap holds no {PROJECT_FILE} (found: {found}); create it from the "
+            "project's files, or "
             f"from an archive of the project's folder, named *.tgz or *.tar.gz"
         )
 
 
 def _entries(source: Path) -> list[Path]:
     """The keys, without the ``..data`` links by which the kubelet swaps a ConfigMap's versions."""
-    return sorted(entry for entry in source.iterdir() if not entry.name.startswith("..")) if source.is_dir() else []
+    return (
+        sorted(entry for entry in source.iterdir() if not entry.name.startswith(".."))
+        if source.is_dir()
+        else []
+    )

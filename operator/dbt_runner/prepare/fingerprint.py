@@ -12,11 +12,13 @@ _SPAN = 1_021_692_800  # up to 2033-05-18
 
 
 def stamp(folder: Path) -> str:
-    """Give every file the time that its content stands for; the SHA-256 over all paths and contents.
+    """Give every file the time that its content stands for; the SHA-256 over all paths and
+    contents.
 
-    A checkout gives files the time of the checkout. dbt's partial parsing reads no YAML file again whose time is what
-    it was, and every one whose time has changed. So here a file's time is made from its content: whole seconds, which
-    survive every copy and archive, and which are equal exactly if the content is.
+    A checkout gives files the time of the checkout. dbt's partial parsing reads no YAML file again
+    whose time is what it was, and every one whose time has changed. So here a file's time is made
+    from its content: whole seconds, which survive every copy and archive, and which are equal
+    exactly if the content is.
     """
     whole = hashlib.sha256()
     for path in sorted(_files(folder), key=lambda path: os.fsencode(path.relative_to(folder))):

@@ -1,12 +1,14 @@
 """Checks a commit of a Git repository out, with the real ``git`` and ``ssh`` of the runner image.
 
-A ref is resolved to a commit once, by ``git ls-remote``; then that commit alone is fetched, without its history where
-the server serves commits by their hash, and with it where it does not. What is left are the commit's files without
-``.git``. Submodules are not followed, and files in Git LFS stay pointers.
+A ref is resolved to a commit once, by ``git ls-remote``; then that commit alone is fetched, without
+its history where the server serves commits by their hash, and with it where it does not. What is
+left are the commit's files without ``.git``. Submodules are not followed, and files in Git LFS stay
+pointers.
 
-Nothing but the plan and the mounted Secret has a say: no configuration of system or user, no hooks, no prompts, no
-protocols but https, http and ssh. Credentials are in files that only this process's user can read, in a folder that
-goes with the container; they are in no argument, no variable of the environment and no message.
+Nothing but the plan and the mounted Secret has a say: no configuration of system or user, no hooks,
+no prompts, no protocols but https, http and ssh. Credentials are in files that only this process's
+user can read, in a folder that goes with the container; they are in no argument, no variable of the
+environment and no message.
 """
 
 from __future__ import annotations
@@ -33,38 +35,56 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT_HASH = re.compile(r"[0-9a-f]{4,39}")
 _SAID = 300  # characters of git's output in a message
 
-# What git and ssh say, in the order in which they are looked for: the first explains the others. Whether it may pass
-# within seconds decides if it is tried again here.
+# What git and ssh say, in the order in which they are looked for: the first explains the others.
+# Whether it may pass within seconds decides if it is tried again here.
 _CAUSES = (
-    ("host key", re.compile(r"host key verification failed|host identification has changed|host key is known", re.I)),
-    ("certificate", re.compile(r"certificate|ssl_error|tls handshake|unable to set .*cainfo|cafile", re.I)),
+    (
+        "host key",
+        re.compile(
+            r"host key verification failed|host identification has changed|host key is known", re.I
+        ),
+    ),
+    (
+        "certificate",
+        re.compile(r"certificate|ssl_error|tls handshake|unable to set .*cainfo|cafile", re.I),
+    ),
     (
         "credentials",
         re.compile(
-            r"authentication failed|could not read (username|password)|permission denied|access denied"
-            r"|returned error: 40[13]|invalid (username|credentials)|load key|terminal prompts disabled",
+            r"authentication failed|could not read (username|password)|permission denied|access "
+            r"denied"
+            r"|returned error: 40[13]|invalid (username|credentials)|load key|terminal prompts "
+            r"disabled",
             re.I,
         ),
     ),
     (
         "unreachable",
         re.compile(
-            r"could not resolve|couldn't connect|failed to connect|connection (refused|reset|timed out|closed)"
-            r"|timed? ?out|timeout|network is unreachable|no route to host|name resolution|returned error: (429|5\d\d)"
-            r"|early eof|unexpected disconnect|too slow|hung up unexpectedly|kex_exchange_identification"
+            r"could not resolve|couldn't connect|failed to connect|connection (refused|reset|timed "
+            r"out|closed)"
+            r"|timed? ?out|timeout|network is unreachable|no route to host|name resolution"
+            r"|returned error: (429|5\d\d)"
+            r"|early eof|unexpected disconnect|too slow|hung up unexpectedly"
+            r"|kex_exchange_identification"
             r"|empty reply|recv (failure|error)|send failure|broken pipe|proxy connect",
             re.I,
         ),
     ),
     (
         "repository",
-        re.compile(r"repository .*not found|not appear to be a git repo|no such repo|returned error: 404", re.I),
+        re.compile(
+            r"repository .*not found|not appear to be a git repo|no such repo|returned error: 404",
+            re.I,
+        ),
     ),
 )
 
 
 class SourceError(Exception):
-    """The files cannot be had; the message names repository and ref, says what is wrong and what to do."""
+    """The files cannot be had; the message names repository and ref, says what is wrong and what to
+    do.
+    """
 
 
 @dataclass(frozen=True)
@@ -89,7 +109,12 @@ class Wanted:
 
 
 def check_out(
-    wanted: Wanted, into: Path, secret: Path, *, limits: Limits | None = None, protocols: Sequence[str] = PROTOCOLS
+    wanted: Wanted,
+    into: Path,
+    secret: Path,
+    *,
+    limits: Limits | None = None,
+    protocols: Sequence[str] = PROTOCOLS,
 ) -> str:
     """Check the files out, and return the commit that they are of.
 
@@ -106,7 +131,9 @@ def check_out(
     with tempfile.TemporaryDirectory(prefix="git-") as private:
         access = _access(wanted, secret, Path(private))
         if wanted.url.startswith("https://"):
-            protocols = [protocol for protocol in protocols if protocol != "http"]  # not even if it redirects there
+            protocols = [
+                protocol for protocol in protocols if protocol != "http"
+            ]  # not even if it redirects there
         git = _Git(into, Path(private), access, protocols, limits or Limits())
         try:
             return _Checkout(wanted, git).run()
@@ -137,8 +164,12 @@ class _Checkout:
         if _COMMIT.fullmatch(given):
             return given, ""
         names = _names(wanted.ref)
-        told = self._git.remote("ls-remote", "--", wanted.url, *names, seconds=self._git.limits.answer_seconds)
-        found = {name: commit for commit, _, name in (line.partition("\t") for line in told.splitlines())}
+        told = self._git.remote(
+            "ls-remote", "--", wanted.url, *names, seconds=self._git.limits.answer_seconds
+        )
+        found = {
+            name: commit for commit, _, name in (line.partition("\t") for line in told.splitlines())
+        }
         for name in names:
             if name in found:
                 return found[name], name.removesuffix("^{}")
@@ -173,12 +204,16 @@ class _Checkout:
                     raise
                 _say(f"the server does not serve that ({error.said})")
         if not self._git.has(commit):
-            raise SourceError(f"{self._wanted}: the repository has no commit {commit} in any branch or tag")
+            raise SourceError(
+                f"{self._wanted}: the repository has no commit {commit} in any branch or tag"
+            )
 
     def _history(self, ref: str) -> None:
         refspecs = ["+refs/heads/*:refs/remotes/all/*", "+refs/tags/*:refs/tags/*"]
         if ref:
-            refspecs.append(f"+{ref}:refs/wanted")  # it may be neither, refs/pull/7/head for example
+            refspecs.append(
+                f"+{ref}:refs/wanted"
+            )  # it may be neither, refs/pull/7/head for example
         depth = ["--unshallow"] if self._git.is_shallow() else []
         self._remote_fetch(*depth, "--", self._wanted.url, *refspecs)
 
@@ -187,7 +222,9 @@ class _Checkout:
 
 
 def _names(ref: str) -> list[str]:
-    """The full names that a ref may have, the best first. A tag's peeled name is that of the commit it points to."""
+    """The full names that a ref may have, the best first. A tag's peeled name is that of the commit
+    it points to.
+    """
     if not ref or ref == "HEAD":
         return ["HEAD"]
     names = [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
@@ -196,8 +233,14 @@ def _names(ref: str) -> list[str]:
 
 def _absent(ref: str) -> str:
     if not ref:
-        return "the repository's HEAD leads nowhere: it is empty, or its default branch is gone; set source.git.ref"
-    return "the repository has no such branch, tag or commit; check its spelling (git ls-remote lists what there is)"
+        return (
+            "the repository's HEAD leads nowhere: it is empty, or its default branch is gone; set "
+            "source.git.ref"
+        )
+    return (
+        "the repository has no such branch, tag or commit; check its spelling (git ls-remote lists "
+        "what there is)"
+    )
 
 
 # Running git
@@ -223,7 +266,9 @@ class _CommandError(Exception):
 
 
 class _Git:
-    def __init__(self, folder: Path, private: Path, access: _Access, protocols: Sequence[str], limits: Limits) -> None:
+    def __init__(
+        self, folder: Path, private: Path, access: _Access, protocols: Sequence[str], limits: Limits
+    ) -> None:
         self.limits = limits
         self._folder = folder
         self._redactor = Redactor(access.secrets)
@@ -255,7 +300,11 @@ class _Git:
             try:
                 return self._run(arguments, left if seconds is None else min(seconds, left))
             except _CommandError as error:
-                if error.cause != "unreachable" or pause is None or (self._deadline.remaining() or 0) <= pause:
+                if (
+                    error.cause != "unreachable"
+                    or pause is None
+                    or (self._deadline.remaining() or 0) <= pause
+                ):
                     raise
                 _say(f"{error.said}: trying again in {pause:g} s")
                 time.sleep(pause)
@@ -289,7 +338,9 @@ class _Git:
                 errors="replace",
             )
         except FileNotFoundError as error:
-            raise SourceError("there is no git here: the runner image is not the operator's") from error
+            raise SourceError(
+                "there is no git here: the runner image is not the operator's"
+            ) from error
         try:
             output, said = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired as error:
@@ -297,11 +348,14 @@ class _Git:
         finally:
             _end(process)
         if process.returncode:
-            raise _CommandError(self._redactor.text(_in_one_line(said)) or f"git {arguments[0]} failed")
+            raise _CommandError(
+                self._redactor.text(_in_one_line(said)) or f"git {arguments[0]} failed"
+            )
         return output
 
 
-# Objects of any size are streamed and packs are made by one thread, so that a large repository fits into little memory.
+# Objects of any size are streamed and packs are made by one thread, so that a large repository fits
+# into little memory.
 _CONFIG = """
 [core]
     hooksPath = /dev/null
@@ -360,15 +414,23 @@ def _for_https(wanted: Wanted, found: dict[str, Path], private: Path) -> _Access
     if not {"username", "password"} & found.keys():
         return _Access(config)
     if not {"username", "password"} <= found.keys():
-        raise SourceError(f"{wanted}: the Secret of source.git.secretRef needs both username and password")
+        raise SourceError(
+            f"{wanted}: the Secret of source.git.secretRef needs both username and password"
+        )
     if address.scheme != "https":
         raise SourceError(f"{wanted}: a password is sent over https:// only")
-    username, password = (found[key].read_text(encoding="utf-8").strip("\r\n") for key in ("username", "password"))
+    username, password = (
+        found[key].read_text(encoding="utf-8").strip("\r\n") for key in ("username", "password")
+    )
     # git gives them to this host only: to whatever else it is redirected, it sends nothing.
     store = private / "credentials"
-    _write(store, f"https://{quote(username, safe='')}:{quote(password, safe='')}@{address.netloc}\n")
+    _write(
+        store, f"https://{quote(username, safe='')}:{quote(password, safe='')}@{address.netloc}\n"
+    )
     config.append(f'[credential]\n    helper = "store --file={shlex.quote(str(store))}"')
-    return _Access(config, secrets=frozenset((username, password)))  # a token is sometimes given as the username
+    return _Access(
+        config, secrets=frozenset((username, password))
+    )  # a token is sometimes given as the username
 
 
 def _for_ssh(wanted: Wanted, found: dict[str, Path], private: Path) -> _Access:
@@ -376,12 +438,16 @@ def _for_ssh(wanted: Wanted, found: dict[str, Path], private: Path) -> _Access:
     if missing:
         why = {
             "ssh-privatekey": "the key that may read the repository",
-            "known_hosts": "what `ssh-keyscan HOST` prints, compared with what the server's owner publishes",
+            "known_hosts": (
+                "what `ssh-keyscan HOST` prints, compared with what the server's owner publishes"
+            ),
         }
         needed = " and ".join(f"{key} ({why[key]})" for key in missing)
         raise SourceError(f"{wanted}: ssh needs a Secret in source.git.secretRef with {needed}")
     text = found["ssh-privatekey"].read_text(encoding="utf-8").replace("\r\n", "\n").strip() + "\n"
-    key = private / "key"  # ssh takes no key that others may read, as the mounted one can be by its group
+    key = (
+        private / "key"
+    )  # ssh takes no key that others may read, as the mounted one can be by its group
     _write(key, text)
     options = {
         "IdentitiesOnly": "yes",
@@ -402,7 +468,9 @@ def _for_ssh(wanted: Wanted, found: dict[str, Path], private: Path) -> _Access:
 
 def _write(path: Path, text: str) -> None:
     """Write a file that only its owner can read, from its first moment on."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+    ) as file:
         file.write(text)
 
 
@@ -413,22 +481,30 @@ def _explain(wanted: Wanted, error: _CommandError, with_secret: bool) -> str:
     what, remedy = {
         "host key": (
             "the server's host key is not the one in known_hosts",
-            "compare it with what the server's owner publishes, and put it into known_hosts of the Secret",
+            "compare it with what the server's owner publishes, and put it into known_hosts of the "
+            "Secret",
         ),
         "certificate": (
             "the server's certificate is not trusted",
             "put the certificate of its CA into the Secret of source.git.secretRef, as ca.crt",
         ),
         "credentials": (
-            "the server refuses the credentials" if with_secret else "the server asks for credentials",
-            "check the Secret of source.git.secretRef, and that its user or key may read this repository"
+            "the server refuses the credentials"
+            if with_secret
+            else "the server asks for credentials",
+            "check the Secret of source.git.secretRef, and that its user or key may read this "
+            "repository"
             if with_secret
             else "set source.git.secretRef to a Secret with username and password",
         ),
-        "unreachable": ("the server cannot be reached", "check the host's name, the network and its policies"),
+        "unreachable": (
+            "the server cannot be reached",
+            "check the host's name, the network and its policies",
+        ),
         "repository": (
             "there is no such repository",
-            "check source.git.url, and that the credentials may read it: servers hide what they may not",
+            "check source.git.url, and that the credentials may read it: servers hide what they "
+            "may not",
         ),
     }.get(error.cause, ("git failed", "check source.git"))
     return f"{wanted}: {what}; {remedy} (git: {error.said})"

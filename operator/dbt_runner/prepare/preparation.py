@@ -1,7 +1,9 @@
-"""The init container: puts the runner, and the project unless the dbt image has it, where the other containers find it.
+"""The init container: puts the runner, and the project unless the dbt image has it, where the other
+containers find it.
 
-It runs in the operator's runner image, without rights and with a read-only root. The containers of the pod may run as
-different users; what they share is the fsGroup, so folders are made writable for the group.
+It runs in the operator's runner image, without rights and with a read-only root. The containers of
+the pod may run as different users; what they share is the fsGroup, so folders are made writable for
+the group.
 """
 
 from __future__ import annotations
@@ -26,8 +28,15 @@ class _Stopped(BaseException):
     """The pod is being deleted."""
 
 
-def main(layout: Layout, plan: PreparePlan, env: Mapping[str, str], protocols: Sequence[str] = git.PROTOCOLS) -> int:
-    """Prepare the shared volume; returns the container's exit code. ``protocols`` are those that git may use."""
+def main(
+    layout: Layout,
+    plan: PreparePlan,
+    env: Mapping[str, str],
+    protocols: Sequence[str] = git.PROTOCOLS,
+) -> int:
+    """Prepare the shared volume; returns the container's exit code. ``protocols`` are those that
+    git may use.
+    """
     commit = ""
     try:
         with _stoppable():
@@ -46,7 +55,9 @@ def main(layout: Layout, plan: PreparePlan, env: Mapping[str, str], protocols: S
         message = f"the state cannot be fetched: {error}"
         return _failed(layout, Summary("Infrastructure", message, exit_code=2, commit=commit))
     except _Stopped:
-        return _failed(layout, Summary("Cancelled", "stopped while it was being prepared", exit_code=1))
+        return _failed(
+            layout, Summary("Cancelled", "stopped while it was being prepared", exit_code=1)
+        )
     layout.report(Summary(commit=commit).to_json())
     return 0
 
@@ -61,7 +72,8 @@ def _source(layout: Layout, plan: PreparePlan, commit: str) -> None:
         _must_hold_project(layout.project, plan)
     elif plan.source != "image":
         raise PrepareError(
-            f"this runner does not know the source {plan.source!r}; operator and runner image must match"
+            f"this runner does not know the source {plan.source!r}; operator and runner image must "
+            "match"
         )
 
 
@@ -122,7 +134,17 @@ def _must_hold_project(checkout: Path, plan: PreparePlan) -> None:
     whole = checkout.resolve()
     if (folder / PROJECT_FILE).is_file() and whole in (folder.resolve(), *folder.resolve().parents):
         return
-    where = f"source.git.subPath {plan.sub_path}" if plan.sub_path else "the repository's top folder"
-    found = sorted(path.parent.relative_to(checkout).as_posix() for path in checkout.glob(f"**/{PROJECT_FILE}"))
-    hint = f"set source.git.subPath to one of: {', '.join(found[:5])}" if found else "the repository holds none at all"
-    raise git.SourceError(f"{git.Wanted(plan.url, plan.ref)}: there is no {PROJECT_FILE} in {where}; {hint}")
+    where = (
+        f"source.git.subPath {plan.sub_path}" if plan.sub_path else "the repository's top folder"
+    )
+    found = sorted(
+        path.parent.relative_to(checkout).as_posix() for path in checkout.glob(f"**/{PROJECT_FILE}")
+    )
+    hint = (
+        f"set source.git.subPath to one of: {', '.join(found[:5])}"
+        if found
+        else "the repository holds none at all"
+    )
+    raise git.SourceError(
+        f"{git.Wanted(plan.url, plan.ref)}: there is no {PROJECT_FILE} in {where}; {hint}"
+    )

@@ -8,7 +8,9 @@ PROJECT_FILE = "dbt_project.yml"
 
 
 class PrepareError(Exception):
-    """The project cannot be prepared; the message says what is wrong with its source and what to do."""
+    """The project cannot be prepared; the message says what is wrong with its source and what to
+    do.
+    """
 
 
 def make_folder(folder: Path) -> None:

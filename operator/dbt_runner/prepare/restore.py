@@ -1,8 +1,10 @@
-"""What the init container fetches from the bucket: the results of earlier attempts, and the state to compare with.
+"""What the init container fetches from the bucket: the results of earlier attempts, and the state
+to compare with.
 
-The two differ in what their absence means. Without the earlier results everything runs again, which is always right. A
-state that cannot be fetched must not look like one that does not exist, or a run that was to build a few models would
-build all of them because of a lost packet; so that ends the attempt, and the next one tries again.
+The two differ in what their absence means. Without the earlier results everything runs again, which
+is always right. A state that cannot be fetched must not look like one that does not exist, or a run
+that was to build a few models would build all of them because of a lost packet; so that ends the
+attempt, and the next one tries again.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ class MissingStateError(Exception):
     """The state is not in the bucket."""
 
 
-def restore(layout: Layout, plan: PreparePlan, env: Mapping[str, str], say: Callable[[str], None]) -> None:
+def restore(
+    layout: Layout, plan: PreparePlan, env: Mapping[str, str], say: Callable[[str], None]
+) -> None:
     """Fetch what the plan asks for.
 
     Raises:
@@ -38,20 +42,28 @@ def restore(layout: Layout, plan: PreparePlan, env: Mapping[str, str], say: Call
     if plan.previous:
         try:
             fetched = _fetch(store, plan.previous, layout, layout.previous, [RESULT, RUN_RESULTS])
-            say(f"fetched the results of earlier attempts: {', '.join(fetched) or 'there are none'}")
+            say(
+                f"fetched the results of earlier attempts: {', '.join(fetched) or 'there are none'}"
+            )
         except BucketError as error:
-            say(f"the results of earlier attempts cannot be fetched, so everything runs again: {error}")
+            say(
+                "the results of earlier attempts cannot be fetched, so everything runs again: "
+                f"{error}"
+            )
     if plan.state:
         found = _fetch(store, plan.state, layout, layout.state, [MANIFEST, RUN_RESULTS, SOURCES])
         if MANIFEST not in found and plan.state_required:
             raise MissingStateError(
-                f"the state {plan.state} is not in bucket {plan.bucket.name}: it was deleted there; "
+                f"the state {plan.state} is not in bucket {plan.bucket.name}: it was deleted "
+                "there; "
                 "set state.onMissing: FullBuild, or run a full build first"
             )
         say(f"fetched the state {plan.state}: {', '.join(found) or 'it does not exist'}")
 
 
-def _fetch(store: MinioStore, prefix: str, layout: Layout, to: Path, names: Sequence[str]) -> list[str]:
+def _fetch(
+    store: MinioStore, prefix: str, layout: Layout, to: Path, names: Sequence[str]
+) -> list[str]:
     """Download those of the objects that exist; their names."""
     to.mkdir(parents=True, exist_ok=True)
     volume = Volume(layout.shared)

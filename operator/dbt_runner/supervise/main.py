@@ -23,7 +23,9 @@ def main(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> int:
 
 
 def _with_state(layout: Layout, plan: RunPlan) -> RunPlan:
-    """The plan without comparisons, where there is nothing to compare with: then everything is built."""
+    """The plan without comparisons, where there is nothing to compare with: then everything is
+    built.
+    """
     if not plan.state or (layout.state / MANIFEST).is_file():
         return plan
     return replace(plan, steps=[replace(step, argv=step.full or step.argv) for step in plan.steps])

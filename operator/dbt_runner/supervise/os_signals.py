@@ -1,8 +1,9 @@
 """Signals and deadlines of the supervisor, turned into things that can be waited for.
 
-As PID 1 the supervisor gets no default actions: a signal without a handler is ignored. Handlers here do nothing but
-note the signal; Python writes its number into a pipe (``set_wakeup_fd``), which the supervisor waits on together with
-dbt's output. So nothing is polled and nothing runs inside a handler.
+As PID 1 the supervisor gets no default actions: a signal without a handler is ignored. Handlers
+here do nothing but note the signal; Python writes its number into a pipe (``set_wakeup_fd``), which
+the supervisor waits on together with dbt's output. So nothing is polled and nothing runs inside a
+handler.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ _STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """Notes SIGTERM, SIGINT and SIGCHLD while it is entered; ``descriptor`` gets readable with each of them."""
+    """Notes SIGTERM, SIGINT and SIGCHLD while it is entered; ``descriptor`` gets readable with each
+    of them.
+    """
 
     def __init__(self) -> None:
         self.descriptor, self._writer = os.pipe()
@@ -32,7 +35,12 @@ class Signals:
             self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)
@@ -55,8 +63,8 @@ class Signals:
 def reap() -> dict[int, int]:
     """Collect all children that have ended, by process ID, with their wait status.
 
-    As PID 1 the supervisor also inherits the children of processes that ended before them; unreaped, they would stay
-    as zombies until the pod is gone.
+    As PID 1 the supervisor also inherits the children of processes that ended before them;
+    unreaped, they would stay as zombies until the pod is gone.
     """
     ended: dict[int, int] = {}
     while True:

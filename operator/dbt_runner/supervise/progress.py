@@ -1,9 +1,10 @@
 """How far a run is, on its way out of the pod.
 
-The process that runs dbt reports each node's start and end to the supervisor, which counts (:class:`Tally`) and leaves
-the count in a file; the sidecar prints it (:class:`Teller`), because the last line of its log is what the operator can
-read without any access to the pod. Each hand-over is bounded in time, so a project of a thousand quick models costs no
-more than one of ten slow ones. Nothing depends on any of it: a count that is lost is made good by the next.
+The process that runs dbt reports each node's start and end to the supervisor, which counts
+(:class:`Tally`) and leaves the count in a file; the sidecar prints it (:class:`Teller`), because
+the last line of its log is what the operator can read without any access to the pod. Each hand-over
+is bounded in time, so a project of a thousand quick models costs no more than one of ten slow ones.
+Nothing depends on any of it: a count that is lost is made good by the next.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ FILE_SECONDS = 1.0
 
 
 class Tally:
-    """The supervisor's count: what the finished steps' results hold, and what dbt tells of the one that is running."""
+    """The supervisor's count: what the finished steps' results hold, and what dbt tells of the one
+    that is running.
+    """
 
     def __init__(self, path: Path, seconds: float = FILE_SECONDS) -> None:
         self._path = path
@@ -29,7 +32,9 @@ class Tally:
         self._finished = Nodes()
         self._windows = ""
         self._counts = True
-        self.invocation_id = ""  # of the step that is running: which results are its own, should it be killed
+        self.invocation_id = (
+            ""  # of the step that is running: which results are its own, should it be killed
+        )
         self._before = self._done = self._total = 0
         self._running: Counter[str] = Counter()  # in the order of their starts
         self._written = Progress()
@@ -46,7 +51,9 @@ class Tally:
         )
 
     def window(self, windows: str) -> None:
-        """A window begins or is over, and this is how all of them stand: its nodes are counted from zero."""
+        """A window begins or is over, and this is how all of them stand: its nodes are counted from
+        zero.
+        """
         self._windows = windows
         self._finished = Nodes()
         self.end(Nodes())
@@ -66,8 +73,8 @@ class Tally:
     def take(self, event: Mapping[str, Any]) -> None:
         """Count what dbt tells of a node; other events are ignored.
 
-        A microbatch model starts and ends once more in each of its batches, so it is done when it has ended as often as
-        it has started.
+        A microbatch model starts and ends once more in each of its batches, so it is done when it
+        has ended as often as it has started.
         """
         if event["event"] != "progress":
             return
@@ -91,7 +98,9 @@ class Tally:
         self._running.clear()
 
     def flush(self) -> float | None:
-        """Leave a changed count in the file; the seconds until that is due, None if there is nothing to leave."""
+        """Leave a changed count in the file; the seconds until that is due, None if there is
+        nothing to leave.
+        """
         found = self.progress
         if found == self._written:
             return None

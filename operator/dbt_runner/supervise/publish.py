@@ -12,13 +12,15 @@ from dbt_runner.volume import Volume
 
 
 def publish(work: Path, final: Path, redactor: Redactor, parsed_manifest: Path) -> None:
-    """Complete the folder of a step that has ended, free it of secrets and rename it to its final name.
+    """Complete the folder of a step that has ended, free it of secrets and rename it to its final
+    name.
 
     Args:
         work: dbt's target path of the step; made if dbt did not get as far.
         final: the folder's place among the artifacts.
         redactor: knows the secrets.
-        parsed_manifest: stands in if dbt left no manifest.json (an interrupt, run-operation). Linked, not copied.
+        parsed_manifest: stands in if dbt left no manifest.json (an interrupt, run-operation).
+            Linked, not copied.
     """
     work.mkdir(parents=True, exist_ok=True)
     manifest = work / MANIFEST

@@ -1,16 +1,20 @@
-"""The main container: a supervisor that is PID 1 of the user's dbt image and never imports dbt itself.
+"""The main container: a supervisor that is PID 1 of the user's dbt image and never imports dbt
+itself.
 
-So it outlives what may happen to dbt (the OOM killer of cgroup v1 takes the biggest process) and always leaves a
+So it outlives what may happen to dbt (the OOM killer of cgroup v1 takes the biggest process) and
+always leaves a
 termination message. The order of a run::
 
-    interpreter -> zygote: secrets, parse, environment validation -> step, publish -> step, publish -> ... -> result
+    interpreter -> zygote: secrets, parse, environment validation -> step, publish -> step, publish
+    -> ... -> result
 
-With windows (:mod:`dbt_runner.supervise.window_loop`) everything behind the interpreter happens once for each, as far
-as it is needed.
+With windows (:mod:`dbt_runner.supervise.window_loop`) everything behind the interpreter happens
+once for each, as far as it is needed.
 
-SIGTERM and the timeout become one SIGINT for dbt, which then cancels its queries and writes the results it has; after
-the grace period everything of dbt is killed. What has been finished is kept, no further step runs, and a second SIGTERM
-changes nothing. All waiting is done in one place, :meth:`Supervisor._next`.
+SIGTERM and the timeout become one SIGINT for dbt, which then cancels its queries and writes the
+results it has; after the grace period everything of dbt is killed. What has been finished is kept,
+no further step runs, and a second SIGTERM changes nothing. All waiting is done in one place,
+:meth:`Supervisor._next`.
 """
 
 from __future__ import annotations
@@ -86,7 +90,9 @@ def environment(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> dict[s
 class Supervisor:
     """Runs one plan, or what of it is about one window."""
 
-    def __init__(self, layout: Layout, plan: RunPlan, env: Mapping[str, str], signals: Signals) -> None:
+    def __init__(
+        self, layout: Layout, plan: RunPlan, env: Mapping[str, str], signals: Signals
+    ) -> None:
         self._layout = layout
         self._plan = plan
         self._steps = plan.steps
@@ -104,7 +110,9 @@ class Supervisor:
         self._isolation = "Fork"
         self.version = ""
         self.parse: dict[str, Any] = {}
-        self.obstacle: str | None = None  # why the windows do not share a parse; None: that is not known
+        self.obstacle: str | None = (
+            None  # why the windows do not share a parse; None: that is not known
+        )
         self._earlier = Earlier()
         self.tally = Tally(layout.progress)
         self._line = b""  # output that has not got its line's end yet
@@ -137,7 +145,9 @@ class Supervisor:
         done: list[StepResult] = []
         for number, step in enumerate(self._steps):
             self._stop_if_due()
-            blocked = any(each.fails_run or each.state == "NotFresh" for each in done) and not step.always
+            blocked = (
+                any(each.fails_run or each.state == "NotFresh" for each in done) and not step.always
+            )
             finished = self._earlier.finished(step.name, always=step.always)
             if refused and refused.name == step.name:
                 done.append(refused)
@@ -146,7 +156,9 @@ class Supervisor:
                 self.tally.end(finished.nodes)
                 done.append(finished)
             elif refused or self.stopped or blocked:
-                done.append(StepResult(step.name, step.command, "Skipped", allow_failure=step.allow_failure))
+                done.append(
+                    StepResult(step.name, step.command, "Skipped", allow_failure=step.allow_failure)
+                )
             else:
                 done.append(self._run_step(number, step))
         return done
@@ -163,21 +175,32 @@ class Supervisor:
         self.say(f"continuing attempt {self._plan.resume}")
         return earlier
 
-    # --- before the first step ---------------------------------------------------------------------------------------
+    # Before the first step
 
     def _prepare(self) -> StepResult | None:
-        """Parse and validate. If that fails, the failure is the first step's: it ends the run, whatever may fail."""
+        """Parse and validate. If that fails, the failure is the first step's: it ends the run,
+        whatever may fail.
+        """
         started = _now()
         event = self._get_ready()
         if self._layout.deps.is_dir():
-            publish(self._layout.deps, self._layout.artifacts / DEPS, self._redactor, self._layout.parsed_manifest)
+            publish(
+                self._layout.deps,
+                self._layout.artifacts / DEPS,
+                self._redactor,
+                self._layout.parsed_manifest,
+            )
         if event["event"] == "ready":
             self._move(event.get("project_dir", self._plan.project_dir))
             self.version = event["dbt_version"]
             self._isolation = event["isolation"]
-            known = redact.Known(frozenset(event.get("words", ())), frozenset(event.get("unasked", ())))
+            known = redact.Known(
+                frozenset(event.get("words", ())), frozenset(event.get("unasked", ()))
+            )
             self._redactor = self._redactor.knowing(known)
-            self.parse = event.get("parse", {})  # where dbt is a command, each step parses for itself
+            self.parse = event.get(
+                "parse", {}
+            )  # where dbt is a command, each step parses for itself
             if self.parse and self.parse.get("count", 1):
                 cached = ", with the cache of an earlier run" if self.parse["cached"] else ""
                 self.say(f"parsed in {self.parse['seconds']:.1f} s{cached}")
@@ -206,20 +229,26 @@ class Supervisor:
             self.end_child()
         if self._child and self._window is not None:
             plan = self._plan
-            self._child.begin(self._window, project_dir=plan.project_dir, deps=plan.deps, cached=plan.cached)
+            self._child.begin(
+                self._window, project_dir=plan.project_dir, deps=plan.deps, cached=plan.cached
+            )
             event = self._next("ready", "failed")
             if event["event"] != "ended" or self.stopped:
                 return event
             self.end_child()  # it had died since it was needed last
         try:
-            self._interpreter, self._entry = entry_point(self._env.get("PATH"), self._plan.isolation)
+            self._interpreter, self._entry = entry_point(
+                self._env.get("PATH"), self._plan.isolation
+            )
             self._start([])
         except InterpreterError as error:
             return {"event": "failed", "step": 0, "reason": "ConfigError", "message": str(error)}
         return self._next("ready", "failed")
 
     def _move(self, project: str) -> None:
-        """Take this folder for the project: ``dbt deps`` may have needed one that it can write to."""
+        """Take this folder for the project: ``dbt deps`` may have needed one that it can write
+        to.
+        """
         self._plan = replace(self._plan, project_dir=project)
         if self._window is not None:  # its packages and its first parse are there
             self._plan = replace(self._plan, deps="Never", cached=False)
@@ -231,7 +260,7 @@ class Supervisor:
         env = {**self._env, PLAN_VARIABLE: self._plan.to_json()}
         self._child = Child(self._interpreter, start, env, self._plan.project_dir)
 
-    # --- a step ------------------------------------------------------------------------------------------------------
+    # A step
 
     def _run_step(self, number: int, step: Step) -> StepResult:
         started = _now()
@@ -242,7 +271,10 @@ class Supervisor:
         outcome = self._outcome(step, event)
         pause = _FIRST_PAUSE
         while outcome.stale and step.on_stale == "Wait" and not self.stopped:
-            self.say(f"step {step.name}: waiting, since {outcome.message}; the next check is in {pause:g} s")
+            self.say(
+                f"step {step.name}: waiting, since {outcome.message}; the next check is in "
+                f"{pause:g} s"
+            )
             self._pause(pause)
             if self.stopped:
                 outcome = classify.waited(outcome, self.stopped)
@@ -259,7 +291,9 @@ class Supervisor:
         """Tell dbt's process which nodes of a step are done."""
         done = classify.done(self._earlier.results(step.name))
         if done and self._isolation != "Command":  # which knows of no way to leave nodes out
-            self.say(f"step {step.name}: {len(done)} nodes are done, by the results of earlier attempts")
+            self.say(
+                f"step {step.name}: {len(done)} nodes are done, by the results of earlier attempts"
+            )
             self._layout.done(step.name).write_text(json.dumps(done), encoding="utf-8")
 
     def _once(self, number: int) -> Event:
@@ -279,7 +313,9 @@ class Supervisor:
         return {**outcome, "status": event["status"]}
 
     def _ask(self, number: int) -> None:
-        """Have the step run by the process that is there, or by one of its own where that is wanted or it is gone."""
+        """Have the step run by the process that is there, or by one of its own where that is wanted
+        or it is gone.
+        """
         if self._child and self._isolation != "Process":
             self._child.ask(number)
         else:
@@ -293,17 +329,25 @@ class Supervisor:
         """Draw the verdict on a step that is over."""
         if event.get("reason") and not self.stopped:
             return Outcome(event["reason"], event.get("message", ""))
-        outcome = classify.classify(self._seen(step, event, self._layout.work / step.name, parsing=parsing))
+        outcome = classify.classify(
+            self._seen(step, event, self._layout.work / step.name, parsing=parsing)
+        )
         return classify.not_fresh(outcome) if outcome.stale and step.on_stale == "Skip" else outcome
 
     def _publish(self, step: Step, event: Event, outcome: Outcome, started: str) -> StepResult:
         """Hand the folder of a step that is over to the sidecar."""
         work = self._layout.work / step.name
-        publish(work, self._layout.artifacts / step.name, self._redactor, self._layout.parsed_manifest)
+        publish(
+            work, self._layout.artifacts / step.name, self._redactor, self._layout.parsed_manifest
+        )
         result = StepResult(
             name=step.name,
             command=step.command,
-            state="NotFresh" if outcome.reason == NOT_FRESH else "Failed" if outcome.reason else "Succeeded",
+            state="NotFresh"
+            if outcome.reason == NOT_FRESH
+            else "Failed"
+            if outcome.reason
+            else "Succeeded",
             exit_code=exit_code(event),
             reason=outcome.reason,
             message=self._redactor.text(outcome.message),
@@ -311,11 +355,16 @@ class Supervisor:
             started_at=started,
             finished_at=_now(),
             nodes=outcome.nodes,
-            failures=[replace(each, message=self._redactor.text(each.message)) for each in outcome.failures],
+            failures=[
+                replace(each, message=self._redactor.text(each.message))
+                for each in outcome.failures
+            ],
             attempt=self._plan.attempt,
             digest=digest(step.argv),
             resume=outcome.resume,
-            results=[replace(each, message=self._redactor.text(each.message)) for each in outcome.results],
+            results=[
+                replace(each, message=self._redactor.text(each.message)) for each in outcome.results
+            ],
             left_out=event.get("left_out"),
         )
         self.say(f"step {step.name}: {verdict(result)}")
@@ -355,10 +404,11 @@ class Supervisor:
             sources=read_json(work / SOURCES),
         )
 
-    # --- waiting -----------------------------------------------------------------------------------------------------
+    # Waiting
 
     def _next(self, *wanted: str) -> Event:
-        """Wait for one of these events, or for the process's end, which comes as ``ended`` with its status.
+        """Wait for one of these events, or for the process's end, which comes as ``ended`` with its
+        status.
 
         Meanwhile dbt's output is passed on, signals and deadlines are acted on.
         """
@@ -407,10 +457,16 @@ class Supervisor:
             if event["event"] in wanted:
                 return event
             self.tally.take(event)
-        return {"event": "ended", "step": 0, "status": child.status} if child.status is not None else None
+        return (
+            {"event": "ended", "step": 0, "status": child.status}
+            if child.status is not None
+            else None
+        )
 
     def _learn_secrets(self, child: Child) -> None:
-        """Take in what has arrived; the secrets in it are exact, where the scan that they replace was only careful."""
+        """Take in what has arrived; the secrets in it are exact, where the scan that they replace
+        was only careful.
+        """
         child.read_events()
         while child.received and child.received[0]["event"] == "secrets":
             self._redactor = Redactor(child.received.popleft()["values"], self._redactor.known)
@@ -433,7 +489,9 @@ class Supervisor:
         if not self.stopped and (self._signals.stop or self._timeout.passed):
             self.stopped = "Cancelled" if self._signals.stop else "Timeout"
             grace = self._plan.grace_seconds
-            self.say(f"{self.stopped}: interrupting dbt, which has {grace:g} s to cancel its queries")
+            self.say(
+                f"{self.stopped}: interrupting dbt, which has {grace:g} s to cancel its queries"
+            )
             self._kill = Deadline(grace)
             if self._child:
                 self._child.signal(signal.SIGINT)
@@ -458,13 +516,16 @@ class Supervisor:
             self._child.close()
             self._child = None
 
-    # --- output ------------------------------------------------------------------------------------------------------
+    # Output
 
     def _pass_on(self) -> bool:
-        """Print what dbt has printed, line by line and without secrets; False at the end of its output."""
+        """Print what dbt has printed, line by line and without secrets; False at the end of its
+        output.
+        """
         data = self._child.read_output() if self._child else None
         if self._child:
-            # A process sends its secrets before it prints anything, so for this output they are there by now.
+            # A process sends its secrets before it prints anything, so for this output they are
+            # there by now.
             self._learn_secrets(self._child)
         complete, newline, self._line = (self._line + (data or b"")).rpartition(b"\n")
         if data is None or len(self._line) > _LINE_LIMIT:
@@ -481,7 +542,9 @@ class Supervisor:
         sys.stdout.buffer.flush()
 
     def _report(self, summary: Summary, steps: list[StepResult]) -> None:
-        """Leave result.json, the termination message and the last line of the log, which names every failed node."""
+        """Leave result.json, the termination message and the last line of the log, which names
+        every failed node.
+        """
         result = {**asdict(summary), "run": self._plan.run, "run_uid": self._plan.run_uid}
         result.update(attempt=self._plan.attempt, source=read_json(self._layout.source_info))
         result.update(parse=self.parse, steps=[asdict(step) for step in steps])
@@ -492,7 +555,9 @@ class Supervisor:
 
 def _scan_profiles(layout: Layout, env: Mapping[str, str]) -> set[str]:
     try:
-        return redact.scan_profiles((layout.profiles / "profiles.yml").read_text(encoding="utf-8"), env)
+        return redact.scan_profiles(
+            (layout.profiles / "profiles.yml").read_text(encoding="utf-8"), env
+        )
     except (OSError, ValueError):
         return set()  # dbt will say that it is missing
 

@@ -1,8 +1,8 @@
 """A run over windows: all its steps once in each, one window after another.
 
-Whatever ends the container, how the windows stand is in the shared volume by then, where the sidecar finds it: it is
-written before a window begins and after it has ended. A window's artifacts wait in its own folder until it is over, and
-then appear among the artifacts by one rename.
+Whatever ends the container, how the windows stand is in the shared volume by then, where the
+sidecar finds it: it is written before a window begins and after it has ended. A window's artifacts
+wait in its own folder until it is over, and then appear among the artifacts by one rename.
 """
 
 from __future__ import annotations
@@ -71,9 +71,13 @@ class Rounds:
         entry.end(summary, steps)
         self._hand_over(layout, entry, summary, steps)
         self._record()
-        self._say(f"window {entry.key}: {entry.state}" + (f" ({entry.reason})" if entry.reason else ""))
+        self._say(
+            f"window {entry.key}: {entry.state}" + (f" ({entry.reason})" if entry.reason else "")
+        )
 
-    def _hand_over(self, layout: Layout, entry: Entry, summary: Summary, steps: list[StepResult]) -> None:
+    def _hand_over(
+        self, layout: Layout, entry: Entry, summary: Summary, steps: list[StepResult]
+    ) -> None:
         """Let the window's folder appear among the artifacts."""
         result = {**asdict(summary), **self._about, "key": entry.key, "state": entry.state}
         result.update(parse=self._supervisor.parse, steps=[asdict(step) for step in steps])
@@ -86,17 +90,29 @@ class Rounds:
     @property
     def _about(self) -> dict[str, Any]:
         source = json_files.read_json(self._layout.source_info)
-        return {"run": self._plan.run, "run_uid": self._plan.run_uid, "attempt": self._plan.attempt, "source": source}
+        return {
+            "run": self._plan.run,
+            "run_uid": self._plan.run_uid,
+            "attempt": self._plan.attempt,
+            "source": source,
+        }
 
     @property
     def _result(self) -> dict[str, Any]:
         """The run's result.json as it is now."""
         parse = {"count": self._parses, "obstacle": self._supervisor.obstacle}
         rows = [entry.row for entry in self._entries]
-        return {**self._about, "parse": parse, "codes": window_ledger.codes(self._entries), "windows": rows}
+        return {
+            **self._about,
+            "parse": parse,
+            "codes": window_ledger.codes(self._entries),
+            "windows": rows,
+        }
 
     def _record(self) -> None:
-        """Leave how the windows stand where the sidecar, and by it the next attempt, will find it."""
+        """Leave how the windows stand where the sidecar, and by it the next attempt, will find
+        it.
+        """
         codes = window_ledger.codes(self._entries)
         partial = self._layout.windows.with_name(self._layout.windows.name + ".partial")
         partial.write_text(codes, encoding="utf-8")

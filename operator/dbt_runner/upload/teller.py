@@ -16,7 +16,9 @@ _FILE_BYTES = 1 << 20
 class Teller:
     """The sidecar's side: prints the count when it has changed."""
 
-    def __init__(self, path: Path, seconds: float = LINE_SECONDS, say: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, path: Path, seconds: float = LINE_SECONDS, say: Callable[[str], None] | None = None
+    ) -> None:
         self._path = path
         self._volume = Volume(path.parent)
         self._seconds = seconds

@@ -1,14 +1,16 @@
 """The native sidecar: uploads the folders of finished steps and prints how far dbt is.
 
-Only it sees the object store's Secret. A folder that appears in ARTIFACTS is complete, so it is uploaded at once, while
-the next step runs; with windows, that is the folder of a window, and the run's result.json is uploaded again whenever
-it has changed. When the dbt container has ended, even by an OOM kill, the rest is uploaded, each object is
-verified, and the container ends with an :class:`~dbt_protocol.summaries.UploadSummary`. It hears of that end by
-:mod:`dbt_runner.presence` or by the kubelet's SIGTERM, whichever comes first. Until then it waits: a sidecar that ended
-by itself would be started again.
+Only it sees the object store's Secret. A folder that appears in ARTIFACTS is complete, so it is
+uploaded at once, while the next step runs; with windows, that is the folder of a window, and the
+run's result.json is uploaded again whenever it has changed. When the dbt container has ended, even
+by an OOM kill, the rest is uploaded, each object is verified, and the container ends with an
+:class:`~dbt_protocol.summaries.UploadSummary`. It hears of that end by :mod:`dbt_runner.presence`
+or by the kubelet's SIGTERM, whichever comes first. Until then it waits: a sidecar that ended by
+itself would be started again.
 
-Of a step that never got to its final name only the logs are uploaded: dbt itself has kept secrets out of those, while
-nobody has looked for any in its other files (see :mod:`dbt_runner.artifact_files`).
+Of a step that never got to its final name only the logs are uploaded: dbt itself has kept secrets
+out of those, while nobody has looked for any in its other files (see
+:mod:`dbt_runner.artifact_files`).
 """
 
 from __future__ import annotations
@@ -38,9 +40,15 @@ from dbt_runner.upload.teller import Teller
 from dbt_runner.volume import NotPlainError, Volume
 
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 50.0  # of the pod's 120; dbt has had 60 of them, and a last try may still be under way
+GRACE_SECONDS = (
+    50.0  # of the pod's 120; dbt has had 60 of them, and a last try may still be under way
+)
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
-_TYPES = {".json": "application/json", ".jsonl": "application/x-ndjson", ".html": "text/html; charset=utf-8"}
+_TYPES = {
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".html": "text/html; charset=utf-8",
+}
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -97,7 +105,9 @@ class Uploader:
         self._volume = Volume(self.layout.shared)
 
     def run(self, stop: threading.Event) -> UploadSummary:
-        """Upload until dbt has ended or ``stop`` is set; then what is left, for as long as the grace period lasts."""
+        """Upload until dbt has ended or ``stop`` is set; then what is left, for as long as the
+        grace period lasts.
+        """
         watch, teller = Watch(self.layout.alive), Teller(self.layout.progress)
         if self.plan.cache:
             self._pool.submit(self._restore_cache)
@@ -129,7 +139,9 @@ class Uploader:
             self._jobs[self.plan.cache] = _Job(self.plan.cache, stored, optional=True)
 
     def _discover_partial(self) -> None:
-        """Take in the logs of a step whose container died, and the steps that had ended in its window."""
+        """Take in the logs of a step whose container died, and the steps that had ended in its
+        window.
+        """
         work = self.layout.work
         outer = self._visible_folders(work)
         for folder in [*outer, *(inner for each in outer for inner in self._visible_folders(each))]:
@@ -155,7 +167,10 @@ class Uploader:
 
     def _discover_run(self) -> None:
         """Take in what belongs to the run as a whole; the supervisor writes it last."""
-        for folder, prefix in ((self.layout.run, self.plan.run), (self.layout.new_state, self.plan.state)):
+        for folder, prefix in (
+            (self.layout.run, self.plan.run),
+            (self.layout.new_state, self.plan.state),
+        ):
             for path, is_folder in self._volume.entries(folder) if prefix else ():
                 if not is_folder and not path.name.startswith("."):
                     self._add(path, prefix, Path(path.name))
@@ -174,7 +189,9 @@ class Uploader:
                 yield from artifacts_of(self._volume, path)
 
     def _restore_cache(self) -> None:
-        """Fetch the parse cache while dbt is being imported, and say when there is nothing more to wait for."""
+        """Fetch the parse cache while dbt is being imported, and say when there is nothing more to
+        wait for.
+        """
         try:
             self._connected().get(self.plan.cache, self._volume, cache_files.restored(self.layout))
         except BucketError as error:
@@ -204,7 +221,9 @@ class Uploader:
     def _collect(self, job: _Job) -> None:
         error = job.future.exception() if job.future else None
         if error is not None:
-            job.error = job.last = error if isinstance(error, UploadError) else UploadError(f"{job.key}: {error!r}")
+            job.error = job.last = (
+                error if isinstance(error, UploadError) else UploadError(f"{job.key}: {error!r}")
+            )
             job.future = None
             job.not_before = time.monotonic() + job.delay
             job.delay = min(job.delay * 2, _LONGEST_DELAY)
@@ -229,7 +248,9 @@ class Uploader:
             return self._opened
 
     def _finish(self, deadline: float) -> None:
-        """Upload what is left. An error that will not go away gets one more try now: it may be minutes old."""
+        """Upload what is left. An error that will not go away gets one more try now: it may be
+        minutes old.
+        """
         for job in self._jobs.values():
             job.not_before, job.error = 0.0, None
         while time.monotonic() < deadline:
@@ -259,7 +280,9 @@ class Uploader:
             first = next((job.last for job in missing if job.last), None)
             why = str(first) if first else "the grace period was over"
             error = f"{len(missing)} of {len(wanted)} objects were not uploaded: {why}"
-        return UploadSummary("", len(arrived), sum(job.size for job in arrived), error, self._windows())
+        return UploadSummary(
+            "", len(arrived), sum(job.size for job in arrived), error, self._windows()
+        )
 
     def _windows(self) -> str:
         """How the windows stand, as the supervisor has left it."""
@@ -270,7 +293,12 @@ class Uploader:
 
 
 def _arrived(job: _Job) -> bool:
-    return job.future is not None and job.future.done() and not job.future.cancelled() and not job.future.exception()
+    return (
+        job.future is not None
+        and job.future.done()
+        and not job.future.cancelled()
+        and not job.future.exception()
+    )
 
 
 def content_type(path: Path) -> str:
@@ -282,13 +310,18 @@ def content_type(path: Path) -> str:
 
 
 def main(layout: Layout, plan: UploadPlan, env: Mapping[str, str]) -> int:
-    """Upload until SIGTERM and what is left then; returns the container's exit code, 0 if everything has arrived."""
+    """Upload until SIGTERM and what is left then; returns the container's exit code, 0 if
+    everything has arrived.
+    """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    print(f"dbt-operator: waiting for artifacts, to upload them to s3://{plan.bucket.name}/{plan.prefix}", flush=True)  # noqa: T201
+    where = f"s3://{plan.bucket.name}/{plan.prefix}"
+    print(f"dbt-operator: waiting for artifacts, to upload them to {where}", flush=True)  # noqa: T201
     grace = float(env.get("DBT_OPERATOR_UPLOAD_GRACE", GRACE_SECONDS))
-    summary = Uploader(layout, plan, lambda: MinioStore(plan.bucket, env), grace_seconds=grace).run(stop)
+    summary = Uploader(layout, plan, lambda: MinioStore(plan.bucket, env), grace_seconds=grace).run(
+        stop
+    )
     summary = replace(summary, location=f"s3://{plan.bucket.name}/{plan.prefix}")
     layout.report(summary.to_json())
     print(f"dbt-operator: {_told(summary)}")  # noqa: T201 - the container's log

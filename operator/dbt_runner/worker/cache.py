@@ -1,15 +1,17 @@
 """The parse cache: dbt's partial_parse.msgpack, kept in the bucket between runs.
 
-dbt itself notices another version, other vars, another profile, changed variables of the environment and changed files,
-with one exception: it does not read a YAML file whose time of modification is the one it knows. Images are often built
-with one time for all files, so the contents of all files are compared here, and a cache is dropped if one has changed
-behind its time. In an archive of two members, so that a cache and what it was made of cannot be mixed up.
+dbt itself notices another version, other vars, another profile, changed variables of the
+environment and changed files, with one exception: it does not read a YAML file whose time of
+modification is the one it knows. Images are often built with one time for all files, so the
+contents of all files are compared here, and a cache is dropped if one has changed behind its time.
+In an archive of two members, so that a cache and what it was made of cannot be mixed up.
 
 Nor does dbt notice that another invocation has another ``run_started_at``, or another time of day
 in ``modules``, that names of relations were made of. So a parse that has asked for such values is
 not stored (:mod:`dbt_runner.worker.zygote`).
 
-The sidecar fetches it while the dbt container imports dbt (:mod:`dbt_runner.upload.uploader`), and stores a new one.
+The sidecar fetches it while the dbt container imports dbt (:mod:`dbt_runner.upload.uploader`), and
+stores a new one.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ Files = dict[str, list[object]]  # path -> [time of modification, hash of the co
 
 
 def unpack(layout: Layout, project: Path) -> Path | None:
-    """The file for ``--partial-parse-file-path``, once the sidecar has been heard of; None if there is none of use."""
+    """The file for ``--partial-parse-file-path``, once the sidecar has been heard of; None if there
+    is none of use.
+    """
     deadline = time.monotonic() + WAIT_SECONDS
     while not (layout.cache / READY).exists():
         if time.monotonic() >= deadline:
@@ -50,23 +54,33 @@ def unpack(layout: Layout, project: Path) -> Path | None:
 
 
 def _changed_unseen(old: Files, new: Files) -> bool:
-    return any(old[path][0] == time and old[path][1] != content for path, (time, content) in new.items() if path in old)
+    return any(
+        old[path][0] == time and old[path][1] != content
+        for path, (time, content) in new.items()
+        if path in old
+    )
 
 
 def files(project: Path) -> Files:
     """All files that dbt may read without looking at their content."""
     found = (path for pattern in ("*.yml", "*.yaml") for path in project.rglob(pattern))
     return {
-        str(path.relative_to(project)): [path.stat().st_mtime, hashlib.sha256(path.read_bytes()).hexdigest()]
+        str(path.relative_to(project)): [
+            path.stat().st_mtime,
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        ]
         for path in found
         if path.is_file()
     }
 
 
-def pack(layout: Layout, parsed: Path, project: Path, holds_secrets: Callable[[bytes], bool]) -> bool:
+def pack(
+    layout: Layout, parsed: Path, project: Path, holds_secrets: Callable[[bytes], bool]
+) -> bool:
     """Hand what dbt has parsed to the sidecar; whether there is anything new that may be stored.
 
-    Values of the environment that a project has asked for are part of it, so one that holds a secret stays here.
+    Values of the environment that a project has asked for are part of it, so one that holds a
+    secret stays here.
     """
     source = parsed / _PARSED
     if not source.is_file() or holds_secrets(source.read_bytes()):

@@ -10,7 +10,9 @@ from typing import Any
 
 
 class Channel:
-    """Sends events to the supervisor, one line each. Parent and child take turns, and so do the threads of one."""
+    """Sends events to the supervisor, one line each. Parent and child take turns, and so do the
+    threads of one.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -31,7 +33,8 @@ class Channel:
 class Commands:
     """What the supervisor wants, one JSON object a line, up to the end of the pipe.
 
-    Nothing is read ahead: the process that takes over for a window finds its commands still in the pipe.
+    Nothing is read ahead: the process that takes over for a window finds its commands still in the
+    pipe.
     """
 
     def __init__(self, descriptor: int) -> None:

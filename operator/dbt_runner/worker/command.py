@@ -1,13 +1,15 @@
 """The steps of a run where dbt is no Python program: dbt Fusion, or a wrapper in another language.
 
-It stands in for :mod:`dbt_runner.worker.zygote` and tells the supervisor the same events, but knows dbt by its command
-line and its artifacts only. So each step loads dbt and parses for itself, in a process of its own; there is no
-events.jsonl and no progress within a step; and of a failure that left no results only what dbt printed is known.
+It stands in for :mod:`dbt_runner.worker.zygote` and tells the supervisor the same events, but knows
+dbt by its command line and its artifacts only. So each step loads dbt and parses for itself, in a
+process of its own; there is no events.jsonl and no progress within a step; and of a failure that
+left no results only what dbt printed is known.
 
-What must hold all the same does. Environment validation asks ``dbt list`` for what a step selects, and the manifest
-that this leaves for where it would be written, before any step runs; where it cannot be done, nothing runs. And a step
-succeeds only with results that are proved to be its own: in a folder that was empty before, stamped with this run's
-UID if dbt stamps at all, and not older than the step.
+What must hold all the same does. Environment validation asks ``dbt list`` for what a step selects,
+and the manifest that this leaves for where it would be written, before any step runs; where it
+cannot be done, nothing runs. And a step succeeds only with results that are proved to be its own:
+in a folder that was empty before, stamped with this run's UID if dbt stamps at all, and not older
+than the step.
 """
 
 from __future__ import annotations
@@ -80,7 +82,8 @@ _NOT_SELECTING = frozenset(
         "-q",
     }
 )
-# What a command builds of a selection, where it does not say so by a flag. ``build`` builds everything.
+# What a command builds of a selection, where it does not say so by a flag. ``build`` builds
+# everything.
 _TYPES = {
     "build": [],
     "run": ["model"],
@@ -89,7 +92,9 @@ _TYPES = {
     "test": ["test", "unit_test"],
     "clone": ["model", "seed", "snapshot"],
 }
-_ELSEWHERE = re.compile(r"--(target|profile|profiles-dir|project-dir|target-path|log-path)(=.*)?|-t.*", re.DOTALL)
+_ELSEWHERE = re.compile(
+    r"--(target|profile|profiles-dir|project-dir|target-path|log-path)(=.*)?|-t.*", re.DOTALL
+)
 _TRUE = {"1", "true", "yes", "y", "on", "t"}
 
 _TIME = re.compile(r"^\d\d:\d\d:\d\d(\.\d+)?\s+")
@@ -119,7 +124,14 @@ class _Ended:
     lines: list[str]  # the last that it printed, without the time
 
 
-def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | None, window: int | None = None) -> int:
+def main(
+    layout: Layout,
+    plan: RunPlan,
+    commands: int,
+    events: int,
+    step: int | None,
+    window: int | None = None,
+) -> int:
     """Run until the supervisor closes the pipe, or, with a step's number, this step alone."""
     channel = Channel(events)
     layout, plan = at_window(layout, plan, window)
@@ -132,7 +144,11 @@ def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | 
         channel.send("failed", step=worker.at, **error.content)
         return 0
     channel.send(
-        "ready", dbt_version=worker.version, isolation="Command", project_dir=worker.project, **worker.survey()
+        "ready",
+        dbt_version=worker.version,
+        isolation="Command",
+        project_dir=worker.project,
+        **worker.survey(),
     )
     with os.fdopen(commands, encoding="utf-8") as lines:
         for line in lines:
@@ -160,7 +176,7 @@ class _Worker:
     def _note(self, *_: object) -> None:
         self._interrupted = True
 
-    # --- before the first step ---------------------------------------------------------------------------------------
+    # Before the first step
 
     def prepare(self) -> None:
         """Validate the environment of all steps.
@@ -189,7 +205,9 @@ class _Worker:
         return {"words": sorted(known.words), "unasked": sorted(known.unasked)}
 
     def _install(self) -> None:
-        """Run ``dbt deps`` where packages are declared; if need be in a copy, which then is the project."""
+        """Run ``dbt deps`` where packages are declared; if need be in a copy, which then is the
+        project.
+        """
         project = Path(self._plan.project_dir)
         if not deps.needed_by_command(project, self._plan.deps):
             return
@@ -197,14 +215,22 @@ class _Worker:
         os.environ["DBT_PROJECT_DIR"] = self.project
         os.chdir(self.project)
         try:
-            ended = self._dbt(deps.command(self._plan.steps[0].argv), self._layout.deps, keep=_KEPT_LINES)
+            ended = self._dbt(
+                deps.command(self._plan.steps[0].argv), self._layout.deps, keep=_KEPT_LINES
+            )
         except OSError as error:
-            raise _FailedError(reason="ConfigError", message=f"dbt cannot be started: {error.strerror}") from error
+            raise _FailedError(
+                reason="ConfigError", message=f"dbt cannot be started: {error.strerror}"
+            ) from error
         except KeyboardInterrupt:
-            raise _FailedError(exit_code=2, exception=["KeyboardInterrupt"], message="interrupted") from None
+            raise _FailedError(
+                exit_code=2, exception=["KeyboardInterrupt"], message="interrupted"
+            ) from None
         if ended.code:
             said = "; ".join(_telling(ended.lines)) or "its log says no more"
-            raise _FailedError(reason="DepsFailed", message=f"dbt deps ended with exit code {ended.code}: {said}")
+            raise _FailedError(
+                reason="DepsFailed", message=f"dbt deps ended with exit code {ended.code}: {said}"
+            )
 
     def _validate(self, step: Step) -> None:
         wanted = (self._plan.schema_pattern, self._plan.database_pattern)
@@ -227,7 +253,9 @@ class _Worker:
         self._expected[step.name] = writing & selected
         found = environment.offenders(iter(places), allowed)
         # A list that names nothing proves nothing: it may be that this dbt answers in another form.
-        complaint = environment.complaint(found, selected or {place.unique_id for place, _ in found})
+        complaint = environment.complaint(
+            found, selected or {place.unique_id for place, _ in found}
+        )
         if complaint:
             raise _FailedError(reason="EnvironmentMismatch", message=complaint)
 
@@ -259,16 +287,22 @@ class _Worker:
         try:
             ended = self._dbt(argv, folder, keep=None)
         except OSError as error:
-            raise _FailedError(reason="ConfigError", message=f"dbt cannot be started: {error.strerror}") from error
+            raise _FailedError(
+                reason="ConfigError", message=f"dbt cannot be started: {error.strerror}"
+            ) from error
         except KeyboardInterrupt:
-            raise _FailedError(exit_code=2, exception=["KeyboardInterrupt"], message="interrupted") from None
+            raise _FailedError(
+                exit_code=2, exception=["KeyboardInterrupt"], message="interrupted"
+            ) from None
         if ended.code:
             raise _FailedError(exit_code=abs(ended.code), **_complaint(ended))
         manifest = _read(folder / "manifest.json")
         if manifest is None:
             raise _cannot_tell("dbt list left no manifest.json")
         self.version = str(manifest.get("metadata", {}).get("dbt_version", ""))
-        shutil.copyfile(folder / "manifest.json", self._layout.parsed_manifest)  # for steps that leave none
+        shutil.copyfile(
+            folder / "manifest.json", self._layout.parsed_manifest
+        )  # for steps that leave none
         try:
             answers = (json.loads(line) for line in ended.lines if line.startswith("{"))
             selected = {str(answer["unique_id"]) for answer in answers}
@@ -276,7 +310,7 @@ class _Worker:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _cannot_tell(f"dbt list answered something unexpected: {error!r}") from error
 
-    # --- a step ------------------------------------------------------------------------------------------------------
+    # A step
 
     def run(self, number: int) -> int:
         """Run a step and report on it; the wait status of dbt's process."""
@@ -335,14 +369,23 @@ class _Worker:
             KeyboardInterrupt: the run has been stopped, so it was not started.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        env = {**os.environ, **self._secrets, "DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
+        env = {
+            **os.environ,
+            **self._secrets,
+            "DBT_TARGET_PATH": str(folder),
+            "DBT_LOG_PATH": str(folder),
+        }
         program = shutil.which("dbt")
         if program is None:
             raise FileNotFoundError(2, "there is no dbt on the PATH")
         if self._interrupted:
             raise KeyboardInterrupt
         process = subprocess.Popen(  # noqa: S603 - an argv list, and the dbt that the image brings
-            [program, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
+            [program, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=env,
         )
         if self._interrupted:
             process.send_signal(signal.SIGINT)  # the group's came before this one belonged to it
@@ -364,18 +407,26 @@ def _pass_on(process: subprocess.Popen[bytes], lines: deque[str], hide_answers: 
 
 
 def _secrets(layout: Layout) -> dict[str, str]:
-    """Variables whose values dbt keeps out of its own log, which is uploaded as it is if the container is killed.
+    """Variables whose values dbt keeps out of its own log, which is uploaded as it is if the
+    container is killed.
 
-    The supervisor redacts by the same scan: there is no YAML parser here that could read the profile better.
+    The supervisor redacts by the same scan: there is no YAML parser here that could read the
+    profile better.
     """
     found = environment_secrets(os.environ)
     with suppress(OSError, ValueError):
-        found |= scan_profiles((layout.profiles / "profiles.yml").read_text(encoding="utf-8"), os.environ)
-    return {f"{redact.OWN_VARIABLES}{n}": secret for n, secret in enumerate(sorted(Redactor(found).secrets))}
+        found |= scan_profiles(
+            (layout.profiles / "profiles.yml").read_text(encoding="utf-8"), os.environ
+        )
+    return {
+        f"{redact.OWN_VARIABLES}{n}": secret
+        for n, secret in enumerate(sorted(Redactor(found).secrets))
+    }
 
 
 def _refuse_other_places(argv: Sequence[str], target: str) -> None:
-    """The target is set by the environment; without dbt's API nobody would see what a flag makes of it.
+    """The target is set by the environment; without dbt's API nobody would see what a flag makes of
+    it.
 
     Raises:
         _FailedError: a flag names another one, or another profile or project.
@@ -385,12 +436,17 @@ def _refuse_other_places(argv: Sequence[str], target: str) -> None:
             continue
         value = word.partition("=")[2] if "=" in word else "".join(argv[number + 1 : number + 2])
         if word.split("=")[0] not in ("--target", "-t") or value != target:
-            message = f'a step must not set {word.split("=")[0]}: the DbtTarget allows only the target "{target}"'
+            message = (
+                f"a step must not set {word.split('=')[0]}: the DbtTarget allows only the target "
+                f'"{target}"'
+            )
             raise _FailedError(reason="EnvironmentMismatch", message=message)
 
 
 def listing(argv: Sequence[str]) -> list[str] | None:
-    """The ``dbt list`` that names what a command line selects; None if there is none that surely does."""
+    """The ``dbt list`` that names what a command line selects; None if there is none that surely
+    does.
+    """
     command, words = argv[0], argv[1:]
     if command not in _TYPES:
         return None
@@ -415,16 +471,24 @@ def _is_set(argv: Sequence[str], flag: str) -> bool:
 
 
 def _cannot_tell(why: str) -> _FailedError:
-    message = f"nothing was sent to the warehouse, because where the run would write cannot be validated: {why}"
+    message = (
+        "nothing was sent to the warehouse, because where the run would write cannot be "
+        f"validated: {why}"
+    )
     return _FailedError(reason="ConfigError", message=message)
 
 
 def _objects(manifest: Mapping[str, Any]) -> Any:
-    """The parts of manifest.json that are validated, with attributes as dbt's own manifest has them."""
+    """The parts of manifest.json that are validated, with attributes as dbt's own manifest has
+    them.
+    """
     parts = {name: manifest.get(name) or {} for name in ("functions", "saved_queries")}
     parts["nodes"] = manifest["nodes"]
     return SimpleNamespace(
-        **{name: {key: _object(value) for key, value in found.items()} for name, found in parts.items()}
+        **{
+            name: {key: _object(value) for key, value in found.items()}
+            for name, found in parts.items()
+        }
     )
 
 
@@ -434,16 +498,26 @@ def _object(value: Any) -> Any:
     return [_object(inner) for inner in value] if isinstance(value, list) else value
 
 
-def outcome(code: int, lines: Sequence[str], folder: Path, started: float, run_uid: str) -> dict[str, Any]:
+def outcome(
+    code: int, lines: Sequence[str], folder: Path, started: float, run_uid: str
+) -> dict[str, Any]:
     """What the supervisor needs to know of a step that dbt has ended with an exit code."""
     artifacts = [_read(folder / name) or {} for name in ("run_results.json", "sources.json")]
-    own = [artifact for artifact in artifacts if is_own(artifact.get("metadata") or {}, started, run_uid)]
+    own = [
+        artifact
+        for artifact in artifacts
+        if is_own(artifact.get("metadata") or {}, started, run_uid)
+    ]
     results = [result for artifact in own for result in artifact.get("results") or ()]
     nodes = [str(result.get("unique_id", "")) for result in results]
     content: dict[str, Any] = {
         "exit_code": code,
-        "invocation_id": next((str(artifact["metadata"].get("invocation_id") or "") for artifact in own), ""),
-        "dbt_version": next((str(artifact["metadata"].get("dbt_version") or "") for artifact in own), ""),
+        "invocation_id": next(
+            (str(artifact["metadata"].get("invocation_id") or "") for artifact in own), ""
+        ),
+        "dbt_version": next(
+            (str(artifact["metadata"].get("dbt_version") or "") for artifact in own), ""
+        ),
         "expected": nodes or None,  # no more is known than what has a result
         "empty": any(_EMPTY.search(line) for line in lines),
     }
@@ -456,7 +530,9 @@ def outcome(code: int, lines: Sequence[str], folder: Path, started: float, run_u
 
 
 def is_own(metadata: Mapping[str, Any], started: float, run_uid: str) -> bool:
-    """Whether an artifact is of this run and not from before the step's start. dbt writes its times in UTC."""
+    """Whether an artifact is of this run and not from before the step's start. dbt writes its times
+    in UTC.
+    """
     stamp = (metadata.get("env") or {}).get("RUN_UID", run_uid)
     moment = str(metadata.get("invocation_started_at") or metadata.get("generated_at") or "")
     try:
@@ -475,7 +551,9 @@ def _complaint(ended: _Ended) -> dict[str, Any]:
 
 
 def _telling(lines: Sequence[str]) -> Sequence[str]:
-    """The lines after dbt's "Encountered an error", else those from the first that speaks of one, else the last."""
+    """The lines after dbt's "Encountered an error", else those from the first that speaks of one,
+    else the last.
+    """
     said = [line for line in lines if line.strip() and not line.startswith("{")]
     for number in range(len(said) - 1, -1, -1):
         if "encountered an error" in said[number].lower():

@@ -1,4 +1,6 @@
-"""When and how ``dbt deps`` runs before the first step. The installation itself is dbt's, and so are its sources."""
+"""When and how ``dbt deps`` runs before the first step. The installation itself is dbt's, and so
+are its sources.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ _PASSED_ON = ("--vars",)  # packages.yml may use them
 
 
 def declared(project: Path) -> bool:
-    """Whether the project names any packages: without any, dbt deps would only make an empty folder."""
+    """Whether the project names any packages: without any, dbt deps would only make an empty
+    folder.
+    """
     import yaml  # dbt's
 
     for name in DECLARATIONS:
@@ -46,20 +50,27 @@ def command(step: Sequence[str]) -> list[str]:
 
 
 def needed_by_command(project: Path, when: str) -> bool:
-    """Whether ``dbt deps`` runs where nobody but dbt can read the declarations: rather once too often."""
+    """Whether ``dbt deps`` runs where nobody but dbt can read the declarations: rather once too
+    often.
+    """
     declared = any((project / name).is_file() for name in DECLARATIONS)
-    return declared and (when == "Always" or (when == "IfMissing" and not (project / "dbt_packages").is_dir()))
+    return declared and (
+        when == "Always" or (when == "IfMissing" and not (project / "dbt_packages").is_dir())
+    )
 
 
 def writable(project: Path, to: Path) -> Path:
     """A folder with the project in which dbt can write: this one, or else a copy.
 
-    Packages go into the project's folder, and so does their lock file. A project that is baked into an image is on a
-    root filesystem that is read-only, and belongs to root as a rule. Times are kept: partial parsing looks at them.
+    Packages go into the project's folder, and so does their lock file. A project that is baked into
+    an image is on a root filesystem that is read-only, and belongs to root as a rule. Times are
+    kept: partial parsing looks at them.
     """
     if os.access(project, os.W_OK):
         return project
-    shutil.copytree(project, to, symlinks=True, ignore=shutil.ignore_patterns(".git"), dirs_exist_ok=True)
+    shutil.copytree(
+        project, to, symlinks=True, ignore=shutil.ignore_patterns(".git"), dirs_exist_ok=True
+    )
     for path in (to, *to.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | 0o200)

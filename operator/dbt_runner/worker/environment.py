@@ -1,9 +1,10 @@
 """Environment validation: is the run about to write where its DbtTarget allows?
 
-It runs in the zygote after parsing and before the first statement is sent. Checked are the schema and database of every
-selected node *that writes*: models except ephemeral ones, seeds, snapshots, functions, tests that store their failures
-and saved queries' exports. Every other test has a schema too (``*_dbt_test__audit``), but writes nothing; sources are
-only read. What hooks and ``run-operation`` do is SQL of the project's own: it is not checked here and bounded by the
+It runs in the zygote after parsing and before the first statement is sent. Checked are the schema
+and database of every selected node *that writes*: models except ephemeral ones, seeds, snapshots,
+functions, tests that store their failures and saved queries' exports. Every other test has a schema
+too (``*_dbt_test__audit``), but writes nothing; sources are only read. What hooks and
+``run-operation`` do is SQL of the project's own: it is not checked here and bounded by the
 warehouse's grants only.
 
 The functions take dbt's manifest and nodes, of which they read a few long-standing attributes.
@@ -37,7 +38,9 @@ class Written:
 
 @dataclass(frozen=True)
 class Allowed:
-    """The DbtTarget's patterns. Each has to match from start to end, in any case, because warehouses fold names."""
+    """The DbtTarget's patterns. Each has to match from start to end, in any case, because
+    warehouses fold names.
+    """
 
     schema: re.Pattern[str] | None
     database: re.Pattern[str] | None
@@ -52,11 +55,20 @@ class Allowed:
         return cls(_compile("schemaPattern", schema), _compile("databasePattern", database))
 
     def objection(self, written: Written) -> str:
-        """What is wrong with the place, or an empty string. A warehouse without databases has no wrong one."""
+        """What is wrong with the place, or an empty string. A warehouse without databases has no
+        wrong one.
+        """
         if self.schema and not self.schema.fullmatch(written.schema or ""):
             return f'schema "{written.schema}" does not match schemaPattern "{self.schema.pattern}"'
-        if self.database and written.database is not None and not self.database.fullmatch(written.database):
-            return f'database "{written.database}" does not match databasePattern "{self.database.pattern}"'
+        if (
+            self.database
+            and written.database is not None
+            and not self.database.fullmatch(written.database)
+        ):
+            return (
+                f'database "{written.database}" does not match databasePattern '
+                f'"{self.database.pattern}"'
+            )
         return ""
 
 
@@ -64,7 +76,9 @@ def _compile(name: str, pattern: str | None) -> re.Pattern[str] | None:
     try:
         return re.compile(pattern, re.IGNORECASE) if pattern else None
     except re.error as error:
-        raise PatternError(f"the DbtTarget's {name} {pattern!r} is no regular expression: {error}") from error
+        raise PatternError(
+            f"the DbtTarget's {name} {pattern!r} is no regular expression: {error}"
+        ) from error
 
 
 def written(manifest: Any, *, store_failures: bool, exports: bool) -> Iterator[Written]:
@@ -72,7 +86,8 @@ def written(manifest: Any, *, store_failures: bool, exports: bool) -> Iterator[W
 
     Args:
         manifest: dbt's.
-        store_failures: ``--store-failures`` is given, which counts for tests that say nothing themselves.
+        store_failures: ``--store-failures`` is given, which counts for tests that say nothing
+            themselves.
         exports: ``--export-saved-queries`` is given.
     """
     for node in [*manifest.nodes.values(), *getattr(manifest, "functions", {}).values()]:
@@ -80,7 +95,9 @@ def written(manifest: Any, *, store_failures: bool, exports: bool) -> Iterator[W
             yield Written(node.unique_id, node.database, node.schema)
     for query in manifest.saved_queries.values() if exports else ():
         for export in query.exports:
-            yield Written(query.unique_id, getattr(export.config, "database", None), export.config.schema_name)
+            yield Written(
+                query.unique_id, getattr(export.config, "database", None), export.config.schema_name
+            )
 
 
 def _writes(node: Any, store_failures: bool) -> bool:
@@ -95,7 +112,12 @@ def _writes(node: Any, store_failures: bool) -> bool:
 
 def offenders(places: Iterator[Written], allowed: Allowed) -> list[tuple[Written, str]]:
     """The nodes that would be written where they must not, each with the objection to it."""
-    return [(place, objection) for place in places for objection in [allowed.objection(place)] if objection]
+    return [
+        (place, objection)
+        for place in places
+        for objection in [allowed.objection(place)]
+        if objection
+    ]
 
 
 def complaint(found: Sequence[tuple[Written, str]], selected: Collection[str]) -> str:
@@ -105,11 +127,18 @@ def complaint(found: Sequence[tuple[Written, str]], selected: Collection[str]) -
         return ""
     named = "; ".join(f"{place.unique_id}: {objection}" for place, objection in wrong[:3])
     more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    return f"nothing was sent to the warehouse: {len(wrong)} selected node(s) would be written elsewhere: {named}{more}"
+    return (
+        f"nothing was sent to the warehouse: {len(wrong)} selected node(s) would be written "
+        f"elsewhere: {named}{more}"
+    )
 
 
 def wrong_target(resolved: str, wanted: str) -> str:
-    """The message about a step that would run against another target of the profile; empty if it is the right one."""
+    """The message about a step that would run against another target of the profile; empty if it is
+    the right one.
+    """
     if resolved == wanted:
         return ""
-    return f'the profile resolves to the target "{resolved}", but the DbtTarget allows only "{wanted}"'
+    return (
+        f'the profile resolves to the target "{resolved}", but the DbtTarget allows only "{wanted}"'
+    )

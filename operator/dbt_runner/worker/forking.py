@@ -15,12 +15,16 @@ from typing import NoReturn
 
 
 def fork() -> int:
-    """Fork with SIGINT held back, so that one which comes now reaches the child when that is ready for it."""
+    """Fork with SIGINT held back, so that one which comes now reaches the child when that is ready
+    for it.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 counts the static parser's idle threads
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # 3.12 counts the static parser's idle threads
         child = os.fork()
     if child:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -38,7 +42,8 @@ def run_child(work: Callable[[], None], *, parses: bool = False) -> NoReturn:
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if not parses:
-            # The static parser's threads did not come along; a parse in the child would wait for them for ever.
+            # The static parser's threads did not come along; a parse in the child would wait for
+            # them for ever.
             os.environ["DBT_STATIC_PARSER"] = "false"
             gc.enable()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -52,7 +57,8 @@ def run_child(work: Callable[[], None], *, parses: bool = False) -> NoReturn:
 
 
 def leave(code: int) -> NoReturn:
-    """End without taking the interpreter apart, which takes a while and lets libraries complain about leaks.
+    """End without taking the interpreter apart, which takes a while and lets libraries complain
+    about leaks.
 
     The handlers of atexit have to run: they release the semaphores that dbt's locks hold.
     """

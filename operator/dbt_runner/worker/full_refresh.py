@@ -62,6 +62,7 @@ def complaint(losing: Sequence[str]) -> str:
     named = ", ".join(losing[:_SHOWN]) + more
     return (
         f"nothing was sent to the warehouse: {named} would be built anew from one window alone,"
-        " since its config says full_refresh: true, and lose all that other windows have built: remove"
+        " since its config says full_refresh: true, and lose all that other windows have built: "
+        "remove"
         " full_refresh from the config"
     )

@@ -1,14 +1,15 @@
 """The only module that uses dbt's Python API: load a project, ask for a selection, run a command.
 
-It is imported by :mod:`dbt_runner.worker.zygote` after everything that does not need dbt is done, because this import
-takes most of a small run's time. Beside the public ``dbtRunner`` it uses a few things inside dbt, in one function each:
+It is imported by :mod:`dbt_runner.worker.zygote` after everything that does not need dbt is done,
+because this import takes most of a small run's time. Beside the public ``dbtRunner`` it uses a few
+things inside dbt, in one function each:
 
-* :func:`load` replaces the body of dbt's commands by one that keeps what the command's decorators have loaded. So a
-  manifest is parsed under the flags, vars and name of the very command that will use it, which ``dbt parse`` could not.
-  Meanwhile it watches which values of the invocation the project's Jinja asks for: they are baked
-  into the manifest.
-* :func:`selected` stops a command between its selection and its first statement. So it is dbt's own selection that is
-  validated, not a second implementation of it.
+* :func:`load` replaces the body of dbt's commands by one that keeps what the command's decorators
+  have loaded. So a manifest is parsed under the flags, vars and name of the very command that will
+  use it, which ``dbt parse`` could not. Meanwhile it watches which values of the invocation the
+  project's Jinja asks for: they are baked into the manifest.
+* :func:`selected` stops a command between its selection and its first statement. So it is dbt's own
+  selection that is validated, not a second implementation of it.
 * :func:`run` gives a shared manifest the ID of the invocation that uses it, takes nodes that are
   done out of the command's selection, and learns what is left of it, since that has to have
   results. dbt's own ``retry`` would forget ``--warn-error`` and what was absent from the results.
@@ -79,7 +80,9 @@ _NOT_PARSED = frozenset(
     }
 )
 # Within Jinja's delimiters: in prose and as a column the word is common.
-_LOOKS_AT_FLAGS = re.compile(r"\{[{%](?:(?!\}\}|%\}).)*?\b(flags|invocation_args_dict)\b", re.DOTALL)
+_LOOKS_AT_FLAGS = re.compile(
+    r"\{[{%](?:(?!\}\}|%\}).)*?\b(flags|invocation_args_dict)\b", re.DOTALL
+)
 # What of dbt's context differs from one invocation to the next though vars, profile, files and the
 # variables asked for by env_var() are the same, which dbt compares itself; and what such a value
 # can be got at by. Flags are looked for in the project's text.
@@ -122,7 +125,9 @@ class Ended:
     expected: list[str] | None = None  # what has to have a result, hooks included
     empty: bool = False
     errors: list[str] = field(default_factory=list)
-    raised: list[dict[str, str]] = field(default_factory=list)  # results that the artifacts may lack
+    raised: list[dict[str, str]] = field(
+        default_factory=list
+    )  # results that the artifacts may lack
     # Nodes that a build was asked for and has not selected; None: that is not known.
     left_out: int | None = None
 
@@ -136,7 +141,9 @@ class LoadError(Exception):
 
 
 class Events:
-    """Takes dbt's events: keeps the few facts the verdict needs and writes events.jsonl, info and above only."""
+    """Takes dbt's events: keeps the few facts the verdict needs and writes events.jsonl, info and
+    above only.
+    """
 
     def __init__(
         self,
@@ -157,7 +164,9 @@ class Events:
         self.raised: list[dict[str, str]] = []
 
     def __call__(self, event: Any) -> None:
-        """Called by dbt, in whichever of its threads, for every event including debug ones: cheap for those."""
+        """Called by dbt, in whichever of its threads, for every event including debug ones: cheap
+        for those.
+        """
         info = event.info
         if not self.invocation_id:
             self.invocation_id = info.invocation_id
@@ -177,7 +186,8 @@ class Events:
 
     def _node(self, name: str, data: Any) -> None:
         node = data.node_info.unique_id
-        # Ephemeral models are among dbt's nodes here, but neither among those it announces nor among its results.
+        # Ephemeral models are among dbt's nodes here, but neither among those it announces nor
+        # among its results.
         counts = data.node_info.materialized != "ephemeral"
         if name == "NodeStart":
             if counts:
@@ -186,8 +196,9 @@ class Events:
         result = data.run_result
         if counts:
             self._on_node(ended=node, status=result.status)
-        # sources.json leaves out whose freshness query failed. With --fail-fast dbt may stop before it has taken in the
-        # very result that it stops for, and then run_results.json has that node as skipped, or does not exist.
+        # sources.json leaves out whose freshness query failed. With --fail-fast dbt may stop before
+        # it has taken in the very result that it stops for, and then run_results.json has that node
+        # as skipped, or does not exist.
         if result.status in _MAY_BE_LACKING and len(self.raised) < _SHOWN_ERRORS:
             message = self._redactor.text(result.message)
             self.raised.append({"unique_id": node, "status": result.status, "message": message})
@@ -197,7 +208,12 @@ class Events:
         message = self._redactor.text(info.msg)
         if info.level == "error" and message.strip() and len(self.errors) < _SHOWN_ERRORS:
             self.errors.append(message)
-        line = {"ts": info.ts.ToJsonString(), "level": info.level, "name": info.name, "msg": message}
+        line = {
+            "ts": info.ts.ToJsonString(),
+            "level": info.level,
+            "name": info.name,
+            "msg": message,
+        }
         node = getattr(event.data, "node_info", None)
         if node is not None and node.unique_id:
             line.update(node=node.unique_id, status=node.node_status)
@@ -216,7 +232,10 @@ def explicit_flags(argv: list[str]) -> dict[str, str]:
         level: click.Context | None = ctx
         while level:
             for name, value in level.params.items():
-                if level.get_parameter_source(name) is ParameterSource.COMMANDLINE and name not in _NOT_PARSED:
+                if (
+                    level.get_parameter_source(name) is ParameterSource.COMMANDLINE
+                    and name not in _NOT_PARSED
+                ):
                     found[name] = repr(value)
             level = level.parent
         return None, True
@@ -268,7 +287,9 @@ def load(argv: list[str], folder: Path, redactor: Redactor, cache: Path | None =
     with _bodies_replaced(body), restored, _watching(asked):
         _raise_failure(dbtRunner(callbacks=[events]).invoke(argv), events)
     metadata = loaded[0].manifest.metadata
-    metadata.env = type(metadata)().env  # of this run, not of the one that a cached manifest was parsed in
+    metadata.env = type(
+        metadata
+    )().env  # of this run, not of the one that a cached manifest was parsed in
     return loaded[0]
 
 
@@ -337,18 +358,25 @@ def _commands(group: Any) -> Iterator[Any]:
 
 
 def looks_at_flags(manifest: Any, project: Path) -> bool:
-    """Whether the project's own code asks for the command's flags, so that another command could parse differently.
+    """Whether the project's own code asks for the command's flags, so that another command could
+    parse differently.
 
     dbt's and the adapter's own macros do so only while a node runs.
     """
-    texts = [macro.macro_sql for macro in manifest.macros.values() if macro.package_name not in _built_in()]
+    texts = [
+        macro.macro_sql
+        for macro in manifest.macros.values()
+        if macro.package_name not in _built_in()
+    ]
     # A flag may be why a node is disabled.
     disabled = [node for nodes in manifest.disabled.values() for node in nodes]
     texts += [getattr(node, "raw_code", "") for node in [*manifest.nodes.values(), *disabled]]
     if any(_LOOKS_AT_FLAGS.search(text or "") for text in texts):
         return True
     files = (path for pattern in ("*.yml", "*.yaml") for path in project.rglob(pattern))
-    return any(_LOOKS_AT_FLAGS.search(path.read_text(encoding="utf-8", errors="replace")) for path in files)
+    return any(
+        _LOOKS_AT_FLAGS.search(path.read_text(encoding="utf-8", errors="replace")) for path in files
+    )
 
 
 def files(manifest: Any, *, built_in: bool = False) -> Iterator[Path]:
@@ -414,8 +442,8 @@ def run(
         folder: dbt's target and log path.
         redactor: for the error messages and events.jsonl.
         done: unique IDs of nodes that are left out although they are selected.
-        on_node: told the ``invocation_id``, how many nodes there are (``total``) and of each that has ``started`` or
-            ``ended``, by any thread.
+        on_node: told the ``invocation_id``, how many nodes there are (``total``) and of each that
+            has ``started`` or ``ended``, by any thread.
     """
 
     def adopt(invocation_id: str) -> None:
@@ -436,7 +464,8 @@ def run(
 def _left_out(done: Collection[str]) -> Iterator[None]:
     """Take nodes out of what dbt selects.
 
-    Only at last: from 1.12 on the method ``selector:`` selects within a selection, whose result may be expanded.
+    Only at last: from 1.12 on the method ``selector:`` selects within a selection, whose result may
+    be expanded.
     """
     from dbt.graph.selector import NodeSelector
 
@@ -536,7 +565,9 @@ def write_manifest(manifest: Any, path: Path) -> None:
 
 
 def _write_to(folder: Path) -> None:
-    """Make this folder dbt's target and log path: an environment variable holds for every dbt command."""
+    """Make this folder dbt's target and log path: an environment variable holds for every dbt
+    command.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["DBT_TARGET_PATH"] = os.environ["DBT_LOG_PATH"] = str(folder)
 

@@ -15,7 +15,14 @@ from dbt_runner.worker.profile_secrets import send_secrets
 from dbt_runner.worker.zygote import Zygote, run_here
 
 
-def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | None, window: int | None = None) -> int:
+def main(
+    layout: Layout,
+    plan: RunPlan,
+    commands: int,
+    events: int,
+    step: int | None,
+    window: int | None = None,
+) -> int:
     """Run as the zygote, or, with a step's number, as the process of that step alone."""
     channel = Channel(events)
     first = None  # of the windows that are one after another gotten ready here
@@ -28,7 +35,9 @@ def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | 
         dbt = _import_dbt(channel)
         if dbt is None:
             return 2
-        if os.environ != known:  # dbt 1.12 takes in the project's .env, which the profile may refer to
+        if (
+            os.environ != known
+        ):  # dbt 1.12 takes in the project's .env, which the profile may refer to
             redactor = send_secrets(layout, channel)
         if step is not None:
             run_here(dbt, plan.steps[step], layout, redactor, channel)
@@ -39,18 +48,26 @@ def main(layout: Layout, plan: RunPlan, commands: int, events: int, step: int | 
         else:
             Zygote(dbt, plan, layout, redactor, channel).serve(Commands(commands))
     except KeyboardInterrupt:
-        channel.send("failed", step=0, exit_code=2, exception=["KeyboardInterrupt"], message="interrupted")
+        channel.send(
+            "failed", step=0, exit_code=2, exception=["KeyboardInterrupt"], message="interrupted"
+        )
     return leave(0)
 
 
 def _import_dbt(channel: Channel) -> Any:
-    """Import dbt with the garbage collector off: it has nothing to find among modules, and would look often."""
+    """Import dbt with the garbage collector off: it has nothing to find among modules, and would
+    look often.
+    """
     gc.disable()
     try:
         from dbt_runner.worker import invocation
     except ImportError as error:
         channel.send(
-            "failed", step=0, exit_code=2, exception=["ImportError"], message=f"dbt cannot be imported: {error}"
+            "failed",
+            step=0,
+            exit_code=2,
+            exception=["ImportError"],
+            message=f"dbt cannot be imported: {error}",
         )
         return None
     return invocation

@@ -13,8 +13,8 @@ from dbt_runner.worker.channel import Channel
 def send_secrets(layout: Layout, channel: Channel) -> Redactor:
     """Find the secrets of the profile, tell the supervisor, and make dbt's own log scrub them.
 
-    dbt scrubs the values of variables called ``DBT_ENV_SECRET_*`` when it writes a log line: so also dbt.log of a
-    container that is killed before anyone could go over its files is clean.
+    dbt scrubs the values of variables called ``DBT_ENV_SECRET_*`` when it writes a log line: so
+    also dbt.log of a container that is killed before anyone could go over its files is clean.
     """
     import yaml  # dbt's
 

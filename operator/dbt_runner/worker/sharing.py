@@ -1,15 +1,17 @@
 """May windows share one parse? Only if nothing that they differ in can change what is parsed.
 
-Vars can: names of relations, refs and whether a node is enabled may hang on them, and the third day may be the first
-that makes a difference. To compare manifests would prove nothing about the windows that were not compared. So the
-project's text decides, and whatever is not known to be harmless is an obstacle. Harmless is ``{{ var('name') }}`` in
-the SQL of a model, snapshot, analysis or singular test, where it stands for itself: with a literal default and plain
-filters, in no call, no statement and nothing that is captured. What it renders to is thrown away when dbt parses. The
-same holds for a name that ``{% set %}`` gives to such an expression.
+Vars can: names of relations, refs and whether a node is enabled may hang on them, and the third day
+may be the first that makes a difference. To compare manifests would prove nothing about the windows
+that were not compared. So the project's text decides, and whatever is not known to be harmless is
+an obstacle. Harmless is ``{{ var('name') }}`` in the SQL of a model, snapshot, analysis or singular
+test, where it stands for itself: with a literal default and plain filters, in no call, no statement
+and nothing that is captured. What it renders to is thrown away when dbt parses. The same holds for
+a name that ``{% set %}`` gives to such an expression.
 
-Macros, YAML, the profile and hooks must not ask for such a var at all, and Python must not mention its name; and no
-``var`` may take anything but a literal name, or be passed on under another name, or nothing of this would prove
-anything. The name alone, as that of a column or of a var's default, is no obstacle.
+Macros, YAML, the profile and hooks must not ask for such a var at all, and Python must not mention
+its name; and no ``var`` may take anything but a literal name, or be passed on under another name,
+or nothing of this would prove anything. The name alone, as that of a column or of a var's default,
+is no obstacle.
 """
 
 from __future__ import annotations
@@ -38,9 +40,21 @@ _HARMLESS = frozenset(
 )
 _VARS = "--vars"
 _SUFFIXES = (".sql", ".py", ".yml", ".yaml")
-# The statements that may be around a harmless expression: what is in them goes straight into the SQL. Any other defines
-# something (macro, test, materialization) or captures text for later (call, filter, a set without "=").
-_PLAIN_STATEMENTS = {"if", "elif", "else", "endif", "for", "endfor", "snapshot", "endsnapshot", "do", "set"}
+# The statements that may be around a harmless expression: what is in them goes straight into the
+# SQL. Any other defines something (macro, test, materialization) or captures text for later (call,
+# filter, a set without "=").
+_PLAIN_STATEMENTS = {
+    "if",
+    "elif",
+    "else",
+    "endif",
+    "for",
+    "endfor",
+    "snapshot",
+    "endsnapshot",
+    "do",
+    "set",
+}
 _INDIRECT = {"builtins", "context"}  # by them a macro can get hold of var under another name
 _SHOWN_VALUES = {"run_started_at", "invocation_id"}  # of an invocation, that SQL often shows
 _SUSPICIOUS = re.compile(r"\b(?:var|builtins|context)\b")
@@ -125,7 +139,9 @@ def _is_shown_value(tokens: Sequence[Token], names: Collection[str]) -> bool:
 
 
 def code(project: Path) -> Iterator[Path]:
-    """The files below a project's folder that can hold code, also of packages that are linked into it."""
+    """The files below a project's folder that can hold code, also of packages that are linked into
+    it.
+    """
     seen: set[str] = set()
     for folder, inner, names in os.walk(project, followlinks=True):
         real = os.path.realpath(folder)
@@ -138,7 +154,9 @@ def code(project: Path) -> Iterator[Path]:
 
 
 def differing(plan: RunPlan) -> tuple[set[str], str]:
-    """The vars that windows differ in, and, if they differ in anything else that matters, what that is."""
+    """The vars that windows differ in, and, if they differ in anything else that matters, what that
+    is.
+    """
     names: set[str] = set()
     for step in plan.steps:
         flag = ""
@@ -177,7 +195,9 @@ def _in_file(path: Path, text: str, names: Collection[str]) -> str:
     if path.suffix != ".sql":
         if mention:
             return f"mentions {mention['name']}"
-        return "" if path.suffix == ".py" or not _SUSPICIOUS.search(text) else _dynamic_in_text(text)
+        return (
+            "" if path.suffix == ".py" or not _SUSPICIOUS.search(text) else _dynamic_in_text(text)
+        )
     if not mention and not _SUSPICIOUS.search(text):
         return ""
     try:
@@ -190,7 +210,9 @@ def _in_file(path: Path, text: str, names: Collection[str]) -> str:
     return _misplaced(parts, names, mention["name"]) if mention else ""
 
 
-def _misplaced(parts: Sequence[tuple[str, list[Token]]], names: Collection[str], mentioned: str) -> str:
+def _misplaced(
+    parts: Sequence[tuple[str, list[Token]]], names: Collection[str], mentioned: str
+) -> str:
     """What is wrong with the place where a var is used in a file of SQL."""
     for kind, tokens in parts:
         if kind == "block" and not _is_plain_statement(tokens):
@@ -206,8 +228,8 @@ def _misplaced(parts: Sequence[tuple[str, list[Token]]], names: Collection[str],
 
 
 def _used(tokens: Sequence[Token], names: Collection[str], aliases: Collection[str]) -> str:
-    """The var, or what stands for one, that a part asks for, itself or by code in a string, such as a hook's; empty if
-    it asks for none.
+    """The var, or what stands for one, that a part asks for, itself or by code in a string, such as
+    a hook's; empty if it asks for none.
     """
     for at, (kind, value) in enumerate(tokens):
         if kind == "name" and value in aliases:
@@ -235,7 +257,8 @@ def _any(names: Collection[str]) -> str:
 
 
 def _parts(text: str) -> Iterator[tuple[str, list[Token]]]:
-    """The text in Jinja's parts: data, block ({% %}) and variable ({{ }}), with their tokens. Comments are left out.
+    """The text in Jinja's parts: data, block ({% %}) and variable ({{ }}), with their tokens.
+    Comments are left out.
 
     Raises:
         ValueError: it is no Jinja.
@@ -287,12 +310,18 @@ _NAME_AND_MORE = re.compile(r"""\s*\(\s*(?:'[^'"\\]*'|"[^'"\\]*")\s*[,)]""")
 
 
 def _dynamic_in_text(text: str) -> str:
-    """As :func:`_dynamic`, where the text is not all Jinja: YAML, or a string. Prose may speak of a var."""
+    """As :func:`_dynamic`, where the text is not all Jinja: YAML, or a string. Prose may speak of a
+    var.
+    """
     for found in re.finditer(r"(?<!\w)var(?!\w)(?=\s*[(.\[|,)~%}])", text):
         if not _NAME_AND_MORE.match(text, found.end()):
             return "uses var() in a way that does not tell the name"
     inside = re.compile(r"\{[{%](?:(?!\}\}|%\}).)*?\b(?:builtins|context)\b", re.DOTALL)
-    return "gets at dbt's context in a way that does not tell the name of a var" if inside.search(text) else ""
+    return (
+        "gets at dbt's context in a way that does not tell the name of a var"
+        if inside.search(text)
+        else ""
+    )
 
 
 def _is_plain_statement(tokens: Sequence[Token]) -> bool:
@@ -303,19 +332,31 @@ def _is_plain_statement(tokens: Sequence[Token]) -> bool:
 
 
 def _is_alias(tokens: Sequence[Token]) -> bool:
-    """Whether this is ``set name = var('name')``: what holds for the var then holds for this name."""
+    """Whether this is ``set name = var('name')``: what holds for the var then holds for this
+    name.
+    """
     head = [kind for kind, _ in tokens[:3]]
-    return head == ["name", "name", "operator"] and tokens[2][1] == "=" and _is_plain_output(tokens[3:])
+    return (
+        head == ["name", "name", "operator"]
+        and tokens[2][1] == "="
+        and _is_plain_output(tokens[3:])
+    )
 
 
 def _is_plain_output(tokens: Sequence[Token], aliases: Collection[str] = ()) -> bool:
-    """Whether this is ``var('name')``, or ``var('name', 'literal')``, and at most filters with literals behind it."""
-    text = "".join("a" if token[0] == "name" and token[1] in aliases else _symbol(token) for token in tokens)
+    """Whether this is ``var('name')``, or ``var('name', 'literal')``, and at most filters with
+    literals behind it.
+    """
+    text = "".join(
+        "a" if token[0] == "name" and token[1] in aliases else _symbol(token) for token in tokens
+    )
     return re.fullmatch(r"(a|v\(L(,-?L)?\))(\|[nva](\(-?L(,-?L)*\))?)*", text) is not None
 
 
 def _symbol(token: Token) -> str:
-    """A token as one character: L for a literal, v for ``var``, n for another name, operators as they are."""
+    """A token as one character: L for a literal, v for ``var``, n for another name, operators as
+    they are.
+    """
     kind, value = token
     if kind in ("string", "integer", "float"):
         return "L"

@@ -1,12 +1,14 @@
-"""The zygote of a run over windows: dbt is imported once, and parses once for all windows where it may.
+"""The zygote of a run over windows: dbt is imported once, and parses once for all windows where it
+may.
 
-Where nothing of what windows differ in can change what is parsed (:mod:`dbt_runner.worker.sharing`), the first window's
-parse is kept, and the steps of all windows are forked off the process that has it. Else this process parses nothing: it
-forks a zygote for each window, which parses, runs the window's steps and is gone with all that dbt keeps in memory.
+Where nothing of what windows differ in can change what is parsed
+(:mod:`dbt_runner.worker.sharing`), the first window's parse is kept, and the steps of all windows
+are forked off the process that has it. Else this process parses nothing: it forks a zygote for each
+window, which parses, runs the window's steps and is gone with all that dbt keeps in memory.
 
-Beside the commands of :mod:`dbt_runner.worker.zygote` there are ``{"end": true}``, after which the zygote of a window
-ends, and ``{"window": 1, "plan": {...}}``, which gets the next one ready; ``plan`` is what has changed in the plan
-since.
+Beside the commands of :mod:`dbt_runner.worker.zygote` there are ``{"end": true}``, after which the
+zygote of a window ends, and ``{"window": 1, "plan": {...}}``, which gets the next one ready;
+``plan`` is what has changed in the plan since.
 """
 
 from __future__ import annotations
@@ -32,14 +34,18 @@ from dbt_runner.worker.zygote import Zygote
 class WindowZygote:
     """Gets one window after another ready, and runs its steps."""
 
-    def __init__(self, dbt: Any, plan: RunPlan, layout: Layout, redactor: Redactor, channel: Channel) -> None:
+    def __init__(
+        self, dbt: Any, plan: RunPlan, layout: Layout, redactor: Redactor, channel: Channel
+    ) -> None:
         self._dbt = dbt  # the module dbt_runner.worker.invocation
         self._plan = plan
         self._layout = layout
         self._redactor = redactor
         self._channel = channel
         self._kept: Zygote | None = None  # the one that has parsed in this process
-        self._static_parser = False  # has been started here, and its threads do not come along into a child
+        self._static_parser = (
+            False  # has been started here, and its threads do not come along into a child
+        )
         self._obstacle = ""  # why its parse does not do for the other windows
 
     def serve(self, commands: Commands, first: int) -> None:
@@ -71,7 +77,9 @@ class WindowZygote:
         return self._parse(plan, layout)
 
     def _parse(self, plan: RunPlan, layout: Layout) -> bool:
-        """Parse for this window, and for all of them if what was parsed does not speak against it."""
+        """Parse for this window, and for all of them if what was parsed does not speak against
+        it.
+        """
         zygote = Zygote(self._dbt, plan, layout, self._redactor, self._channel)
         zygote.start_static_parser()
         self._static_parser = True
@@ -85,14 +93,18 @@ class WindowZygote:
             # A window is a run of its own, and how many of them are in a pod must change nothing.
             self._obstacle = zygote.of_invocation
         elif not zygote.may_fork():
-            self._obstacle = "dbt's adapter has threads, so that each step needs a process of its own"
+            self._obstacle = (
+                "dbt's adapter has threads, so that each step needs a process of its own"
+            )
         else:
             self._plan = replace(self._plan, project_dir=str(zygote.project))
             self._obstacle = sharing.obstacle(self._plan, self._files(zygote.manifests))
         return zygote.announce(count=zygote.parses, obstacle=self._obstacle)
 
     def _files(self, manifests: list[Any]) -> Iterator[Path]:
-        """All files that can hold the project's code, also packages outside of its folder once they are known."""
+        """All files that can hold the project's code, also packages outside of its folder once they
+        are known.
+        """
         yield from sharing.code(Path(self._plan.project_dir))
         yield self._layout.profiles / "profiles.yml"
         for manifest in manifests:
@@ -100,7 +112,9 @@ class WindowZygote:
 
     def _delegate(self, plan: RunPlan, layout: Layout, commands: Commands) -> None:
         """Have a child parse for this window and run its steps, until that is over."""
-        signal.signal(signal.SIGINT, lambda *_: None)  # meant for the child; this process ends with the pipe
+        signal.signal(
+            signal.SIGINT, lambda *_: None
+        )  # meant for the child; this process ends with the pipe
         if self._kept:
             self._kept = None
             gc.unfreeze()
@@ -109,18 +123,25 @@ class WindowZygote:
         def work() -> None:
             zygote = Zygote(self._dbt, plan, layout, self._redactor, self._channel)
             try:
-                zygote.serve(commands, static_parser=not self._static_parser, obstacle=self._obstacle)
+                zygote.serve(
+                    commands, static_parser=not self._static_parser, obstacle=self._obstacle
+                )
             except KeyboardInterrupt:
                 self._channel.send(
-                    "failed", step=0, exit_code=2, exception=["KeyboardInterrupt"], message="interrupted"
+                    "failed",
+                    step=0,
+                    exit_code=2,
+                    exception=["KeyboardInterrupt"],
+                    message="interrupted",
                 )
 
         child = fork()
         if child == 0:
             run_child(work, parses=not self._static_parser)
         _, status = os.waitpid(child, 0)
-        # What has ended it ends this process, too: a step of it may still be at work, whose reports nobody could tell
-        # from those of the next window. The supervisor ends the whole group and starts anew.
+        # What has ended it ends this process, too: a step of it may still be at work, whose reports
+        # nobody could tell from those of the next window. The supervisor ends the whole group and
+        # starts anew.
         if os.WIFSIGNALED(status):
             os.kill(os.getpid(), os.WTERMSIG(status))
         if os.WEXITSTATUS(status):

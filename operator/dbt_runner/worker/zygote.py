@@ -1,15 +1,19 @@
-"""The process that imports dbt once, parses once, validates the environment and forks a child for every step.
+"""The process that imports dbt once, parses once, validates the environment and forks a child for
+every step.
 
-Importing dbt and parsing take most of a small run's time; three commands of dbt's own command line would pay it three
-times. A child has its own target and log path and its own ``dbtRunner``, so that no step sees what another left behind.
+Importing dbt and parsing take most of a small run's time; three commands of dbt's own command line
+would pay it three times. A child has its own target and log path and its own ``dbtRunner``, so that
+no step sees what another left behind.
 
-Forking is safe as long as this process has one thread. dbt's static parser brings a pool of idle ones (rayon), which
-children never use because they get DBT_STATIC_PARSER=false; any thread beyond those, as cloud warehouses' clients start
-them, makes every step run in a process of its own that imports and parses again (isolation Process).
+Forking is safe as long as this process has one thread. dbt's static parser brings a pool of idle
+ones (rayon), which children never use because they get DBT_STATIC_PARSER=false; any thread beyond
+those, as cloud warehouses' clients start them, makes every step run in a process of its own that
+imports and parses again (isolation Process).
 
-The supervisor (:mod:`dbt_runner.supervise.session`) talks to it in JSON lines over two pipes: ``{"run": 0}`` goes in;
-``secrets``, ``ready`` or ``failed``, then ``progress``, ``outcome`` and ``ended`` of each step come out. Runs over
-windows have a zygote that does this for each of them: :mod:`dbt_runner.worker.windows`.
+The supervisor (:mod:`dbt_runner.supervise.session`) talks to it in JSON lines over two pipes:
+``{"run": 0}`` goes in; ``secrets``, ``ready`` or ``failed``, then ``progress``, ``outcome`` and
+``ended`` of each step come out. Runs over windows have a zygote that does this for each of them:
+:mod:`dbt_runner.worker.windows`.
 """
 
 from __future__ import annotations
@@ -64,7 +68,9 @@ def _dbt_version() -> str:
 class Zygote:
     """Gets the steps of a plan ready, and runs them."""
 
-    def __init__(self, dbt: Any, plan: RunPlan, layout: Layout, redactor: Redactor, channel: Channel) -> None:
+    def __init__(
+        self, dbt: Any, plan: RunPlan, layout: Layout, redactor: Redactor, channel: Channel
+    ) -> None:
         self._dbt = dbt  # the module dbt_runner.worker.invocation
         self._plan = plan
         self._layout = layout
@@ -81,8 +87,11 @@ class Zygote:
         self.by_step = False  # the project looks at flags, so that steps may parse differently
         self.of_invocation = ""  # why another invocation may parse differently
 
-    def serve(self, commands: Commands, *, static_parser: bool = True, obstacle: str | None = None) -> None:
-        """Parse and validate, then run steps as they are asked for, until the supervisor wants no more.
+    def serve(
+        self, commands: Commands, *, static_parser: bool = True, obstacle: str | None = None
+    ) -> None:
+        """Parse and validate, then run steps as they are asked for, until the supervisor wants no
+        more.
 
         Args:
             commands: from the supervisor.
@@ -119,9 +128,12 @@ class Zygote:
         """Tell the supervisor that steps can be run; whether this process is to run them."""
         fork = self.may_fork()
         if fork:
-            # What is there now stays: the collector of a child need not look through it, which would copy its pages.
+            # What is there now stays: the collector of a child need not look through it, which
+            # would copy its pages.
             gc.freeze()
-            signal.signal(signal.SIGINT, lambda *_: None)  # meant for the child; this process ends with the pipe
+            signal.signal(
+                signal.SIGINT, lambda *_: None
+            )  # meant for the child; this process ends with the pipe
         self._channel.send(
             "ready",
             dbt_version=_dbt_version(),
@@ -134,7 +146,9 @@ class Zygote:
         return fork
 
     def at(self, plan: RunPlan, layout: Layout, manifest: Path) -> None:
-        """Turn to another window with what has been parsed, and what of that has been written to this path."""
+        """Turn to another window with what has been parsed, and what of that has been written to
+        this path.
+        """
         self._plan, self._layout, self._manifest = plan, layout, manifest
         self._parse_seconds, self._from_cache, self.parses = 0.0, False, 0
 
@@ -145,7 +159,9 @@ class Zygote:
         return self._plan.isolation == "Fork"
 
     def prepare(self) -> bool:
-        """Parse unless that is done, and validate; what speaks against the run is told to the supervisor."""
+        """Parse unless that is done, and validate; what speaks against the run is told to the
+        supervisor.
+        """
         try:
             # Here, when dbt is imported: dbt 1.12 takes in the project's .env by then.
             if names := flag_variables.find_changing(os.environ):
@@ -191,7 +207,9 @@ class Zygote:
                 restored = self._restored() if not parsed else None
                 parsed[key] = self._parse(step, self._layout.parse / str(len(parsed)), restored)
                 if self._at == 0:
-                    self.by_step = self._dbt.looks_at_flags(parsed[key].manifest, Path(self._plan.project_dir))
+                    self.by_step = self._dbt.looks_at_flags(
+                        parsed[key].manifest, Path(self._plan.project_dir)
+                    )
             self._loaded.append(parsed[key])
         self._parse_seconds = time.monotonic() - started
         self._redactor = self._redactor.knowing(self._survey())
@@ -228,14 +246,20 @@ class Zygote:
 
     def _restored(self) -> Path | None:
         """The parse cache, for the first parse: its key covers the flags of the first step."""
-        found = cache.unpack(self._layout, Path(self._plan.project_dir)) if self._plan.cached else None
+        found = (
+            cache.unpack(self._layout, Path(self._plan.project_dir)) if self._plan.cached else None
+        )
         self._from_cache = found is not None
         return found
 
     def _store(self, folder: Path) -> None:
-        """Have the parse stored, where it differs from what was restored. Nothing that dbt does depends on it."""
+        """Have the parse stored, where it differs from what was restored. Nothing that dbt does
+        depends on it.
+        """
         try:
-            cache.pack(self._layout, folder, Path(self._plan.project_dir), self._redactor.may_be_asked_for)
+            cache.pack(
+                self._layout, folder, Path(self._plan.project_dir), self._redactor.may_be_asked_for
+            )
         except OSError as error:
             print(f"dbt-operator: the parse is not cached: {error}", file=sys.stderr)  # noqa: T201 - the container's log
 
@@ -244,13 +268,19 @@ class Zygote:
         try:
             return self._dbt.load(step.argv, folder, self._redactor, restored)
         except self._dbt.LoadError as error:
-            if self._plan.deps != "IfMissing" or self._installed or not deps.missing(error.ended.exception):
+            if (
+                self._plan.deps != "IfMissing"
+                or self._installed
+                or not deps.missing(error.ended.exception)
+            ):
                 raise
         self._install()
         return self._dbt.load(step.argv, folder, self._redactor, restored)
 
     def _install(self) -> None:
-        """Run ``dbt deps``, in a copy of the project if need be: then that is the project from here on."""
+        """Run ``dbt deps``, in a copy of the project if need be: then that is the project from here
+        on.
+        """
         self._installed = True
         print("dbt-operator: installing the project's packages", flush=True)  # noqa: T201 - the container's log
         project = str(deps.writable(Path(self._plan.project_dir), self._layout.project))
@@ -258,12 +288,18 @@ class Zygote:
             self._plan = replace(self._plan, project_dir=project)
             os.environ["DBT_PROJECT_DIR"] = project
             os.chdir(project)
-        ended = self._dbt.run(deps.command(self._plan.steps[0].argv), None, self._layout.deps, self._redactor)
+        ended = self._dbt.run(
+            deps.command(self._plan.steps[0].argv), None, self._layout.deps, self._redactor
+        )
         if "KeyboardInterrupt" in ended.exception:
             raise self._dbt.LoadError(ended)
         if ended.exit_code:
-            said = first_lines(ended.message or next(iter(ended.errors), "")) or "its log says no more"
-            raise DepsFailed(f"dbt deps ended with exit code {ended.exit_code}: {said}", ended.exit_code)
+            said = (
+                first_lines(ended.message or next(iter(ended.errors), "")) or "its log says no more"
+            )
+            raise DepsFailed(
+                f"dbt deps ended with exit code {ended.exit_code}: {said}", ended.exit_code
+            )
 
     def _validate(self, step: Step, loaded: Any) -> None:
         wrong = environment.wrong_target(loaded.target, self._plan.target)
@@ -274,7 +310,10 @@ class Zygote:
         self._refuse_full_refresh(step, loaded)
         allowed = environment.Allowed.of(self._plan.schema_pattern, self._plan.database_pattern)
         found = environment.offenders(
-            environment.written(loaded.manifest, store_failures=loaded.store_failures, exports=loaded.exports), allowed
+            environment.written(
+                loaded.manifest, store_failures=loaded.store_failures, exports=loaded.exports
+            ),
+            allowed,
         )
         # Most runs end here: it takes a selection only if some node of the project would be wrong.
         complaint = environment.complaint(found, self._selection(step, loaded)) if found else ""
@@ -288,7 +327,9 @@ class Zygote:
             raise Misconfigured(full_refresh.complaint(losing))
 
     def _selection(self, step: Step, loaded: Any) -> list[str]:
-        """What the step selects; asked of a child where that is possible, since selecting changes the manifest."""
+        """What the step selects; asked of a child where that is possible, since selecting changes
+        the manifest.
+        """
         folder = self._layout.work / ".select"
         if not self.may_fork():
             return list(self._dbt.selected(step.argv, loaded.manifest, folder))
@@ -301,7 +342,9 @@ class Zygote:
             answer = json.loads(lines.readline() or "{}")
         os.waitpid(child, 0)
         if "unique_ids" not in answer:
-            raise self._dbt.LoadError(self._dbt.Ended(**answer["ended"]) if answer else self._dbt.Ended(exit_code=2))
+            raise self._dbt.LoadError(
+                self._dbt.Ended(**answer["ended"]) if answer else self._dbt.Ended(exit_code=2)
+            )
         return list(answer["unique_ids"])
 
     def step(self, number: int) -> None:
@@ -311,14 +354,17 @@ class Zygote:
         def work() -> None:
             folder = self._layout.work / step.name
             done = _done(self._layout, step)
-            ended = self._dbt.run(step.argv, loaded.manifest, folder, self._redactor, done, self._channel.node)
+            ended = self._dbt.run(
+                step.argv, loaded.manifest, folder, self._redactor, done, self._channel.node
+            )
             self._channel.send("outcome", step=number, **asdict(ended))
 
         child = fork()
         if child == 0:
             run_child(work)
         if not self._manifest.exists():
-            # For steps that leave no manifest. It costs no time here: the child has begun, and there is another core.
+            # For steps that leave no manifest. It costs no time here: the child has begun, and
+            # there is another core.
             self._dbt.write_manifest(loaded.manifest, self._manifest)
         if not self._layout.parsed_manifest.exists():
             os.link(self._manifest, self._layout.parsed_manifest)

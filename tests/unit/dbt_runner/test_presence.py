@@ -38,7 +38,9 @@ def test_the_end_of_the_holder_shows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_it_shows_however_the_holder_ends_and_whatever_it_has_started(tmp_path: Path, number: signal.Signals) -> None:
+def test_it_shows_however_the_holder_ends_and_whatever_it_has_started(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     argv = [sys.executable, "-c", HOLD, str(tmp_path / "alive")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     watch = Watch(tmp_path / "alive")

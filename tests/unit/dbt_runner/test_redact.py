@@ -68,7 +68,14 @@ def test_secrets_are_found(found: set[str]) -> None:
     assert redactor.secrets >= SECRETS
     for line in ("MIIEvQIBADAN", "BgkqhkiG9w0B", *SECRETS):
         assert line not in redactor.text(f"before {line} after")
-    for harmless in ("analyst", "/keys/some.pem", "https://login.example.com", "bot@example.com", "someone", "abc12"):
+    for harmless in (
+        "analyst",
+        "/keys/some.pem",
+        "https://login.example.com",
+        "bot@example.com",
+        "someone",
+        "abc12",
+    ):
         assert redactor.text(harmless) == harmless
 
 
@@ -138,8 +145,14 @@ def test_without_secrets_nothing_changes() -> None:
 
 def test_what_a_variable_holds_is_not_in_the_open() -> None:
     """Or who sets SCHEMA could have the password shown."""
-    output = {"schema": "{{ env_var('SCHEMA') }}", "password": "the-secret", "user": "{{ env_var('X', 'analyst') }}"}
-    found = profile_secrets({"shop": {"outputs": {"prod": output}}}, {"SCHEMA": "the-secret"}, also={"analyst"})
+    output = {
+        "schema": "{{ env_var('SCHEMA') }}",
+        "password": "the-secret",
+        "user": "{{ env_var('X', 'analyst') }}",
+    }
+    found = profile_secrets(
+        {"shop": {"outputs": {"prod": output}}}, {"SCHEMA": "the-secret"}, also={"analyst"}
+    )
     assert found == {"the-secret", "analyst"}
 
 
@@ -147,7 +160,9 @@ FILES = ("select password_hash from {{ ref('user_passwords') }}", "macros: [gran
 PROFILE = "shop: {outputs: {prod: {password: password, dbname: password_reset}}}"
 
 
-def redactor_of(*texts: str, profile: str = PROFILE, word: str = "password", **env: str) -> Redactor:
+def redactor_of(
+    *texts: str, profile: str = PROFILE, word: str = "password", **env: str
+) -> Redactor:
     redactor = Redactor([word])
     return redactor.knowing(survey(redactor, texts, profile, env))
 
@@ -213,23 +228,32 @@ ASKING = (
 
 
 @pytest.mark.parametrize("env", [{}, {"PGPASSWORD": "password"}])
-def test_what_dbt_got_by_parsing_stays_unless_the_project_asks_for_it(tmp_path: Path, env: dict[str, str]) -> None:
+def test_what_dbt_got_by_parsing_stays_unless_the_project_asks_for_it(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
     redactor = redactor_of("{{ env_var('OTHER') }} {{ env_var(\"OTHER\", 'x') }}", **env)
     found = cleaned(redactor, tmp_path)
-    node, before = found["nodes"]["model.shop.user_passwords"], MANIFEST["nodes"]["model.shop.user_passwords"]
+    node, before = (
+        found["nodes"]["model.shop.user_passwords"],
+        MANIFEST["nodes"]["model.shop.user_passwords"],
+    )
     assert node == {**before, "compiled_code": "select *****, *****_hash, '*****'"}
     assert found["metadata"]["env"] == {"NOTE": "*****"}
     assert not redactor.may_be_asked_for(b"password")
 
 
 @pytest.mark.parametrize("asking", ASKING)
-def test_a_secret_that_the_project_may_ask_for_is_starred_unless_it_is_its_word(tmp_path: Path, asking: str) -> None:
+def test_a_secret_that_the_project_may_ask_for_is_starred_unless_it_is_its_word(
+    tmp_path: Path, asking: str
+) -> None:
     for secret in ("password", "canary-4711-secret"):
         document = json.loads(json.dumps(MANIFEST).replace("password", secret))
         redactor = redactor_of(asking, word=secret, PGPASSWORD=secret)
         assert secret not in json.dumps(cleaned(redactor, tmp_path, document))
         assert redactor.may_be_asked_for(secret.encode())
-        known = cleaned(redactor_of(asking, secret, word=secret, PGPASSWORD=secret), tmp_path, document)
+        known = cleaned(
+            redactor_of(asking, secret, word=secret, PGPASSWORD=secret), tmp_path, document
+        )
         raw = {**document["nodes"], "compiled_code": ""}
         assert {**known["nodes"], "compiled_code": ""}.keys() == raw.keys()
         assert secret in known["nodes"][f"model.shop.user_{secret}s"]["columns"]
@@ -241,8 +265,15 @@ def test_a_secret_that_the_profile_takes_for_a_name_is_starred(tmp_path: Path) -
     row = {"results": [{"relation_name": '"db"."the-secret"', "unique_id": "model.shop.x"}]}
     assert cleaned(leaky, tmp_path, row)["results"][0]["relation_name"] == '"db"."*****"'
     named = redactor_of(profile=profile, SCHEMA="password_reset", PW="password")
-    row = {"results": [{"relation_name": '"db"."password_reset"', "message": "password: password_reset"}]}
-    assert cleaned(named, tmp_path, row)["results"][0] == {**row["results"][0], "message": "*****: password_reset"}
+    row = {
+        "results": [
+            {"relation_name": '"db"."password_reset"', "message": "password: password_reset"}
+        ]
+    }
+    assert cleaned(named, tmp_path, row)["results"][0] == {
+        **row["results"][0],
+        "message": "*****: password_reset",
+    }
 
 
 @pytest.mark.parametrize("word", ["success", "results", "status", "manifest", "incremental"])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.support.pods import Pod, children, end_all, step
 
-# A "dbt" that goes on when its runner is gone, in a group of its own, as one does that is in the middle of a query.
+# A "dbt" that goes on when its runner is gone, in a group of its own, as one does that is in the
+# middle of a query.
 DEAF = f"""#!{sys.executable}
 import os, signal, time
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -24,8 +24,8 @@ LEDGER = 1000  # entries
 
 
 class WindowRunSpec(RunTemplateSpec):
-    """The run of each window. $(window.start), $(window.end) and $(window.key) in vars, eventTime and selections stand
-    for the window's own. timeout is that of a window.
+    """The run of each window. $(window.start), $(window.end) and $(window.key) in vars, eventTime
+    and selections stand for the window's own. timeout is that of a window.
     """
 
     model_config = ConfigDict(
@@ -57,7 +57,9 @@ class ResumeFrom(Model):
 
 
 class DbtBackfillSpec(Model):
-    """What to run over which windows. None of it can be changed, except suspend, cancel and maxConcurrentWindows."""
+    """What to run over which windows. None of it can be changed, except suspend, cancel and
+    maxConcurrentWindows.
+    """
 
     run_template: RunTemplate
     """What is done in each window."""
@@ -66,8 +68,9 @@ class DbtBackfillSpec(Model):
     order: Literal["OldestFirst", "NewestFirst"] | None = None
     """Which windows come first. Default: OldestFirst."""
     max_concurrent_windows: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] | None = None
-    """How many windows may be worked on at a time. Default: 1, since windows of one model can get into each other's way
-    in the warehouse. Lowering it lets windows that have begun come to their end."""
+    """How many windows may be worked on at a time. Default: 1, since windows of one model can get
+    into each other's way in the warehouse. Lowering it lets windows that have begun come to their
+    end."""
     windows_per_pod: (
         Annotated[
             int | Literal["Auto"],
@@ -85,25 +88,34 @@ class DbtBackfillSpec(Model):
         ]
         | None
     ) = None
-    """How many windows a pod works through, one after another, with dbt loaded once. Auto, the default: as many as
-    share the windows out evenly among maxConcurrentWindows pods, but at most 50."""
+    """How many windows a pod works through, one after another, with dbt loaded once. Auto, the
+    default: as many as share the windows out evenly among maxConcurrentWindows pods, but at most
+    50."""
     on_failure: Literal["Stop", "StopNow", "Continue"] | None = None
-    """When a window fails. Stop, the default: begin nothing more. StopNow: also cancel the windows that are being
-    worked on. Continue: go on with the others."""
+    """When a window fails. Stop, the default: begin nothing more. StopNow: also cancel the windows
+    that are being worked on. Continue: go on with the others."""
     resume_from: ResumeFrom | None = None
-    """Go through the windows of an earlier backfill again, with its range: only those that are missing."""
+    """Go through the windows of an earlier backfill again, with its range: only those that are
+    missing.
+    """
     dry_run: bool | None = None
     """List the windows in status, and start nothing."""
     suspend: bool | None = None
     """Begin no further window as long as it is true, and give the slot of the target back."""
     cancel: bool | None = None
-    """Set it to true to stop: windows that are being worked on are cancelled. It cannot be taken back."""
+    """Set it to true to stop: windows that are being worked on are cancelled. It cannot be taken
+    back.
+    """
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("has(self.windows) || has(self.resumeFrom)", "set windows, or resumeFrom, which has them"),
             (
-                "!has(self.windows) || has(self.windows.dates) || !has(self.runTemplate.spec.eventTime)"
+                "has(self.windows) || has(self.resumeFrom)",
+                "set windows, or resumeFrom, which has them",
+            ),
+            (
+                "!has(self.windows) || has(self.windows.dates) || "
+                "!has(self.runTemplate.spec.eventTime)"
                 " || !(self.runTemplate.spec.eventTime.start.startsWith('$')"
                 " || self.runTemplate.spec.eventTime.end.startsWith('$'))",
                 "keys have neither start nor end: eventTime must not refer to them",
@@ -139,7 +151,9 @@ class LedgerEntry(Model):
     phase: Literal["Pending", "Running", "Succeeded", "Failed", "Cancelled", "Skipped"]
     """Where it stands."""
     run: Known | None = None
-    """The DbtRun that it was given to; left out where several windows stand alike in different ones."""
+    """The DbtRun that it was given to; left out where several windows stand alike in different
+    ones.
+    """
     reason: Reason | None = None
     """Why it failed."""
 
@@ -184,8 +198,8 @@ class DbtBackfillStatus(Model):
     windows: WindowCounts | None = None
     """How many windows stand how; states is the record of each of them."""
     ledger: Annotated[list[LedgerEntry], Field(max_length=LEDGER)] | None = None
-    """Which window stands how and was given to which run. Complete up to 1,000 windows; above that, windows that follow
-    on each other and stand alike share an entry."""
+    """Which window stands how and was given to which run. Complete up to 1,000 windows; above that,
+    windows that follow on each other and stand alike share an entry."""
     failures: Annotated[list[WindowFailure], Field(max_length=20)] | None = None
     """The first windows that failed."""
     runs: Annotated[list[WindowRun], Field(max_length=MOST_AT_ONCE)] | None = None

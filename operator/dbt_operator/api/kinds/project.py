@@ -23,7 +23,8 @@ class DbtProjectSpec(Model):
         Field(
             json_schema_extra=rules(
                 (
-                    "self.matches('@sha256:[0-9a-f]{64}$') || (self.matches(':[^:/@]+$') && !self.endsWith(':latest'))",
+                    "self.matches('@sha256:[0-9a-f]{64}$') || (self.matches(':[^:/@]+$') && "
+                    "!self.endsWith(':latest'))",
                     "must be pinned: give a digest (@sha256:...) or a tag that is not latest",
                 )
             )
@@ -37,8 +38,8 @@ class DbtProjectSpec(Model):
     source: Source
     """Where the project's files come from."""
     deps: Deps | None = None
-    """Whether dbt deps runs before the first step. IfMissing: if dbt says that packages are not installed. Always: if
-    packages.yml or dependencies.yml names any. Default: IfMissing."""
+    """Whether dbt deps runs before the first step. IfMissing: if dbt says that packages are not
+    installed. Always: if packages.yml or dependencies.yml names any. Default: IfMissing."""
     parse_cache: Literal["Auto", "Never"] | None = None
     """Whether what dbt has parsed is kept in the bucket for later runs. Auto: unless the project
     asks, while it is parsed, for what differs from run to run: run_started_at, invocation_id, the

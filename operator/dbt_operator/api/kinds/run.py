@@ -9,7 +9,12 @@ from pydantic import ConfigDict, Field
 from dbt_operator.api.base import Model, rules
 from dbt_operator.api.parts.queueing import Queue
 from dbt_operator.api.parts.resolved import Resolved
-from dbt_operator.api.parts.run_template import FULL_REFRESH, RUN_RULES, WITHOUT_FULL_REFRESH, RunTemplateSpec
+from dbt_operator.api.parts.run_template import (
+    FULL_REFRESH,
+    RUN_RULES,
+    WITHOUT_FULL_REFRESH,
+    RunTemplateSpec,
+)
 from dbt_operator.api.parts.windows import RunWindow, WindowCounts
 from dbt_operator.api.status import Condition, Phase, Reason
 from dbt_operator.api.texts import Known, Message, Moment, Note, Short, Told
@@ -19,13 +24,14 @@ class DbtRunSpec(RunTemplateSpec):
     """What to run once. None of it can be changed, except for cancel."""
 
     windows: Annotated[list[RunWindow], Field(min_length=1, max_length=100)] | None = None
-    """Windows that the run works through one after another, all its steps in each: set by a DbtBackfill. $(window.key),
-    $(window.start) and $(window.end) in vars, selections and eventTime stand for what is said here."""
+    """Windows that the run works through one after another, all its steps in each: set by a
+    DbtBackfill. $(window.key), $(window.start) and $(window.end) in vars, selections and eventTime
+    stand for what is said here."""
     stop_on_failure: bool | None = None
     """Whether no further window begins after one that has failed. Default: true."""
     cancel: bool | None = None
-    """Set it to true to stop the run: dbt cancels its queries, what is finished is recorded and uploaded, and the run
-    ends as Cancelled. It cannot be taken back."""
+    """Set it to true to stop the run: dbt cancels its queries, what is finished is recorded and
+    uploaded, and the run ends as Cancelled. It cannot be taken back."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -85,7 +91,9 @@ class NodeCounts(Model):
     no_op: int | None = None
     """Nothing to do."""
     done: Short
-    """Those that were run, of all: 12/40. It moves while dbt runs; the other counts are known at its end."""
+    """Those that were run, of all: 12/40. It moves while dbt runs; the other counts are known at
+    its end.
+    """
 
 
 class RunProgress(Model):
@@ -133,7 +141,9 @@ class DbtRunStatus(Model):
     resolved: Resolved | None = None
     """What the Jobs are built from."""
     commit: Told | None = None
-    """The commit that the first attempt has found the Git source's ref to be. All later attempts use it."""
+    """The commit that the first attempt has found the Git source's ref to be. All later attempts
+    use it.
+    """
     image_id: Told | None = Field(default=None, alias="imageID")
     """The dbt image that really ran."""
     dbt_version: Told | None = None
@@ -145,7 +155,9 @@ class DbtRunStatus(Model):
     queued_seconds: int | None = None
     """How long it has waited for slots of its target before, all times added up."""
     yielded_slot: Moment | None = None
-    """status.holders[].since of the slot that it has given up while backing off. No attempt begins under it."""
+    """status.holders[].since of the slot that it has given up while backing off. No attempt begins
+    under it.
+    """
     progress: RunProgress | None = None
     """How far dbt is, while it runs. It is looked at ever more rarely, at least once a minute."""
     nodes: NodeCounts | None = None
@@ -165,7 +177,9 @@ class DbtRunStatus(Model):
     duration: Short | None = None
     """From startedAt to finishedAt."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
-    """Admitted, TestsPassed, ArtifactsUploaded, Succeeded, Finished, Expires, Ready, Reconciling, Stalled."""
+    """Admitted, TestsPassed, ArtifactsUploaded, Succeeded, Finished, Expires, Ready, Reconciling,
+    Stalled.
+    """
 
 
 class DbtRun(Model):

@@ -15,7 +15,9 @@ class Profiles(Model):
     """Where profiles.yml comes from."""
 
     secret_ref: KeyRef
-    """The Secret and the key in it that hold profiles.yml. It is mounted read-only into the dbt container only."""
+    """The Secret and the key in it that hold profiles.yml. It is mounted read-only into the dbt
+    container only.
+    """
 
 
 class DbtTargetSpec(Model):
@@ -28,18 +30,21 @@ class DbtTargetSpec(Model):
     env: Variables | None = None
     """Environment of the dbt container, for example for env_var() in profiles.yml."""
     service_account_name: Name | None = None
-    """ServiceAccount of the pods, for example for the cloud's workload identity. No API token is mounted."""
+    """ServiceAccount of the pods, for example for the cloud's workload identity. No API token is
+    mounted.
+    """
     schema_pattern: Pattern | None = None
-    """Before the first statement is sent, the schema of every selected node that writes must match this regular
-    expression as a whole, whatever its case."""
+    """Before the first statement is sent, the schema of every selected node that writes must match
+    this regular expression as a whole, whatever its case."""
     database_pattern: Pattern | None = None
     """The same for the database (BigQuery: the project)."""
     protected: bool | None = None
-    """Refuse runs with fullRefresh, empty, sample or an env of their own, and code that is not pinned: the project's
-    image by a digest, and its source in the image or by a full commit. Default: false."""
+    """Refuse runs with fullRefresh, empty, sample or an env of their own, and code that is not
+    pinned: the project's image by a digest, and its source in the image or by a full commit.
+    Default: false."""
     max_concurrent_runs: Annotated[int, Field(ge=1, le=100)] | None = None
-    """How many runs may work on this target at a time, whichever projects they are of; a backfill counts as one.
-    Default: 1. The others are queued. Lowering it stops no run."""
+    """How many runs may work on this target at a time, whichever projects they are of; a backfill
+    counts as one. Default: 1. The others are queued. Lowering it stops no run."""
 
 
 class Holder(Model):
@@ -52,10 +57,13 @@ class Holder(Model):
     uid: Annotated[str, StringConstraints(max_length=64)]
     """Its UID: an object of the same name that is created anew holds nothing."""
     since: Moment
-    """When it got the slot, RFC 3339 with microseconds. No two slots of one holder have the same."""
+    """When it got the slot, RFC 3339 with microseconds. No two slots of one holder have the
+    same.
+    """
     lost_pod: Told | None = None
-    """The pod that should have ended long ago: its node does not answer, so it may still be running. The slot is free
-    when the node is removed, or by the annotation dbt-operator.dev/force-release with the holder's UID."""
+    """The pod that should have ended long ago: its node does not answer, so it may still be
+    running. The slot is free when the node is removed, or by the annotation
+    dbt-operator.dev/force-release with the holder's UID."""
 
 
 class Release(Model):
@@ -77,7 +85,9 @@ class DbtTargetStatus(Model):
     holders: Annotated[list[Holder], Field(max_length=100)] | None = None
     """Who may work on this target now. Nobody else starts a pod."""
     queued: int | None = None
-    """How many runs and backfills wait for a slot, as of the last look, which is at most a minute old."""
+    """How many runs and backfills wait for a slot, as of the last look, which is at most a minute
+    old.
+    """
     released: Annotated[list[Release], Field(max_length=20)] | None = None
     """The last slots that were released by force."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None

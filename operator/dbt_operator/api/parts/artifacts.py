@@ -17,22 +17,32 @@ class Artifacts(Model):
         StringConstraints(min_length=8, max_length=512, pattern=r"^https?://[^/?#@]+/?$"),
     ]
     """Address of the object store, for example https://s3.eu-west-1.amazonaws.com."""
-    bucket: Annotated[str, StringConstraints(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
+    bucket: Annotated[
+        str,
+        StringConstraints(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"),
+    ]
     """Name of the bucket. It must exist."""
     prefix: (
-        Annotated[str, StringConstraints(max_length=512, pattern=r"^[A-Za-z0-9!_.*'()=-]+(/[A-Za-z0-9!_.*'()=-]+)*$")]
+        Annotated[
+            str,
+            StringConstraints(
+                max_length=512, pattern=r"^[A-Za-z0-9!_.*'()=-]+(/[A-Za-z0-9!_.*'()=-]+)*$"
+            ),
+        ]
         | None
     ) = None
     """Put before every object's name, without a slash at either end."""
     region: Word | None = None
     """The region that requests are signed for."""
     secret_ref: SecretRef | None = None
-    """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default: the identity of the pod's ServiceAccount."""
+    """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default: the identity of the pod's
+    ServiceAccount.
+    """
     insecure: bool | None = None
     """Allow an endpoint that begins with http://. Default: false."""
     on_failure: Literal["Warn", "Fail"] | None = None
-    """Fail: a run whose artifacts did not all arrive has failed, with reason UploadFailed. Default: Warn, which leaves
-    the verdict as it is and says so in the condition ArtifactsUploaded."""
+    """Fail: a run whose artifacts did not all arrive has failed, with reason UploadFailed. Default:
+    Warn, which leaves the verdict as it is and says so in the condition ArtifactsUploaded."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(

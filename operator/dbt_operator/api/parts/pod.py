@@ -1,4 +1,6 @@
-"""What may be set on the pods: a list of what is allowed, not a PodSpec, so that every pod stays restricted."""
+"""What may be set on the pods: a list of what is allowed, not a PodSpec, so that every pod stays
+restricted.
+"""
 
 from __future__ import annotations
 
@@ -40,16 +42,18 @@ class Toleration(Model):
 
 
 class RunPod(Model):
-    """What a run may set on its pods. Maps are merged over those of the project by key, lists replace them."""
+    """What a run may set on its pods. Maps are merged over those of the project by key, lists
+    replace them.
+    """
 
     resources: Resources | None = None
     """Of the dbt container. Default: 250m CPU and 512Mi requested, no limits."""
     sidecar_resources: Resources | None = None
-    """Of each of the operator's own containers, which fetch the source and upload artifacts. Default: 10m CPU and 64Mi
-    requested, at most 256Mi."""
+    """Of each of the operator's own containers, which fetch the source and upload artifacts.
+    Default: 10m CPU and 64Mi requested, at most 256Mi."""
     ephemeral_storage: Quantity | None = None
-    """The most that the project with dbt's target path, and /tmp, may each take on the node. What takes more is
-    evicted. Default: no limit but the node's."""
+    """The most that the project with dbt's target path, and /tmp, may each take on the node. What
+    takes more is evicted. Default: no limit but the node's."""
     node_selector: Annotated[dict[str, Word], Field(max_length=32)] | None = None
     """Labels that a node must have."""
     affinity: FreeForm | None = None
@@ -70,7 +74,10 @@ class VolumeItem(Model):
         StringConstraints(min_length=1, max_length=253),
         Field(
             json_schema_extra=rules(
-                ("!self.startsWith('/') && !self.split('/').exists(p, p == '..')", "must stay inside the volume")
+                (
+                    "!self.startsWith('/') && !self.split('/').exists(p, p == '..')",
+                    "must stay inside the volume",
+                )
             )
         ),
     ]
@@ -120,7 +127,10 @@ _OWN_PATHS = "['tmp', 'dev', 'proc', 'sys']"
 class Volume(Model):
     """A volume of the dbt container: where it is mounted, and exactly one of what it is."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    name: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
+    ]
     """Its name, unique among the volumes."""
     mount_path: Annotated[
         str,
@@ -130,7 +140,8 @@ class Volume(Model):
                 ("!self.split('/').exists(p, p in ['.', '..'])", "must not hold . or .."),
                 (
                     f"!(self.split('/')[1] in {_OWN_PATHS}) && !self.startsWith('/dbt-operator')",
-                    "must not be in /dbt-operator*, /tmp, /dev, /proc or /sys, which are not the project's",
+                    "must not be in /dbt-operator*, /tmp, /dev, /proc or /sys, which are not the "
+                    "project's",
                 ),
             )
         ),
@@ -139,8 +150,14 @@ class Volume(Model):
     sub_path: (
         Annotated[
             str,
-            StringConstraints(min_length=1, max_length=512, pattern=r"^[-A-Za-z0-9_.@+]+(/[-A-Za-z0-9_.@+]+)*$"),
-            Field(json_schema_extra=rules(("!self.split('/').exists(p, p == '..')", "must stay inside the volume"))),
+            StringConstraints(
+                min_length=1, max_length=512, pattern=r"^[-A-Za-z0-9_.@+]+(/[-A-Za-z0-9_.@+]+)*$"
+            ),
+            Field(
+                json_schema_extra=rules(
+                    ("!self.split('/').exists(p, p == '..')", "must stay inside the volume")
+                )
+            ),
         ]
         | None
     ) = None
@@ -159,7 +176,8 @@ class Volume(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "[has(self.persistentVolumeClaim), has(self.configMap), has(self.secret), has(self.emptyDir)]"
+                "[has(self.persistentVolumeClaim), has(self.configMap), has(self.secret), "
+                "has(self.emptyDir)]"
                 ".filter(set, set).size() == 1",
                 "set exactly one of persistentVolumeClaim, configMap, secret and emptyDir",
             )
@@ -176,8 +194,14 @@ class Pod(RunPod):
             Field(
                 max_length=8,
                 json_schema_extra=rules(
-                    ("self.all(v, self.exists_one(w, w.name == v.name))", "two volumes have the same name"),
-                    ("self.all(v, self.exists_one(w, w.mountPath == v.mountPath))", "two volumes have one mountPath"),
+                    (
+                        "self.all(v, self.exists_one(w, w.name == v.name))",
+                        "two volumes have the same name",
+                    ),
+                    (
+                        "self.all(v, self.exists_one(w, w.mountPath == v.mountPath))",
+                        "two volumes have one mountPath",
+                    ),
                 ),
             ),
         ]

@@ -79,8 +79,8 @@ class Parent(Model):
 
 
 class Resolved(Model):
-    """Everything that the run's Jobs are built from, written once at admission: later edits of project or target
-    change nothing.
+    """Everything that the run's Jobs are built from, written once at admission: later edits of
+    project or target change nothing.
     """
 
     generations: ResolvedGenerations
@@ -98,7 +98,9 @@ class Resolved(Model):
     source: Source
     """Where the project's files come from."""
     deps: Deps | None = None
-    """Whether dbt deps runs; None, where an operator that knew no deps has admitted the run: it does not."""
+    """Whether dbt deps runs; None, where an operator that knew no deps has admitted the run: it
+    does not.
+    """
     steps: list[ResolvedStep]
     """dbt commands."""
     env: list[Variable] | None = None

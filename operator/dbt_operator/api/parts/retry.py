@@ -29,13 +29,15 @@ class Retry(Model):
     attempt_timeout: Duration | None = None
     """From the start of dbt in an attempt, within what is left of timeout. Default: none."""
     resume: Literal["FailedNodes", "Everything"] | None = None
-    """FailedNodes: a later attempt leaves out what earlier ones have done, where their results prove it; after an
-    interrupt, a kill or a failed hook everything runs again. Default: FailedNodes."""
+    """FailedNodes: a later attempt leaves out what earlier ones have done, where their results
+    prove it; after an interrupt, a kill or a failed hook everything runs again. Default:
+    FailedNodes."""
     backoff: Backoff | None = None
     """How long to wait before the next attempt."""
     reasons: Annotated[list[Reason], Field(min_length=1, max_length=24)] | None = None
-    """Reasons that are tried again. Default: Unavailable, Infrastructure, SourceError, DepsFailed, and ModelError where
-    every failed node's message tells of what may pass: a connection, a lock, a timeout, a lack of capacity."""
+    """Reasons that are tried again. Default: Unavailable, Infrastructure, SourceError, DepsFailed,
+    and ModelError where every failed node's message tells of what may pass: a connection, a lock, a
+    timeout, a lack of capacity."""
 
 
 class Defaults(Model):

@@ -22,7 +22,9 @@ EventTimeBound = Annotated[
         pattern=r"^(\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?|\$\(window\.(start|end)\))$",
     ),
 ]
-WarningName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
+WarningName = Annotated[
+    str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
+]
 WarningNames = Annotated[list[WarningName], Field(min_length=1, max_length=100)]
 
 
@@ -30,8 +32,8 @@ class EventTime(Model):
     """The window of time that microbatch models process."""
 
     start: EventTimeBound
-    """From here, in UTC: 2024-01-01 or 2024-01-01T06:00:00. dbt goes back to the beginning of the batch. In a backfill
-    also $(window.start)."""
+    """From here, in UTC: 2024-01-01 or 2024-01-01T06:00:00. dbt goes back to the beginning of the
+    batch. In a backfill also $(window.start)."""
     end: EventTimeBound
     """Up to here, which is not part of it. In a backfill also $(window.end)."""
 
@@ -62,9 +64,11 @@ class WarnErrorOptions(Model):
                 "all in error means every warning: it stands alone",
             ),
             (
-                "!has(self.warn) || (has(self.error) && self.error.exists(e, e in ['all', 'Deprecations']))"
+                "!has(self.warn) || (has(self.error) && self.error.exists(e, e in ['all', "
+                "'Deprecations']))"
                 " || (has(self.silence) && 'Deprecations' in self.silence)",
-                "the warnings in warn are exceptions from error: add error: [all] or error: [Deprecations]",
+                "the warnings in warn are exceptions from error: add error: [all] or error: "
+                "[Deprecations]",
             ),
         )
     )
@@ -74,15 +78,18 @@ class Gate(Model):
     """Which findings of tests and of source freshness let a run fail."""
 
     fail_on: Literal["Error", "Warn"] | None = None
-    """Warn: a test or source that warns has failed, and what is built on it is skipped: dbt gets LogTestResult among
-    the errors of --warn-error-options, which replace flags.warn_error_options of dbt_project.yml. Default: Error."""
+    """Warn: a test or source that warns has failed, and what is built on it is skipped: dbt gets
+    LogTestResult among the errors of --warn-error-options, which replace flags.warn_error_options
+    of dbt_project.yml. Default: Error."""
 
 
 class RunSource(Model):
     """Another version of the project."""
 
     ref: GitRef
-    """Branch, tag or commit of the project's Git repository, instead of source.git.ref of the DbtProject."""
+    """Branch, tag or commit of the project's Git repository, instead of source.git.ref of the
+    DbtProject.
+    """
 
 
 FULL_REFRESH = (
@@ -92,7 +99,8 @@ FULL_REFRESH = (
     " || (has(s.seed) && has(s.seed.fullRefresh) && s.seed.fullRefresh))"
 )
 WITHOUT_FULL_REFRESH = (
-    "fullRefresh in each window would drop what the windows before it have built: run it once, in a DbtRun"
+    "fullRefresh in each window would drop what the windows before it have built: run it once, in "
+    "a DbtRun"
 )
 RUN_RULES = (
     (
@@ -100,10 +108,14 @@ RUN_RULES = (
         "warnError makes every warning an error: set it or warnErrorOptions",
     ),
     (
-        "!has(self.gate) || !has(self.gate.failOn) || self.gate.failOn != 'Warn' || !has(self.warnErrorOptions)"
-        " || ((!has(self.warnErrorOptions.warn) || !('LogTestResult' in self.warnErrorOptions.warn))"
-        " && (!has(self.warnErrorOptions.silence) || !('LogTestResult' in self.warnErrorOptions.silence)))",
-        "gate.failOn: Warn makes LogTestResult an error: take it out of warnErrorOptions.warn and silence",
+        "!has(self.gate) || !has(self.gate.failOn) || self.gate.failOn != 'Warn' || "
+        "!has(self.warnErrorOptions)"
+        " || ((!has(self.warnErrorOptions.warn) || !('LogTestResult' in "
+        "self.warnErrorOptions.warn))"
+        " && (!has(self.warnErrorOptions.silence) || !('LogTestResult' in "
+        "self.warnErrorOptions.silence)))",
+        "gate.failOn: Warn makes LogTestResult an error: take it out of warnErrorOptions.warn and "
+        "silence",
     ),
     (
         "has(self.state) || !self.steps.exists(s, has(s.clone))",
@@ -113,7 +125,8 @@ RUN_RULES = (
         "!has(self.eventTime) || !self.steps.exists(s,"
         " (has(s.build) && has(s.build.fullRefresh) && s.build.fullRefresh)"
         " || (has(s.run) && has(s.run.fullRefresh) && s.run.fullRefresh))",
-        "eventTime with fullRefresh would drop every other batch of microbatch models: leave one of them out",
+        "eventTime with fullRefresh would drop every other batch of microbatch models: leave one "
+        "of them out",
     ),
     (
         "!has(self.eventTime) || !self.steps.exists(s,"
@@ -131,11 +144,15 @@ class RunTemplateSpec(Model):
     target_ref: ObjectRef
     """The DbtTarget to run it against."""
     source: RunSource | None = None
-    """Another version of the project, which has to come from Git: for example the branch of a pull request."""
+    """Another version of the project, which has to come from Git: for example the branch of a pull
+    request.
+    """
     steps: Annotated[list[Step], Field(min_length=1, max_length=20)]
     """dbt commands, run in this order in one pod."""
     env: PlainVariables | None = None
-    """Environment of the dbt container, over that of project and target: for example the schema of a pull request."""
+    """Environment of the dbt container, over that of project and target: for example the schema of
+    a pull request.
+    """
     vars: FreeForm | None = None
     """dbt's --vars. They stand in plain text in run_results.json: no secrets."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
@@ -149,27 +166,33 @@ class RunTemplateSpec(Model):
     gate: Gate | None = None
     """Which findings of tests and of source freshness let the run fail. Default: errors."""
     on_empty_selection: Literal["Succeed", "Fail"] | None = None
-    """What becomes of a step that selects nothing. Default: Fail (NothingSelected), since it may be a misspelt tag."""
+    """What becomes of a step that selects nothing. Default: Fail (NothingSelected), since it may be
+    a misspelt tag.
+    """
     state: State | None = None
-    """The state to compare with, for state:modified, result: and source_status: selectors and for deferring."""
+    """The state to compare with, for state:modified, result: and source_status: selectors and for
+    deferring.
+    """
     timeout: Duration | None = None
-    """From the first start of dbt, retries included: then dbt is interrupted, artifacts are uploaded, and the run
-    fails. Default: none."""
+    """From the first start of dbt, retries included: then dbt is interrupted, artifacts are
+    uploaded, and the run fails. Default: none."""
     start_timeout: Duration | None = None
     """From the Job's creation to the start of dbt, without the time in a queue. Default: 10m."""
     queue_timeout: Duration | None = None
-    """How long the run may wait in queues, all attempts added up: for a slot of its target, and while its Job is
-    suspended. Then it ends as QueueTimeout. Default: for ever."""
+    """How long the run may wait in queues, all attempts added up: for a slot of its target, and
+    while its Job is suspended. Then it ends as QueueTimeout. Default: for ever."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
-    """Which of the runs that wait for a slot of the same target gets the next one: that with the highest priority, and
-    of these the oldest. For each 30 minutes that a run has waited, 1 is added. Default: 0."""
+    """Which of the runs that wait for a slot of the same target gets the next one: that with the
+    highest priority, and of these the oldest. For each 30 minutes that a run has waited, 1 is
+    added. Default: 0."""
     retry: Retry | None = None
     """Whether a run that failed is tried again. Default: it is not."""
     pod: RunPod | None = None
     """What is set on the pods, over what the project says."""
     ttl_after_finished: Duration | None = None
-    """Delete the run this long after its end; its artifacts stay. Without effect, with the condition Expires saying so,
-    where Helm, Flux or Argo CD manages the object: they would create it, and so run it, again. Default: never."""
+    """Delete the run this long after its end; its artifacts stay. Without effect, with the
+    condition Expires saying so, where Helm, Flux or Argo CD manages the object: they would create
+    it, and so run it, again. Default: never."""
 
     @property
     def fails_on_warn(self) -> bool:

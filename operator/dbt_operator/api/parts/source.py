@@ -37,26 +37,34 @@ class Item(Model):
 
 
 class ConfigMapSource(Model):
-    """The project is in a ConfigMap, which holds at most 1 MiB: for small projects and demonstrations."""
+    """The project is in a ConfigMap, which holds at most 1 MiB: for small projects and
+    demonstrations.
+    """
 
     name: Name
     """Name of the ConfigMap. Every key is a file; one that ends in .tar.gz or .tgz is unpacked."""
     items: Annotated[list[Item], Field(min_length=1, max_length=500)] | None = None
-    """Which keys are which files, for example {key: orders, path: models/orders.sql}. Default: all, by their names."""
+    """Which keys are which files, for example {key: orders, path: models/orders.sql}. Default: all,
+    by their names.
+    """
 
 
 # What git allows for in a ref, and no dash in front: that would be an option.
 GitRef = Annotated[
     str,
     StringConstraints(
-        min_length=1, max_length=255, pattern=r"^[^\x00-\x20\x7f~^:?*\[\\{-][^\x00-\x20\x7f~^:?*\[\\{]*$"
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\x00-\x20\x7f~^:?*\[\\{-][^\x00-\x20\x7f~^:?*\[\\{]*$",
     ),
     Field(json_schema_extra=rules(("!self.contains('..')", "must not contain two dots in a row"))),
 ]
 
 
 class GitSource(Model):
-    """The project is in a Git repository. Submodules are not followed, and files in Git LFS stay pointers."""
+    """The project is in a Git repository. Submodules are not followed, and files in Git LFS stay
+    pointers.
+    """
 
     url: Annotated[
         str,
@@ -65,8 +73,10 @@ class GitSource(Model):
             json_schema_extra=rules(
                 (
                     "self.matches('^https?://[^-/?#\\\\s][^/?#\\\\s]*/[^?#\\\\s]+$')"
-                    " || self.matches('^ssh://([A-Za-z0-9_][A-Za-z0-9_.:-]*@)?[^-/@\\\\s][^/@\\\\s]*/\\\\S+$')"
-                    " || self.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[^-\\\\s]\\\\S*$')",
+                    " || "
+                    "self.matches('^ssh://([A-Za-z0-9_][A-Za-z0-9_.:-]*@)?[^-/@\\\\s][^/@\\\\s]*/\\\\S+$')"
+                    " || "
+                    "self.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[^-\\\\s]\\\\S*$')",
                     "must be like https://host/path, ssh://user@host/path or user@host:path",
                 ),
                 (
@@ -76,10 +86,12 @@ class GitSource(Model):
             )
         ),
     ]
-    """The repository: https://host/path, ssh://user@host/path or user@host:path; http:// without secretRef only."""
+    """The repository: https://host/path, ssh://user@host/path or user@host:path; http:// without
+    secretRef only.
+    """
     ref: GitRef | None = None
-    """Branch, tag or commit; a branch is preferred to a tag of its name. It is resolved to a commit once in a run, and
-    all attempts use that commit. Default: what the repository's HEAD is."""
+    """Branch, tag or commit; a branch is preferred to a tag of its name. It is resolved to a commit
+    once in a run, and all attempts use that commit. Default: what the repository's HEAD is."""
     sub_path: (
         Annotated[
             str,
@@ -95,10 +107,13 @@ class GitSource(Model):
         ]
         | None
     ) = None
-    """The folder with dbt_project.yml. The whole repository is checked out. Default: the repository's top folder."""
+    """The folder with dbt_project.yml. The whole repository is checked out. Default: the
+    repository's top folder.
+    """
     secret_ref: SecretRef | None = None
-    """Secret with username and password (a token is a password) for https, and ca.crt if the server's certificate is
-    from a CA of your own; or with ssh-privatekey and known_hosts for ssh. Only the init container sees it."""
+    """Secret with username and password (a token is a password) for https, and ca.crt if the
+    server's certificate is from a CA of your own; or with ssh-privatekey and known_hosts for ssh.
+    Only the init container sees it."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -123,7 +138,8 @@ class Source(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "[has(self.image), has(self.git), has(self.configMap)].filter(set, set).size() == 1",
+                "[has(self.image), has(self.git), has(self.configMap)].filter(set, set).size() == "
+                "1",
                 "set exactly one of image, git and configMap",
             )
         )

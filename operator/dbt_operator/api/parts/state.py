@@ -24,10 +24,13 @@ class StateOf(Model):
         return self
 
 
-# A word or an object: more than a structural schema can say, so this part is checked by the operator.
+# A word or an object: more than a structural schema can say, so this part is checked by the
+# operator.
 _STATE_FROM = {
     "x-kubernetes-preserve-unknown-fields": True,
-    "description": "What to compare with: LastSuccess (the default), {target: NAME} or {run: NAME}.",
+    "description": (
+        "What to compare with: LastSuccess (the default), {target: NAME} or {run: NAME}."
+    ),
 }
 
 
@@ -43,15 +46,19 @@ class State(Model):
     favor_state: bool | None = None
     """Even where the own schema has them. Default: false."""
     on_missing: Literal["FullBuild", "Fail"] | None = None
-    """Where there is no state yet. FullBuild: build everything that would be compared. Fail: end as MissingState.
-    Default: FullBuild."""
+    """Where there is no state yet. FullBuild: build everything that would be compared. Fail: end as
+    MissingState. Default: FullBuild."""
     promote: Literal["Auto", "Always", "Never"] | None = None
-    """Whether the state of this run, once it has succeeded, becomes the one to compare with. Auto: if it has built the
-    whole project, with all that is enabled in it, or exactly state:modified+ against the state of
-    its own target, without env, vars, eventTime or source of its own. Default: Auto."""
+    """Whether the state of this run, once it has succeeded, becomes the one to compare with. Auto:
+    if it has built the whole project, with all that is enabled in it, or exactly state:modified+
+    against the state of its own target, without env, vars, eventTime or source of its own. Default:
+    Auto."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("!has(self.favorState) || !self.favorState || (has(self.defer) && self.defer)", "favorState needs defer")
+            (
+                "!has(self.favorState) || !self.favorState || (has(self.defer) && self.defer)",
+                "favorState needs defer",
+            )
         )
     )

@@ -11,7 +11,9 @@ from dbt_operator.api.base import Model, rules
 # A value that begins with a dash would be read as another option of dbt.
 Selection = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^-\s]")]
 Selections = Annotated[list[Selection], Field(min_length=1, max_length=100)]
-Selector = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_.][-A-Za-z0-9_. ]*$")]
+Selector = Annotated[
+    str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_.][-A-Za-z0-9_. ]*$")
+]
 ResourceType = Literal[
     "analysis",
     "exposure",
@@ -26,9 +28,13 @@ ResourceType = Literal[
     "test",
     "unit_test",
 ]
-OutputKey = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")]
+OutputKey = Annotated[
+    str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
+]
 ResourceTypes = Annotated[list[ResourceType], Field(min_length=1, max_length=12)]
-FreeForm = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+FreeForm = Annotated[
+    dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+]
 
 _MOMENT = r"['\"]\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}:\d{2})?['\"]"
 Sample = Annotated[
@@ -47,7 +53,8 @@ _SELECTOR_RULE = (
 _TYPES_RULE = (
     "!has(self.resourceTypes) || !has(self.excludeResourceTypes)"
     " || !self.resourceTypes.exists(t, t in self.excludeResourceTypes)",
-    "a type in both resourceTypes and excludeResourceTypes would be left out: name it in one of them",
+    "a type in both resourceTypes and excludeResourceTypes would be left out: name it in one of "
+    "them",
 )
 _SAMPLE_RULE = (
     "!has(self.sample) || !has(self.empty) || !self.empty",
@@ -72,7 +79,9 @@ class SelectingTests(Selecting):
     """A command whose selection brings tests with it."""
 
     indirect_selection: Literal["eager", "cautious", "buildable", "empty"] | None = None
-    """Which tests beside selected nodes are selected too, as dbt's --indirect-selection. Default: eager."""
+    """Which tests beside selected nodes are selected too, as dbt's --indirect-selection. Default:
+    eager.
+    """
 
 
 class FailingFast(SelectingTests):
@@ -96,8 +105,9 @@ class Build(FailingFast):
     empty: bool | None = None
     """Read no rows: to see whether the SQL is right. Default: false."""
     sample: Sample | None = None
-    """Read only rows of this window of time, where a model or source has an event_time: "3 days", or
-    "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}". Tables hold nothing but these rows then."""
+    """Read only rows of this window of time, where a model or source has an event_time: "3 days",
+    or "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}". Tables hold nothing but these rows
+    then."""
 
     model_config = ConfigDict(json_schema_extra=rules(_SELECTOR_RULE, _TYPES_RULE, _SAMPLE_RULE))
 
@@ -110,8 +120,9 @@ class Run(FailingFast):
     empty: bool | None = None
     """Read no rows: to see whether the SQL is right. Default: false."""
     sample: Sample | None = None
-    """Read only rows of this window of time, where a model or source has an event_time: "3 days", or
-    "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}". Tables hold nothing but these rows then."""
+    """Read only rows of this window of time, where a model or source has an event_time: "3 days",
+    or "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}". Tables hold nothing but these rows
+    then."""
 
     model_config = ConfigDict(json_schema_extra=rules(_SELECTOR_RULE, _SAMPLE_RULE))
 
@@ -188,9 +199,10 @@ class SourceFreshness(Selecting):
     """Check that the sources are fresh enough."""
 
     on_stale: Literal["Fail", "Skip", "Wait"] | None = None
-    """What to do when all that is wrong is the age of sources. Skip: the rest of the run is not run, apart from steps
-    with when: Always, and the run ends as Skipped (NotFresh), which is no failure. Wait: check again, first after 5s,
-    at last every 60s, until they are fresh or a timeout is over, which has to be set. Default: Fail."""
+    """What to do when all that is wrong is the age of sources. Skip: the rest of the run is not
+    run, apart from steps with when: Always, and the run ends as Skipped (NotFresh), which is no
+    failure. Wait: check again, first after 5s, at last every 60s, until they are fresh or a timeout
+    is over, which has to be set. Default: Fail."""
 
 
 class Docs(Model):
@@ -202,7 +214,11 @@ class RunOperation(Model):
 
     macro: Annotated[
         str,
-        StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$"),
+        StringConstraints(
+            min_length=1,
+            max_length=253,
+            pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
+        ),
     ]
     """Name of the macro."""
     args: FreeForm | None = None
@@ -267,7 +283,9 @@ class Step(Model):
     @property
     def command(self) -> str:
         """The step's type, as the API names it."""
-        return next(command for command, field in _FIELDS.items() if getattr(self, field) is not None)
+        return next(
+            command for command, field in _FIELDS.items() if getattr(self, field) is not None
+        )
 
     @property
     def field(self) -> str:
@@ -281,4 +299,8 @@ class Step(Model):
         return options
 
 
-_FIELDS = {field.alias or name: name for name, field in Step.model_fields.items() if (field.alias or name) in COMMANDS}
+_FIELDS = {
+    field.alias or name: name
+    for name, field in Step.model_fields.items()
+    if (field.alias or name) in COMMANDS
+}

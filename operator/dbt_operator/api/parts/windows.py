@@ -12,17 +12,31 @@ from dbt_operator.api.texts import Short
 # It stands in names of folders, in selections and in vars.
 WindowKey = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"),
-    Field(json_schema_extra=rules(("self != 'result.json'", "is the name of a file among the artifacts"))),
+    StringConstraints(
+        min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+    ),
+    Field(
+        json_schema_extra=rules(
+            ("self != 'result.json'", "is the name of a file among the artifacts")
+        )
+    ),
 ]
 # What a placeholder stands for: nothing that means something in JSON or in a selection.
-Text = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:+/-]*$")]
-Day = Annotated[str, StringConstraints(min_length=10, max_length=10, pattern=r"^\d{4}-\d{2}-\d{2}$")]
-Length = Annotated[str, StringConstraints(min_length=2, max_length=6, pattern=r"^[1-9][0-9]{0,3}(h|d|w|mo)$")]
+Text = Annotated[
+    str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:+/-]*$")
+]
+Day = Annotated[
+    str, StringConstraints(min_length=10, max_length=10, pattern=r"^\d{4}-\d{2}-\d{2}$")
+]
+Length = Annotated[
+    str, StringConstraints(min_length=2, max_length=6, pattern=r"^[1-9][0-9]{0,3}(h|d|w|mo)$")
+]
 DateFormat = Annotated[
     str,
     StringConstraints(
-        min_length=2, max_length=40, pattern=r"^(%[YmdHMSjGVu]|[A-Za-z0-9])([A-Za-z0-9._:+/-]|%[YmdHMSjGVuz])*$"
+        min_length=2,
+        max_length=40,
+        pattern=r"^(%[YmdHMSjGVu]|[A-Za-z0-9])([A-Za-z0-9._:+/-]|%[YmdHMSjGVuz])*$",
     ),
 ]
 Zone = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")]
@@ -61,8 +75,8 @@ class WindowCounts(Model):
     done: Short
     """Those that have ended, of all: 3/7."""
     states: Annotated[str, StringConstraints(max_length=10_000)]
-    """One character for each, in their order: - pending, > running, + succeeded, ~ skipped; any other: failed, by its
-    reason."""
+    """One character for each, in their order: - pending, > running, + succeeded, ~ skipped; any
+    other: failed, by its reason."""
 
 
 class Dates(Model):
@@ -73,11 +87,11 @@ class Dates(Model):
     to: Day | None = None
     """The last day, which is part of it."""
     last: Length | None = None
-    """Instead of from and to: so many whole hours (h), days (d), weeks (w, from Monday) or months (mo) before the one
-    that is going on when the backfill is first looked at."""
+    """Instead of from and to: so many whole hours (h), days (d), weeks (w, from Monday) or months
+    (mo) before the one that is going on when the backfill is first looked at."""
     every: Length | None = None
-    """How long a window is: 6h, 1d, 1w or 1mo. Hours must divide a day, so that windows begin at the same time of each.
-    The last window is cut at the end of the range. Default: 1d."""
+    """How long a window is: 6h, 1d, 1w or 1mo. Hours must divide a day, so that windows begin at
+    the same time of each. The last window is cut at the end of the range. Default: 1d."""
     timezone: Zone | None = None
     """Where days begin, by its name in the IANA database: Europe/Amsterdam. Default: UTC."""
 
@@ -85,14 +99,18 @@ class Dates(Model):
         json_schema_extra=rules(
             ("has(self.last) != (has(self.from) || has(self.to))", "set from and to, or last"),
             ("has(self.from) == has(self.to)", "from and to belong together"),
-            ("!has(self.from) || !has(self.to) || self.from <= self.to", "to must not be before from"),
+            (
+                "!has(self.from) || !has(self.to) || self.from <= self.to",
+                "to must not be before from",
+            ),
             (
                 "!has(self.every) || !self.every.endsWith('h')"
                 " || self.every in ['1h', '2h', '3h', '4h', '6h', '8h', '12h']",
                 "windows of hours must divide a day: 1h, 2h, 3h, 4h, 6h, 8h or 12h",
             ),
             (
-                "!has(self.last) || !self.last.endsWith('h') || (has(self.every) && self.every.endsWith('h'))",
+                "!has(self.last) || !self.last.endsWith('h') || (has(self.every) && "
+                "self.every.endsWith('h'))",
                 "last in hours needs every in hours",
             ),
         )
@@ -107,14 +125,16 @@ class Windows(Model):
     keys: (
         Annotated[
             list[WindowKey],
-            Field(min_length=1, max_length=1000, json_schema_extra={"x-kubernetes-list-type": "set"}),
+            Field(
+                min_length=1, max_length=1000, json_schema_extra={"x-kubernetes-list-type": "set"}
+            ),
         ]
         | None
     ) = None
     """Partition keys, for example regions, in their order."""
     date_format: DateFormat | None = None
-    """How a bound is written into vars and selections, with strftime's %Y %m %d %H %M %S %j %G %V %u %z. Default: a
-    date for days, weeks and months, else RFC 3339."""
+    """How a bound is written into vars and selections, with strftime's %Y %m %d %H %M %S %j %G %V
+    %u %z. Default: a date for days, weeks and months, else RFC 3339."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(

@@ -43,7 +43,9 @@ _FLAGS = {
     "store_failures": "--store-failures",
     "empty": "--empty",
 }
-_TEST_WARNS = "LogTestResult"  # dbt asks for it by this name before it lets a test warn instead of fail
+_TEST_WARNS = (
+    "LogTestResult"  # dbt asks for it by this name before it lets a test warn instead of fail
+)
 _WITHOUT_THREADS = ("list",)
 _WITH_EVENT_TIME = ("build", "run")
 
@@ -93,7 +95,10 @@ def _warnings(spec: DbtRunSpec) -> list[str]:
         return ["--warn-error"]
     options = spec.warn_error_options.to_dict() if spec.warn_error_options else {}
     if spec.fails_on_warn and options.get("error") != ["all"]:
-        options["error"] = [*(name for name in options.get("error", ()) if name != _TEST_WARNS), _TEST_WARNS]
+        options["error"] = [
+            *(name for name in options.get("error", ()) if name != _TEST_WARNS),
+            _TEST_WARNS,
+        ]
     if not options:
         return []
     if options.get("error") == ["all"]:

@@ -1,9 +1,10 @@
-"""A run's ``status.resolved`` to the Job of an attempt, and nothing else goes in: later edits change no attempt.
+"""A run's ``status.resolved`` to the Job of an attempt, and nothing else goes in: later edits
+change no attempt.
 
-Three containers. ``prepare`` (init) copies the runner and fetches source, state and earlier results; ``artifacts``
-(native sidecar) uploads; only these two see the bucket's Secret. ``dbt`` is the user's image and the only one that sees
-the profile. The sidecar gets SIGTERM after dbt has ended, also when dbt was killed for its memory, and uploads what
-there is.
+Three containers. ``prepare`` (init) copies the runner and fetches source, state and earlier
+results; ``artifacts`` (native sidecar) uploads; only these two see the bucket's Secret. ``dbt`` is
+the user's image and the only one that sees the profile. The sidecar gets SIGTERM after dbt has
+ended, also when dbt was killed for its memory, and uploads what there is.
 """
 
 from __future__ import annotations
@@ -38,14 +39,21 @@ class Told:
     """What an attempt is told besides: of the attempts before it, and of the run's windows."""
 
     timeout: float | None = None  # seconds that are left of the run's timeout; None: all of them
-    commit: str = ""  # what an earlier attempt has found the Git source's ref to be; empty if none has yet
+    commit: str = (
+        ""  # what an earlier attempt has found the Git source's ref to be; empty if none has yet
+    )
     windows: Sequence[Window] = ()
     states: str = ""  # how these stand, as far as is known
     stop_on_failure: bool = True
 
 
 def build(
-    resolved: Resolved, run: Identity, project: str, target: str, attempt: int, told: Told | None = None
+    resolved: Resolved,
+    run: Identity,
+    project: str,
+    target: str,
+    attempt: int,
+    told: Told | None = None,
 ) -> Manifest:
     """The Job of an attempt.
 
@@ -75,7 +83,8 @@ def build(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        # Kueue's labels belong on the Job, which it suspends and resumes; so suspend is never written here.
+        # Kueue's labels belong on the Job, which it suspends and resumes; so suspend is never
+        # written here.
         "metadata": {
             "name": name,
             "namespace": run.namespace,
@@ -83,16 +92,25 @@ def build(
             "ownerReferences": [_owner(run)],
         },
         "spec": {
-            # The operator owns attempts: the Job makes exactly one pod, and never a second beside a living one.
+            # The operator owns attempts: the Job makes exactly one pod, and never a second beside a
+            # living one.
             "backoffLimit": 0,
             "completions": 1,
             "parallelism": 1,
             "podReplacementPolicy": "Failed",
             # Keeps the reason on the Job although an evicted pod is gone.
             "podFailurePolicy": {
-                "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+                "rules": [
+                    {
+                        "action": "FailJob",
+                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                    }
+                ]
             },
-            "template": {"metadata": {"labels": labels}, "spec": _pod(resolved, run, attempt, told)},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": _pod(resolved, run, attempt, told),
+            },
         },
     }
 
@@ -124,16 +142,25 @@ def _pod(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Manifes
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        # A Job may be created late, by an operator that had stopped for a while: its pod must not run then. The gate is
-        # opened once this very Job stands in the run's status and the run among the target's holders.
+        # A Job may be created late, by an operator that had stopped for a while: its pod must not
+        # run then. The gate is opened once this very Job stands in the run's status and the run
+        # among the target's holders.
         "schedulingGates": [{"name": names.SLOT_GATE}],
-        "initContainers": [_prepare(resolved, attempt, told.commit, pod), _artifacts(resolved, attempt, pod)],
+        "initContainers": [
+            _prepare(resolved, attempt, told.commit, pod),
+            _artifacts(resolved, attempt, pod),
+        ],
         "containers": [_dbt(resolved, run, attempt, pod, told)],
-        "volumes": [*_volumes(resolved, pod), *_orders(told), *(_volume(volume) for volume in pod.volumes or ())],
+        "volumes": [
+            *_volumes(resolved, pod),
+            *_orders(told),
+            *(_volume(volume) for volume in pod.volumes or ()),
+        ],
     }
     if resolved.timeout_seconds is not None:
-        # A backstop only: the runner keeps the timeout itself, and lets dbt cancel its queries for half a grace
-        # period; then the sidecar has a whole one to upload. Counted from where the pod is on its node.
+        # A backstop only: the runner keeps the timeout itself, and lets dbt cancel its queries for
+        # half a grace period; then the sidecar has a whole one to upload. Counted from where the
+        # pod is on its node.
         each = resolved.timeout_seconds + GRACE_SECONDS // 2  # of a window, where there are some
         longest = resolved.start_timeout_seconds + each * max(1, len(told.windows)) + GRACE_SECONDS
         spec["activeDeadlineSeconds"] = longest
@@ -152,7 +179,9 @@ def _optional(resolved: Resolved, pod: Pod) -> Manifest:
     return {name: value for name, value in found.items() if value}
 
 
-def _container(name: str, image: str, environment: list[Manifest], mounts: list[Manifest]) -> Manifest:
+def _container(
+    name: str, image: str, environment: list[Manifest], mounts: list[Manifest]
+) -> Manifest:
     return {
         "name": name,
         "image": image,
@@ -196,7 +225,11 @@ def _prepare(resolved: Resolved, attempt: int, commit: str, pod: Pod) -> Manifes
     )
     if git:
         plan = _of_git(plan, resolved, git, commit)
-    mounts = [{"name": "source", "mountPath": paths.SOURCE, "readOnly": True}] if resolved.source.config_map else []
+    mounts = (
+        [{"name": "source", "mountPath": paths.SOURCE, "readOnly": True}]
+        if resolved.source.config_map
+        else []
+    )
     environment = [_plan(plan), *(_bucket_login(resolved) if plan.bucket else ())]
     container = _container(paths.PREPARE_CONTAINER, resolved.runner_image, environment, mounts)
     container |= {"args": [_literal("prepare")], "resources": _small(pod)}
@@ -216,12 +249,14 @@ def _of_git(plan: PreparePlan, resolved: Resolved, git: GitSource, commit: str) 
 
 
 def _cloning(container: Manifest, git: GitSource, pod: Pod) -> Manifest:
-    """Nothing but this container sees the repository's credentials, and what it makes of them is in memory only."""
+    """Nothing but this container sees the repository's credentials, and what it makes of them is in
+    memory only.
+    """
     container["volumeMounts"].append({"name": "prepare-tmp", "mountPath": _HOME})
     if git.secret_ref:
         container["volumeMounts"].append({"name": "git", "mountPath": paths.GIT, "readOnly": True})
-    # ssh works only for users that are in the image's /etc/passwd. What other containers share with it, they share by
-    # the group.
+    # ssh works only for users that are in the image's /etc/passwd. What other containers share with
+    # it, they share by the group.
     container["securityContext"] |= {"runAsUser": USER}
     return container if pod.sidecar_resources else container | {"resources": _CLONE}
 
@@ -256,7 +291,11 @@ def _artifacts(resolved: Resolved, attempt: int, pod: Pod) -> Manifest:
     )
     environment = [_plan(plan), *_bucket_login(resolved)]
     container = _container(paths.ARTIFACTS_CONTAINER, resolved.runner_image, environment, [])
-    return container | {"args": [_literal("artifacts")], "restartPolicy": "Always", "resources": _small(pod)}
+    return container | {
+        "args": [_literal("artifacts")],
+        "restartPolicy": "Always",
+        "resources": _small(pod),
+    }
 
 
 def _small(pod: Pod) -> Manifest:
@@ -264,7 +303,9 @@ def _small(pod: Pod) -> Manifest:
 
 
 def _orders(told: Told) -> list[Manifest]:
-    """What the operator has to say while the pod works through windows: an annotation, as a file."""
+    """What the operator has to say while the pod works through windows: an annotation, as a
+    file.
+    """
     if not told.windows:
         return []
     stop = {
@@ -290,7 +331,8 @@ def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod, told: Told) 
     if resolved.image_pull_policy:
         container["imagePullPolicy"] = resolved.image_pull_policy
     return container | {
-        # The runner goes on in the interpreter that dbt is installed for, should that be another one.
+        # The runner goes on in the interpreter that dbt is installed for, should that be another
+        # one.
         "command": [_literal(word) for word in ("python3", paths.RUNNER, "run")],
         "resources": pod.resources.to_dict() if pod.resources else _RESOURCES,
     }
@@ -299,8 +341,9 @@ def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod, told: Told) 
 def is_of_attempt(plan: str, expected: RunPlan) -> bool:
     """Whether a Job's dbt container is told to do what that of an attempt is to do.
 
-    The rest of a Job is filled in by the API server and changed by webhooks and queues, and another version of the
-    operator puts it together otherwise; what is done, and in which windows, is the same in all of them.
+    The rest of a Job is filled in by the API server and changed by webhooks and queues, and another
+    version of the operator puts it together otherwise; what is done, and in which windows, is the
+    same in all of them.
     """
     try:
         found = RunPlan.from_json(plan)
@@ -344,9 +387,15 @@ def run_plan(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Run
 
 def _variable(variable: Variable) -> Manifest:
     if variable.secret_key_ref:
-        return {"name": variable.name, "valueFrom": {"secretKeyRef": variable.secret_key_ref.to_dict()}}
+        return {
+            "name": variable.name,
+            "valueFrom": {"secretKeyRef": variable.secret_key_ref.to_dict()},
+        }
     if variable.config_map_key_ref:
-        return {"name": variable.name, "valueFrom": {"configMapKeyRef": variable.config_map_key_ref.to_dict()}}
+        return {
+            "name": variable.name,
+            "valueFrom": {"configMapKeyRef": variable.config_map_key_ref.to_dict()},
+        }
     return _plain(variable.name, variable.value or "")
 
 
@@ -366,9 +415,13 @@ def _volumes(resolved: Resolved, pod: Pod) -> list[Manifest]:
         items = {"items": [item.to_dict() for item in source.items]} if source.items else {}
         volumes.append({"name": "source", "configMap": {"name": source.name, **items}})
     if git := resolved.source.git:
-        volumes.append({"name": "prepare-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}})
+        volumes.append(
+            {"name": "prepare-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}
+        )
         if git.secret_ref:
-            volumes.append({"name": "git", "secret": {"secretName": git.secret_ref.name, "defaultMode": 0o440}})
+            volumes.append(
+                {"name": "git", "secret": {"secretName": git.secret_ref.name, "defaultMode": 0o440}}
+            )
     return volumes
 
 

@@ -1,6 +1,7 @@
 """Facts about Jobs and pods, read from their manifests into frozen dataclasses.
 
-Planners and :mod:`verdict` work on these, so a test can write down a pod that would take a broken node to produce.
+Planners and :mod:`verdict` work on these, so a test can write down a pod that would take a broken
+node to produce.
 """
 
 from __future__ import annotations
@@ -72,10 +73,15 @@ class PodFacts:
     def ended(self) -> bool:
         """Whether all its containers have ended and none will be started again.
 
-        The kubelet reports the phase up to two seconds after the last container's end, once it has tidied up. A native
-        sidecar is not started again when the container that it belongs to has ended.
+        The kubelet reports the phase up to two seconds after the last container's end, once it has
+        tidied up. A native sidecar is not started again when the container that it belongs to has
+        ended.
         """
-        return self.gone or self.phase in ("Succeeded", "Failed") or (self.dbt.ended and self.artifacts.ended)
+        return (
+            self.gone
+            or self.phase in ("Succeeded", "Failed")
+            or (self.dbt.ended and self.artifacts.ended)
+        )
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,10 @@ class JobFacts:
     deleting: bool = False
     suspended: bool = False  # by Kueue, for example: it has no pod, or its pod is being deleted
     started_at: datetime | None = None  # when it was last allowed to have a pod
-    plan: str | None = None  # what its dbt container is told; empty if it is told nothing, None if nobody has looked
+    plan: str | None = (
+        # what its dbt container is told; empty if it is told nothing, None if nobody has looked
+        None
+    )
 
     @property
     def ended(self) -> bool:
@@ -102,7 +111,11 @@ class JobFacts:
 def job_facts(manifest: Manifest) -> JobFacts:
     """Read a Job."""
     metadata = manifest["metadata"]
-    conditions = {c["type"]: c for c in manifest.get("status", {}).get("conditions") or () if c["status"] == "True"}
+    conditions = {
+        c["type"]: c
+        for c in manifest.get("status", {}).get("conditions") or ()
+        if c["status"] == "True"
+    }
     failed = conditions.get("Failed", {})
     return JobFacts(
         uid=metadata["uid"],
@@ -134,33 +147,49 @@ def _plan(job: Manifest) -> str:
 def foreign(kind: str, manifest: Manifest) -> str:
     """Why a Job or pod is none of ours; empty if it is one.
 
-    Anybody may put our labels on anything. So all of them must be there, with values that we would write, and the
-    object must be controlled as ours are: a Job by the DbtRun that its labels name, a pod by a Job. One without any
-    controller is ours if it has the name, or a pod the Job's name, that follows from its labels: `kubectl delete
-    --cascade=orphan` takes the controller away from what goes on running, and a slot must not be given to somebody else
-    as long as it does. A copy made by hand of one of our pods has that name as well, and runs dbt just so.
+    Anybody may put our labels on anything. So all of them must be there, with values that we would
+    write, and the object must be controlled as ours are: a Job by the DbtRun that its labels name,
+    a pod by a Job. One without any controller is ours if it has the name, or a pod the Job's name,
+    that follows from its labels: `kubectl delete --cascade=orphan` takes the controller away from
+    what goes on running, and a slot must not be given to somebody else as long as it does. A copy
+    made by hand of one of our pods has that name as well, and runs dbt just so.
     """
     metadata = manifest["metadata"]
     labels: Manifest = metadata.get("labels") or {}
-    if wrong := [label for label, pattern in names.PART_LABELS.items() if not pattern.fullmatch(labels.get(label, ""))]:
+    if wrong := [
+        label
+        for label, pattern in names.PART_LABELS.items()
+        if not pattern.fullmatch(labels.get(label, ""))
+    ]:
         return f"the label {wrong[0]} is missing or is not one of ours"
     if not labels.get(BACKFILL_LABEL) and labels[HOLDER_LABEL] != labels[RUN_UID_LABEL]:
         return f"the label {HOLDER_LABEL} is not that of its run"
-    owner = next((each for each in metadata.get("ownerReferences") or () if each.get("controller")), None)
+    owner = next(
+        (each for each in metadata.get("ownerReferences") or () if each.get("controller")), None
+    )
     if owner is None:
         job = metadata["name"] if kind == "Job" else labels.get(JOB_NAME_LABEL)
-        expected = names.job_name(labels[RUN_LABEL], labels[RUN_UID_LABEL], int(labels[ATTEMPT_LABEL]))
+        expected = names.job_name(
+            labels[RUN_LABEL], labels[RUN_UID_LABEL], int(labels[ATTEMPT_LABEL])
+        )
         return "" if job == expected else "nothing of ours controls it"
     if kind == "Pod":
         return "" if owner["kind"] == "Job" else f"a {owner['kind']} controls it"
-    return "" if (owner["kind"], owner["uid"]) == ("DbtRun", labels[RUN_UID_LABEL]) else "its run does not control it"
+    return (
+        ""
+        if (owner["kind"], owner["uid"]) == ("DbtRun", labels[RUN_UID_LABEL])
+        else "its run does not control it"
+    )
 
 
 def pod_facts(manifest: Manifest) -> PodFacts:
     """Read a pod."""
     status: Manifest = manifest.get("status", {})
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
-    scheduled, disrupted = conditions.get("PodScheduled", {}), conditions.get("DisruptionTarget", {})
+    scheduled, disrupted = (
+        conditions.get("PodScheduled", {}),
+        conditions.get("DisruptionTarget", {}),
+    )
     return PodFacts(
         uid=manifest["metadata"]["uid"],
         name=manifest["metadata"]["name"],
@@ -173,8 +202,12 @@ def pod_facts(manifest: Manifest) -> PodFacts:
         job_uid=controller_uid(manifest),
         told_to_stop=STOP in (manifest["metadata"].get("annotations") or {}),
         gated=gated(manifest),
-        unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
-        disrupted=disrupted.get("message", "disrupted") if disrupted.get("status") == "True" else "",
+        unschedulable=scheduled.get("message", "")
+        if scheduled.get("reason") == "Unschedulable"
+        else "",
+        disrupted=disrupted.get("message", "disrupted")
+        if disrupted.get("status") == "True"
+        else "",
         prepare=_container(status, PREPARE_CONTAINER),
         dbt=_container(status, DBT_CONTAINER),
         artifacts=_container(status, ARTIFACTS_CONTAINER),
@@ -183,7 +216,9 @@ def pod_facts(manifest: Manifest) -> PodFacts:
 
 def gated(pod: Manifest) -> bool:
     """Whether a pod waits behind the slot's gate."""
-    return any(gate["name"] == SLOT_GATE for gate in pod.get("spec", {}).get("schedulingGates") or ())
+    return any(
+        gate["name"] == SLOT_GATE for gate in pod.get("spec", {}).get("schedulingGates") or ()
+    )
 
 
 def _container(status: Manifest, name: str) -> ContainerFacts:

@@ -11,7 +11,12 @@ from dbt_protocol.messages import ProtocolError
 from dbt_protocol.summaries import Summary, UploadSummary
 
 # A container that never ran: its command, image or mounts are wrong.
-_START_ERRORS = ("StartError", "ContainerCannotRun", "CreateContainerError", "CreateContainerConfigError")
+_START_ERRORS = (
+    "StartError",
+    "ContainerCannotRun",
+    "CreateContainerError",
+    "CreateContainerConfigError",
+)
 _IMAGE_ERRORS = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -22,7 +27,9 @@ _IMAGE_ERRORS = (
     "SignatureValidationFailed",
 )
 _FAILED_PULL = "Failed to pull image"  # the kubelet's words
-_NOT_SCHEDULED = "FailedScheduling: "  # an event's reason; it may be here before the pod's condition is
+_NOT_SCHEDULED = (
+    "FailedScheduling: "  # an event's reason; it may be here before the pod's condition is
+)
 _OOM = "OOMKilled"
 
 
@@ -52,19 +59,27 @@ def _by_container(container: ContainerFacts, name: str) -> Verdict:
         return _oom(container, name)
     if container.end_reason in _START_ERRORS:
         return Verdict(
-            Reason.CONFIG_ERROR, f"container {name} cannot start: {container.end_message}", container.exit_code
+            Reason.CONFIG_ERROR,
+            f"container {name} cannot start: {container.end_message}",
+            container.exit_code,
         )
     try:
         summary = Summary.from_json(container.end_message)
     except ProtocolError as error:
-        what = f"container {name} ended with exit code {container.exit_code} and left no result that can be read"
+        what = (
+            f"container {name} ended with exit code {container.exit_code} and left no result that "
+            "can be read"
+        )
         return Verdict(Reason.UNKNOWN, f"{what} ({error})", container.exit_code)
     return _by_summary(summary, container)
 
 
 def _oom(container: ContainerFacts, name: str) -> Verdict:
     """The runner may have outlived what was killed, and then says which nodes had ended by then."""
-    message = f"container {name} used more memory than its limit: raise pod.resources.limits.memory of the DbtProject"
+    message = (
+        f"container {name} used more memory than its limit: raise pod.resources.limits.memory of "
+        "the DbtProject"
+    )
     try:
         summary = Summary.from_json(container.end_message)
     except ProtocolError:
@@ -78,7 +93,10 @@ def _by_summary(summary: Summary, container: ContainerFacts) -> Verdict:
         return Verdict(None, summary.message, code, summary)
     if not summary.reason:
         return Verdict(
-            Reason.UNKNOWN, f"dbt reported success, but its container ended with exit code {code}", code, summary
+            Reason.UNKNOWN,
+            f"dbt reported success, but its container ended with exit code {code}",
+            code,
+            summary,
         )
     try:
         reason = Reason(summary.reason)
@@ -88,11 +106,15 @@ def _by_summary(summary: Summary, container: ContainerFacts) -> Verdict:
 
 
 def _with_context(verdict: Verdict, pod: PodFacts) -> Verdict:
-    """What happened to the pod explains what its container saw: only a signal, or nothing at all."""
+    """What happened to the pod explains what its container saw: only a signal, or nothing at
+    all.
+    """
     if verdict.reason not in (Reason.CANCELLED, Reason.UNKNOWN):
         return verdict
     if pod.reason == "DeadlineExceeded":
-        return _because(verdict, Reason.TIMEOUT, "the pod ran longer than its timeout and grace period allow")
+        return _because(
+            verdict, Reason.TIMEOUT, "the pod ran longer than its timeout and grace period allow"
+        )
     if pod.disrupted or pod.reason:
         return _because(verdict, Reason.INFRASTRUCTURE, pod.message or pod.disrupted or pod.reason)
     if verdict.reason is Reason.CANCELLED:
@@ -108,7 +130,9 @@ def _never_ran(pod: PodFacts) -> Verdict:
     if pod.reason == "DeadlineExceeded":
         return Verdict(Reason.TIMEOUT, "the pod ran longer than its timeout and grace period allow")
     if pod.disrupted or pod.reason:
-        return Verdict(Reason.INFRASTRUCTURE, f"dbt never ran: {pod.message or pod.disrupted or pod.reason}")
+        return Verdict(
+            Reason.INFRASTRUCTURE, f"dbt never ran: {pod.message or pod.disrupted or pod.reason}"
+        )
     return Verdict(Reason.UNKNOWN, "the pod ended before dbt ran, and does not say why")
 
 
@@ -116,8 +140,13 @@ def _without_pod(job: JobFacts | None) -> Verdict:
     if job is not None and job.failed_reason == "PodFailurePolicy":
         return Verdict(Reason.INFRASTRUCTURE, job.failed_message)
     if job is not None and job.failed_reason:
-        return Verdict(Reason.UNKNOWN, f"the pod is gone and its result is lost: {job.failed_message}")
-    return Verdict(Reason.UNKNOWN, "the Job or its pod was deleted before the result was read; it is not run again")
+        return Verdict(
+            Reason.UNKNOWN, f"the pod is gone and its result is lost: {job.failed_message}"
+        )
+    return Verdict(
+        Reason.UNKNOWN,
+        "the Job or its pod was deleted before the result was read; it is not run again",
+    )
 
 
 def stuck(pod: PodFacts | None, warnings: Sequence[str]) -> Verdict:
@@ -125,8 +154,9 @@ def stuck(pod: PodFacts | None, warnings: Sequence[str]) -> Verdict:
 
     Args:
         pod: the pod, or None when the Job has not been able to create it.
-        warnings: warning events about the pod or its Job, the newest first. What keeps a volume from being mounted or a
-            pod from being created stands nowhere else, and a failed pull not while the next is being tried.
+        warnings: warning events about the pod or its Job, the newest first. What keeps a volume
+            from being mounted or a pod from being created stands nowhere else, and a failed pull
+            not while the next is being tried.
     """
     newest = next(iter(warnings), "")
     if pod is None and newest:
@@ -138,11 +168,17 @@ def stuck(pod: PodFacts | None, warnings: Sequence[str]) -> Verdict:
     for container in (pod.prepare, pod.artifacts, pod.dbt):
         if container.waiting_reason in _IMAGE_ERRORS:
             text = container.waiting_message or container.waiting_reason
-            return Verdict(Reason.IMAGE_PULL_FAILED, f"image {container.image} cannot be pulled: {text}")
+            return Verdict(
+                Reason.IMAGE_PULL_FAILED, f"image {container.image} cannot be pulled: {text}"
+            )
         if container.waiting_reason in _START_ERRORS:
-            return Verdict(Reason.CONFIG_ERROR, f"a container cannot be started: {container.waiting_message}")
+            return Verdict(
+                Reason.CONFIG_ERROR, f"a container cannot be started: {container.waiting_message}"
+            )
     if newest.startswith(_NOT_SCHEDULED):
-        return Verdict(Reason.UNSCHEDULABLE, f"no node takes the pod: {newest.removeprefix(_NOT_SCHEDULED)}")
+        return Verdict(
+            Reason.UNSCHEDULABLE, f"no node takes the pod: {newest.removeprefix(_NOT_SCHEDULED)}"
+        )
     if pull := next((warning for warning in warnings if _FAILED_PULL in warning), ""):
         return Verdict(Reason.IMAGE_PULL_FAILED, pull)
     if newest:
@@ -153,7 +189,11 @@ def stuck(pod: PodFacts | None, warnings: Sequence[str]) -> Verdict:
 def checked_out(pod: PodFacts | None) -> str | None:
     """The commit of a Git repository that an attempt works on; None as long as it is not known."""
     try:
-        return (Summary.from_json(pod.prepare.end_message).commit or None) if pod and pod.prepare.ended else None
+        return (
+            (Summary.from_json(pod.prepare.end_message).commit or None)
+            if pod and pod.prepare.ended
+            else None
+        )
     except ProtocolError:
         return None
 
@@ -161,6 +201,10 @@ def checked_out(pod: PodFacts | None) -> str | None:
 def uploaded(pod: PodFacts | None) -> UploadSummary | None:
     """What the sidecar says of its uploads; None when it says nothing that can be read."""
     try:
-        return UploadSummary.from_json(pod.artifacts.end_message) if pod and pod.artifacts.ended else None
+        return (
+            UploadSummary.from_json(pod.artifacts.end_message)
+            if pod and pod.artifacts.ended
+            else None
+        )
     except ProtocolError:
         return None

@@ -39,7 +39,9 @@ class Child:
 
 
 def child(manifest: Manifest) -> Child:
-    """Read a run. What is wrong with it is its own trouble, and no reason to hear nothing of the others."""
+    """Read a run. What is wrong with it is its own trouble, and no reason to hear nothing of the
+    others.
+    """
     try:
         status: DbtRunStatus = read_part(DbtRun, manifest, "status") or DbtRunStatus()
     except UnreadableError as error:
@@ -63,9 +65,11 @@ def child(manifest: Manifest) -> Child:
 
 
 def comparable(spec: Manifest) -> DbtRunSpec | None:
-    """A run's spec as it is compared with another one; None where it cannot be read, which no run of ours is.
+    """A run's spec as it is compared with another one; None where it cannot be read, which no run
+    of ours is.
 
-    As its model, since what an API server prunes or writes otherwise means the same; and without what may be changed.
+    As its model, since what an API server prunes or writes otherwise means the same; and without
+    what may be changed.
     """
     try:
         return DbtRunSpec.model_validate(spec).model_copy(update={"cancel": None})
@@ -74,18 +78,23 @@ def comparable(spec: Manifest) -> DbtRunSpec | None:
 
 
 def name_of(backfill: Identity, number: int) -> str:
-    """The name of a backfill's run: the same whenever it is asked for, so that no windows can get two."""
+    """The name of a backfill's run: the same whenever it is asked for, so that no windows can get
+    two.
+    """
     return f"{backfill.name}-{short_uid(backfill.uid)}-{number}"
 
 
 def as_given(windows: Iterable[Window]) -> list[RunWindow]:
     """Windows as a run gets them."""
     return [
-        RunWindow.model_validate({name: value for name, value in vars(window).items() if value}) for window in windows
+        RunWindow.model_validate({name: value for name, value in vars(window).items() if value})
+        for window in windows
     ]
 
 
-def manifest(backfill: Identity, spec: DbtBackfillSpec, name: str, windows: Iterable[Window]) -> dict[str, Any]:
+def manifest(
+    backfill: Identity, spec: DbtBackfillSpec, name: str, windows: Iterable[Window]
+) -> dict[str, Any]:
     """The run of some windows."""
     given = [window.to_dict() for window in as_given(windows)]
     kueue = {label: value for label, value in backfill.labels.items() if label.startswith(KUEUE)}
@@ -107,5 +116,6 @@ def manifest(backfill: Identity, spec: DbtBackfillSpec, name: str, windows: Iter
                 }
             ],
         },
-        "spec": spec.run_template.spec.to_dict() | {"windows": given, "stopOnFailure": spec.on_failure != "Continue"},
+        "spec": spec.run_template.spec.to_dict()
+        | {"windows": given, "stopOnFailure": spec.on_failure != "Continue"},
     }

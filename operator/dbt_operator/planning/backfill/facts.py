@@ -24,11 +24,13 @@ from dbt_operator.planning.run.facts import Stray
 class Seen:
     """All that is known of a backfill when a decision is due.
 
-    Project and target come with their generations; None where they do not exist. ``earlier`` is the backfill that it
-    resumes, ``state_run`` the run that ``state.from.run`` names. ``children`` are the runs that windows are given to,
-    by their names; what is missing is confirmed absent. ``strays`` are runs of the backfill that have not ended and do
-    not stand in its ledger. ``refusal`` is what the API server has just had against creating a run. ``unreadable`` is
-    what is wrong with objects that it refers to and that the models refuse, by kind and name; they count as not there.
+    Project and target come with their generations; None where they do not exist. ``earlier`` is the
+    backfill that it resumes, ``state_run`` the run that ``state.from.run`` names. ``children`` are
+    the runs that windows are given to, by their names; what is missing is confirmed absent.
+    ``strays`` are runs of the backfill that have not ended and do not stand in its ledger.
+    ``refusal`` is what the API server has just had against creating a run. ``unreadable`` is what
+    is wrong with objects that it refers to and that the models refuse, by kind and name; they count
+    as not there.
     """
 
     backfill: DbtBackfill

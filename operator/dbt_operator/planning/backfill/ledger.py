@@ -1,8 +1,9 @@
 """The ledger of a backfill: how each window stands, and which run it was given to. Pure.
 
-The record is one character for each window (:mod:`dbt_protocol.window_codes`), so ten thousand of them take ten
-kilobytes. A window goes to a run by a write to this ledger *before* that run is created, and is free again only when
-that run has ended and tells that it was not begun. What is done stays done, whatever is heard later.
+The record is one character for each window (:mod:`dbt_protocol.window_codes`), so ten thousand of
+them take ten kilobytes. A window goes to a run by a write to this ledger *before* that run is
+created, and is free again only when that run has ended and tells that it was not begun. What is
+done stays done, whatever is heard later.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from dbt_operator.api.status import Reason
 from dbt_operator.planning.common.window_states import DONE
 from dbt_protocol.window_codes import PENDING, RUNNING, SKIPPED, SUCCEEDED, code_of, reason_of
 
-LARGEST_SHARE = 50  # windows that Auto gives to one pod: a boundary between pods is a chance for everybody else
+LARGEST_SHARE = (
+    50  # windows that Auto gives to one pod: a boundary between pods is a chance for everybody else
+)
 
 # A run that ended like this has left windows to somebody else.
 _LEAVES = (Reason.YIELDED, Reason.CANCELLED)
 
 _OF_THE_WHOLE = (Reason.CONFIG_ERROR, Reason.UPLOAD_FAILED)
-# The next run may have more luck. One window of it fails, though, so that it does not go on for ever.
+# The next run may have more luck. One window of it fails, though, so that it does not go on for
+# ever.
 _OF_THE_NODE = (Reason.INFRASTRUCTURE, Reason.OOM_KILLED)
 
 EntryPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Cancelled", "Skipped"]
@@ -51,7 +55,9 @@ class Ledger:
 
     states: str
     runs: Sequence[WindowRun] = ()  # that have not ended
-    given: Mapping[int, str] = field(default_factory=dict)  # the last run of a window, as far as is known
+    given: Mapping[int, str] = field(
+        default_factory=dict
+    )  # the last run of a window, as far as is known
 
     @property
     def failed(self) -> list[int]:
@@ -67,7 +73,11 @@ class Ledger:
     def free(self) -> list[int]:
         """The windows that no run has, and that have to be done."""
         taken = {place for run in self.runs for place in run.windows}
-        return [place for place, code in enumerate(self.states) if code == PENDING and place not in taken]
+        return [
+            place
+            for place, code in enumerate(self.states)
+            if code == PENDING and place not in taken
+        ]
 
 
 def advance(ledger: Ledger, heard: Mapping[str, Heard]) -> Ledger:
@@ -87,8 +97,8 @@ def advance(ledger: Ledger, heard: Mapping[str, Heard]) -> Ledger:
 
 
 def _failed_as_a_whole(news: Heard) -> bool:
-    """Whether a run failed for what none of its windows tells: they ran another image, or left no artifacts although
-    they have to. So none of them is done.
+    """Whether a run failed for what none of its windows tells: they ran another image, or left no
+    artifacts although they have to. So none of them is done.
     """
     return news.ended and news.reason in _OF_THE_WHOLE and not any(map(reason_of, news.states))
 
@@ -103,7 +113,9 @@ def _codes(run: WindowRun, news: Heard) -> str:
     failed = code_of(news.reason)
     if news.reason in _LEAVES:
         return said.replace(RUNNING, code_of(Reason.CANCELLED))
-    said = said.replace(RUNNING, failed).replace(code_of(Reason.CANCELLED), failed)  # interrupted by the run's end
+    said = said.replace(RUNNING, failed).replace(
+        code_of(Reason.CANCELLED), failed
+    )  # interrupted by the run's end
     if said.strip(PENDING):
         return said
     if news.reason in _OF_THE_NODE:
@@ -121,7 +133,8 @@ def give(ledger: Ledger, runs: Iterable[WindowRun]) -> Ledger:
 def shares(free: Sequence[int], lanes: int, at_once: int, per_pod: int | None) -> list[list[int]]:
     """The windows of the runs that are to be created now.
 
-    Runs take turns, so that those that work side by side are at neighbouring windows, and the order holds.
+    Runs take turns, so that those that work side by side are at neighbouring windows, and the order
+    holds.
 
     Args:
         free: windows, in the order in which they are to be done.
@@ -141,7 +154,9 @@ def phase_of(code: str) -> EntryPhase:
 
 
 def entries(ledger: Ledger, keys: Sequence[str]) -> list[LedgerEntry]:
-    """The ledger as people read it: an entry for each window, or folded where there are too many."""
+    """The ledger as people read it: an entry for each window, or folded where there are too
+    many.
+    """
     if len(keys) <= LEDGER:
         return [_entry([place], ledger, keys) for place in range(len(keys))]
     alike = groupby(range(len(keys)), lambda place: _likeness(ledger, place))
@@ -149,7 +164,9 @@ def entries(ledger: Ledger, keys: Sequence[str]) -> list[LedgerEntry]:
 
 
 def _likeness(ledger: Ledger, place: int) -> tuple[str, str]:
-    """Windows that stand alike share an entry; of those that are of interest one by one, only those of one run."""
+    """Windows that stand alike share an entry; of those that are of interest one by one, only those
+    of one run.
+    """
     code = ledger.states[place]
     return code, "" if code in (*DONE, PENDING) else ledger.given.get(place, "")
 
@@ -169,8 +186,12 @@ def _entry(places: Sequence[int], ledger: Ledger, keys: Sequence[str]) -> Ledger
     )
 
 
-def read(states: str, runs: Iterable[WindowRun], entries: Iterable[LedgerEntry], keys: Sequence[str]) -> Ledger:
-    """The ledger that status holds. Which run had a window that has ended is remembered as far as entries tell."""
+def read(
+    states: str, runs: Iterable[WindowRun], entries: Iterable[LedgerEntry], keys: Sequence[str]
+) -> Ledger:
+    """The ledger that status holds. Which run had a window that has ended is remembered as far as
+    entries tell.
+    """
     places = {key: place for place, key in enumerate(keys)}
     given: dict[int, str] = {}
     for entry in entries:

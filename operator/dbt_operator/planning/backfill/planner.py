@@ -1,10 +1,11 @@
 """The planner of a DbtBackfill.
 
-Not admitted -> Queued, until it has a slot of its target -> Running -> Succeeded, Failed or Cancelled; Suspended, or
-Queued again at a window's boundary where somebody of higher priority waits. As for a run, a step is taken on what was
-observed: windows are given to a run by a write to the ledger, then that run is created, then its UID is written down,
-and only then it begins. Its end is read before its windows are anybody else's. So an operator that is killed anywhere
-repeats no window and leaves none out.
+Not admitted -> Queued, until it has a slot of its target -> Running -> Succeeded, Failed or
+Cancelled; Suspended, or Queued again at a window's boundary where somebody of higher priority
+waits. As for a run, a step is taken on what was observed: windows are given to a run by a write to
+the ledger, then that run is created, then its UID is written down, and only then it begins. Its end
+is read before its windows are anybody else's. So an operator that is killed anywhere repeats no
+window and leaves none out.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ from dbt_operator.planning.state import compare
 from dbt_protocol.window_codes import PENDING, SKIPPED, reason_of
 
 _NOT_ENDED = "has not ended yet"
-_LOOK_AGAIN = 5.0  # seconds; while the API server refuses a run, or something is waited for that wakes nobody
+_LOOK_AGAIN = (
+    5.0  # seconds; while the API server refuses a run, or something is waited for that wakes nobody
+)
 
 Stop = Literal["Boundary", "Now"]
 
@@ -66,7 +69,13 @@ def _plan(seen: Seen, now: datetime) -> Plan:
         return _clear(seen) or Plan()
     if seen.spec.cancel and status.cancel_requested_at is None:
         phase = status.phase or BackfillPhase.PENDING
-        return compose(seen, conditions_of(seen, now), phase, "being cancelled", cancel_requested_at=format_time(now))
+        return compose(
+            seen,
+            conditions_of(seen, now),
+            phase,
+            "being cancelled",
+            cancel_requested_at=format_time(now),
+        )
     if status.definition is None or status.windows is None:
         return _define(seen, now)
     if (cleared := _clear(seen)) is not None:
@@ -92,7 +101,10 @@ def _clear(seen: Seen) -> Plan | None:
     """Delete runs that nobody recorded: they begin nothing."""
     if not seen.strays:
         return None
-    return Plan(actions=tuple(DeleteRun(stray.name, stray.uid) for stray in seen.strays), requeue_after=_LOOK_AGAIN)
+    return Plan(
+        actions=tuple(DeleteRun(stray.name, stray.uid) for stray in seen.strays),
+        requeue_after=_LOOK_AGAIN,
+    )
 
 
 # Admission
@@ -101,7 +113,9 @@ def _clear(seen: Seen) -> Plan | None:
 def _define(seen: Seen, now: datetime) -> Plan:
     """Write down which windows there are: now, and once."""
     if seen.status.cancel_requested_at is not None:
-        return finish(seen, BackfillPhase.CANCELLED, Reason.CANCELLED, "cancelled before it began", now)
+        return finish(
+            seen, BackfillPhase.CANCELLED, Reason.CANCELLED, "cancelled before it began", now
+        )
     if waits := _waits_for_earlier(seen):
         return _wait(seen, waits, now)
     try:
@@ -129,10 +143,14 @@ def _definition(seen: Seen, now: datetime) -> Definition:
     earlier = seen.earlier.status.definition if seen.earlier and seen.earlier.status else None
     if seen.spec.resume_from is not None:
         if earlier is None:
-            raise WindowsError(f"spec.resumeFrom: DbtBackfill {seen.spec.resume_from.name} has no windows to resume")
+            raise WindowsError(
+                f"spec.resumeFrom: DbtBackfill {seen.spec.resume_from.name} has no windows to "
+                "resume"
+            )
         if asked is not None and asked != earlier.windows:
             raise WindowsError(
-                f"spec.windows differ from those of DbtBackfill {seen.spec.resume_from.name}: leave them out, since"
+                f"spec.windows differ from those of DbtBackfill {seen.spec.resume_from.name}: "
+                "leave them out, since"
                 " resumeFrom has them"
             )
         return earlier
@@ -160,7 +178,11 @@ def _waits_for_earlier(seen: Seen) -> str:
 def _first_states(seen: Seen, total: int) -> str:
     """All pending, but for what an earlier backfill has done."""
     resumed, earlier = seen.spec.resume_from, seen.earlier
-    known = earlier.status.windows.states if earlier and earlier.status and earlier.status.windows else ""
+    known = (
+        earlier.status.windows.states
+        if earlier and earlier.status and earlier.status.windows
+        else ""
+    )
     if resumed is None or resumed.windows == "All" or len(known) != total:
         return PENDING * total
     only_failed = resumed.windows == "Failed"
@@ -175,8 +197,8 @@ def _refuse(seen: Seen, message: str, now: datetime) -> Plan:
 
 
 def _wait(seen: Seen, missing: str, now: datetime) -> Plan:
-    """What is applied together arrives in any order; what never arrives ends the backfill. One that is resumed may take
-    as long as it takes.
+    """What is applied together arrives in any order; what never arrives ends the backfill. One that
+    is resumed may take as long as it takes.
     """
     limit = seconds(seen.spec.run_template.spec.start_timeout or START_TIMEOUT)
     deadline = waiting.missing_since(seen, now) + timedelta(seconds=limit)
@@ -247,7 +269,9 @@ def _creation(seen: Seen, run: WindowRun, windows: tuple[Window, ...]) -> Create
 
 
 def _adopted(seen: Seen, ledger: Ledger) -> Ledger:
-    """With the UIDs of runs that have been created. One of somebody else is taken out again when it is heard."""
+    """With the UIDs of runs that have been created. One of somebody else is taken out again when it
+    is heard.
+    """
 
     def known(run: WindowRun) -> WindowRun:
         child = seen.children.get(run.name)
@@ -259,23 +283,31 @@ def _adopted(seen: Seen, ledger: Ledger) -> Ledger:
 def _is_another(seen: Seen, run: WindowRun, child: Child, windows: tuple[Window, ...]) -> bool:
     """Whether a run that has the name of one that is to be created is not that one, whatever it is.
 
-    From a backfill whose status was lost there are runs of its own with the same names and other windows. Once its UID
-    stands in the ledger a run has proved itself.
+    From a backfill whose status was lost there are runs of its own with the same names and other
+    windows. Once its UID stands in the ledger a run has proved itself.
     """
     if run.uid is not None:
         return False
     return child.spec != comparable(_creation(seen, run, windows).manifest["spec"])
 
 
-def _heard(seen: Seen, ledger: Ledger, windows: tuple[Window, ...], now: datetime) -> dict[str, Heard]:
-    """What is known of the runs. One that is gone took its result along: its windows are not done again."""
+def _heard(
+    seen: Seen, ledger: Ledger, windows: tuple[Window, ...], now: datetime
+) -> dict[str, Heard]:
+    """What is known of the runs. One that is gone took its result along: its windows are not done
+    again.
+    """
     heard: dict[str, Heard] = {}
     for run in ledger.runs:
         child = seen.children.get(run.name)
         if child is None and run.uid is None:
             if now >= parse_time(run.created_at) + timedelta(seconds=seconds(START_TIMEOUT)):
-                heard[run.name] = Heard(ended=True, reason=Reason.CONFIG_ERROR)  # refused all the time
-        elif child is not None and (child.owner_uid != seen.identity.uid or _is_another(seen, run, child, windows)):
+                heard[run.name] = Heard(
+                    ended=True, reason=Reason.CONFIG_ERROR
+                )  # refused all the time
+        elif child is not None and (
+            child.owner_uid != seen.identity.uid or _is_another(seen, run, child, windows)
+        ):
             heard[run.name] = Heard(ended=True, reason=Reason.NAME_CONFLICT)
         elif child is not None and child.unreadable:
             continue  # what it has done is not known: its windows are neither done nor free
@@ -288,7 +320,9 @@ def _heard(seen: Seen, ledger: Ledger, windows: tuple[Window, ...], now: datetim
 
 
 def _with_conflicts(seen: Seen, heard: Mapping[str, Heard]) -> Seen:
-    """The same, with runs that are not this backfill's saying so: they have ended for it, whatever they do."""
+    """The same, with runs that are not this backfill's saying so: they have ended for it, whatever
+    they do.
+    """
     conflicts = {name for name, news in heard.items() if news.reason is Reason.NAME_CONFLICT}
     told = {
         name: Child(
@@ -296,7 +330,10 @@ def _with_conflicts(seen: Seen, heard: Mapping[str, Heard]) -> Seen:
             owner_uid=child.owner_uid,
             ended=True,
             reason=Reason.NAME_CONFLICT,
-            message=f"a DbtRun {name} exists that is not the one to be created: delete it, and start a new DbtBackfill",
+            message=(
+                f"a DbtRun {name} exists that is not the one to be created: delete it, and start a "
+                "new DbtBackfill"
+            ),
         )
         if name in conflicts
         else child
@@ -312,7 +349,9 @@ def _halt(seen: Seen, ledger: Ledger) -> _Halt | None:
     if seen.slot.released:
         return _Halt("Now", "its slot was released by force")
     if ledger.failed and seen.spec.on_failure == "StopNow":
-        return _Halt("Now", "a window failed: what runs beside it is being cancelled (onFailure: StopNow)")
+        return _Halt(
+            "Now", "a window failed: what runs beside it is being cancelled (onFailure: StopNow)"
+        )
     if ledger.failed and seen.spec.on_failure != "Continue":
         return _Halt("Boundary", "a window failed: nothing more is begun (onFailure: Stop)")
     if seen.spec.suspend:
@@ -323,7 +362,9 @@ def _halt(seen: Seen, ledger: Ledger) -> _Halt | None:
 
 
 def _yields(seen: Seen, ledger: Ledger) -> bool:
-    """Whether to give the slot to somebody of higher priority: not before a window has been done under it."""
+    """Whether to give the slot to somebody of higher priority: not before a window has been done
+    under it.
+    """
     since = seen.slot.since
     begun_at = seen.status.ended_before_slot if seen.status.slot == since else ledger.ended
     left = bool(ledger.free) or any(len(run.windows) > 1 for run in ledger.runs)
@@ -331,7 +372,9 @@ def _yields(seen: Seen, ledger: Ledger) -> bool:
 
 
 def _lanes(seen: Seen, ledger: Ledger) -> int:
-    """How many runs may be created now. As long as nobody knows the commit, the first one finds it for all."""
+    """How many runs may be created now. As long as nobody knows the commit, the first one finds it
+    for all.
+    """
     at_once = seen.spec.max_concurrent_windows or 1
     resolved = seen.status.resolved
     if resolved is None or _commit_is_open(seen.status, resolved):
@@ -360,11 +403,18 @@ def _begin(seen: Seen, ledger: Ledger, keys: list[str], now: datetime) -> Plan:
     shares = ledgers.shares(free, _lanes(seen, ledger), seen.spec.max_concurrent_windows or 1, size)
     number = seen.status.runs_started or 0
     new = [
-        WindowRun(name=name_of(seen.identity, number + each), windows=share, created_at=format_time(now))
+        WindowRun(
+            name=name_of(seen.identity, number + each), windows=share, created_at=format_time(now)
+        )
         for each, share in enumerate(shares, start=1)
     ]
     conditions = conditions_of(seen, now)
-    conditions.set(ConditionType.ADMITTED, "True", "Resolved", "project and target are resolved into status.resolved")
+    conditions.set(
+        ConditionType.ADMITTED,
+        "True",
+        "Resolved",
+        "project and target are resolved into status.resolved",
+    )
     ledger = ledgers.give(ledger, new)
     return compose(
         seen,
@@ -392,18 +442,26 @@ def _resolved(seen: Seen, now: datetime) -> Resolved | Plan:
         compared_with = compare.wanted(template, seen.project[0], seen.state_run)
         if compared_with is None and compare.missing_is_failure(template.spec):
             return finish(seen, BackfillPhase.FAILED, Reason.MISSING_STATE, compare.NONE_YET, now)
-    found = resolve(template, seen.identity, seen.project, seen.target, seen.runner_image, compared_with)
+    found = resolve(
+        template, seen.identity, seen.project, seen.target, seen.runner_image, compared_with
+    )
     # A window is not the state of the whole project.
     return found.model_copy(update={"promote": None, "state_location": None})
 
 
 def _too_large(seen: Seen, project: tuple[DbtProject, int], target: tuple[DbtTarget, int]) -> str:
-    """What of the run of any pod is too large, whether or not there is a state to compare with once it begins."""
+    """What of the run of any pod is too large, whether or not there is a state to compare with once
+    it begins.
+    """
     template = _template(seen)
     compared_with = sizes.UNKNOWN_STATE if compare.compares(template.spec) else None
     resolved = resolve(template, seen.identity, project, target, seen.runner_image, compared_with)
     windows = windows_of(seen.status.definition) if seen.status.definition else ()
-    most = seen.spec.windows_per_pod if isinstance(seen.spec.windows_per_pod, int) else ledgers.LARGEST_SHARE
+    most = (
+        seen.spec.windows_per_pod
+        if isinstance(seen.spec.windows_per_pod, int)
+        else ledgers.LARGEST_SHARE
+    )
     largest = sorted(windows, key=lambda window: -sum(map(len, vars(window).values())))[:most]
     given = part.windows_of(as_given(largest))
     return sizes.refusal(template.spec, resolved, seen.identity, given, "spec.runTemplate.spec")
@@ -416,10 +474,14 @@ def _under_slot(seen: Seen, ledger: Ledger) -> dict[str, object]:
     return {"slot": seen.slot.since, "ended_before_slot": ledger.ended}
 
 
-def _working(seen: Seen, ledger: Ledger, keys: list[str], halt: _Halt | None, now: datetime) -> Plan:
+def _working(
+    seen: Seen, ledger: Ledger, keys: list[str], halt: _Halt | None, now: datetime
+) -> Plan:
     """Runs are at work: tell them where to stop, if they are to."""
     if ledger.runs and not seen.slot.since and not seen.slot.asked and not seen.slot.released:
-        return Plan(actions=(SettleSlots(seen.spec.run_template.spec.target_ref.name),))  # the target is a new one
+        return Plan(
+            actions=(SettleSlots(seen.spec.run_template.spec.target_ref.name),)
+        )  # the target is a new one
     at_once = seen.spec.max_concurrent_windows or 1
     runs = [
         _ordered(run, halt.stop if halt else "Boundary" if place >= at_once else None)
@@ -429,7 +491,10 @@ def _working(seen: Seen, ledger: Ledger, keys: list[str], halt: _Halt | None, no
     message = _progress(ledger) + (f"; {halt.message}" if halt else "")
     for name, child in seen.children.items():
         if child.unreadable:
-            message += f"; DbtRun {name} cannot be read, so nobody knows what it has done: {child.unreadable}"
+            message += (
+                f"; DbtRun {name} cannot be read, so nobody knows what it has done: "
+                f"{child.unreadable}"
+            )
     if seen.refusal:
         message = f"waiting: a DbtRun cannot be created: {seen.refusal}"
     found = compose(
@@ -452,7 +517,10 @@ def _ordered(run: WindowRun, stop: Stop | None) -> WindowRun:
 
 def _progress(ledger: Ledger) -> str:
     at_work = len(ledger.runs)
-    return f"{ledger.ended} of {len(ledger.states)} windows have ended, {at_work} pod{'s' * (at_work != 1)} at work"
+    return (
+        f"{ledger.ended} of {len(ledger.states)} windows have ended, {at_work} "
+        f"pod{'s' * (at_work != 1)} at work"
+    )
 
 
 # Nothing is at work
@@ -465,14 +533,20 @@ def _over(seen: Seen, ledger: Ledger, keys: list[str], now: datetime) -> Plan | 
     if seen.status.cancel_requested_at is not None:
         found = window_states.counts(ledger.states)
         message = f"cancelled: {found.done} windows had ended"
-        return changed(finish(seen, BackfillPhase.CANCELLED, Reason.CANCELLED, message, now), **fields)
+        return changed(
+            finish(seen, BackfillPhase.CANCELLED, Reason.CANCELLED, message, now), **fields
+        )
     if seen.slot.released:
         target = seen.spec.run_template.spec.target_ref.name
         message = f"the annotation {FORCE_RELEASE} of DbtTarget {target} has released its slot"
-        return changed(finish(seen, BackfillPhase.FAILED, Reason.INFRASTRUCTURE, message, now), **fields)
+        return changed(
+            finish(seen, BackfillPhase.FAILED, Reason.INFRASTRUCTURE, message, now), **fields
+        )
     if ledger.failed and (seen.spec.on_failure != "Continue" or not ledger.free):
         reason = _reason(ledger)
-        return changed(finish(seen, BackfillPhase.FAILED, reason, said_of_end(told, ledger), now), **fields)
+        return changed(
+            finish(seen, BackfillPhase.FAILED, reason, said_of_end(told, ledger), now), **fields
+        )
     if not ledger.free:
         message = f"{window_states.counts(ledger.states).done} windows have ended"
         return changed(finish(seen, BackfillPhase.SUCCEEDED, None, message, now), **fields)
@@ -495,11 +569,15 @@ def _leave(seen: Seen, ledger: Ledger, keys: list[str], halt: _Halt, now: dateti
     if seen.spec.suspend:
         return compose(seen, conditions_of(seen, now), BackfillPhase.SUSPENDED, text, **fields)
     entry = positions.entry(seen.status, seen.slot, now)
-    return compose(seen, conditions_of(seen, now), BackfillPhase.QUEUED, text, queue=entry, **fields)
+    return compose(
+        seen, conditions_of(seen, now), BackfillPhase.QUEUED, text, queue=entry, **fields
+    )
 
 
 def _without_slot(seen: Seen, ledger: Ledger, keys: list[str], now: datetime) -> Plan:
-    """Ask for a slot, or wait in the queue for no longer than allowed. What can be refused is refused before."""
+    """Ask for a slot, or wait in the queue for no longer than allowed. What can be refused is
+    refused before.
+    """
     if seen.status.resolved is None:
         if missing := _missing(seen):
             return _wait(seen, missing, now)
@@ -513,7 +591,10 @@ def _without_slot(seen: Seen, ledger: Ledger, keys: list[str], now: datetime) ->
     due = positions.deadline(seen.status, seconds(limit) if limit else None, now)
     target = seen.spec.run_template.spec.target_ref.name
     if due is not None and now >= due and not ledger.runs:
-        message = f"{waiting.message(target, seen.status, seen.slot)}, for longer than queueTimeout allows"
+        message = (
+            f"{waiting.message(target, seen.status, seen.slot)}, for longer than queueTimeout "
+            "allows"
+        )
         found = finish(seen, BackfillPhase.FAILED, Reason.QUEUE_TIMEOUT, message, now)
         return changed(found, **recorded(seen, ledger, keys))
     if ledger.runs:

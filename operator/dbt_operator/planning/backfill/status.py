@@ -1,4 +1,6 @@
-"""What is known of a DbtBackfill, and how its status is put together from it. The decisions are in :mod:`backfill`."""
+"""What is known of a DbtBackfill, and how its status is put together from it. The decisions are in
+:mod:`backfill`.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,10 @@ def recorded(seen: Seen, ledger: Ledger, keys: Sequence[str]) -> dict[str, objec
         "ledger": ledgers.entries(ledger, keys),
         "runs": list(ledger.runs) or None,
         "failures": _failures(seen, ledger, keys) or None,
-        "commit": seen.status.commit or next((child.commit for child in children if child.commit), None),
-        "image_id": seen.status.image_id or next((child.image_id for child in children if child.image_id), None),
+        "commit": seen.status.commit
+        or next((child.commit for child in children if child.commit), None),
+        "image_id": seen.status.image_id
+        or next((child.image_id for child in children if child.image_id), None),
     }
 
 
@@ -53,11 +57,15 @@ def _failures(seen: Seen, ledger: Ledger, keys: Sequence[str]) -> list[WindowFai
             continue
         child = seen.children.get(run)
         message = cut(child.message, _MESSAGE) if child and child.ended else None
-        known[key] = WindowFailure(window=key, run=run, reason=Reason(reason_of(ledger.states[place])), message=message)
+        known[key] = WindowFailure(
+            window=key, run=run, reason=Reason(reason_of(ledger.states[place])), message=message
+        )
     return list(known.values())
 
 
-def compose(seen: Seen, conditions: Conditions, phase: BackfillPhase, message: str, **changed: object) -> Plan:
+def compose(
+    seen: Seen, conditions: Conditions, phase: BackfillPhase, message: str, **changed: object
+) -> Plan:
     """The status as it is, with what has changed; and an event if the phase has."""
     if not phase.finished:
         under_way(conditions, phase, message)
@@ -84,7 +92,12 @@ def finish(
     """The end."""
     conditions = conditions or conditions_of(seen, now)
     word, good = str(reason or phase), reason is None
-    conditions.set(ConditionType.SUCCEEDED, "True" if phase is BackfillPhase.SUCCEEDED else "False", word, message)
+    conditions.set(
+        ConditionType.SUCCEEDED,
+        "True" if phase is BackfillPhase.SUCCEEDED else "False",
+        word,
+        message,
+    )
     conditions.set(ConditionType.FINISHED, "True", word, message)
     if good:
         conditions.ready(word, message)

@@ -1,9 +1,10 @@
-"""The windows of a backfill, from its dates or keys. Pure: the time comes in from outside, and once only.
+"""The windows of a backfill, from its dates or keys. Pure: the time comes in from outside, and once
+only.
 
-Days, weeks and months begin at midnight in the backfill's time zone, so when the clocks change a day has 23 or 25
-hours. Windows of hours begin whenever the clock there shows a multiple of them: an hour that comes twice makes two
-windows, one that never comes makes none. In any case windows follow on each other without a gap and without an overlap,
-and the last one is cut at the end of the range.
+Days, weeks and months begin at midnight in the backfill's time zone, so when the clocks change a
+day has 23 or 25 hours. Windows of hours begin whenever the clock there shows a multiple of them: an
+hour that comes twice makes two windows, one that never comes makes none. In any case windows follow
+on each other without a gap and without an overlap, and the last one is cut at the end of the range.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class WindowsError(ValueError):
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the range, or a partition key. What it says of time is text, as it is written into a run."""
+    """A part of the range, or a partition key. What it says of time is text, as it is written into
+    a run.
+    """
 
     key: str  # unique in the backfill, usable in the name of a folder
     start: str = ""  # as vars get it
@@ -59,7 +62,9 @@ def span(dates: Dates, now: datetime) -> Span:
         first, last = date.fromisoformat(dates.from_ or ""), date.fromisoformat(dates.to or "")
         following = last + timedelta(days=1)
     except (ValueError, OverflowError) as error:
-        raise WindowsError(f"spec.windows.dates: from and to must be days of the calendar: {error}") from error
+        raise WindowsError(
+            f"spec.windows.dates: from and to must be days of the calendar: {error}"
+        ) from error
     return Span(_midnight(first, zone), _midnight(following, zone))
 
 
@@ -82,11 +87,14 @@ def cut(dates: Dates, start: str, end: str, date_format: str = "") -> tuple[Wind
     if not bounds:
         raise WindowsError("spec.windows.dates: the range is empty: to must not be before from")
     if len(bounds) > LARGEST:
-        raise WindowsError(f"spec.windows: more than {LARGEST} windows: make every longer, or the range shorter")
+        raise WindowsError(
+            f"spec.windows: more than {LARGEST} windows: make every longer, or the range shorter"
+        )
     found = tuple(_window(*pair, zone, unit, date_format) for pair in pairwise([*bounds, over]))
     if len({window.start for window in found}) < len(found) and date_format:
         raise WindowsError(
-            f"spec.windows.dateFormat: {date_format} writes the bounds of different windows in the same way:"
+            f"spec.windows.dateFormat: {date_format} writes the bounds of different windows in the "
+            "same way:"
             " add what tells them apart, such as %H or %z"
         )
     return found
@@ -97,7 +105,8 @@ def _zone(name: str | None) -> ZoneInfo:
         return ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise WindowsError(
-            f"spec.windows.dates.timezone: {name} is not a time zone of the IANA database, such as Europe/Amsterdam"
+            f"spec.windows.dates.timezone: {name} is not a time zone of the IANA database, such as "
+            "Europe/Amsterdam"
         ) from error
 
 
@@ -113,10 +122,14 @@ def _last(length: str, now: datetime) -> Span:
     zone = now.tzinfo
     if unit == "h":
         # By elapsed time, as an hour may come twice; from where the clock there showed a full one.
-        end = now.astimezone(UTC) - timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond)
+        end = now.astimezone(UTC) - timedelta(
+            minutes=now.minute, seconds=now.second, microseconds=now.microsecond
+        )
         return Span((end - timedelta(hours=count)).astimezone(zone), end.astimezone(zone))
     today = now.date()
-    last = {"d": today, "w": today - timedelta(days=today.weekday()), "mo": today.replace(day=1)}[unit]
+    last = {"d": today, "w": today - timedelta(days=today.weekday()), "mo": today.replace(day=1)}[
+        unit
+    ]
     assert isinstance(zone, ZoneInfo)  # noqa: S101 - span has made it so
     return Span(_midnight(_plus(last, -count, unit), zone), _midnight(last, zone))
 
@@ -136,8 +149,8 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
 
 
 def _bounds(start: datetime, count: int, unit: str) -> Iterator[datetime]:
-    """Where windows begin, from the start of the range on, for ever. Counted from the start, so the end of a long month
-    comes back after a short one.
+    """Where windows begin, from the start of the range on, for ever. Counted from the start, so the
+    end of a long month comes back after a short one.
     """
     if unit == "h":
         yield from _hours(start, count)
@@ -150,7 +163,9 @@ def _bounds(start: datetime, count: int, unit: str) -> Iterator[datetime]:
 
 
 def _hours(start: datetime, count: int) -> Iterator[datetime]:
-    """Where the clock shows a multiple of so many hours, and where a day begins without its first hour."""
+    """Where the clock shows a multiple of so many hours, and where a day begins without its first
+    hour.
+    """
     yield start
     for before, local in pairwise(_clock(start)):
         skipped = local.date() > before.date() and local.hour > 0
@@ -159,7 +174,9 @@ def _hours(start: datetime, count: int) -> Iterator[datetime]:
 
 
 def _clock(start: datetime) -> Iterator[datetime]:
-    """Moments among which is every full hour: where the clock changes every quarter, as it may change by that."""
+    """Moments among which is every full hour: where the clock changes every quarter, as it may
+    change by that.
+    """
     local = start
     while True:
         yield local

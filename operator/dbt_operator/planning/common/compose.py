@@ -16,7 +16,11 @@ from dbt_operator.planning.common.plan import Event, Plan
 
 def elapsed(started_at: str | None, ended_at: str) -> str | None:
     """The time between two moments as people read it; None if there was no beginning."""
-    return duration((parse_time(ended_at) - parse_time(started_at)).total_seconds()) if started_at else None
+    return (
+        duration((parse_time(ended_at) - parse_time(started_at)).total_seconds())
+        if started_at
+        else None
+    )
 
 
 def under_way(conditions: Conditions, phase: Phase | BackfillPhase, message: str) -> None:
@@ -31,7 +35,9 @@ def changed(plan: Plan, **fields: object) -> Plan:
     return replace(plan, status=plan.status.model_copy(update=fields)) if plan.status else plan
 
 
-def events(old: DbtRunStatus | DbtBackfillStatus, new: DbtRunStatus | DbtBackfillStatus) -> tuple[Event, ...]:
+def events(
+    old: DbtRunStatus | DbtBackfillStatus, new: DbtRunStatus | DbtBackfillStatus
+) -> tuple[Event, ...]:
     """What people are told when the phase has changed."""
     if new.phase in (old.phase, None, Phase.PENDING):
         return ()

@@ -38,7 +38,9 @@ class Conditions:
             status=status,
             reason=reason,
             message=message,
-            last_transition_time=old.last_transition_time if old and same else format_time(self.now),
+            last_transition_time=old.last_transition_time
+            if old and same
+            else format_time(self.now),
             observed_generation=self.generation,
         )
 
@@ -51,16 +53,24 @@ class Conditions:
         self._kstatus("False", "True", "False", reason, message)
 
     def stalled(self, reason: str, message: str = "") -> None:
-        """Failed: it will not become ready by itself. For kstatus Ready=False alone would mean in progress."""
+        """Failed: it will not become ready by itself. For kstatus Ready=False alone would mean in
+        progress.
+        """
         self._kstatus("False", "False", "True", reason, message)
 
-    def _kstatus(self, ready: State, reconciling: State, stalled: State, reason: str, message: str) -> None:
+    def _kstatus(
+        self, ready: State, reconciling: State, stalled: State, reason: str, message: str
+    ) -> None:
         self.set(ConditionType.READY, ready, reason, message)
-        self.set(ConditionType.RECONCILING, reconciling, reason, message if reconciling == "True" else "")
+        self.set(
+            ConditionType.RECONCILING, reconciling, reason, message if reconciling == "True" else ""
+        )
         self.set(ConditionType.STALLED, stalled, reason, message if stalled == "True" else "")
 
     def list(self) -> list[Condition]:
         """All of them, in a stable order."""
         order = [str(kind) for kind in ConditionType]
         known = [self._by_type[kind] for kind in order if kind in self._by_type]
-        return known + [condition for kind, condition in sorted(self._by_type.items()) if kind not in order]
+        return known + [
+            condition for kind, condition in sorted(self._by_type.items()) if kind not in order
+        ]

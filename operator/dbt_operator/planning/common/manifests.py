@@ -27,7 +27,12 @@ def kind_of(manifest: Manifest) -> str:
 
 
 def parent_of(run: Manifest) -> tuple[str, str] | None:
-    """Name and UID of the backfill that a run says it is part of. It proves nothing: see the backfill's ledger."""
+    """Name and UID of the backfill that a run says it is part of. It proves nothing: see the
+    backfill's ledger.
+    """
     owners: Iterable[Manifest] = run["metadata"].get("ownerReferences") or ()
-    found = next((owner for owner in owners if owner.get("controller") and owner["kind"] == "DbtBackfill"), None)
+    found = next(
+        (owner for owner in owners if owner.get("controller") and owner["kind"] == "DbtBackfill"),
+        None,
+    )
     return (found["name"], found["uid"]) if found else None

@@ -1,4 +1,6 @@
-"""Names and labels of what the operator creates. One place, since adoption and live lists depend on them."""
+"""Names and labels of what the operator creates. One place, since adoption and live lists depend on
+them.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,16 @@ RUN_UID_LABEL = f"{GROUP}/run-uid"
 ATTEMPT_LABEL = f"{GROUP}/attempt"
 PROJECT_LABEL = f"{GROUP}/project"
 TARGET_LABEL = f"{GROUP}/target"
-BACKFILL_LABEL = f"{GROUP}/backfill"  # the DbtBackfill that a run, and its Jobs and pods, are part of
+BACKFILL_LABEL = (
+    f"{GROUP}/backfill"  # the DbtBackfill that a run, and its Jobs and pods, are part of
+)
 HOLDER_LABEL = f"{GROUP}/holder-uid"  # who holds the target's slot for this pod
-SLOT_GATE = f"{GROUP}/slot"  # the scheduling gate of a pod whose run has not been seen to hold the slot
-FORCE_RELEASE = f"{GROUP}/force-release"  # annotation of a DbtTarget: the UID of a holder whose pod is given up
+SLOT_GATE = (
+    f"{GROUP}/slot"  # the scheduling gate of a pod whose run has not been seen to hold the slot
+)
+FORCE_RELEASE = (
+    f"{GROUP}/force-release"  # annotation of a DbtTarget: the UID of a holder whose pod is given up
+)
 STOP = f"{GROUP}/stop-after-window"  # annotation of a pod: it begins no further window
 KUEUE = "kueue.x-k8s.io/"  # what its labels begin with
 QUEUE_LABEL = f"{KUEUE}queue-name"
@@ -43,7 +51,9 @@ def short_uid(uid: str) -> str:
 
 
 def job_name(run: str, uid: str, attempt: int) -> str:
-    """The name of an attempt's Job: the same whenever it is asked for, so that no attempt can get two."""
+    """The name of an attempt's Job: the same whenever it is asked for, so that no attempt can get
+    two.
+    """
     suffix = f"-{short_uid(uid)}-{attempt}"
     head = run.replace(".", "-")[: _NAME_LENGTH - len(suffix)].rstrip("-")
     return head + suffix

@@ -1,4 +1,6 @@
-"""Where ``$(window.start)`` and the like stand in the run of a backfill, and whether they mean anything there."""
+"""Where ``$(window.start)`` and the like stand in the run of a backfill, and whether they mean
+anything there.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ _MEANT = re.compile(r"\.vars\b|\.eventTime\b|\.steps\[\d+\]\.\w+\.(select|exclud
 
 
 def wrong(spec: RunTemplateSpec, known: tuple[str, ...]) -> str:
-    """What is wrong with the placeholders of a run, in a sentence that names the field; empty if nothing is.
+    """What is wrong with the placeholders of a run, in a sentence that names the field; empty if
+    nothing is.
 
     Args:
         spec: the run.
@@ -25,7 +28,9 @@ def wrong(spec: RunTemplateSpec, known: tuple[str, ...]) -> str:
     found = list(_find(spec.to_dict(), "spec.runTemplate.spec"))
     for path, name in found:
         if not _MEANT.search(path):
-            return f"{path}: $({name}) means nothing there: it does in vars, eventTime and selections"
+            return (
+                f"{path}: $({name}) means nothing there: it does in vars, eventTime and selections"
+            )
         if name not in known:
             return f"{path}: $({name}) means nothing: there {_are(known)}"
     if not found:

@@ -36,7 +36,9 @@ class DeletePod:
 
 @dataclass(frozen=True)
 class PromoteState:
-    """Make the state that a run has left the current one of its target, unless something newer is."""
+    """Make the state that a run has left the current one of its target, unless something newer
+    is.
+    """
 
     project: str
     entry: StateEntry
@@ -82,12 +84,24 @@ class OpenGate:
     uid: str
 
 
-Action = CreateJob | DeleteJob | DeletePod | StopPod | PromoteState | CreateRun | DeleteRun | SettleSlots | OpenGate
+Action = (
+    CreateJob
+    | DeleteJob
+    | DeletePod
+    | StopPod
+    | PromoteState
+    | CreateRun
+    | DeleteRun
+    | SettleSlots
+    | OpenGate
+)
 
 
 @dataclass(frozen=True)
 class Event:
-    """A Kubernetes event about the object, posted once the status that it speaks of has been written."""
+    """A Kubernetes event about the object, posted once the status that it speaks of has been
+    written.
+    """
 
     type: str  # Normal or Warning
     reason: str
@@ -98,7 +112,8 @@ class Event:
 class Plan:
     """A decision.
 
-    Actions are taken first and what they bring about is observed; the status is written when none is left.
+    Actions are taken first and what they bring about is observed; the status is written when none
+    is left.
     """
 
     status: Model | None = None  # None: leave it as it is
@@ -108,11 +123,17 @@ class Plan:
 
 
 def fitted(plan: Plan) -> Plan:
-    """A plan as a planner hands it out: texts are as long as their fields allow, and the model takes the status.
+    """A plan as a planner hands it out: texts are as long as their fields allow, and the model
+    takes the status.
 
     Raises:
-        ValidationError: the planner has put together what its own model refuses. That is an error of the planner.
+        ValidationError: the planner has put together what its own model refuses. That is an error
+            of the planner.
     """
     status = plan.status
     events = tuple(replace(event, message=cut(event.message, NOTE)) for event in plan.events)
-    return replace(plan, status=type(status).model_validate(status.to_dict()) if status else None, events=events)
+    return replace(
+        plan,
+        status=type(status).model_validate(status.to_dict()) if status else None,
+        events=events,
+    )

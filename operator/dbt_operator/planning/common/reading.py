@@ -1,10 +1,11 @@
 """Manifests to models, and what is said of an object that the models refuse.
 
-An API server may hold what this operator does not understand: CEL sees less than the models do, and another version
-wrote it or let it through. Spec and status are read apart, since they mean different things. A spec that is wrong is
-the user's, and its status says so beside everything that it says already. A status that cannot be read is the only
-record of what has been done, so its object stands still and nothing of that record is touched. Neither is ever an error
-of a planner: what a planner puts together wrongly is an error of ours, and goes into no object.
+An API server may hold what this operator does not understand: CEL sees less than the models do, and
+another version wrote it or let it through. Spec and status are read apart, since they mean
+different things. A spec that is wrong is the user's, and its status says so beside everything that
+it says already. A status that cannot be read is the only record of what has been done, so its
+object stands still and nothing of that record is touched. Neither is ever an error of a planner:
+what a planner puts together wrongly is an error of ours, and goes into no object.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What is refused at admission: what CEL cannot see, since it takes project and target, or more than a pattern.
+"""What is refused at admission: what CEL cannot see, since it takes project and target, or more
+than a pattern.
 
 A refusal names the field and the remedy, and never a value.
 """
@@ -38,7 +39,9 @@ def _waits_for_ever(spec: DbtRunSpec) -> str:
     for number, step in enumerate(spec.steps):
         if step.source_freshness and step.source_freshness.on_stale == "Wait":
             where = f"spec.steps[{number}].sourceFreshness.onStale"
-            return f"{where}: Wait could last for ever: set spec.timeout or spec.retry.attemptTimeout"
+            return (
+                f"{where}: Wait could last for ever: set spec.timeout or spec.retry.attemptTimeout"
+            )
     return ""
 
 
@@ -47,7 +50,8 @@ def _not_of_git(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
     if spec.source is None or project.source.git is not None:
         return ""
     return (
-        f"spec.source.ref asks for {spec.source.ref}, but DbtProject {spec.project_ref.name} does not come from Git:"
+        f"spec.source.ref asks for {spec.source.ref}, but DbtProject {spec.project_ref.name} does "
+        "not come from Git:"
         " leave out source in a new DbtRun, or give the project a Git source"
     )
 
@@ -61,7 +65,9 @@ def plain_secret(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpe
         return _readable(path, looks, "and read it with env_var() instead of var()")
     for number, step in enumerate(spec.steps):
         if operation := step.run_operation:
-            for path, looks in secret_shapes.find(operation.args, f"spec.steps[{number}].runOperation.args"):
+            for path, looks in secret_shapes.find(
+                operation.args, f"spec.steps[{number}].runOperation.args"
+            ):
                 return _readable(path, looks, "and read it with env_var() in the macro")
     return (
         secret_in_env(spec.env)
@@ -84,8 +90,12 @@ def secret_in_env(env: Iterable[PlainVariable | Variable] | None, of: str = "") 
 
 
 def _readable(path: str, looks: str, use: str = "") -> str:
-    remedy = "put it into a Secret that env of the DbtTarget or DbtProject refers to with secretKeyRef"
-    return f"{path} looks like {looks}, and stands where many can read it: {remedy}{use and ', '}{use}"
+    remedy = (
+        "put it into a Secret that env of the DbtTarget or DbtProject refers to with secretKeyRef"
+    )
+    return (
+        f"{path} looks like {looks}, and stands where many can read it: {remedy}{use and ', '}{use}"
+    )
 
 
 # Flags of dbt
@@ -161,7 +171,10 @@ def flag_in_env(env: Iterable[PlainVariable | Variable] | None, of: str = "") ->
 def protected(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
     """What a run against a protected target may not ask for."""
     if path := next(_destructive(spec), ""):
-        return f"{path} is refused by the DbtTarget {spec.target_ref.name}, which is protected: leave it out"
+        return (
+            f"{path} is refused by the DbtTarget {spec.target_ref.name}, which is protected: leave "
+            "it out"
+        )
     if spec.env:
         return (
             f"spec.env is refused by the DbtTarget {spec.target_ref.name}, which is protected:"
@@ -181,20 +194,32 @@ def _destructive(spec: DbtRunSpec) -> Iterator[str]:
 
 
 def unpinned(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
-    """What of the code could be another one tomorrow: a protected target takes a digest and a full commit only."""
+    """What of the code could be another one tomorrow: a protected target takes a digest and a full
+    commit only.
+    """
     name = spec.project_ref.name
     if not _DIGEST.search(project.image):
         return f"spec.image of the DbtProject {name} must be pinned by a digest (@sha256:...)"
     if project.source.config_map:
-        return f"spec.source.configMap of the DbtProject {name} can be edited: put the project into the image"
+        return (
+            f"spec.source.configMap of the DbtProject {name} can be edited: put the project into "
+            "the image"
+        )
     if (path := project.source.image) and (volume := _over(path.path, project)):
-        return f"{volume} of the DbtProject {name} would replace what is in the image: mount it elsewhere"
+        return (
+            f"{volume} of the DbtProject {name} would replace what is in the image: mount it "
+            "elsewhere"
+        )
     if project.source.git is None:
         return ""
     ref, where = project.source.git.ref, f"spec.source.git.ref of the DbtProject {name}"
     if spec.source:
         ref, where = spec.source.ref, "spec.source.ref"
-    return "" if COMMIT.fullmatch(ref or "") else f"{where} must be a full commit (40 hexadecimal digits)"
+    return (
+        ""
+        if COMMIT.fullmatch(ref or "")
+        else f"{where} must be a full commit (40 hexadecimal digits)"
+    )
 
 
 def _over(path: str, project: DbtProjectSpec) -> str:

@@ -1,10 +1,10 @@
 """What looks like a secret in a place that everyone can read.
 
-vars and the arguments of operations stand in run_results.json and in the plan of the pod; a plain ``env`` value stands
-in the object. What is found is named by its path, never by its value.
+vars and the arguments of operations stand in run_results.json and in the plan of the pod; a plain
+``env`` value stands in the object. What is found is named by its path, never by its value.
 
-A name alone is no proof: ``token_column: id`` names a column, and ``token: ETH`` a currency. So a name counts by how it
-ends, and only with a string that could be a secret.
+A name alone is no proof: ``token_column: id`` names a column, and ``token: ETH`` a currency. So a
+name counts by how it ends, and only with a string that could be a secret.
 """
 
 from __future__ import annotations
@@ -13,17 +13,25 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# How the names of secrets end, whatever stands before: db_password, PGPASSWORD, SNOWFLAKE_PRIVATE_KEY, clientSecret.
+# How the names of secrets end, whatever stands before: db_password, PGPASSWORD,
+# SNOWFLAKE_PRIVATE_KEY, clientSecret.
 _PASSWORDS = re.compile(r"(?:password|passwd|passphrase|secret)$|(?:^|_)(?:pwd|connection_string)$")
-_TOKENS = re.compile(r"(?:token|apikey)$|(?:^|_)(?:api_key|private_key|access_key|encryption_key|credentials?)$")
+_TOKENS = re.compile(
+    r"(?:token|apikey)$|(?:^|_)(?:api_key|private_key|access_key|encryption_key|credentials?)$"
+)
 _DBT_SECRET = "dbt_env_secret_"  # noqa: S105 -- the prefix by which dbt knows them
-# Values that hold no secret under such a name: a switch, a mask, a template, a path or the address of one.
+# Values that hold no secret under such a name: a switch, a mask, a template, a path or the address
+# of one.
 _HARMLESS = re.compile(
-    r"true|false|yes|no|on|off|none|null|n/?a|required|optional|enabled|disabled|masked|redacted|[*x.-]+"
-    r"|\{\{.*\}\}|\$[({].*[)}]|<[^>]*>|/[\w./-]*|(?:env|file|vault|secret|arn|projects|https?)[:/].*",
+    r"true|false|yes|no|on|off|none|null|n/?a|required|optional|enabled|disabled|masked|redacted"
+    r"|[*x.-]+"
+    r"|\{\{.*\}\}|\$[({].*[)}]|<[^>]*>|/[\w./-]*|(?:env|file|vault|secret|arn|projects"
+    r"|https?)[:/].*",
     re.IGNORECASE | re.DOTALL,
 )
-_WORDS = re.compile(r"[A-Za-z_]{1,24}")  # a currency, a column: tokens and keys have digits, passwords need not
+_WORDS = re.compile(
+    r"[A-Za-z_]{1,24}"
+)  # a currency, a column: tokens and keys have digits, passwords need not
 # Values that are secrets under any name, each of a shape of its own.
 _SHAPES = (
     ("a private key", re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY")),
@@ -34,14 +42,18 @@ _SHAPES = (
     ("a Databricks token", re.compile(r"\bdapi[0-9a-f]{32}\b")),
     ("a Google API key", re.compile(r"\bAIza[0-9A-Za-z_-]{35}")),
     ("a JSON web token", re.compile(r"\beyJ[0-9A-Za-z_-]{8,4096}\.eyJ[0-9A-Za-z_-]{8}")),
-    ("a URL with a password", re.compile(r"\b[a-z0-9+]{1,30}://[^\s/:@{}$]{0,256}:(?!\*+@)[^\s/@{}$]{1,256}@", re.I)),
+    (
+        "a URL with a password",
+        re.compile(r"\b[a-z0-9+]{1,30}://[^\s/:@{}$]{0,256}:(?!\*+@)[^\s/@{}$]{1,256}@", re.I),
+    ),
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-. ]")
 _SIMPLE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 
 
 def find(value: Any, path: str, name: str = "") -> Iterator[tuple[str, str]]:
-    """The places in a value that look like secrets, with what each looks like: (spec.vars.db_password, a password).
+    """The places in a value that look like secrets, with what each looks like:
+    (spec.vars.db_password, a password).
 
     Args:
         value: as it was read from JSON.
@@ -55,7 +67,9 @@ def find(value: Any, path: str, name: str = "") -> Iterator[tuple[str, str]]:
         for number, (key, inner) in enumerate(value.items()):
             # A key that cannot be written after a dot might be a secret itself.
             simple = _SIMPLE_KEY.fullmatch(str(key)) and not shape(str(key))
-            yield from find(inner, f"{path}.{key}" if simple else f"{path}[entry {number + 1}]", str(key))
+            yield from find(
+                inner, f"{path}.{key}" if simple else f"{path}[entry {number + 1}]", str(key)
+            )
             if looks := shape(str(key)):
                 yield f"{path}[key {number + 1}]", looks
     elif isinstance(value, Sequence):

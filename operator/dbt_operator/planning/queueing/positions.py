@@ -1,4 +1,6 @@
-"""The queue of a target, as its runs see it: what claims a slot, who is before whom, and for how long one may wait."""
+"""The queue of a target, as its runs see it: what claims a slot, who is before whom, and for how
+long one may wait.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ Manifest = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Slot:
-    """What a run knows of its target's slots. A hint, apart from ``since``: who is not asked live may be mistaken."""
+    """What a run knows of its target's slots. A hint, apart from ``since``: who is not asked live
+    may be mistaken.
+    """
 
     since: str = ""  # of the slot that it holds; empty if it holds none
     asked: bool = False  # it has just asked for one
@@ -51,9 +55,15 @@ class Waiting(Protocol):
 
 
 def claims_slot(run: Manifest) -> bool:
-    """Whether a run or backfill wants a slot: it is queued, or has begun. A run of a backfill works in that one's."""
+    """Whether a run or backfill wants a slot: it is queued, or has begun. A run of a backfill works
+    in that one's.
+    """
     status = run.get("status", {})
-    if status.get("cancelRequestedAt") or run["metadata"].get("deletionTimestamp") or parent_of(run):
+    if (
+        status.get("cancelRequestedAt")
+        or run["metadata"].get("deletionTimestamp")
+        or parent_of(run)
+    ):
         return False
     return status.get("phase") == Phase.QUEUED or _begun(status)
 
@@ -86,8 +96,8 @@ def claim(run: Manifest, now: datetime) -> Claim:
 def claims(runs: Iterable[Manifest], now: datetime) -> list[Claim]:
     """The claims of those that want a slot.
 
-    Manifests come here as they are, and one of them must not stop the others: who cannot be read stands still, says so
-    itself, and claims nothing.
+    Manifests come here as they are, and one of them must not stop the others: who cannot be read
+    stands still, says so itself, and claims nothing.
     """
     found: list[Claim] = []
     for run in runs:
@@ -97,8 +107,12 @@ def claims(runs: Iterable[Manifest], now: datetime) -> list[Claim]:
     return found
 
 
-def look(run: Manifest, target: Manifest, others: Iterable[Manifest], now: datetime, *, asked: bool) -> Slot:
-    """What a run can see of the slots of its target, from what is known of the target and its other runs."""
+def look(
+    run: Manifest, target: Manifest, others: Iterable[Manifest], now: datetime, *, asked: bool
+) -> Slot:
+    """What a run can see of the slots of its target, from what is known of the target and its other
+    runs.
+    """
     mine = claim(run, now)
     status = target.get("status", {})
     holders: Sequence[Manifest] = status.get("holders") or ()
@@ -148,8 +162,8 @@ def waited(status: Waiting, now: datetime) -> int:
 def deadline(
     status: Waiting, limit: int | None, now: datetime, attempts: Iterable[Attempt] | None = None
 ) -> datetime | None:
-    """When a queued run has waited for as long as it may; None if it may wait for ever. The time that the Jobs of its
-    attempts were suspended counts as well.
+    """When a queued run has waited for as long as it may; None if it may wait for ever. The time
+    that the Jobs of its attempts were suspended counts as well.
     """
     if limit is None:
         return None

@@ -1,14 +1,18 @@
 """Who holds the slots of a target, and who gets the next one.
 
-What makes this a mutex although caches are stale, events come twice and operators are two, or stop and come back:
+What makes this a mutex although caches are stale, events come twice and operators are two, or stop
+and come back:
 
-1. Holders stand in ``DbtTarget.status.holders``, written by compare-and-swap on what was read before Jobs and pods were
-   listed. Only who stands there begins an attempt.
-2. A run gives its slot up by a write to its own status: its end, or ``yieldedSlot`` while it backs off. Both are final
-   for that slot, and an attempt is written by compare-and-swap on the same status, so it begins either before or never.
-3. A pod is born behind a scheduling gate. It is opened only where the Job stands in the run's status and, asked after
-   the Job was there, the run among the holders. A slot is not taken back while such a pod or Job lives.
-4. Jobs and pods of a target count whatever its status says, so one that is deleted and created anew finds who is there.
+1. Holders stand in ``DbtTarget.status.holders``, written by compare-and-swap on what was read
+   before Jobs and pods were listed. Only who stands there begins an attempt.
+2. A run gives its slot up by a write to its own status: its end, or ``yieldedSlot`` while it backs
+   off. Both are final for that slot, and an attempt is written by compare-and-swap on the same
+   status, so it begins either before or never.
+3. A pod is born behind a scheduling gate. It is opened only where the Job stands in the run's
+   status and, asked after the Job was there, the run among the holders. A slot is not taken back
+   while such a pod or Job lives.
+4. Jobs and pods of a target count whatever its status says, so one that is deleted and created anew
+finds who is there.
 """
 
 from __future__ import annotations
@@ -21,7 +25,9 @@ from enum import Enum, auto
 from dbt_operator.api.kinds.target import DbtTarget, DbtTargetStatus, Holder, Release
 from dbt_operator.planning.common.durations import format_time
 
-STARVES_AFTER = timedelta(minutes=30)  # a run that has waited for so long counts as one of the next priority
+STARVES_AFTER = timedelta(
+    minutes=30
+)  # a run that has waited for so long counts as one of the next priority
 _REMEMBERED = 20  # releases by force
 
 
@@ -48,8 +54,8 @@ class Occupant:
     def occupies(self, state: State) -> bool:
         """Whether it needs the slot, or could.
 
-        Of a run that has ended there may be a Job that was created late: its gate stays shut. Of one that was deleted
-        nobody knows what was seen of it last.
+        Of a run that has ended there may be a Job that was created late: its gate stays shut. Of
+        one that was deleted nobody knows what was seen of it last.
         """
         return self.running if state is State.ENDED else self.running or self.gated or self.job
 
@@ -92,7 +98,9 @@ class Allocation:
     holders: list[Holder]
     granted: list[Claim] = field(default_factory=list)
     released: list[Release] = field(default_factory=list)  # by force
-    waiting_for: list[str] = field(default_factory=list)  # who would be released, if nothing of them lived
+    waiting_for: list[str] = field(
+        default_factory=list
+    )  # who would be released, if nothing of them lived
     queued: int = 0
 
 
@@ -107,7 +115,9 @@ def limit_of(target: DbtTarget) -> int:
 
 
 def allocate(seen: Seen, now: datetime) -> Allocation:
-    """Take back what is free, take in who is at work, and give the rest to those whose turn it is."""
+    """Take back what is free, take in who is at work, and give the rest to those whose turn it
+    is.
+    """
     status = seen.target.status or DbtTargetStatus()
     forced = _forced(seen, status)
     kept, waiting_for = _kept(seen, status.holders or [], forced)
@@ -116,17 +126,31 @@ def allocate(seen: Seen, now: datetime) -> Allocation:
     outside = 0
     for occupant in _outside(seen, kept, {release.uid for release in released}):
         if len(kept) < limit:
-            kept.append(_holder(occupant.kind, occupant.name, occupant.uid, now, seen.yielded.get(occupant.uid, "")))
+            kept.append(
+                _holder(
+                    occupant.kind,
+                    occupant.name,
+                    occupant.uid,
+                    now,
+                    seen.yielded.get(occupant.uid, ""),
+                )
+            )
         else:
             outside += 1
-    claims = order(claim for claim in seen.claims if claim.uid not in {holder.uid for holder in kept})
+    claims = order(
+        claim for claim in seen.claims if claim.uid not in {holder.uid for holder in kept}
+    )
     granted = claims[: max(0, limit - len(kept) - outside)]
     kept += [_holder(claim.kind, claim.name, claim.uid, now, claim.yielded) for claim in granted]
     return Allocation(kept, granted, released, waiting_for, len(claims) - len(granted))
 
 
-def _kept(seen: Seen, holders: Sequence[Holder], forced: Collection[str]) -> tuple[list[Holder], list[str]]:
-    """The holders that stay, and the names of those that stay only because something of them lives."""
+def _kept(
+    seen: Seen, holders: Sequence[Holder], forced: Collection[str]
+) -> tuple[list[Holder], list[str]]:
+    """The holders that stay, and the names of those that stay only because something of them
+    lives.
+    """
     kept: list[Holder] = []
     waiting_for: list[str] = []
     for holder in holders:
@@ -138,7 +162,9 @@ def _kept(seen: Seen, holders: Sequence[Holder], forced: Collection[str]) -> tup
             continue
         if given_up:
             waiting_for.append(holder.name)
-        kept.append(holder.model_copy(update={"lost_pod": (occupant.lost_pod if occupant else "") or None}))
+        kept.append(
+            holder.model_copy(update={"lost_pod": (occupant.lost_pod if occupant else "") or None})
+        )
     return kept, waiting_for
 
 
@@ -148,7 +174,9 @@ def _outside(seen: Seen, kept: Sequence[Holder], released: Collection[str]) -> l
     found = [
         occupant
         for uid, occupant in seen.occupants.items()
-        if uid not in held and uid not in released and occupant.occupies(seen.states.get(uid, State.ACTIVE))
+        if uid not in held
+        and uid not in released
+        and occupant.occupies(seen.states.get(uid, State.ACTIVE))
     ]
     return sorted(found, key=lambda occupant: (not occupant.running, occupant.name))
 
@@ -158,15 +186,23 @@ def _forced(seen: Seen, status: DbtTargetStatus) -> set[str]:
     return {seen.force_release} & known
 
 
-def _releases(seen: Seen, status: DbtTargetStatus, forced: Collection[str], now: datetime) -> list[Release]:
+def _releases(
+    seen: Seen, status: DbtTargetStatus, forced: Collection[str], now: datetime
+) -> list[Release]:
     recorded = {release.uid for release in status.released or ()}
     names = {holder.uid: holder.name for holder in status.holders or ()}
     names |= {uid: occupant.name for uid, occupant in seen.occupants.items()}
-    return [Release(name=names[uid], uid=uid, at=format_time(now)) for uid in forced if uid not in recorded]
+    return [
+        Release(name=names[uid], uid=uid, at=format_time(now))
+        for uid in forced
+        if uid not in recorded
+    ]
 
 
 def _holder(kind: str, name: str, uid: str, now: datetime, yielded: str) -> Holder:
-    """A new slot; its time must not be that of the one that was given up, whatever the clock does."""
+    """A new slot; its time must not be that of the one that was given up, whatever the clock
+    does.
+    """
     since = exact_time(now)
     if since == yielded:
         since = exact_time(now + timedelta(microseconds=1))

@@ -1,4 +1,6 @@
-"""What a run does about its slot: ask for it, wait for it, open its pod's gate under it, give it up."""
+"""What a run does about its slot: ask for it, wait for it, open its pod's gate under it, give it
+up.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def may_begin(seen: Seen) -> bool:
 
 
 def asks(seen: Seen) -> bool:
-    """Whether to ask for a slot: where none seems to be free it would be in vain, and who is queued is called."""
+    """Whether to ask for a slot: where none seems to be free it would be in vain, and who is queued
+    is called.
+    """
     return seen.slot.free and not seen.slot.asked
 
 
@@ -63,7 +67,8 @@ def _lost(slot: Slot) -> str:
     if not slot.lost_pod:
         return ""
     return (
-        f". Pod {slot.lost_pod} should have ended, and its node does not answer: remove the node, or, if the pod cannot"
+        f". Pod {slot.lost_pod} should have ended, and its node does not answer: remove the node, "
+        "or, if the pod cannot"
         f" be running any more, annotate the DbtTarget with {FORCE_RELEASE} and the holder's UID"
     )
 
@@ -114,7 +119,9 @@ def remedy(seen: Referring, kind: str) -> str:
 
 
 def missing_since(seen: Seen, now: datetime) -> datetime:
-    """Since when a project or target is not there: from the beginning, or since the run was queued at the latest."""
+    """Since when a project or target is not there: from the beginning, or since the run was queued
+    at the latest.
+    """
     found = {condition.type: condition for condition in seen.status.conditions or ()}
     admitted = found.get(ConditionType.ADMITTED)
     if admitted is None:

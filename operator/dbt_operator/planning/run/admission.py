@@ -1,4 +1,6 @@
-"""Admission of a run: what it asks for, with its project and target, becomes ``status.resolved``."""
+"""Admission of a run: what it asks for, with its project and target, becomes
+``status.resolved``.
+"""
 
 from __future__ import annotations
 
@@ -39,17 +41,24 @@ def resolve(
     runner_image: str,
     compared_with: str | None = None,
 ) -> Resolved:
-    """Put together everything that the run's Jobs are built from. Project and target come with their generations.
+    """Put together everything that the run's Jobs are built from. Project and target come with
+    their generations.
 
     ``compared_with`` is the folder of the state to compare with, where there is one.
     """
     run = with_defaults(run, project[0])
     spec, (project_spec, target_spec) = run.spec, (project[0].spec, target[0].spec)
     compared = compared_with is not None
-    steps = spec.steps if compared or not compare.compares(spec) else [compare.without(step) for step in spec.steps]
+    steps = (
+        spec.steps
+        if compared or not compare.compares(spec)
+        else [compare.without(step) for step in spec.steps]
+    )
     env = merge_env(project_spec.env, target_spec.env, spec.env)
     target_name = target_spec.target or spec.target_ref.name
-    cache = compare.cache_key(spec, project_spec.image, target_name, [variable.name for variable in env or ()])
+    cache = compare.cache_key(
+        spec, project_spec.image, target_name, [variable.name for variable in env or ()]
+    )
     cache_location = location(run, identity, project[0], "cache", f"{cache}.zip")
     return Resolved(
         generations=ResolvedGenerations(project=project[1], target=target[1]),
@@ -60,7 +69,10 @@ def resolve(
         runner_image=runner_image,
         source=_source(run, project_spec.source),
         deps=project_spec.deps or "IfMissing",
-        steps=[_step(number, step, run, compared=compared) for number, step in enumerate(steps, start=1)],
+        steps=[
+            _step(number, step, run, compared=compared)
+            for number, step in enumerate(steps, start=1)
+        ],
         env=env,
         target=target_name,
         profiles=target_spec.profiles.secret_ref,
@@ -68,13 +80,22 @@ def resolve(
         database_pattern=target_spec.database_pattern,
         service_account_name=target_spec.service_account_name,
         artifacts=project_spec.artifacts,
-        location=location(run, identity, project[0], "runs", f"{identity.name}-{short_uid(identity.uid)}"),
-        state=ResolvedState(key=compared_with, required=compare.missing_is_failure(spec)) if compared_with else None,
+        location=location(
+            run, identity, project[0], "runs", f"{identity.name}-{short_uid(identity.uid)}"
+        ),
+        state=ResolvedState(key=compared_with, required=compare.missing_is_failure(spec))
+        if compared_with
+        else None,
         # What has worked on windows is not the state of the whole project.
-        state_location=None if spec.windows else location(run, identity, project[0], "state", identity.uid),
+        state_location=None
+        if spec.windows
+        else location(run, identity, project[0], "state", identity.uid),
         promote=None if spec.windows else promote.promotion(spec, steps, compared=compared),
         cache_location=None if project_spec.parse_cache == "Never" else cache_location,
-        labels={name: value for name, value in identity.labels.items() if name.startswith(names.KUEUE)} or None,
+        labels={
+            name: value for name, value in identity.labels.items() if name.startswith(names.KUEUE)
+        }
+        or None,
         pod=merge_pod(project_spec.pod, spec.pod),
         fail_on_warn=spec.fails_on_warn or None,
         timeout_seconds=seconds(spec.timeout) if spec.timeout else None,
@@ -129,7 +150,9 @@ def merge_pod(project: Pod | None, run: RunPod | None) -> Pod | None:
     """The run's wins: maps are merged key by key, everything else is replaced."""
     if project is None and run is None:
         return None
-    return Pod.model_validate(_merge(project.to_dict() if project else {}, run.to_dict() if run else {}))
+    return Pod.model_validate(
+        _merge(project.to_dict() if project else {}, run.to_dict() if run else {})
+    )
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +167,9 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def location(run: DbtRun, identity: Identity, project: DbtProject, *below: str) -> str:
-    """A place in the bucket, below the folder of the run's project and target. UIDs keep runs of one name apart."""
+    """A place in the bucket, below the folder of the run's project and target. UIDs keep runs of
+    one name apart.
+    """
     parts = [
         project.spec.artifacts.prefix,
         identity.namespace,

@@ -1,4 +1,6 @@
-"""When a finished run is deleted: spec.ttlAfterFinished after status.finishedAt, so it survives every restart."""
+"""When a finished run is deleted: spec.ttlAfterFinished after status.finishedAt, so it survives
+every restart.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ from dbt_operator.planning.run.facts import Observed
 from dbt_operator.planning.run.status import conditions_of
 
 _LOOK_AGAIN = 60.0  # seconds; a deletion that did not happen is asked for again
-# What those who keep objects as a repository or a release has them put on each. app.kubernetes.io/instance is how
-# Argo CD marks its objects where it was not told otherwise; charts set it too, and then Helm manages the object.
+# What those who keep objects as a repository or a release has them put on each.
+# app.kubernetes.io/instance is how Argo CD marks its objects where it was not told otherwise;
+# charts set it too, and then Helm manages the object.
 _MANAGERS = (
     ("app.kubernetes.io/managed-by", "Helm", "Helm"),
     ("meta.helm.sh/release-name", "", "Helm"),
@@ -37,19 +40,26 @@ def plan(seen: Observed, now: datetime) -> Plan:
         return Plan(requeue_after=(due - now).total_seconds())
     if seen.orders is not None and (seen.orders.resolved is not None or seen.orders.unreadable):
         return Plan(requeue_after=_LOOK_AGAIN)  # its backfill has not read yet what became of it
-    return Plan(actions=(DeleteRun(seen.identity.name, seen.identity.uid),), requeue_after=_LOOK_AGAIN)
+    return Plan(
+        actions=(DeleteRun(seen.identity.name, seen.identity.uid),), requeue_after=_LOOK_AGAIN
+    )
 
 
 def managed_by(marks: Mapping[str, str]) -> str:
-    """Who would create an object with such labels and annotations again if it were deleted; empty when nobody is known
-    to.
+    """Who would create an object with such labels and annotations again if it were deleted; empty
+    when nobody is known to.
     """
-    return next((who for mark, value, who in _MANAGERS if marks.get(mark) and value in ("", marks[mark])), "")
+    return next(
+        (who for mark, value, who in _MANAGERS if marks.get(mark) and value in ("", marks[mark])),
+        "",
+    )
 
 
 def _kept(seen: Observed, manager: str, now: datetime) -> Plan:
     """Deleted here, it would come back at once and run again."""
     conditions = conditions_of(seen, now)
-    message = f"ttlAfterFinished has no effect: {manager} manages this object and would create it again"
+    message = (
+        f"ttlAfterFinished has no effect: {manager} manages this object and would create it again"
+    )
     conditions.set(ConditionType.EXPIRES, "False", "ManagedByGitOps", message)
     return Plan(status=seen.status.model_copy(update={"conditions": conditions.list()}))

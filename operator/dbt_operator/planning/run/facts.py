@@ -21,7 +21,9 @@ from dbt_protocol.summaries import Progress
 
 @dataclass(frozen=True)
 class Stray:
-    """A Job that an operator which had stopped for a while has created although the attempt was over."""
+    """A Job that an operator which had stopped for a while has created although the attempt was
+    over.
+    """
 
     name: str
     uid: str
@@ -31,14 +33,14 @@ class Stray:
 class Observed:
     """All that is known of a run when a decision is due.
 
-    Project and target come with their generations; None where they do not exist. ``state_run`` is the run that
-    ``state.from.run`` names. ``job`` and ``pod`` are those of the
-    current attempt, and None means confirmed absent. ``warnings`` are the warning events about a pod or Job that
-    has not started, the newest first; ``refusal`` is what the API server has just had against creating the Job;
-    ``progress`` is how far dbt was at the last look. ``slot`` is what is known of the target's slots; ``strays`` are
-    Jobs of the run that do not stand in its status. ``orders`` is what the backfill that it is part of says of it.
-    ``unreadable`` is what is wrong with objects that it refers to and that the models refuse, by kind and name; they
-    count as not there.
+    Project and target come with their generations; None where they do not exist. ``state_run`` is
+    the run that ``state.from.run`` names. ``job`` and ``pod`` are those of the current attempt, and
+    None means confirmed absent. ``warnings`` are the warning events about a pod or Job that has not
+    started, the newest first; ``refusal`` is what the API server has just had against creating the
+    Job; ``progress`` is how far dbt was at the last look. ``slot`` is what is known of the target's
+    slots; ``strays`` are Jobs of the run that do not stand in its status. ``orders`` is what the
+    backfill that it is part of says of it. ``unreadable`` is what is wrong with objects that it
+    refers to and that the models refuse, by kind and name; they count as not there.
     """
 
     run: DbtRun

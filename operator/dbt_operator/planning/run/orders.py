@@ -10,7 +10,9 @@ from dbt_operator.planning.common.identity import Identity
 
 @dataclass(frozen=True)
 class Orders:
-    """What the backfill's status says of one of its runs: the only grounds on which that run begins anything."""
+    """What the backfill's status says of one of its runs: the only grounds on which that run begins
+    anything.
+    """
 
     parent: str  # name of the backfill
     parent_uid: str
@@ -23,7 +25,9 @@ class Orders:
 
 
 def resolved_for(run: Identity, orders: Orders) -> Resolved | None:
-    """What a run's Jobs are built from: what all of the backfill's are, with a folder of its own."""
+    """What a run's Jobs are built from: what all of the backfill's are, with a folder of its
+    own.
+    """
     if orders.resolved is None:
         return None
     parent = Parent(name=orders.parent, uid=orders.parent_uid)

@@ -1,4 +1,6 @@
-"""What is different for a run that works through windows, and for one that is part of a backfill."""
+"""What is different for a run that works through windows, and for one that is part of a
+backfill.
+"""
 
 from __future__ import annotations
 
@@ -30,25 +32,37 @@ _LOOK_AGAIN = 5.0  # seconds
 
 
 def admit(seen: Observed, orders: Orders, now: datetime) -> Plan | Verdict:
-    """Begin under the backfill, once the run stands in its ledger; the verdict on a run that never will."""
+    """Begin under the backfill, once the run stands in its ledger; the verdict on a run that never
+    will.
+    """
     parent = f"DbtBackfill {orders.parent}"
     if orders.unreadable:
         text = f"waiting: {parent} cannot be read: {orders.unreadable}"
         return _wait(seen, text, now, waiting.UNREADABLE, "Unknown")
     if orders.gone or orders.resolved is None:
-        text = f"{parent} does not exist" if orders.gone else f"it does not stand in the ledger of {parent}"
+        text = (
+            f"{parent} does not exist"
+            if orders.gone
+            else f"it does not stand in the ledger of {parent}"
+        )
         limit = timedelta(seconds=seconds(seen.run.spec.start_timeout or START_TIMEOUT))
         if now >= _left_out_since(seen, now) + limit:
             return Verdict(Reason.INVALID_SPEC, f"{text}: only that one creates such runs")
         return _wait(seen, f"waiting: {text}", now, _NOT_IN_LEDGER, "False")
     resolved = resolved_for(seen.identity, orders)
-    if resolved and (large := sizes.refusal(seen.run.spec, resolved, seen.identity, windows_of(seen.run.spec.windows))):
+    if resolved and (
+        large := sizes.refusal(
+            seen.run.spec, resolved, seen.identity, windows_of(seen.run.spec.windows)
+        )
+    ):
         return Verdict(Reason.INVALID_SPEC, large)
     if not waiting.may_begin(seen):
         return without_slot(seen, orders, now)
     name = job_name(seen.identity.name, seen.identity.uid, 1)
     conditions = conditions_of(seen, now)
-    conditions.set(ConditionType.ADMITTED, "True", "Resolved", f"{parent} has resolved project and target")
+    conditions.set(
+        ConditionType.ADMITTED, "True", "Resolved", f"{parent} has resolved project and target"
+    )
     return compose(
         seen,
         conditions,
@@ -65,7 +79,10 @@ def admit(seen: Observed, orders: Orders, now: datetime) -> Plan | Verdict:
 def without_slot(seen: Observed, orders: Orders, now: datetime) -> Plan:
     """The backfill has lost its slot, as the target was created anew, and asks for another one."""
     phase = seen.status.phase if seen.status.phase is Phase.BACKING_OFF else Phase.PENDING
-    text = f"waiting for DbtBackfill {orders.parent} to have a slot of DbtTarget {seen.run.spec.target_ref.name}"
+    text = (
+        f"waiting for DbtBackfill {orders.parent} to have a slot of DbtTarget "
+        f"{seen.run.spec.target_ref.name}"
+    )
     return replace(compose(seen, conditions_of(seen, now), phase, text), requeue_after=_LOOK_AGAIN)
 
 
@@ -123,7 +140,10 @@ def with_windows(found: Plan, seen: Observed, said: str, over: Reason | None = N
         return found
     old = seen.status.windows.states if seen.status.windows else PENDING * total
     new = said if len(said) == total else old
-    merged = "".join(before if before in window_states.DONE else after for before, after in zip(old, new, strict=True))
+    merged = "".join(
+        before if before in window_states.DONE else after
+        for before, after in zip(old, new, strict=True)
+    )
     if over is not None:
         merged = merged.replace(RUNNING, code_of(over))
     return changed(found, windows=window_states.counts(merged))

@@ -1,10 +1,11 @@
 """The planner of a DbtRun.
 
-Not admitted -> Queued, if its target has no slot free -> Pending (admitted, its Job being started) -> Running ->
-Succeeded, Failed, Cancelled or Skipped; or BackingOff, and Pending again for the next attempt, or Queued before that. A
-step is taken on what was observed, never on an effect having been issued: an attempt is written into status before its
-Job is created, and the Job's UID after, so an operator that is killed in between finds what it must do, and a Job that
-vanishes is never made twice.
+Not admitted -> Queued, if its target has no slot free -> Pending (admitted, its Job being started)
+-> Running -> Succeeded, Failed, Cancelled or Skipped; or BackingOff, and Pending again for the next
+attempt, or Queued before that. A step is taken on what was observed, never on an effect having been
+issued: an attempt is written into status before its Job is created, and the Job's UID after, so an
+operator that is killed in between finds what it must do, and a Job that vanishes is never made
+twice.
 """
 
 from __future__ import annotations
@@ -59,8 +60,12 @@ _END = {
     Reason.YIELDED: Phase.CANCELLED,
     Reason.NOT_FRESH: Phase.SKIPPED,
 }
-_REPORT_LOST = "cancelled; the pod is gone, and with it what it reported: what it finished is told by the artifacts"
-_LOOK_AGAIN = 5.0  # seconds; while a pod has not started: what holds it up is told by events, which are not watched
+_REPORT_LOST = (
+    "cancelled; the pod is gone, and with it what it reported: what it finished is told by the "
+    "artifacts"
+)
+# seconds; while a pod has not started: what holds it up is told by events, which are not watched
+_LOOK_AGAIN = 5.0
 
 
 def plan(seen: Observed, now: datetime) -> Plan:
@@ -91,7 +96,12 @@ def _go_on(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) 
         return _released(seen, attempt, now)
     if seen.status.phase in (Phase.BACKING_OFF, Phase.QUEUED):
         return _between_attempts(seen, resolved, attempt, now)
-    if attempt.job_uid and seen.job is not None and seen.job.uid != attempt.job_uid and _is_ours(seen):
+    if (
+        attempt.job_uid
+        and seen.job is not None
+        and seen.job.uid != attempt.job_uid
+        and _is_ours(seen)
+    ):
         return slot.clear(replace(seen, strays=(Stray(attempt.job_name, seen.job.uid),))) or Plan()
     if attempt.reason is not None:
         return _give_up(seen, attempt, now)
@@ -125,27 +135,46 @@ def _admit(seen: Observed, now: datetime) -> Plan:
     if not waiting.may_begin(seen):
         limit = seconds(run.spec.queue_timeout) if run.spec.queue_timeout else None
         return _claim(seen, limit, now)
-    compared_with = compare.wanted(run, seen.project[0], seen.state_run) if compare.compares(run.spec) else None
-    if compared_with is None and compare.compares(run.spec) and compare.missing_is_failure(run.spec):
+    compared_with = (
+        compare.wanted(run, seen.project[0], seen.state_run) if compare.compares(run.spec) else None
+    )
+    if (
+        compared_with is None
+        and compare.compares(run.spec)
+        and compare.missing_is_failure(run.spec)
+    ):
         return _finish(seen, Verdict(Reason.MISSING_STATE, compare.NONE_YET), now)
     attempt = Attempt(
-        number=1, job_name=job_name(seen.identity.name, seen.identity.uid, 1), created_at=format_time(now)
+        number=1,
+        job_name=job_name(seen.identity.name, seen.identity.uid, 1),
+        created_at=format_time(now),
     )
     conditions = conditions_of(seen, now)
-    conditions.set(ConditionType.ADMITTED, "True", "Resolved", "project and target are resolved into status.resolved")
+    conditions.set(
+        ConditionType.ADMITTED,
+        "True",
+        "Resolved",
+        "project and target are resolved into status.resolved",
+    )
     return compose(
         seen,
         conditions,
         Phase.PENDING,
         "the Job is being created",
-        resolved=resolve(run, seen.identity, seen.project, seen.target, seen.runner_image, compared_with),
+        resolved=resolve(
+            run, seen.identity, seen.project, seen.target, seen.runner_image, compared_with
+        ),
         attempts=[attempt],
         reason=None,
     )
 
 
-def _too_large(seen: Observed, run: DbtRun, project: tuple[DbtProject, int], target: tuple[DbtTarget, int]) -> str:
-    """What of the run is too large, whether or not there is a state to compare with once it begins."""
+def _too_large(
+    seen: Observed, run: DbtRun, project: tuple[DbtProject, int], target: tuple[DbtTarget, int]
+) -> str:
+    """What of the run is too large, whether or not there is a state to compare with once it
+    begins.
+    """
     compared_with = sizes.UNKNOWN_STATE if compare.compares(run.spec) else None
     resolved = resolve(run, seen.identity, project, target, seen.runner_image, compared_with)
     return sizes.refusal(run.spec, resolved, seen.identity, part.windows_of(run.spec.windows))
@@ -172,7 +201,9 @@ def _claim(seen: Observed, limit: int | None, now: datetime) -> Plan:
 
 
 def _wait(seen: Observed, missing: str, now: datetime) -> Plan:
-    """What is applied together arrives in any order, so a missing reference gets the time that a pod has to start."""
+    """What is applied together arrives in any order, so a missing reference gets the time that a
+    pod has to start.
+    """
     deadline = waiting.missing_since(seen, now) + timedelta(
         seconds=seconds(seen.run.spec.start_timeout or START_TIMEOUT)
     )
@@ -196,7 +227,11 @@ def _create(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime)
     spec = seen.run.spec
     names = (spec.project_ref.name, spec.target_ref.name)
     told = _told(seen, resolved, attempt)
-    return Plan(actions=(CreateJob(job_builder.build(resolved, seen.identity, *names, attempt.number, told)),))
+    return Plan(
+        actions=(
+            CreateJob(job_builder.build(resolved, seen.identity, *names, attempt.number, told)),
+        )
+    )
 
 
 def _told(seen: Observed, resolved: Resolved, attempt: Attempt) -> job_builder.Told:
@@ -205,15 +240,21 @@ def _told(seen: Observed, resolved: Resolved, attempt: Attempt) -> job_builder.T
     commit = seen.status.commit or ""
     windows = part.windows_of(spec.windows)
     states = seen.status.windows.states if seen.status.windows else ""
-    return job_builder.Told(left, commit, windows, states, stop_on_failure=spec.stop_on_failure is not False)
+    return job_builder.Told(
+        left, commit, windows, states, stop_on_failure=spec.stop_on_failure is not False
+    )
 
 
 def _is_as_made(seen: Observed, resolved: Resolved, attempt: Attempt) -> bool:
-    """Whether a Job of this run is the one that the attempt is to have. Once its UID stands in status it is."""
+    """Whether a Job of this run is the one that the attempt is to have. Once its UID stands in
+    status it is.
+    """
     if attempt.job_uid is not None or seen.job is None or seen.job.plan is None:
         return True
     told = _told(seen, resolved, attempt)
-    return job_builder.is_of_attempt(seen.job.plan, job_builder.run_plan(resolved, seen.identity, attempt.number, told))
+    return job_builder.is_of_attempt(
+        seen.job.plan, job_builder.run_plan(resolved, seen.identity, attempt.number, told)
+    )
 
 
 def _refused(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
@@ -227,12 +268,16 @@ def _refused(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime
 
 
 def _conflict(attempt: Attempt) -> Verdict:
-    message = f"a Job {attempt.job_name} exists that is not this run's: delete it, and start a new DbtRun"
+    message = (
+        f"a Job {attempt.job_name} exists that is not this run's: delete it, and start a new DbtRun"
+    )
     return Verdict(Reason.NAME_CONFLICT, message)
 
 
 def _follow(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
-    """A Job or a pod is there: wait for its end, and see that its start takes no longer than it may."""
+    """A Job or a pod is there: wait for its end, and see that its start takes no longer than it
+    may.
+    """
     seen = suspension.without_preempted_pod(seen)
     attempt = _seen_attempt(seen, attempt)
     if _over(seen):
@@ -271,11 +316,15 @@ def _seen_attempt(seen: Observed, attempt: Attempt) -> Attempt:
     started_at = (seen.pod.dbt.started_at if seen.pod else "") or attempt.started_at
     job_uid = seen.job.uid if seen.job else attempt.job_uid
     queued = suspension.queued_seconds(seen.job) or attempt.queued_seconds
-    return attempt.model_copy(update={"started_at": started_at, "job_uid": job_uid, "queued_seconds": queued})
+    return attempt.model_copy(
+        update={"started_at": started_at, "job_uid": job_uid, "queued_seconds": queued}
+    )
 
 
 def _over(seen: Observed) -> bool:
-    """Whether no container of the attempt runs or will run. The Job is asked only where the pod is gone."""
+    """Whether no container of the attempt runs or will run. The Job is asked only where the pod is
+    gone.
+    """
     if seen.pod is not None:
         return seen.pod.ended
     return seen.job is not None and seen.job.ended
@@ -297,12 +346,19 @@ def _starting(seen: Observed, resolved: Resolved, attempt: Attempt, now: datetim
         return _decide(seen, attempt, why, f"{why.message} (startTimeout {limit})", now)
     message = f"waiting: {held_up.message}" if held_up else "the pod is being started"
     found = compose(
-        seen, conditions_of(seen, now), Phase.PENDING, message, attempts=replaced(seen, attempt), reason=None
+        seen,
+        conditions_of(seen, now),
+        Phase.PENDING,
+        message,
+        attempts=replaced(seen, attempt),
+        reason=None,
     )
     return replace(found, requeue_after=min(_LOOK_AGAIN, (deadline - now).total_seconds()))
 
 
-def _suspended(seen: Observed, job: JobFacts, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
+def _suspended(
+    seen: Observed, job: JobFacts, resolved: Resolved, attempt: Attempt, now: datetime
+) -> Plan:
     """The Job waits for its turn, for as long as it may."""
     message = suspension.waiting(resolved)
     due = suspension.queue_deadline(resolved, replaced(seen, attempt), job)
@@ -310,7 +366,9 @@ def _suspended(seen: Observed, job: JobFacts, resolved: Resolved, attempt: Attem
         why = Verdict(Reason.QUEUE_TIMEOUT, f"{message}, for longer than queueTimeout allows")
         return _decide(seen, attempt, why, why.message, now)
     conditions = conditions_of(seen, now)
-    found = compose(seen, conditions, Phase.PENDING, message, attempts=replaced(seen, attempt), reason=None)
+    found = compose(
+        seen, conditions, Phase.PENDING, message, attempts=replaced(seen, attempt), reason=None
+    )
     return replace(found, requeue_after=(due - now).total_seconds() if due else None)
 
 
@@ -330,8 +388,8 @@ def _held_up(seen: Observed) -> Verdict | None:
 
 
 def _give_up(seen: Observed, attempt: Attempt, now: datetime) -> Plan:
-    """The pod did not start in time, or the Job was suspended. The attempt ends only when both are gone: they could
-    start while nobody looks.
+    """The pod did not start in time, or the Job was suspended. The attempt ends only when both are
+    gone: they could start while nobody looks.
     """
     actions: tuple[Action, ...] = ()
     if seen.job is not None and _is_ours(seen):
@@ -347,18 +405,28 @@ def _give_up(seen: Observed, attempt: Attempt, now: datetime) -> Plan:
 
 
 def _judge(seen: Observed) -> Verdict:
-    """How the attempt ended; one that ran another image than the attempts before it proves nothing."""
+    """How the attempt ended; one that ran another image than the attempts before it proves
+    nothing.
+    """
     ran = seen.pod.dbt.image_id if seen.pod else ""
     if ran and seen.status.image_id and ran != seen.status.image_id:
         message = (
-            f"the tag was moved since the first pod, from {seen.status.image_id} to {ran}: pin the image by digest"
+            f"the tag was moved since the first pod, from {seen.status.image_id} to {ran}: pin the "
+            "image by digest"
         )
         return Verdict(Reason.CONFIG_ERROR, message)
     found = judge(seen.pod, seen.job)
     found = part.checked(found, seen, said_of_windows(seen.pod, found.summary))
     resolved, missing = seen.status.resolved, not_uploaded(seen.pod)
-    if found.reason is None and missing and resolved is not None and resolved.artifacts.on_failure == "Fail":
-        return Verdict(Reason.UPLOAD_FAILED, f"dbt succeeded, but {missing}", found.exit_code, found.summary)
+    if (
+        found.reason is None
+        and missing
+        and resolved is not None
+        and resolved.artifacts.on_failure == "Fail"
+    ):
+        return Verdict(
+            Reason.UPLOAD_FAILED, f"dbt succeeded, but {missing}", found.exit_code, found.summary
+        )
     return found
 
 
@@ -387,13 +455,17 @@ def _end_attempt(seen: Observed, verdict: Verdict, now: datetime, attempt: Attem
         started_at=started_at,
         image_id=_image_id(seen),
     )
-    found = part.with_windows(found, seen, said_of_windows(seen.pod, verdict.summary), verdict.reason)
+    found = part.with_windows(
+        found, seen, said_of_windows(seen.pod, verdict.summary), verdict.reason
+    )
     found = changed(found, **results(seen, verdict.summary))
     return replace(found, requeue_after=max(0.0, (following - now).total_seconds()))
 
 
 def _between_attempts(seen: Observed, resolved: Resolved, last: Attempt, now: datetime) -> Plan:
-    """Begin the next attempt when it is due, nothing of the last one lives, and there is a slot for it."""
+    """Begin the next attempt when it is due, nothing of the last one lives, and there is a slot for
+    it.
+    """
     due = retry.following(resolved, last)
     if now < due:
         return slot.yielded(seen, now) or Plan(requeue_after=(due - now).total_seconds())
@@ -401,7 +473,10 @@ def _between_attempts(seen: Observed, resolved: Resolved, last: Attempt, now: da
         return Plan(requeue_after=_LOOK_AGAIN)
     over = timeouts.over_at(seen.run, resolved)
     if over is not None and now >= over:
-        message = f"spec.timeout was over before another attempt could begin; the last one: {seen.status.message}"
+        message = (
+            "spec.timeout was over before another attempt could begin; the last one: "
+            f"{seen.status.message}"
+        )
         return _finish(seen, Verdict(Reason.TIMEOUT, message), now)
     if not waiting.may_begin(seen):
         return _claim(seen, resolved.queue_timeout_seconds, now)
@@ -416,7 +491,8 @@ def _next_attempt(seen: Observed, resolved: Resolved, last: Attempt, now: dateti
         seen,
         conditions_of(seen, now),
         Phase.PENDING,
-        f"attempt {number} of {resolved.retry.max_attempts if resolved.retry else number} is being started",
+        f"attempt {number} of {resolved.retry.max_attempts if resolved.retry else number} is being "
+        "started",
         reason=None,
         attempts=[*(seen.status.attempts or []), attempt],
         nodes=None,
@@ -441,10 +517,15 @@ def _ended_attempt(seen: Observed, attempt: Attempt, verdict: Verdict, now: date
 
 
 def _released(seen: Observed, attempt: Attempt, now: datetime) -> Plan:
-    """Its slot was released by force: somebody has said that its pod will do no more. It is not tried again."""
+    """Its slot was released by force: somebody has said that its pod will do no more. It is not
+    tried again.
+    """
     if seen.job is not None and _is_ours(seen) and not seen.job.deleting:
         return Plan(actions=(DeleteJob(attempt.job_name, seen.job.uid),))
-    message = f"the annotation {FORCE_RELEASE} of DbtTarget {seen.run.spec.target_ref.name} has released its slot"
+    message = (
+        f"the annotation {FORCE_RELEASE} of DbtTarget {seen.run.spec.target_ref.name} has released "
+        "its slot"
+    )
     return _finish(seen, Verdict(Reason.INFRASTRUCTURE, message), now)
 
 
@@ -454,7 +535,9 @@ def _is_ours(seen: Observed) -> bool:
 
 
 def _latch_cancel(seen: Observed, now: datetime) -> Plan:
-    """Written before anything is stopped: that spec.cancel is set back to false changes nothing any more."""
+    """Written before anything is stopped: that spec.cancel is set back to false changes nothing any
+    more.
+    """
     phase = seen.status.phase or Phase.PENDING
     conditions = conditions_of(seen, now)
     return compose(seen, conditions, phase, "being cancelled", cancel_requested_at=format_time(now))
@@ -480,7 +563,9 @@ def _cancelled(seen: Observed) -> Verdict:
     attempts = seen.status.attempts or []
     if seen.pod is None or not seen.pod.dbt.ended:
         started = bool(attempts) and attempts[-1].started_at is not None
-        return Verdict(Reason.CANCELLED, _REPORT_LOST if started else "cancelled before dbt had started")
+        return Verdict(
+            Reason.CANCELLED, _REPORT_LOST if started else "cancelled before dbt had started"
+        )
     found = judge(seen.pod, seen.job)
     said = found.summary.message if found.summary else "dbt left no result"
     return Verdict(Reason.CANCELLED, f"cancelled: {said}", found.exit_code, found.summary)
@@ -498,7 +583,9 @@ def _finish(
 ) -> Plan:
     promoted = promotion.due(seen, verdict, attempt)
     if promoted is not None and not seen.refusal:
-        return Plan(actions=(promoted,))  # before the end is told: whoever waits for that may compare with it
+        return Plan(
+            actions=(promoted,)
+        )  # before the end is told: whoever waits for that may compare with it
     attempts = seen.status.attempts
     ended_at = format_time(now)
     last = attempt or (attempts[-1] if attempts else None)
@@ -522,10 +609,15 @@ def _finish(
         image_id=_image_id(seen),
     )
     if last is not None:
-        found = part.with_windows(found, seen, said_of_windows(seen.pod, verdict.summary), verdict.reason)
+        found = part.with_windows(
+            found, seen, said_of_windows(seen.pod, verdict.summary), verdict.reason
+        )
     found = changed(found, **results(seen, verdict.summary))
     if promoted is None:
         return found
-    # The run is what it is, and holds a slot: later ones compare with an older state, and build more than they need.
-    lost = Event("Warning", "StateNotPromoted", f"its state did not become the current one: {seen.refusal}")
+    # The run is what it is, and holds a slot: later ones compare with an older state, and build
+    # more than they need.
+    lost = Event(
+        "Warning", "StateNotPromoted", f"its state did not become the current one: {seen.refusal}"
+    )
     return replace(found, events=(*found.events, lost))

@@ -1,9 +1,9 @@
 """How far a run is: when to look, and what status says of it.
 
-A look is a request to a kubelet, and what it finds is a write. So looks become rarer as an attempt gets older: a short
-run is looked at two or three times, one of an hour about seventy times. When they are due is a function of the time
-since dbt's start alone. So however often a run is reconciled for other causes, and wherever an operator left off, the
-next look is known and is never lost.
+A look is a request to a kubelet, and what it finds is a write. So looks become rarer as an attempt
+gets older: a short run is looked at two or three times, one of an hour about seventy times. When
+they are due is a function of the time since dbt's start alone. So however often a run is reconciled
+for other causes, and wherever an operator left off, the next look is known and is never lost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def looks(elapsed: float, longest: float = LONGEST) -> tuple[int, float]:
     number, due = 0, FIRST
     while due <= elapsed:
         wait = min(max(FIRST, due / 2), longest)
-        skipped = int((elapsed - due) // longest) if wait == longest else 0  # a run may last for days
+        skipped = (
+            int((elapsed - due) // longest) if wait == longest else 0
+        )  # a run may last for days
         number += 1 + skipped
         due += wait * (1 + skipped)
     return number, due - elapsed
@@ -53,6 +55,8 @@ def shown(progress: Progress | None) -> dict[str, object]:
         return {}
     counts = NodeCounts(total=progress.total, done=f"{progress.done}/{progress.total}")
     return {
-        "progress": RunProgress(done=progress.done, total=progress.total, running=list(progress.running)),
+        "progress": RunProgress(
+            done=progress.done, total=progress.total, running=list(progress.running)
+        ),
         "nodes": counts,
     }

@@ -1,4 +1,6 @@
-"""When the state that a run has left becomes the current one of its target: after the verdict, before it is told."""
+"""When the state that a run has left becomes the current one of its target: after the verdict,
+before it is told.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,12 @@ from dbt_operator.planning.state import compare, promote
 def due(seen: Observed, verdict: Verdict, attempt: Attempt | None) -> PromoteState | None:
     """What makes the state that a run has left the current one of its target, if that is due."""
     resolved, project = seen.status.resolved, seen.project
-    if verdict.reason is not None or resolved is None or resolved.promote is None or project is None:
+    if (
+        verdict.reason is not None
+        or resolved is None
+        or resolved.promote is None
+        or project is None
+    ):
         return None
     if not_uploaded(seen.pod):
         return None

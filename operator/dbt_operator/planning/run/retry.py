@@ -14,10 +14,13 @@ from dbt_operator.planning.common.durations import parse_time, seconds
 
 _INITIAL, _FACTOR, _MAX = "30s", 2, "10m"
 _MAY_PASS = (Reason.UNAVAILABLE, Reason.INFRASTRUCTURE, Reason.SOURCE_ERROR, Reason.DEPS_FAILED)
-# Messages of warehouses about what may be over in a minute. Syntax, missing columns and the like never match.
+# Messages of warehouses about what may be over in a minute. Syntax, missing columns and the like
+# never match.
 _TRANSIENT = re.compile(
-    r"connection|could not connect|server closed|terminat\w+ .*administrator|deadlock|lock timeout|obtain lock"
-    r"|could not serialize|concurrent update|timed? ?out|too many|rate limit|quota exceeded|capacity|throttl"
+    r"connection|could not connect|server closed|terminat\w+ .*administrator|deadlock|lock timeout"
+    r"|obtain lock"
+    r"|could not serialize|concurrent update|timed? ?out|too many|rate limit|quota exceeded"
+    r"|capacity|throttl"
     r"|temporar\w+ (unavailable|failure)|service unavailable|internal error|\b50[0234]\b|try again",
     re.IGNORECASE,
 )
@@ -39,19 +42,31 @@ def resolve(retry: Retry) -> ResolvedRetry:
 
 def wait(retry: ResolvedRetry, failed: int) -> timedelta:
     """How long to wait after so many failed attempts."""
-    return timedelta(seconds=min(retry.initial_seconds * retry.factor ** (failed - 1), retry.max_seconds))
+    return timedelta(
+        seconds=min(retry.initial_seconds * retry.factor ** (failed - 1), retry.max_seconds)
+    )
 
 
 def following(resolved: Resolved, last: Attempt) -> datetime:
-    """When the attempt after this one starts: by what is recorded, so it is the same after a restart."""
+    """When the attempt after this one starts: by what is recorded, so it is the same after a
+    restart.
+    """
     pause = wait(resolved.retry, last.number) if resolved.retry else timedelta()
     return parse_time(last.finished_at or last.created_at) + pause
 
 
-def again(resolved: Resolved, verdict: Verdict, attempts: int, started_at: str | None, now: datetime) -> bool:
-    """Whether another attempt follows on this one. None follows that could not start before spec.timeout is over."""
+def again(
+    resolved: Resolved, verdict: Verdict, attempts: int, started_at: str | None, now: datetime
+) -> bool:
+    """Whether another attempt follows on this one. None follows that could not start before
+    spec.timeout is over.
+    """
     retry = resolved.retry
-    if retry is None or verdict.reason in (None, Reason.NOT_FRESH) or attempts >= retry.max_attempts:
+    if (
+        retry is None
+        or verdict.reason in (None, Reason.NOT_FRESH)
+        or attempts >= retry.max_attempts
+    ):
         return False
     if resolved.timeout_seconds is not None and started_at is not None:
         over = parse_time(started_at) + timedelta(seconds=resolved.timeout_seconds)
@@ -61,7 +76,9 @@ def again(resolved: Resolved, verdict: Verdict, attempts: int, started_at: str |
 
 
 def may_pass(verdict: Verdict) -> bool:
-    """Whether what went wrong may be over by itself. Failures that nobody can see do not count as such."""
+    """Whether what went wrong may be over by itself. Failures that nobody can see do not count as
+    such.
+    """
     if verdict.reason in _MAY_PASS:
         return True
     if verdict.reason is not Reason.MODEL_ERROR or verdict.summary is None:

@@ -23,7 +23,12 @@ def queued(seen: Observed, due: datetime | None, now: datetime) -> Plan:
     text = message(seen.run.spec.target_ref.name, status, seen.slot)
     conditions = conditions_of(seen, now)
     if seen.status.resolved is None:
-        conditions.set(ConditionType.ADMITTED, "Unknown", Phase.QUEUED, "project and target are resolved in its turn")
+        conditions.set(
+            ConditionType.ADMITTED,
+            "Unknown",
+            Phase.QUEUED,
+            "project and target are resolved in its turn",
+        )
     found = compose(
         seen,
         conditions,
@@ -37,9 +42,17 @@ def queued(seen: Observed, due: datetime | None, now: datetime) -> Plan:
 
 
 def gate(seen: Observed, now: datetime) -> Plan | None:
-    """Open the gate of a pod whose Job stands in status; None where there is no gate to be opened yet."""
+    """Open the gate of a pod whose Job stands in status; None where there is no gate to be opened
+    yet.
+    """
     pod, attempts = seen.pod, seen.status.attempts or []
-    if pod is None or not pod.gated or pod.deleting or not attempts or pod.job_uid != attempts[-1].job_uid:
+    if (
+        pod is None
+        or not pod.gated
+        or pod.deleting
+        or not attempts
+        or pod.job_uid != attempts[-1].job_uid
+    ):
         return None
     target = seen.run.spec.target_ref.name
     if seen.slot.since:
@@ -47,11 +60,15 @@ def gate(seen: Observed, now: datetime) -> Plan | None:
     if not seen.slot.asked and seen.orders is None:
         return Plan(actions=(SettleSlots(target),))
     text = f"waiting for a slot of DbtTarget {target}, which was created anew"
-    return replace(compose(seen, conditions_of(seen, now), Phase.PENDING, text), requeue_after=_LOOK_AGAIN)
+    return replace(
+        compose(seen, conditions_of(seen, now), Phase.PENDING, text), requeue_after=_LOOK_AGAIN
+    )
 
 
 def yielded(seen: Observed, now: datetime) -> Plan | None:
-    """A run that backs off gives its slot to one of higher priority, and takes its turn again after it."""
+    """A run that backs off gives its slot to one of higher priority, and takes its turn again after
+    it.
+    """
     if not may_begin(seen) or not seen.slot.outranked:
         return None
     text = f"{seen.status.message}; its slot goes to a run of higher priority"
@@ -63,4 +80,7 @@ def clear(seen: Observed) -> Plan | None:
     """Delete Jobs that nobody recorded: their pods stand behind the gate for ever."""
     if not seen.strays:
         return None
-    return Plan(actions=tuple(DeleteJob(stray.name, stray.uid) for stray in seen.strays), requeue_after=_LOOK_AGAIN)
+    return Plan(
+        actions=tuple(DeleteJob(stray.name, stray.uid) for stray in seen.strays),
+        requeue_after=_LOOK_AGAIN,
+    )

@@ -1,4 +1,6 @@
-"""What is known of a DbtRun, and how its status is put together from it. The decisions are in :mod:`run`."""
+"""What is known of a DbtRun, and how its status is put together from it. The decisions are in
+:mod:`run`.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ def results(seen: Observed, summary: Summary | None) -> dict[str, object]:
 def set_end(conditions: Conditions, seen: Observed, verdict: Verdict) -> None:
     """The conditions of a run that has ended."""
     reason = str(verdict.reason or "Succeeded")
-    # A run that was skipped is as it should be, but who waits for Succeeded wants what it would have built.
+    # A run that was skipped is as it should be, but who waits for Succeeded wants what it would
+    # have built.
     state = "False" if verdict.reason else "True"
     conditions.set(ConditionType.SUCCEEDED, state, reason, verdict.message)  # type: ignore[arg-type]
     conditions.set(ConditionType.FINISHED, "True", reason, verdict.message)
@@ -58,17 +61,26 @@ def set_end(conditions: Conditions, seen: Observed, verdict: Verdict) -> None:
 def _tests_condition(conditions: Conditions, verdict: Verdict) -> None:
     summary = verdict.summary
     if summary is not None and summary.nodes.fail:
-        conditions.set(ConditionType.TESTS_PASSED, "False", "TestFailed", f"{summary.nodes.fail} tests failed")
+        conditions.set(
+            ConditionType.TESTS_PASSED, "False", "TestFailed", f"{summary.nodes.fail} tests failed"
+        )
     elif verdict.reason is Reason.TEST_FAILED:  # by gate.failOn: Warn
         conditions.set(ConditionType.TESTS_PASSED, "False", "TestFailed", verdict.message)
     elif verdict.reason is None:
         conditions.set(ConditionType.TESTS_PASSED, "True", "Passed")
     else:
-        conditions.set(ConditionType.TESTS_PASSED, "Unknown", "NotFinished", "the run ended before all tests had run")
+        conditions.set(
+            ConditionType.TESTS_PASSED,
+            "Unknown",
+            "NotFinished",
+            "the run ended before all tests had run",
+        )
 
 
 def said_of_windows(pod: PodFacts | None, summary: Summary | None) -> str:
-    """How the windows stand, a character each: as the runner says, or, where it was killed, the sidecar."""
+    """How the windows stand, a character each: as the runner says, or, where it was killed, the
+    sidecar.
+    """
     if summary is not None and summary.windows:
         return summary.windows
     upload = uploaded(pod)
@@ -87,7 +99,12 @@ def _upload_condition(conditions: Conditions, seen: Observed) -> None:
     if missing := not_uploaded(seen.pod):
         conditions.set(kind, "False", "UploadFailed" if upload else "NoReport", missing)
     elif upload:
-        conditions.set(kind, "True", "Uploaded", f"{upload.objects} objects, {upload.size} bytes at {upload.location}")
+        conditions.set(
+            kind,
+            "True",
+            "Uploaded",
+            f"{upload.objects} objects, {upload.size} bytes at {upload.location}",
+        )
 
 
 def conditions_of(seen: Observed, now: datetime) -> Conditions:
@@ -100,7 +117,9 @@ def replaced(seen: Observed, attempt: Attempt) -> list[Attempt]:
     return [*(seen.status.attempts or [])[:-1], attempt]
 
 
-def compose(seen: Observed, conditions: Conditions, phase: Phase, message: str, **changed: object) -> Plan:
+def compose(
+    seen: Observed, conditions: Conditions, phase: Phase, message: str, **changed: object
+) -> Plan:
     """The status as it is, with what has changed; and an event if the phase has."""
     if not phase.finished:
         under_way(conditions, phase, message)

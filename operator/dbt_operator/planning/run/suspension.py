@@ -1,7 +1,9 @@
-"""Jobs that a queue such as Kueue suspends and resumes. The operator only watches that: it never writes ``suspend``.
+"""Jobs that a queue such as Kueue suspends and resumes. The operator only watches that: it never
+writes ``suspend``.
 
-Before dbt has started, a suspended Job waits for its turn, and no time counts. After that, suspending it ends the
-attempt: what dbt had done stays, and the Job is deleted, since a Job that is resumed would start dbt once more.
+Before dbt has started, a suspended Job waits for its turn, and no time counts. After that,
+suspending it ends the attempt: what dbt had done stays, and the Job is deleted, since a Job that is
+resumed would start dbt once more.
 """
 
 from __future__ import annotations
@@ -24,17 +26,25 @@ def waiting(resolved: Resolved) -> str:
     """What a run with a suspended Job waits for."""
     queue = (resolved.labels or {}).get(QUEUE_LABEL)
     return (
-        f"waiting: the Job is suspended until the queue {queue} admits it" if queue else "waiting: the Job is suspended"
+        f"waiting: the Job is suspended until the queue {queue} admits it"
+        if queue
+        else "waiting: the Job is suspended"
     )
 
 
-def queue_deadline(resolved: Resolved, attempts: Sequence[Attempt], job: JobFacts) -> datetime | None:
-    """When a run whose Job is suspended has waited for as long as it may; None if it may wait for ever."""
+def queue_deadline(
+    resolved: Resolved, attempts: Sequence[Attempt], job: JobFacts
+) -> datetime | None:
+    """When a run whose Job is suspended has waited for as long as it may; None if it may wait for
+    ever.
+    """
     limit = resolved.queue_timeout_seconds
     if limit is None:
         return None
     waited = sum(attempt.queued_seconds or 0 for attempt in attempts[:-1])
-    return (job.created_at or parse_time(attempts[-1].created_at)) + timedelta(seconds=limit - waited)
+    return (job.created_at or parse_time(attempts[-1].created_at)) + timedelta(
+        seconds=limit - waited
+    )
 
 
 def queued_seconds(job: JobFacts | None) -> int | None:
@@ -50,11 +60,23 @@ def started(job: JobFacts | None) -> datetime | None:
 
 
 def without_preempted_pod(seen: Observed) -> Observed:
-    """The same without a pod that was taken away before it had started dbt: the Job makes another one in its turn."""
+    """The same without a pod that was taken away before it had started dbt: the Job makes another
+    one in its turn.
+    """
     job, pod = seen.job, seen.pod
-    if job is None or job.ended or pod is None or pod.dbt.started_at or not (pod.ended or pod.deleting):
+    if (
+        job is None
+        or job.ended
+        or pod is None
+        or pod.dbt.started_at
+        or not (pod.ended or pod.deleting)
+    ):
         return seen
-    resumed = job.started_at is not None and pod.created_at is not None and pod.created_at < job.started_at
+    resumed = (
+        job.started_at is not None
+        and pod.created_at is not None
+        and pod.created_at < job.started_at
+    )
     return replace(seen, pod=None) if job.suspended or resumed else seen
 
 

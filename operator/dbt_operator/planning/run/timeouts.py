@@ -1,5 +1,5 @@
-"""How long a run may take from its first pod on. Of one with windows, each window may take that long, and the pod sees
-to it.
+"""How long a run may take from its first pod on. Of one with windows, each window may take that
+long, and the pod sees to it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dbt_operator.planning.common.durations import parse_time
 
 
 def left(run: DbtRun, resolved: Resolved, attempt: Attempt) -> float | None:
-    """The seconds that an attempt has when it begins; from status, so it is always the same. None: no other limit than
-    ``resolved`` says.
+    """The seconds that an attempt has when it begins; from status, so it is always the same. None:
+    no other limit than ``resolved`` says.
     """
     if run.spec.windows:
         return None

@@ -1,8 +1,9 @@
 """Which state a run is compared with, and when its own becomes the current one.
 
-A state is a folder of the bucket with the manifest and the results of a run; ``DbtProject.status.states`` points at the
-current one of each target. After a green ``tag:finance`` the pointer stays where it is: its manifest knows of changes
-elsewhere that were never built, and later runs of ``state:modified+`` would leave them out.
+A state is a folder of the bucket with the manifest and the results of a run;
+``DbtProject.status.states`` points at the current one of each target. After a green ``tag:finance``
+the pointer stays where it is: its manifest knows of changes elsewhere that were never built, and
+later runs of ``state:modified+`` would leave them out.
 """
 
 from __future__ import annotations
@@ -20,24 +21,37 @@ from dbt_operator.api.parts.steps import Selecting, Step
 SLIM = ["state:modified+"]
 # With what may stand before it in a selector: @, or a + and how far it reaches.
 _COMPARING = re.compile(r"^(@|\d*\+)?(state|result|source_status)(\.[a-z_.]+)?:")
-_SELECTION = {"select", "exclude", "selector", "resourceTypes", "excludeResourceTypes", "indirectSelection"}
+_SELECTION = {
+    "select",
+    "exclude",
+    "selector",
+    "resourceTypes",
+    "excludeResourceTypes",
+    "indirectSelection",
+}
 
 NONE_YET = (
-    "there is no state to compare with yet: run a build of the whole project first, or set state.onMissing: FullBuild"
+    "there is no state to compare with yet: run a build of the whole project first, or set "
+    "state.onMissing: FullBuild"
 )
 
 
 def compares(spec: DbtRunSpec) -> bool:
     """Whether a run needs a state."""
     state = spec.state or State()
-    return bool(state.from_ or state.defer or state.on_missing or any(map(_selects_by_state, spec.steps)))
+    return bool(
+        state.from_ or state.defer or state.on_missing or any(map(_selects_by_state, spec.steps))
+    )
 
 
 def _selects_by_state(step: Step) -> bool:
     options = step.options
     if not isinstance(options, Selecting):
         return False
-    return any(_is_comparing(token) for token in _tokens([*(options.select or ()), *(options.exclude or ())]))
+    return any(
+        _is_comparing(token)
+        for token in _tokens([*(options.select or ()), *(options.exclude or ())])
+    )
 
 
 def _tokens(selections: Iterable[str]) -> list[str]:
@@ -50,7 +64,9 @@ def _is_comparing(token: str) -> bool:
 
 
 def without(step: Step) -> Step:
-    """A step that compares with nothing, and selects all that it could select if everything had changed."""
+    """A step that compares with nothing, and selects all that it could select if everything had
+    changed.
+    """
     options = step.options
     if not isinstance(options, Selecting):
         return step
@@ -82,7 +98,11 @@ def wanted(run: DbtRun, project: DbtProject, other: DbtRun | None) -> str | None
 
 
 def _of_run(run: DbtRun | None, project: str) -> str | None:
-    if run is None or run.spec.project_ref.name != project or not (run.status and run.status.finished_at):
+    if (
+        run is None
+        or run.spec.project_ref.name != project
+        or not (run.status and run.status.finished_at)
+    ):
         return None
     return run.status.resolved.state_location if run.status.resolved else None
 
@@ -105,11 +125,17 @@ def missing_is_failure(spec: DbtRunSpec) -> bool:
 def cache_key(spec: DbtRunSpec, image: str, target: str, env: Iterable[str]) -> str:
     """What the parse cache of a run is kept by.
 
-    It only has to keep apart what would push one another out: dbt itself compares its version, the values of vars and
-    environment, the profile and every file. Of the flags, which it does not compare, those of the first step are in it.
+    It only has to keep apart what would push one another out: dbt itself compares its version, the
+    values of vars and environment, the profile and every file. Of the flags, which it does not
+    compare, those of the first step are in it.
     """
     first = spec.steps[0]
-    flags = {name: value for name, value in first.options.to_dict().items() if name not in _SELECTION}
-    warnings = [spec.warn_error, spec.warn_error_options.to_dict() if spec.warn_error_options else None]
+    flags = {
+        name: value for name, value in first.options.to_dict().items() if name not in _SELECTION
+    }
+    warnings = [
+        spec.warn_error,
+        spec.warn_error_options.to_dict() if spec.warn_error_options else None,
+    ]
     parts = [image, target, sorted(env), sorted(spec.vars or ()), first.command, flags, warnings]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

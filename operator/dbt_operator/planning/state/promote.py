@@ -12,7 +12,15 @@ from dbt_operator.api.parts.state import State
 from dbt_operator.api.parts.steps import Build, Step
 from dbt_operator.planning.state.compare import SLIM, current_state
 
-_LIMITS = ("select", "exclude", "selector", "resource_types", "exclude_resource_types", "empty", "sample")
+_LIMITS = (
+    "select",
+    "exclude",
+    "selector",
+    "resource_types",
+    "exclude_resource_types",
+    "empty",
+    "sample",
+)
 
 Promotion = Literal["Full", "Slim", "Always"]
 
@@ -35,7 +43,9 @@ def promotion(spec: DbtRunSpec, steps: Sequence[Step], *, compared: bool) -> Pro
         # It may have written elsewhere, or a part only. Vars can disable models and move them to
         # other schemas.
         return None
-    builds = [step.options for step in steps if isinstance(step.options, Build) and not step.allow_failure]
+    builds = [
+        step.options for step in steps if isinstance(step.options, Build) and not step.allow_failure
+    ]
     if any(not _limits(options) for options in builds):
         return "Full"
     own = state.from_ in (None, "LastSuccess")
@@ -49,13 +59,16 @@ def _limits(options: Build) -> dict[str, object]:
     return {name: value for name in _LIMITS if (value := getattr(options, name, None))}
 
 
-def advanced(states: Iterable[StateEntry], entry: StateEntry, base: str | None) -> list[StateEntry] | None:
+def advanced(
+    states: Iterable[StateEntry], entry: StateEntry, base: str | None
+) -> list[StateEntry] | None:
     """The current states with another one for a target; None where they have to stay as they are.
 
     Args:
         states: the current ones.
         entry: the new one.
-        base: what it was compared with: if another one is current by now, there are changes that it knows nothing of.
+        base: what it was compared with: if another one is current by now, there are changes that it
+            knows nothing of.
     """
     kept = list(states)
     current = current_state(kept, entry.target)
@@ -79,5 +92,10 @@ def entry(
     if resolved.state_location is None or started_at is None:
         return None
     return StateEntry(
-        target=target, run=run, key=resolved.state_location, dbt_version=dbt_version, commit=commit, at=started_at
+        target=target,
+        run=run,
+        key=resolved.state_location,
+        dbt_version=dbt_version,
+        commit=commit,
+        at=started_at,
     )

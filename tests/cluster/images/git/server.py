@@ -1,6 +1,8 @@
-"""Serves a folder's Git repositories over HTTPS with a password: `git http-backend`, as CGI, behind Python's server.
+"""Serves a folder's Git repositories over HTTPS with a password: `git http-backend`, as CGI, behind
+Python's server.
 
-Python's own CGI support knows neither TLS nor the chunked requests that git sends. For tests; it runs until killed.
+Python's own CGI support knows neither TLS nor the chunked requests that git sends. For tests; it
+runs until killed.
 """
 
 from __future__ import annotations
@@ -40,7 +42,11 @@ class Handler(BaseHTTPRequestHandler):
             self._finish(b"")
             return
         done = subprocess.run(
-            ["git", "http-backend"], input=body, env=self._cgi(body), capture_output=True, check=False
+            ["git", "http-backend"],
+            input=body,
+            env=self._cgi(body),
+            capture_output=True,
+            check=False,
         )
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         headers = parse_headers(BytesIO(head + b"\r\n\r\n"))
@@ -70,7 +76,9 @@ class Handler(BaseHTTPRequestHandler):
         if USER not in os.environ:
             return True
         login = f"{os.environ[USER]}:{os.environ[PASSWORD]}".encode()
-        return hmac.compare_digest(self.headers.get("Authorization", ""), f"Basic {base64.b64encode(login).decode()}")
+        return hmac.compare_digest(
+            self.headers.get("Authorization", ""), f"Basic {base64.b64encode(login).decode()}"
+        )
 
     def _cgi(self, body: bytes) -> Mapping[str, str]:
         path, _, query = self.path.partition("?")
@@ -97,7 +105,9 @@ def main() -> None:
     parser.add_argument("--repositories", type=Path, required=True)
     parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--certificate", type=Path, help="PEM with the chain; without it the server has no TLS")
+    parser.add_argument(
+        "--certificate", type=Path, help="PEM with the chain; without it the server has no TLS"
+    )
     parser.add_argument("--key", type=Path)
     arguments = parser.parse_args()
     Handler.repositories = arguments.repositories.resolve()

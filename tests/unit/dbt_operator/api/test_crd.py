@@ -24,7 +24,9 @@ def walk(node: Any, path: str = "") -> Any:
 
 def test_the_generated_files_are_current() -> None:
     expected = files(ROOT / "crds", ROOT / "charts" / "dbt-operator" / "templates" / "crds")
-    stale = [str(path.relative_to(ROOT)) for path, text in expected.items() if path.read_text() != text]
+    stale = [
+        str(path.relative_to(ROOT)) for path, text in expected.items() if path.read_text() != text
+    ]
     assert stale == [], "run `make crds`"
     assert {path.name for path in (ROOT / "crds").iterdir()} == {path.name for path in expected}
 
@@ -32,21 +34,29 @@ def test_the_generated_files_are_current() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_schemas_are_structural(kind: Kind) -> None:
     for path, node in walk(crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
-        assert not {"$ref", "anyOf", "oneOf", "title", "const"} & node.keys() or path.endswith(".properties"), path
+        assert not {"$ref", "anyOf", "oneOf", "title", "const"} & node.keys() or path.endswith(
+            ".properties"
+        ), path
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_every_field_of_a_spec_is_explained(kind: Kind) -> None:
     spec = crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     for path, node in walk(spec):
-        if "type" in node and isinstance(node["type"], str) and not path.endswith((".items", ".additionalProperties")):
+        if (
+            "type" in node
+            and isinstance(node["type"], str)
+            and not path.endswith((".items", ".additionalProperties"))
+        ):
             assert node.get("description"), path
 
 
 def test_every_field_of_a_runs_spec_is_immutable_but_for_cancel() -> None:
     spec = crd(RUN)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     protected = {
-        rule["fieldPath"].removeprefix(".") for rule in spec["x-kubernetes-validations"] if "fieldPath" in rule
+        rule["fieldPath"].removeprefix(".")
+        for rule in spec["x-kubernetes-validations"]
+        if "fieldPath" in rule
     }
     assert protected == set(spec["properties"]) - {"cancel"}
 

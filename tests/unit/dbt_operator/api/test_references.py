@@ -22,7 +22,22 @@ from tests.support.builders import NOW, UID, backfill, project, run, target
 from tests.support.fake_cluster import FakeCluster
 
 ELSEWHERE = "../../try/dbtprojects/jaffle"
-NO_NAMES = [ELSEWHERE, "..", ".", "a..b", "a/b", "a.", "-a", "A", "a%2fb", "a b", "a\n", "a?b", "a#b", ""]
+NO_NAMES = [
+    ELSEWHERE,
+    "..",
+    ".",
+    "a..b",
+    "a/b",
+    "a.",
+    "-a",
+    "A",
+    "a%2fb",
+    "a b",
+    "a\n",
+    "a?b",
+    "a#b",
+    "",
+]
 
 
 def wanting(model: type[BaseModel], at: str, seen: set[type[BaseModel]]) -> Iterator[str]:
@@ -36,10 +51,17 @@ def wanting(model: type[BaseModel], at: str, seen: set[type[BaseModel]]) -> Iter
             "run",
             "target",
         )
-        if named or field in ("claim_name", "secret_name", "service_account_name", "priority_class_name"):
+        if named or field in (
+            "claim_name",
+            "secret_name",
+            "service_account_name",
+            "priority_class_name",
+        ):
             patterns = [getattr(each, "pattern", None) for each in metadata_of(info)]
             pattern = next((each for each in patterns if each), None)
-            if pattern is None or any(re.search(pattern, name) for name in NO_NAMES if name != "a\n"):
+            if pattern is None or any(
+                re.search(pattern, name) for name in NO_NAMES if name != "a\n"
+            ):
                 yield f"{at}.{field}"
         for inner in models_in(info.annotation):
             yield from wanting(inner, f"{at}.{field}", seen)
@@ -66,7 +88,11 @@ def test_every_reference_has_a_pattern(kind: Any) -> None:
 
 @pytest.mark.parametrize("name", NO_NAMES)
 def test_what_is_no_name_is_no_reference(name: str) -> None:
-    for field in ({"projectRef": {"name": name}}, {"targetRef": {"name": name}}, {"state": {"from": {"run": name}}}):
+    for field in (
+        {"projectRef": {"name": name}},
+        {"targetRef": {"name": name}},
+        {"state": {"from": {"run": name}}},
+    ):
         with pytest.raises(ValidationError):
             DbtRun.model_validate(run(**field))
     with pytest.raises(ValidationError):
@@ -119,7 +145,9 @@ def test_the_client_asks_for_no_such_name(name: str) -> None:
 
 
 def test_there_is_no_object_of_such_a_name() -> None:
-    """An owner reference may name anything; whoever looks for that finds nothing, again and again in no time."""
+    """An owner reference may name anything; whoever looks for that finds nothing, again and again
+    in no time.
+    """
     client = Client()
     assert live.get(Cluster(client), Store(), "DbtBackfill", "a", ELSEWHERE) is None
     with pytest.raises(NotFoundError):

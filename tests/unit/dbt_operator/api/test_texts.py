@@ -1,4 +1,6 @@
-"""What others tell is cut to what a status can hold, wherever it comes from, and is no reason to lose one."""
+"""What others tell is cut to what a status can hold, wherever it comes from, and is no reason to
+lose one.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,14 @@ def strings(node: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, An
 
 @pytest.mark.parametrize("kind", SCHEMAS)
 def test_every_text_of_a_status_has_a_limit(kind: str) -> None:
-    """Except in status.resolved, which repeats parts of specs and is weighed as a whole at admission."""
-    texts = [each for each in strings(SCHEMAS[kind], "status") if not each[0].startswith("status.resolved.")]
+    """Except in status.resolved, which repeats parts of specs and is weighed as a whole at
+    admission.
+    """
+    texts = [
+        each
+        for each in strings(SCHEMAS[kind], "status")
+        if not each[0].startswith("status.resolved.")
+    ]
     assert texts
     assert [path for path, node in texts if not {"maxLength", "enum"} & set(node)] == []
 
@@ -85,10 +93,18 @@ def settle_and_check(world: World) -> dict[str, Any]:
 
 def waiting(reason: str) -> dict[str, Any]:
     state = {"waiting": {"reason": reason, "message": HUGE}}
-    return {"phase": "Pending", "containerStatuses": [{"name": "dbt", "image": HUGE, "imageID": "", "state": state}]}
+    return {
+        "phase": "Pending",
+        "containerStatuses": [{"name": "dbt", "image": HUGE, "imageID": "", "state": state}],
+    }
 
 
-UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": HUGE}
+UNSCHEDULABLE = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": HUGE,
+}
 STARTING = {
     "scheduler": {"phase": "Pending", "conditions": [UNSCHEDULABLE]},
     "image": waiting("ErrImagePull"),
@@ -114,8 +130,16 @@ def test_of_warning_events() -> None:
 
 def summary_of(text: str) -> str:
     failure = {"unique_id": text, "status": text, "message": text}
-    data = {"protocol": 1, "reason": "ModelError", "message": text, "exit_code": 1, "dbt_version": text}
-    return json.dumps(data | {"commit": text, "failures": [failure] * 50, "nodes": {"total": 50, "error": 50}})
+    data = {
+        "protocol": 1,
+        "reason": "ModelError",
+        "message": text,
+        "exit_code": 1,
+        "dbt_version": text,
+    }
+    return json.dumps(
+        data | {"commit": text, "failures": [failure] * 50, "nodes": {"total": 50, "error": 50}}
+    )
 
 
 ENDED = {
@@ -171,7 +195,9 @@ def test_a_summary_that_is_none_ends_the_run_all_the_same(nonsense: dict[str, An
     assert (told["phase"], told["reason"]) == ("Failed", "Unknown")
 
 
-@pytest.mark.parametrize("nonsense", [{"objects": "9"}, {"error": 1}, {"location": None}, {"size": []}], ids=json.dumps)
+@pytest.mark.parametrize(
+    "nonsense", [{"objects": "9"}, {"error": 1}, {"location": None}, {"size": []}], ids=json.dumps
+)
 def test_an_upload_summary_that_is_none_leaves_the_verdict(nonsense: dict[str, Any]) -> None:
     world = World()
     world.settle()
@@ -210,10 +236,14 @@ def test_of_an_api_server_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settle_and_check(world)["reason"] == "ConfigError"
 
 
-def test_seventeen_refused_runs_lose_no_window_of_a_backfill(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seventeen_refused_runs_lose_no_window_of_a_backfill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     keys = [f"region-{number}" for number in range(20)]
     template = {"vars": {"region": "$(window.key)"}}
-    world = BackfillWorld(windows={"keys": keys}, run=template, maxConcurrentWindows=20, windowsPerPod=1)
+    world = BackfillWorld(
+        windows={"keys": keys}, run=template, maxConcurrentWindows=20, windowsPerPod=1
+    )
     try:
         create = world.server.create_run
         limit = 3

@@ -92,7 +92,10 @@ def documents() -> list[Any]:
         for block in re.finditer(r"^```ya?ml\n(.*?)^```$", whole, re.DOTALL | re.MULTILINE):
             before = whole[: block.start(1)].count("\n")  # so that line numbers are the file's
             found.append((path, "\n" * before + block[1]))
-    return [pytest.param(text, id=f"{path.relative_to(ROOT)}-{at}") for at, (path, text) in enumerate(found)]
+    return [
+        pytest.param(text, id=f"{path.relative_to(ROOT)}-{at}")
+        for at, (path, text) in enumerate(found)
+    ]
 
 
 @pytest.mark.parametrize("text", documents())
@@ -108,7 +111,10 @@ def test_examples_are_read_as_they_are_meant(text: str) -> None:
         ("kind: DbtRun\nspec: {source: {ref: 1e3}}", "1e3"),
         ("kind: DbtRun\nspec: {steps: [{build: {select: [no]}}]}", "no"),
         ("kind: DbtRun\nspec: {env: [{name: a, value: 07:00}]}", "07:00"),
-        ("kind: DbtBackfill\nspec: {windows: {dates: {to: 2024-01-01T00:00:00}}}", "2024-01-01T00:00:00"),
+        (
+            "kind: DbtBackfill\nspec: {windows: {dates: {to: 2024-01-01T00:00:00}}}",
+            "2024-01-01T00:00:00",
+        ),
         ('kind: DbtBackfill\nspec: {windows: {dates: {from: 2024-01-01, to: "2024-01-02"}}}', ""),
         ("kind: DbtRun\nspec: {threads: 4, cancel: true, vars: {a: 1}}", ""),
     ],

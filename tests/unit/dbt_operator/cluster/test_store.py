@@ -10,7 +10,9 @@ from tests.support.builders import part_labels, run, target
 from tests.support.fake_cluster import FakeCluster
 
 
-def thing(name: str = "a", version: int = 1, uid: str = "", namespace: str = "ns", run: str = "r") -> dict[str, Any]:
+def thing(
+    name: str = "a", version: int = 1, uid: str = "", namespace: str = "ns", run: str = "r"
+) -> dict[str, Any]:
     """A Job of a run with this UID."""
     return {
         "metadata": {
@@ -19,7 +21,9 @@ def thing(name: str = "a", version: int = 1, uid: str = "", namespace: str = "ns
             "uid": uid or f"uid-{name}",
             "resourceVersion": str(version),
             "labels": part_labels(run),
-            "ownerReferences": [{"kind": "DbtRun", "name": "nightly", "uid": run, "controller": True}],
+            "ownerReferences": [
+                {"kind": "DbtRun", "name": "nightly", "uid": run, "controller": True}
+            ],
             "managedFields": ["large"],
         }
     }
@@ -71,7 +75,9 @@ def test_what_nobody_reads_is_not_kept() -> None:
     assert "managedFields" not in kept["metadata"]
 
 
-def test_what_is_heard_late_of_a_deleted_object_does_not_hide_the_one_that_was_created_anew() -> None:
+def test_what_is_heard_late_of_a_deleted_object_does_not_hide_the_one_that_was_created_anew() -> (
+    None
+):
     store = Store()
     store.put("Job", thing(version=20, uid="new"))
     store.put("Job", thing(version=15, uid="old"))
@@ -83,12 +89,17 @@ def test_what_is_heard_late_of_a_deleted_object_does_not_hide_the_one_that_was_c
 def finished_run(number: int) -> dict[str, Any]:
     """As large as they are: with what was resolved, failures and conditions."""
     found = run(ttlAfterFinished="720h")
-    found["metadata"] |= {"name": f"nightly-2024-01-01-{number}", "uid": f"{number:08}-2222-3333-4444-555555555555"}
+    found["metadata"] |= {
+        "name": f"nightly-2024-01-01-{number}",
+        "uid": f"{number:08}-2222-3333-4444-555555555555",
+    }
     found["status"] = {
         "phase": "Failed",
         "finishedAt": "2026-01-02T03:04:05Z",
         "resolved": {"image": "registry.example.com/dbt:1.0", "steps": [{"argv": ["build"] * 20}]},
-        "attempts": [{"number": n, "jobUID": f"{number:08}-{n:04}-3333-4444-555555555555"} for n in range(3)],
+        "attempts": [
+            {"number": n, "jobUID": f"{number:08}-{n:04}-3333-4444-555555555555"} for n in range(3)
+        ],
         "failures": [{"uniqueId": f"model.shop.{n}", "message": "x" * 200} for n in range(20)],
         "conditions": [{"type": "Finished", "status": "True", "message": "y" * 200}],
     }

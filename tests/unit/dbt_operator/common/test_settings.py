@@ -13,7 +13,12 @@ def test_defaults() -> None:
 
 def test_everything() -> None:
     found = Settings.from_environment(
-        IMAGE | {"DBT_OPERATOR_NAMESPACES": "a, b", "DBT_OPERATOR_WORKERS": "8", "DBT_OPERATOR_LOG_LEVEL": "debug"}
+        IMAGE
+        | {
+            "DBT_OPERATOR_NAMESPACES": "a, b",
+            "DBT_OPERATOR_WORKERS": "8",
+            "DBT_OPERATOR_LOG_LEVEL": "debug",
+        }
     )
     assert (found.namespaces, found.workers, found.log_level) == (("a", "b"), 8, "DEBUG")
 

@@ -21,7 +21,8 @@ from tests.support.kube import PATIENCE
 from tests.unit.dbt_operator.watching.test_watches import eventually
 
 SHORT = (
-    "from dbt_operator.process.assembly import main; from dbt_operator.planning.leadership import Terms; main(Terms(6, "
+    "from dbt_operator.process.assembly import main; from dbt_operator.planning.leadership import "
+    "Terms; main(Terms(6, "
     "4, 0.2))"
 )
 LEASE = {"DBT_OPERATOR_LEASE_NAMESPACE": "ops", "DBT_OPERATOR_LEASE_NAME": "the-operator"}
@@ -36,7 +37,9 @@ def server() -> Iterator[FakeAPIServer]:
 class Process:
     """An operator that is known to the API server by its token."""
 
-    def __init__(self, server: FakeAPIServer, folder: Path, name: str, port: int, *argv: str, **settings: str) -> None:
+    def __init__(
+        self, server: FakeAPIServer, folder: Path, name: str, port: int, *argv: str, **settings: str
+    ) -> None:
         self.name = name
         self._port = port
         environment = os.environ | {
@@ -50,7 +53,9 @@ class Process:
         self.log = folder / f"{name}.log"
         with self.log.open("w") as log:
             argv = argv or ("-m", "dbt_operator")
-            self.popen = subprocess.Popen([sys.executable, *argv], env=environment, stdout=log, stderr=log)
+            self.popen = subprocess.Popen(
+                [sys.executable, *argv], env=environment, stdout=log, stderr=log
+            )
 
     def ready(self) -> bool:
         try:
@@ -100,7 +105,9 @@ def test_a_standby_does_nothing_until_the_leader_is_asked_to_end(
             assert server.patched == [("x", "first")]
             first.popen.terminate()
             assert first.popen.wait(PATIENCE) == 0
-            assert holder(server) != "first", "it has given it back, so that nobody waits until it expires"
+            assert holder(server) != "first", (
+                "it has given it back, so that nobody waits until it expires"
+            )
             eventually(lambda: holder(server) == "second")
             assert server.leases["the-operator"]["spec"]["leaseTransitions"] == 1
             server.put("dbtruns", "a", "y")
@@ -111,16 +118,29 @@ def test_a_standby_does_nothing_until_the_leader_is_asked_to_end(
     assert holder(server) == ""
 
 
-def test_a_leader_that_cannot_renew_ends_and_says_so(server: FakeAPIServer, tmp_path: Path, ports: list[int]) -> None:
+def test_a_leader_that_cannot_renew_ends_and_says_so(
+    server: FakeAPIServer, tmp_path: Path, ports: list[int]
+) -> None:
     with running(Process(server, tmp_path, "first", ports[0], "-c", SHORT, **LEASE)) as process:
         eventually(lambda: holder(server) == "first" and process.ready())
         server.away = True
         assert process.popen.wait(PATIENCE) == 1
-        assert len([line for line in process.log.read_text().splitlines() if "does not hold the Lease" in line]) == 1
+        assert (
+            len(
+                [
+                    line
+                    for line in process.log.read_text().splitlines()
+                    if "does not hold the Lease" in line
+                ]
+            )
+            == 1
+        )
         assert holder(server) == "first", "it expires"
 
 
-def test_without_a_lease_everybody_works_at_once(server: FakeAPIServer, tmp_path: Path, ports: list[int]) -> None:
+def test_without_a_lease_everybody_works_at_once(
+    server: FakeAPIServer, tmp_path: Path, ports: list[int]
+) -> None:
     server.put("dbtruns", "a", "x")
     with running(Process(server, tmp_path, "first", ports[0])) as process:
         eventually(lambda: server.patched)
@@ -129,7 +149,9 @@ def test_without_a_lease_everybody_works_at_once(server: FakeAPIServer, tmp_path
     assert not [each for each in server.requests if "leases" in each]
 
 
-def test_one_that_was_stopped_for_a_while_goes_on(server: FakeAPIServer, tmp_path: Path, ports: list[int]) -> None:
+def test_one_that_was_stopped_for_a_while_goes_on(
+    server: FakeAPIServer, tmp_path: Path, ports: list[int]
+) -> None:
     with running(Process(server, tmp_path, "first", ports[0])) as process:
         eventually(process.ready)
         process.popen.send_signal(signal.SIGSTOP)

@@ -50,7 +50,9 @@ THEIRS = Record("you", 15, "long ago", "before", 3)
         (Record("", 1, NOW, NOW, 3), 100, Record("me", 15, NOW, NOW, 4)),  # given back
     ],
 )
-def test_who_may_take_the_lease_100_seconds_after_a_start(record: Record | None, since: float, wanted: Any) -> None:
+def test_who_may_take_the_lease_100_seconds_after_a_start(
+    record: Record | None, since: float, wanted: Any
+) -> None:
     assert claim(Seen(record, since), "me", 100, NOW, TERMS) == wanted
 
 
@@ -105,7 +107,9 @@ class World:
 
     def replace_lease(self, manifest: Any) -> Any:
         version = manifest["metadata"]["resourceVersion"]
-        return self._write(manifest, lambda: self.lease and self.lease["metadata"]["resourceVersion"] == version)
+        return self._write(
+            manifest, lambda: self.lease and self.lease["metadata"]["resourceVersion"] == version
+        )
 
     def _write(self, manifest: Any, allowed: Callable[[], Any]) -> Any:
         self.on_request()
@@ -176,7 +180,10 @@ def refuse() -> None:
 
 def test_the_first_leads_and_goes_on_to() -> None:
     world, begun = World(), []
-    first, second = candidate(world, "first", lambda: begun.append("first")), candidate(world, "second")
+    first, second = (
+        candidate(world, "first", lambda: begun.append("first")),
+        candidate(world, "second"),
+    )
     assert first.missing()
     rounds(world, 60, first, second)
     assert (first.leads(), second.leads()) == (True, False)
@@ -294,7 +301,9 @@ def test_who_has_lost_does_not_come_back_even_if_nobody_took_over() -> None:
 class Step:
     who: int
     pauses: tuple[float, float, float]  # before the look, between look and write, before the answer
-    meanwhile: int | None  # who else has rounds between look and write, and between write and answer
+    meanwhile: (
+        int | None
+    )  # who else has rounds between look and write, and between write and answer
     fails: str
 
 
@@ -309,7 +318,9 @@ STEP = st.builds(
 
 
 class Election:
-    """Three candidates whose requests are delayed, lost and interrupted by others, and who sleep at any moment."""
+    """Three candidates whose requests are delayed, lost and interrupted by others, and who sleep at
+    any moment.
+    """
 
     def __init__(self) -> None:
         self.world = World()

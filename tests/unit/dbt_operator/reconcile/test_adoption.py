@@ -52,7 +52,9 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
-def test_a_run_of_the_backfill_itself_with_another_spec_has_done_none_of_its_windows(make: Make, other: Any) -> None:
+def test_a_run_of_the_backfill_itself_with_another_spec_has_done_none_of_its_windows(
+    make: Make, other: Any
+) -> None:
     """As after a status was lost: owner and name are right."""
     world = make()
 
@@ -73,7 +75,9 @@ def test_a_run_of_the_backfill_itself_with_another_spec_has_done_none_of_its_win
     assert world.server.worked == []
 
 
-def test_a_run_that_was_created_as_it_should_be_is_adopted_whatever_an_api_server_makes_of_it(make: Make) -> None:
+def test_a_run_that_was_created_as_it_should_be_is_adopted_whatever_an_api_server_makes_of_it(
+    make: Make,
+) -> None:
     world = make()
 
     def change(found: Manifest) -> None:
@@ -85,7 +89,9 @@ def test_a_run_that_was_created_as_it_should_be_is_adopted_whatever_an_api_serve
     assert world.counted() == dict.fromkeys(WEEK, 1)
 
 
-def test_a_run_that_cannot_be_read_any_more_has_its_windows_neither_done_nor_free(make: Make) -> None:
+def test_a_run_that_cannot_be_read_any_more_has_its_windows_neither_done_nor_free(
+    make: Make,
+) -> None:
     world = make(maxConcurrentWindows=2)
     world.tell(until=lambda: len(world.server.worked) >= 2)
     name = world.server.created_runs[0]
@@ -95,7 +101,10 @@ def test_a_run_that_cannot_be_read_any_more_has_its_windows_neither_done_nor_fre
     world.server._touch(found)
     world.happen(4)
     assert world.status["phase"] == "Running"
-    assert f"DbtRun {name} cannot be read, so nobody knows what it has done: status.windows" in world.status["message"]
+    assert (
+        f"DbtRun {name} cannot be read, so nobody knows what it has done: status.windows"
+        in world.status["message"]
+    )
     assert name in {each["name"] for each in world.status["runs"]}
     found["status"]["windows"] = before
     world.server._touch(found)
@@ -121,8 +130,13 @@ def test_runs_of_a_backfill_that_cannot_be_read_wait_for_it(make: Make) -> None:
     assert told["phase"] == "Pending"
     assert "DbtBackfill past cannot be read: status.startedAt: " in told["message"]
     conditions = parent["status"].pop("conditions")
-    assert next(each for each in conditions if each["type"] == "Stalled")["reason"] == "InvalidStatus"
-    assert parent["status"] == {**{k: v for k, v in good.items() if k != "conditions"}, "startedAt": "once"}
+    assert (
+        next(each for each in conditions if each["type"] == "Stalled")["reason"] == "InvalidStatus"
+    )
+    assert parent["status"] == {
+        **{k: v for k, v in good.items() if k != "conditions"},
+        "startedAt": "once",
+    }
     parent["status"] = good
     world.server._touch(parent)
     world.tell()
@@ -153,7 +167,9 @@ def job_of(world: World) -> Manifest:
 def restarted_before_the_job_was_recorded(world: World) -> None:
     attempt = world.status["attempts"][0]
     del attempt["jobUID"]
-    world.cluster.objects["DbtRun", "nightly"]["metadata"]["resourceVersion"] = world.cluster._next_version()
+    world.cluster.objects["DbtRun", "nightly"]["metadata"]["resourceVersion"] = (
+        world.cluster._next_version()
+    )
     world.restart()
 
 
@@ -170,7 +186,11 @@ def restarted_before_the_job_was_recorded(world: World) -> None:
 def test_a_job_of_the_run_that_does_something_else_is_not_adopted(old: str, new: str) -> None:
     world = World()
     job = job_of(world)
-    (plan,) = (each for each in job["spec"]["template"]["spec"]["containers"][0]["env"] if "PLAN" in each["name"])
+    (plan,) = (
+        each
+        for each in job["spec"]["template"]["spec"]["containers"][0]["env"]
+        if "PLAN" in each["name"]
+    )
     assert old in plan["value"]
     plan["value"] = plan["value"].replace(old, new)
     world.cluster.pods = [pod_manifest(job, ended_status())]

@@ -53,7 +53,9 @@ FOREIGN = {
     "no name": pod(part_labels(run="Nightly_Run"), OF_A_JOB),
     "another holder": pod(part_labels(holder_uid="uid-of-nobody"), OF_A_JOB),
     "no owner": pod(part_labels()),
-    "of a ReplicaSet": pod(part_labels(), {"kind": "ReplicaSet", "name": "a", "uid": "b", "controller": True}),
+    "of a ReplicaSet": pod(
+        part_labels(), {"kind": "ReplicaSet", "name": "a", "uid": "b", "controller": True}
+    ),
     "without controller": pod(part_labels(), {"kind": "Job", "name": "a", "uid": "b"}),
 }
 every_foreign_pod = pytest.mark.parametrize("stranger", FOREIGN.values(), ids=FOREIGN)
@@ -68,8 +70,10 @@ def test_a_foreign_pod_is_not_kept_and_concerns_nobody(stranger: dict[str, Any])
 
 
 @every_foreign_pod
-def test_an_operator_takes_over_whatever_pods_there_are(stranger: dict[str, Any], monkeypatch: Any) -> None:
-    monkeypatch.setattr("dbt_operator.cluster.client.Cluster", lambda **_: None)
+def test_an_operator_takes_over_whatever_pods_there_are(
+    stranger: dict[str, Any], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("dbt_operator.process.assembly.Cluster", lambda **_: None)
     operator = Operator(Settings(namespaces=(), runner_image="runner:1", workers=1), Terms())
     operator._workers._threads.clear()
     operator.store.put("Pod", stranger)
@@ -95,7 +99,9 @@ def test_a_foreign_pod_holds_no_slot_and_tells_nothing_of_a_run(stranger: dict[s
     assert world.cluster.objects["DbtTarget", "prod"]["status"]["holders"] == []
 
 
-def job(labels: dict[str, str], *owners: dict[str, Any], name: str = "nightly-11111111-1") -> dict[str, Any]:
+def job(
+    labels: dict[str, str], *owners: dict[str, Any], name: str = "nightly-11111111-1"
+) -> dict[str, Any]:
     manifest = pod(labels)
     manifest["metadata"] |= {"name": name, "ownerReferences": list(owners)}
     return manifest | {"kind": "Job", "status": {}}
@@ -148,7 +154,9 @@ def test_what_kubectl_has_orphaned_keeps_the_slot_as_long_as_it_runs(cascade: st
     assert not foreign("Job", made)
     world.woken = [TARGET]
     world.settle()
-    assert [h["uid"] for h in world.cluster.objects["DbtTarget", "prod"]["status"]["holders"]] == [UID]
+    assert [h["uid"] for h in world.cluster.objects["DbtTarget", "prod"]["status"]["holders"]] == [
+        UID
+    ]
     left["status"] = ended_status()
     made["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     world.woken = [TARGET]
@@ -179,4 +187,6 @@ def test_a_part_whose_labels_are_changed_is_forgotten_with_all_that_was_known_of
     none = copy.deepcopy(other)
     none["metadata"] |= {"labels": {"dbt-operator.dev/run-uid": UID}, "resourceVersion": "9"}
     store.put("Pod", none)
-    assert store.of_run("Pod", UID) == store.of_run("Pod", "uid-of-another") == store.all("Pod") == []
+    assert (
+        store.of_run("Pod", UID) == store.of_run("Pod", "uid-of-another") == store.all("Pod") == []
+    )

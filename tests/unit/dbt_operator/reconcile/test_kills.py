@@ -1,4 +1,6 @@
-"""Killed before and after every write of every path, an operator that is started anew ends what it finds, once."""
+"""Killed before and after every write of every path, an operator that is started anew ends what it
+finds, once.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ PATHS = {
     "cancel": Path(1, {"run-0": "Cancelled"}, 1, cancelled="run-0"),
     "queue": Path(3, {f"run-{n}": "Succeeded" for n in range(3)}, 3),
     "cancel-queued": Path(2, {"run-0": "Succeeded", "run-1": "Cancelled"}, 1, cancelled="run-1"),
-    "yield": Path(1, {"run-0": "Succeeded", "run-1": "Succeeded"}, 3, RETRIED, first_fails=True, urgent=True),
+    "yield": Path(
+        1, {"run-0": "Succeeded", "run-1": "Succeeded"}, 3, RETRIED, first_fails=True, urgent=True
+    ),
     "delete": Path(2, {"run-1": "Succeeded"}, 2, deleted="run-0"),
     "target-created-anew": Path(2, {"run-0": "Succeeded", "run-1": "Succeeded"}, 2, recreated=True),
 }
@@ -77,7 +81,9 @@ class Story:
 
     def _over(self) -> bool:
         holders = self.world.server.objects["DbtTarget", "prod"]["status"].get("holders")
-        ended = all(phase in ("Succeeded", "Cancelled", "Failed") for phase in self.world.phases().values())
+        ended = all(
+            phase in ("Succeeded", "Cancelled", "Failed") for phase in self.world.phases().values()
+        )
         return ended and not holders
 
     def _happen(self, times: int) -> None:
@@ -88,7 +94,9 @@ class Story:
             self.world.cluster()
 
     def _rest(self) -> None:
-        """The operator works until it has nothing to do, unless it is killed before or after one of its writes."""
+        """The operator works until it has nothing to do, unless it is killed before or after one of
+        its writes.
+        """
         operator = self.world.operators[0]
         while not operator.at_rest:
             writes = operator.next in WRITES
@@ -145,13 +153,19 @@ CASES = [(name, number) for name, path in PATHS.items() for number in range(1, _
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("name", "number"), CASES, ids=[f"{name}-{number}" for name, number in CASES])
+@pytest.mark.parametrize(
+    ("name", "number"), CASES, ids=[f"{name}-{number}" for name, number in CASES]
+)
 def test_every_run_ends_as_it_should_with_one_job_for_each_attempt(
     tell: Callable[..., Story], name: str, number: int, after: bool
 ) -> None:
     path = PATHS[name]
     server = tell(path, number, after=after).world.server
-    phases = {found: m["status"]["phase"] for (kind, found), m in server.objects.items() if kind == "DbtRun"}
+    phases = {
+        found: m["status"]["phase"]
+        for (kind, found), m in server.objects.items()
+        if kind == "DbtRun"
+    }
     assert phases == path.phases
     assert len(server.created_jobs) == len(set(server.created_jobs))
     assert len(server.created_jobs) in {path.jobs, path.jobs - bool(path.deleted)}

@@ -75,7 +75,10 @@ class World:
         job = self.cluster.objects["Job", self.cluster.created_jobs[-1]]
         pod = pod_manifest(job, status, f"pod-of-{self.cluster.created_jobs[-1]}")
         pod["metadata"]["resourceVersion"] = str(1000 + self.cluster.writes)
-        self.cluster.pods = [*(p for p in self.cluster.pods if p["metadata"]["uid"] != pod["metadata"]["uid"]), pod]
+        self.cluster.pods = [
+            *(p for p in self.cluster.pods if p["metadata"]["uid"] != pod["metadata"]["uid"]),
+            pod,
+        ]
         self.store.put("Pod", pod)
 
     @property
@@ -128,7 +131,9 @@ def test_killed_at_any_write_it_converges_with_one_job(number: int, after: bool)
 
 
 @given(st.sets(st.integers(1, 12)), st.booleans())
-def test_killed_at_any_set_of_writes_it_converges_with_one_job(numbers: set[int], after: bool) -> None:
+def test_killed_at_any_set_of_writes_it_converges_with_one_job(
+    numbers: set[int], after: bool
+) -> None:
     world = World()
 
     def kill(write: int) -> None:
@@ -167,14 +172,21 @@ def test_two_operators_make_one_job() -> None:
 
 
 def test_states_that_somebody_has_written_meanwhile_are_kept() -> None:
-    """The store has not heard of them: the write is refused, and the next one is made of what there is."""
+    """The store has not heard of them: the write is refused, and the next one is made of what there
+    is.
+    """
     world = World()
     world.settle()
     world.pod(running_status())
     world.settle()
     fresh = world.cluster.get("DbtProject", "analytics", "shop")
     fresh["metadata"]["resourceVersion"] = world.cluster._next_version()
-    entry = {"target": "ci", "run": "pull-request", "key": "states/ci", "at": "2026-01-02T03:04:05Z"}
+    entry = {
+        "target": "ci",
+        "run": "pull-request",
+        "key": "states/ci",
+        "at": "2026-01-02T03:04:05Z",
+    }
     fresh["status"] = {"states": [entry]}
     world.cluster.objects["DbtProject", "shop"] = fresh
     world.pod(ended_status())
@@ -189,7 +201,9 @@ def test_edits_after_admission_change_nothing() -> None:
     world.cluster.objects["DbtProject", "shop"]["spec"]["image"] = "registry.example.com/evil:2"
     world.restart()
     world.settle()
-    (container,) = world.cluster.objects["Job", "nightly-11111111-1"]["spec"]["template"]["spec"]["containers"]
+    (container,) = world.cluster.objects["Job", "nightly-11111111-1"]["spec"]["template"]["spec"][
+        "containers"
+    ]
     assert container["image"] == "registry.example.com/dbt:1.0"
 
 
@@ -270,7 +284,8 @@ def test_a_pod_that_cannot_mount_its_secret_is_given_up_and_its_job_deleted() ->
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1, max_size=1), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text("abc", min_size=1, max_size=1), inner, max_size=3)
     ),
     max_leaves=8,
 )
@@ -295,7 +310,12 @@ def test_a_pod_that_the_watch_has_not_told_of_is_asked_for_before_the_run_is_giv
     world = World(run(startTimeout="10s"), project(), target())
     world.settle()
     job = world.cluster.objects["Job", "nightly-11111111-1"]
-    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no memory"}
+    unschedulable = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "no memory",
+    }
     world.cluster.pods = [pod_manifest(job, {"phase": "Pending", "conditions": [unschedulable]})]
     world.now += timedelta(seconds=11)
     world.settle()
@@ -311,7 +331,9 @@ def test_what_the_store_has_missed_is_looked_up_before_it_is_taken_for_gone(pod:
     for kind in ("DbtRun", "DbtProject", "DbtTarget"):
         name = {"DbtRun": "nightly", "DbtProject": "shop", "DbtTarget": "prod"}[kind]
         world.store.put(kind, world.cluster.objects[kind, name])
-    if pod is ended_status:  # the Job has ended too: only then is a pod that is not in the store worth a question
+    if (
+        pod is ended_status
+    ):  # the Job has ended too: only then is a pod that is not in the store worth a question
         job = world.cluster.objects["Job", "nightly-11111111-1"]
         job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     world.reconciler = Reconciler(world.cluster, world.store, "runner:1", lambda: world.now)  # type: ignore[arg-type]
@@ -343,7 +365,12 @@ def test_so_is_that_of_a_backfill() -> None:
     ended = backfill()
     ended["status"] = {"phase": "Succeeded"}
     full = target()
-    holder = {"kind": "DbtBackfill", "name": "past", "uid": ended["metadata"]["uid"], "since": "2026-01-02T03:04:05Z"}
+    holder = {
+        "kind": "DbtBackfill",
+        "name": "past",
+        "uid": ended["metadata"]["uid"],
+        "since": "2026-01-02T03:04:05Z",
+    }
     full["status"] = {"holders": [holder]}
     world = World(ended, full)
     world.woken.clear()

@@ -1,4 +1,6 @@
-"""Two operators at once, on stale knowledge, stopped anywhere: never more pods at work than the target has slots."""
+"""Two operators at once, on stale knowledge, stopped anywhere: never more pods at work than the
+target has slots.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def act(world: World, what: str, who: int, detail: Any) -> None:
 
 @given(steps=st.lists(STEPS, max_size=120), limit=st.integers(1, 2))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_pods_at_work_never_exceed_the_slots_and_every_run_ends(steps: list[tuple[str, int, Any]], limit: int) -> None:
+def test_pods_at_work_never_exceed_the_slots_and_every_run_ends(
+    steps: list[tuple[str, int, Any]], limit: int
+) -> None:
     world = World(runs=3, operators=2, limit=limit)
     try:
         for what, who, detail in steps:
@@ -54,13 +58,17 @@ def test_pods_at_work_never_exceed_the_slots_and_every_run_ends(steps: list[tupl
         world.settle()
     finally:
         world.stop()
-    assert len(world.server.created_jobs) >= len([p for p in world.phases().values() if p == "Succeeded"])
+    assert len(world.server.created_jobs) >= len(
+        [p for p in world.phases().values() if p == "Succeeded"]
+    )
     assert not [pod for pod in world.server.pods if lives(pod)]
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """Of two runs the first one is worked on by the first operator, and the second one hears of nothing yet."""
+    """Of two runs the first one is worked on by the first operator, and the second one hears of
+    nothing yet.
+    """
     found = World(runs=2, operators=2)
     found.operators[0].keys = [Key("DbtRun", NAMESPACE, "run-0")]
     found.operators[1].keys = []
@@ -94,7 +102,9 @@ def test_a_paused_operator_that_creates_a_job_late_starts_no_pod(world: World) -
 
 
 def test_a_paused_operator_that_opens_a_gate_late_has_the_slot(world: World) -> None:
-    """The target is created anew just before: who lists Jobs and pods sees that pod, gate or no gate."""
+    """The target is created anew just before: who lists Jobs and pods sees that pod, gate or no
+    gate.
+    """
     paused = world.operators[0]
     paused.step_until("create_job")
     paused.step()
@@ -114,7 +124,9 @@ def go_on_until_gate(world: World) -> None:
 
 
 def test_a_job_created_after_the_target_was_created_anew_and_given_away_waits(world: World) -> None:
-    """Nobody but the paused operator knows that an attempt of run-0 is recorded: run-1 gets the new target's slot."""
+    """Nobody but the paused operator knows that an attempt of run-0 is recorded: run-1 gets the new
+    target's slot.
+    """
     paused, other = world.operators
     paused.step_until("create_job")
     world.server.recreate_target()
@@ -159,6 +171,8 @@ def test_who_knows_an_old_target_is_refused_and_looks_again(world: World) -> Non
     first.step_until("create_job")
     other.keys = [Key("DbtRun", NAMESPACE, "run-1")]
     other.rest()
-    assert [holder["name"] for holder in world.server.objects["DbtTarget", "prod"]["status"]["holders"]] == ["run-0"]
+    assert [
+        holder["name"] for holder in world.server.objects["DbtTarget", "prod"]["status"]["holders"]
+    ] == ["run-0"]
     assert world.phases()["run-1"] == "Queued"
     assert (Key("DbtRun", NAMESPACE, "run-1"), 0.0) in other.done

@@ -1,4 +1,6 @@
-"""Objects that the models refuse: what their status says stays, they say why they stand still, and others go on."""
+"""Objects that the models refuse: what their status says stays, they say why they stand still, and
+others go on.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dbt_operator.api.kinds import run as run_planner
+from dbt_operator.api.kinds.run import Attempt
+from dbt_operator.planning.run import planner as run_planner
 from dbt_operator.cluster.projection import has_ended
 from dbt_operator.common.keys import Key
 from tests.support.builders import backfill, ended_status, project, run, running_status, target
@@ -29,8 +32,12 @@ def edit(world: World, kind: str, name: str, **parts: Any) -> None:
     world.store.put(kind, copy.deepcopy(manifest))
 
 
-def conditions(world: World, kind: str = "DbtRun", name: str = "nightly") -> dict[str, dict[str, Any]]:
-    return {each["type"]: each for each in world.cluster.objects[kind, name]["status"]["conditions"]}
+def conditions(
+    world: World, kind: str = "DbtRun", name: str = "nightly"
+) -> dict[str, dict[str, Any]]:
+    return {
+        each["type"]: each for each in world.cluster.objects[kind, name]["status"]["conditions"]
+    }
 
 
 def begun(pod: dict[str, Any] | None = None) -> World:
@@ -94,12 +101,16 @@ def test_a_wrong_spec_of_another_kind_stands_beside_what_its_status_says(
     key: Key, manifest: dict[str, Any], spec: dict[str, Any]
 ) -> None:
     told: dict[Key, dict[str, Any]] = {
-        PROJECT: {"states": [{"target": "prod", "run": "a", "key": "b", "at": "2026-01-02T03:04:05Z"}]},
+        PROJECT: {
+            "states": [{"target": "prod", "run": "a", "key": "b", "at": "2026-01-02T03:04:05Z"}]
+        },
         TARGET: {"queued": 3, "holders": []},
         BACKFILL: {"phase": "Running", "runsStarted": 4, "startedAt": "2026-01-02T03:04:05Z"},
     }
     template = manifest["spec"].get("runTemplate", {}).get("spec", {})
-    wrong = {"runTemplate": {"spec": template | {"steps": WRONG_STEPS}}} if key is BACKFILL else spec
+    wrong = (
+        {"runTemplate": {"spec": template | {"steps": WRONG_STEPS}}} if key is BACKFILL else spec
+    )
     world = World(manifest | {"spec": manifest["spec"] | wrong, "status": told[key]})
     world.woken = [key]
     world.reconciler.reconcile(key)
@@ -136,7 +147,9 @@ def test_nothing_is_written_over_a_status_that_cannot_be_read_but_why() -> None:
 
 def test_nothing_is_written_where_not_even_the_conditions_can_be_read() -> None:
     world = begun()
-    edit(world, "DbtRun", "nightly", status={"conditions": [{"type": "Ready", "status": "Perhaps"}]})
+    edit(
+        world, "DbtRun", "nightly", status={"conditions": [{"type": "Ready", "status": "Perhaps"}]}
+    )
     writes = world.cluster.writes
     assert world.reconciler.reconcile(RUN) is None
     assert world.cluster.writes == writes
@@ -153,7 +166,10 @@ def test_a_time_that_is_none_is_told_by_its_field(time: str) -> None:
 def test_a_run_that_cannot_be_read_stops_nobody_else_on_its_target() -> None:
     broken = run()
     broken["metadata"] |= {"name": "broken", "uid": "uid-of-broken"}
-    broken["status"] = {"phase": "Queued", "queue": {"position": 1, "behind": [], "since": "once", "at": "once"}}
+    broken["status"] = {
+        "phase": "Queued",
+        "queue": {"position": 1, "behind": [], "since": "once", "at": "once"},
+    }
     world = World(broken, run(), project(), target())
     world.woken.append(Key("DbtRun", "analytics", "broken"))
     world.settle()
@@ -244,12 +260,14 @@ def test_who_waits_for_a_target_that_cannot_be_read_says_so_and_the_target_says_
 # An error of ours
 
 
-def test_an_error_of_a_planner_is_not_written_into_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_a_planner_is_not_written_into_the_object(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = begun()
     before = copy.deepcopy(world.status)
 
     def broken(*_: Any) -> Any:
-        return run_planner.Attempt.model_validate({"number": "one"})
+        return Attempt.model_validate({"number": "one"})
 
     monkeypatch.setattr(run_planner, "_go_on", broken)
     with pytest.raises(ValidationError):

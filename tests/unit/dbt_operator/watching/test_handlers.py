@@ -13,7 +13,9 @@ RUN = Key("DbtRun", "analytics", "nightly")
 
 
 @pytest.mark.parametrize(("manifest", "name"), [(project(), "shop"), (target(), "prod")])
-def test_a_change_of_a_reference_concerns_the_runs_that_wait_for_it(manifest: dict, name: str) -> None:  # type: ignore[type-arg]
+def test_a_change_of_a_reference_concerns_the_runs_that_wait_for_it(
+    manifest: dict, name: str
+) -> None:  # type: ignore[type-arg]
     store = Store()
     store.put("DbtRun", run())
     key = Key(manifest["kind"], "analytics", name)
@@ -48,7 +50,10 @@ def test_a_target_concerns_the_queued_runs_that_it_has_news_for(
 
 def test_a_job_or_pod_concerns_its_run() -> None:
     labels = {"dbt-operator.dev/run": "nightly", "dbt-operator.dev/run-uid": "x"}
-    assert handlers.run_key({"metadata": {"namespace": "analytics", "name": "pod", "labels": labels}}) == RUN
+    assert (
+        handlers.run_key({"metadata": {"namespace": "analytics", "name": "pod", "labels": labels}})
+        == RUN
+    )
 
 
 def test_the_framework_watches_without_finalizers_or_patches() -> None:

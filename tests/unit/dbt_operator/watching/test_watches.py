@@ -33,8 +33,8 @@ def impatient(settings: kopf.OperatorSettings) -> None:
     handlers.configure(settings)
     settings.networking.error_backoffs = (0.02, 0.02)
     settings.watching.reconnect_backoff = 0.02
-    # When a login has expired, kopf closes the connections of requests whose refusal is being read, and the rest of
-    # that never comes.
+    # When a login has expired, kopf closes the connections of requests whose refusal is being read,
+    # and the rest of that never comes.
     settings.watching.inactivity_timeout = 2
 
 
@@ -81,7 +81,9 @@ class Watching:
         return self.store.get("DbtRun", namespace, name) is not None
 
 
-def test_watches_feed_the_store_and_the_queue_and_say_when_they_have_listed(server: FakeAPIServer) -> None:
+def test_watches_feed_the_store_and_the_queue_and_say_when_they_have_listed(
+    server: FakeAPIServer,
+) -> None:
     server.put("dbtruns", "a", "old")
     watching = Watching(server)
     with watching.on(None):
@@ -89,7 +91,10 @@ def test_watches_feed_the_store_and_the_queue_and_say_when_they_have_listed(serv
         eventually(lambda: watching.health.missing() == [])
         server.put("dbtruns", "b", "new")
         eventually(lambda: watching.knows("b", "new"))
-    assert {watching.queue.get(), watching.queue.get()} == {Key("DbtRun", "a", "old"), Key("DbtRun", "b", "new")}
+    assert {watching.queue.get(), watching.queue.get()} == {
+        Key("DbtRun", "a", "old"),
+        Key("DbtRun", "b", "new"),
+    }
     assert all("limit=200" in r for r in server.requests if "dbtruns" in r and "watch" not in r)
 
 
@@ -113,7 +118,9 @@ def test_losing_rbac_on_one_namespace_does_not_stop_the_others(server: FakeAPISe
     assert all("Forbidden" in each["cause"] for each in ends)
     refusals = [each["what"] for each in logs if each["event"] == "may not see"]
     assert sorted(refusals) == sorted(watches.WATCHED), "each said once, not at each try"
-    assert sorted(each["what"] for each in logs if each["event"] == "sees again") == sorted(watches.WATCHED)
+    assert sorted(each["what"] for each in logs if each["event"] == "sees again") == sorted(
+        watches.WATCHED
+    )
 
 
 def test_a_namespace_that_is_refused_from_the_start_holds_up_nobody(server: FakeAPIServer) -> None:
@@ -127,7 +134,9 @@ def test_a_namespace_that_is_refused_from_the_start_holds_up_nobody(server: Fake
 
 
 def test_api_server_away_for_10_minutes(server: FakeAPIServer) -> None:
-    """By a clock that goes on only while the supervisor waits; it takes kopf itself no time to give up here."""
+    """By a clock that goes on only while the supervisor waits; it takes kopf itself no time to give
+    up here.
+    """
     now = [0.0]
     tries: list[float] = []
 
@@ -160,7 +169,9 @@ def test_api_server_away_for_10_minutes(server: FakeAPIServer) -> None:
     assert watching.health.hangs() == []
 
 
-def test_kinds_that_are_not_known_yet_are_found_later(server: FakeAPIServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kinds_that_are_not_known_yet_are_found_later(
+    server: FakeAPIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watches, "_SERVED_WITHIN", 0.3)
     server.unknown.add("dbt-operator.dev")
     server.put("dbtruns", "a", "x")

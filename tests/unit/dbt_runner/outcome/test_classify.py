@@ -15,11 +15,15 @@ REFUSED = 'connection to server at "warehouse" (10.0.0.1), port 5432 failed: Con
 
 
 def results(*each: tuple[str, str] | tuple[str, str, str], invocation: str = ID) -> dict[str, Any]:
-    found = [{"unique_id": r[0], "status": r[1], "message": r[2] if len(r) > 2 else None} for r in each]
+    found = [
+        {"unique_id": r[0], "status": r[1], "message": r[2] if len(r) > 2 else None} for r in each
+    ]
     return {"metadata": {"invocation_id": invocation}, "results": found}
 
 
-def seen(command: str = "build", *each: tuple[str, ...], code: int | None = 0, **other: Any) -> Seen:
+def seen(
+    command: str = "build", *each: tuple[str, ...], code: int | None = 0, **other: Any
+) -> Seen:
     artifact = "sources" if command == "sourceFreshness" else "run_results"
     fields: dict[str, Any] = {"exit_code": code, "invocation_id": ID}
     fields |= {artifact: results(*each), "expected": [row[0] for row in each]}  # type: ignore[arg-type]
@@ -40,30 +44,61 @@ def test_good_statuses_succeed(status: str) -> None:
 @pytest.mark.parametrize(
     ("case", "reason", "words"),
     [
-        (seen("build", (MODEL, "error", "Database Error: no such table"), code=1), "ModelError", "no such table"),
+        (
+            seen("build", (MODEL, "error", "Database Error: no such table"), code=1),
+            "ModelError",
+            "no such table",
+        ),
         (seen("build", (TEST, "error", "bad SQL"), code=1), "ModelError", TEST),
-        (seen("run", (MODEL, "partial success", "2 of 3 batches"), code=1), "ModelError", "partial success"),
+        (
+            seen("run", (MODEL, "partial success", "2 of 3 batches"), code=1),
+            "ModelError",
+            "partial success",
+        ),
         (seen("build", (TEST, "fail", "Got 3 results"), code=1), "TestFailed", "Got 3 results"),
         (
             seen(
-                "build", (TEST, "skipped"), code=1, raised=[{"unique_id": TEST, "status": "fail", "message": "1 row"}]
+                "build",
+                (TEST, "skipped"),
+                code=1,
+                raised=[{"unique_id": TEST, "status": "fail", "message": "1 row"}],
             ),
             "TestFailed",
             f"{TEST} has status fail: 1 row",
         ),
         (seen("build", (MODEL, "success"), (HOOK, "error", "boom"), code=1), "HookFailed", HOOK),
         (seen("build", (MODEL, "error", REFUSED), code=1), "Unavailable", "Connection refused"),
-        (seen("build", (MODEL, "error", REFUSED), (TEST, "error", "bad SQL"), code=1), "ModelError", "1"),
-        (seen("build", (HOOK, "error", REFUSED), code=1), "Unavailable", "Connection refused"),
-        (seen("runOperation", ("macro.shop.grant", "error", ""), code=1, errors=["boom"]), "ModelError", "boom"),
-        (seen("sourceFreshness", (SOURCE, "error"), code=1), "FreshnessFailed", f"{SOURCE} is older"),
         (
-            seen("sourceFreshness", code=1, raised=[{"unique_id": SOURCE, "status": "runtime error", "message": "no"}]),
+            seen("build", (MODEL, "error", REFUSED), (TEST, "error", "bad SQL"), code=1),
+            "ModelError",
+            "1",
+        ),
+        (seen("build", (HOOK, "error", REFUSED), code=1), "Unavailable", "Connection refused"),
+        (
+            seen("runOperation", ("macro.shop.grant", "error", ""), code=1, errors=["boom"]),
+            "ModelError",
+            "boom",
+        ),
+        (
+            seen("sourceFreshness", (SOURCE, "error"), code=1),
+            "FreshnessFailed",
+            f"{SOURCE} is older",
+        ),
+        (
+            seen(
+                "sourceFreshness",
+                code=1,
+                raised=[{"unique_id": SOURCE, "status": "runtime error", "message": "no"}],
+            ),
             "FreshnessFailed",
             f"{SOURCE} has status runtime error: no",
         ),
         (
-            seen("sourceFreshness", code=1, raised=[{"unique_id": "s", "status": "runtime error", "message": REFUSED}]),
+            seen(
+                "sourceFreshness",
+                code=1,
+                raised=[{"unique_id": "s", "status": "runtime error", "message": REFUSED}],
+            ),
             "Unavailable",
             "refused",
         ),
@@ -79,11 +114,23 @@ def test_failed_nodes(case: Seen, reason: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("case", "reason", "words"),
     [
-        (seen("build", (MODEL, "success"), (TEST, "warn", "Got 2 results")), "TestFailed", "Got 2 results"),
-        (seen("test", (TEST, "warn", "Got 2 results"), (MODEL, "skipped"), code=1), "TestFailed", TEST),
+        (
+            seen("build", (MODEL, "success"), (TEST, "warn", "Got 2 results")),
+            "TestFailed",
+            "Got 2 results",
+        ),
+        (
+            seen("test", (TEST, "warn", "Got 2 results"), (MODEL, "skipped"), code=1),
+            "TestFailed",
+            TEST,
+        ),
         (seen("build", (TEST, "warn"), (MODEL, "error", "boom"), code=1), "ModelError", "boom"),
         (seen("sourceFreshness", (SOURCE, "warn")), "FreshnessFailed", "older than warn_after"),
-        (seen("sourceFreshness", (SOURCE, "warn"), ("s", "error"), code=1), "FreshnessFailed", "than error_after"),
+        (
+            seen("sourceFreshness", (SOURCE, "warn"), ("s", "error"), code=1),
+            "FreshnessFailed",
+            "than error_after",
+        ),
         (seen("sourceFreshness", (SOURCE, "pass")), "", ""),
     ],
 )
@@ -137,27 +184,48 @@ def test_the_first_of_several_causes_gives_the_reason(first: int) -> None:
 
 def raised(names: str, message: str, **other: Any) -> Seen:
     classes = [*names.split(), "DbtRuntimeError", "RuntimeError", "DbtBaseException", "Exception"]
-    fields: dict[str, Any] = {"code": 2, "run_results": None, "expected": None, "parsing": True, **other}
+    fields: dict[str, Any] = {
+        "code": 2,
+        "run_results": None,
+        "expected": None,
+        "parsing": True,
+        **other,
+    }
     return seen("build", exception=classes, message=message, **fields)
 
 
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
-        (raised("DbtProfileError DbtConfigError", "does not have a target named 'prod'"), "EnvironmentMismatch"),
-        (raised("DbtProfileError DbtConfigError", "Could not find profile named 'shop'"), "ConfigError"),
+        (
+            raised("DbtProfileError DbtConfigError", "does not have a target named 'prod'"),
+            "EnvironmentMismatch",
+        ),
+        (
+            raised("DbtProfileError DbtConfigError", "Could not find profile named 'shop'"),
+            "ConfigError",
+        ),
         (raised("DbtProjectError DbtConfigError", "no dbt_project.yml found"), "ConfigError"),
         (raised("DbtUsageException", "No such option: --nope"), "ConfigError"),
         (raised("UninstalledPackagesFoundError CompilationError", "run dbt deps"), "ConfigError"),
-        (raised("RequiredVarNotFoundError CompilationError", "Required var 'ds' not found"), "ConfigError"),
-        (raised("EnvVarMissingError ParsingError", "Env var required but not provided: 'X'"), "ConfigError"),
+        (
+            raised("RequiredVarNotFoundError CompilationError", "Required var 'ds' not found"),
+            "ConfigError",
+        ),
+        (
+            raised("EnvVarMissingError ParsingError", "Env var required but not provided: 'X'"),
+            "ConfigError",
+        ),
         (raised("ImportError", "dbt cannot be imported"), "ConfigError"),
         (raised("CompilationError", "Expected an expression"), "ParseError"),
         (raised("ParsingError", "Invalid test config"), "ParseError"),
         (raised("", "Got a state selector method, but no comparison manifest"), "MissingState"),
         (raised("", 'Could not find manifest in --state path: "state"'), "MissingState"),
         (
-            raised("EventCompilationError CompilationError", "Nothing to do. Try checking your model configs"),
+            raised(
+                "EventCompilationError CompilationError",
+                "Nothing to do. Try checking your model configs",
+            ),
             "NothingSelected",
         ),
         (raised("FailedToConnectError DbtDatabaseError", "Database Error"), "Unavailable"),
@@ -171,16 +239,24 @@ def test_exceptions(case: Seen, reason: str) -> None:
 
 
 def test_an_exception_that_is_not_dbts_is_unknown_and_named() -> None:
-    outcome = classify(seen(code=2, exception=["ZeroDivisionError", "Exception"], message="division by zero"))
+    outcome = classify(
+        seen(code=2, exception=["ZeroDivisionError", "Exception"], message="division by zero")
+    )
     assert outcome == Outcome("Unknown", "ZeroDivisionError: division by zero", resume="Step")
 
 
-stopped_after_one = seen("build", (MODEL, "success"), expected=[MODEL, "a", "b", HOOK], code=2, stopped="Timeout")
+stopped_after_one = seen(
+    "build", (MODEL, "success"), expected=[MODEL, "a", "b", HOOK], code=2, stopped="Timeout"
+)
 
 
 def test_an_exception_with_failed_nodes_at_hand_is_about_those() -> None:
     case = seen(
-        "build", (MODEL, "error", "boom"), code=2, exception=["FailFastError", "DbtBaseException"], message="early"
+        "build",
+        (MODEL, "error", "boom"),
+        code=2,
+        exception=["FailFastError", "DbtBaseException"],
+        message="early",
     )
     assert classify(case).reason == "ModelError"
 
@@ -206,9 +282,13 @@ def test_ends_by_signals(case: Seen, reason: str, words: str) -> None:
     assert words in outcome.message
 
 
-@pytest.mark.parametrize("command", ["build", "run", "test", "seed", "snapshot", "clone", "compile", "docs"])
+@pytest.mark.parametrize(
+    "command", ["build", "run", "test", "seed", "snapshot", "clone", "compile", "docs"]
+)
 @pytest.mark.parametrize("stale", [None, results((MODEL, "success"), invocation="an earlier one")])
-def test_success_needs_results_of_this_invocation(command: str, stale: dict[str, Any] | None) -> None:
+def test_success_needs_results_of_this_invocation(
+    command: str, stale: dict[str, Any] | None
+) -> None:
     outcome = classify(seen(command, run_results=stale))
     assert outcome.reason == "Unknown"
     assert "run_results.json" in outcome.message
@@ -218,11 +298,19 @@ def test_success_needs_sources_of_this_invocation() -> None:
     assert classify(seen("sourceFreshness", sources=None)).reason == "Unknown"
 
 
-@pytest.mark.parametrize("command", ["build", "run", "test", "seed", "snapshot", "clone", "compile", "docs"])
+@pytest.mark.parametrize(
+    "command", ["build", "run", "test", "seed", "snapshot", "clone", "compile", "docs"]
+)
 @pytest.mark.parametrize("lacking", [MODEL, TEST, HOOK])
 def test_success_needs_a_result_for_each_node_and_each_hook(command: str, lacking: str) -> None:
-    """Also where there are as many results as nodes were selected: those of others prove nothing."""
-    each = [(node, "success") for node in (MODEL, TEST, HOOK, "operation.package.other") if node != lacking]
+    """Also where there are as many results as nodes were selected: those of others prove
+    nothing.
+    """
+    each = [
+        (node, "success")
+        for node in (MODEL, TEST, HOOK, "operation.package.other")
+        if node != lacking
+    ]
     outcome = classify(seen(command, *each, expected=[MODEL, TEST, HOOK]))
     assert outcome.reason == "Unknown"
     assert f"run_results.json has no result for {lacking}" in outcome.message
@@ -248,7 +336,9 @@ def test_success_needs_known_statuses() -> None:
 
 
 def test_success_needs_exit_code_0() -> None:
-    assert classify(seen("build", (MODEL, "success"), code=1, errors=["odd"])).message.endswith("odd")
+    assert classify(seen("build", (MODEL, "success"), code=1, errors=["odd"])).message.endswith(
+        "odd"
+    )
 
 
 def test_skipped_nodes_without_a_failure_are_no_success() -> None:
@@ -256,14 +346,20 @@ def test_skipped_nodes_without_a_failure_are_no_success() -> None:
 
 
 def test_a_skipped_exposure_is_no_failure() -> None:
-    assert classify(seen("build", (MODEL, "success"), ("exposure.shop.board", "skipped"))).reason == ""
+    assert (
+        classify(seen("build", (MODEL, "success"), ("exposure.shop.board", "skipped"))).reason == ""
+    )
 
 
 @pytest.mark.parametrize(
-    ("command", "reason"), [("build", "NothingSelected"), ("sourceFreshness", "NothingSelected"), ("docs", "")]
+    ("command", "reason"),
+    [("build", "NothingSelected"), ("sourceFreshness", "NothingSelected"), ("docs", "")],
 )
 def test_an_empty_selection(command: str, reason: str) -> None:
-    assert classify(seen(command, selection="--select tag:x", expected=None, empty=True)).reason == reason
+    assert (
+        classify(seen(command, selection="--select tag:x", expected=None, empty=True)).reason
+        == reason
+    )
     assert classify(seen(command, expected=None, empty=True, allow_empty=True)).reason == ""
 
 
@@ -273,7 +369,14 @@ def test_the_list_command_leaves_no_results() -> None:
 
 
 def test_nodes_are_counted_without_hooks() -> None:
-    each = [(MODEL, "success"), (TEST, "pass"), ("t2", "warn"), ("t3", "fail"), ("m2", "error"), ("m3", "skipped")]
+    each = [
+        (MODEL, "success"),
+        (TEST, "pass"),
+        ("t2", "warn"),
+        ("t3", "fail"),
+        ("m2", "error"),
+        ("m3", "skipped"),
+    ]
     nodes = classify(seen("build", *each, ("e", "no-op"), (HOOK, "success"), code=1)).nodes
     assert nodes == Nodes(total=7, success=1, passed=1, warn=1, fail=1, error=1, skipped=1, no_op=1)
 
@@ -290,18 +393,25 @@ def test_the_lines_of_an_error_that_help() -> None:
                   ^
   compiled code at target/run/shop/models/orders.sql"""
     assert first_lines(message) == (
-        'Database Error in model orders (models/orders.sql): column "nope" does not exist LINE 14: select nope'
+        'Database Error in model orders (models/orders.sql): column "nope" does not exist LINE 14: '
+        "select nope"
     )
     assert len(first_lines("x" * 1000)) == 300
     assert first_lines("") == ""
 
 
 def test_a_failure_carries_the_helpful_lines() -> None:
-    outcome = classify(seen("build", (MODEL, "error", "Database Error\n  boom\n  compiled code at x"), code=1))
+    outcome = classify(
+        seen("build", (MODEL, "error", "Database Error\n  boom\n  compiled code at x"), code=1)
+    )
     assert outcome.failures == [Failure(MODEL, "error", "Database Error: boom")]
 
 
 def test_what_an_interrupt_did_to_a_query_is_no_result() -> None:
-    raised = [{"unique_id": TEST, "status": "error", "message": "canceling statement due to user request"}]
-    outcome = classify(seen("build", (MODEL, "success"), code=1, stopped="Cancelled", raised=raised))
+    raised = [
+        {"unique_id": TEST, "status": "error", "message": "canceling statement due to user request"}
+    ]
+    outcome = classify(
+        seen("build", (MODEL, "success"), code=1, stopped="Cancelled", raised=raised)
+    )
     assert [result.unique_id for result in outcome.results] == [MODEL]

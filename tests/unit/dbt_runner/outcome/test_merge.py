@@ -28,7 +28,9 @@ GONE = ["DbtDatabaseError"]
 
 
 def attempts(command: str, codes: tuple[int, ...], *nodes: tuple[str, ...]) -> Iterator[Outcome]:
-    """The outcomes of attempts in which dbt gives these statuses to the nodes that it is asked to run."""
+    """The outcomes of attempts in which dbt gives these statuses to the nodes that it is asked to
+    run.
+    """
     before = Outcome()
     for number, code in enumerate(codes):
         earlier = before.results if before.resume == "Nodes" else []
@@ -52,7 +54,9 @@ def succeeded_later(statuses: tuple[str, ...]) -> bool:
 
 @pytest.mark.parametrize("command", ["build", "run", "test", "seed", "snapshot", "clone"])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_no_failure_of_a_node_becomes_a_success_unless_that_node_has_succeeded(command: str, count: int) -> None:
+def test_no_failure_of_a_node_becomes_a_success_unless_that_node_has_succeeded(
+    command: str, count: int
+) -> None:
     """Every combination of status and exit code, also those that dbt would not combine."""
     greens = 0
     for statuses in product(STATUSES, repeat=count):
@@ -99,7 +103,10 @@ def test_what_succeeds_later_stands_and_is_counted_once() -> None:
         (seen("build", (MODEL, "error"), code=2, exception=GONE, expected=[MODEL, TEST]), "Step"),
         (seen("build", (MODEL, "error"), code=2, exception=GONE, expected=[MODEL, HOOK]), "Nodes"),
         (seen("build", (MODEL, "error"), code=2, exception=GONE, expected=None), "Nodes"),
-        (seen("build", code=2, exception=["FailedToConnectError"], message="could not connect"), "Step"),
+        (
+            seen("build", code=2, exception=["FailedToConnectError"], message="could not connect"),
+            "Step",
+        ),
         (seen("runOperation", ("macro.shop.grant", "error"), code=1), "Step"),
         (seen("sourceFreshness", ("source.shop.raw.orders", "error"), code=1), "Step"),
         (seen("build", (MODEL, "error"), code=1, stopped="Timeout"), ""),
@@ -123,20 +130,38 @@ DOCS = step("docs", name="2-docs", always=True)
 
 
 def plan(**fields: Any) -> RunPlan:
-    base: dict[str, Any] = {"namespace": "analytics", "run": "nightly", "run_uid": "uid-1", "attempt": 2, "resume": 1}
-    return RunPlan(**{**base, "project_dir": "/project", "target": "prod", "steps": [BUILD, DOCS], **fields})
+    base: dict[str, Any] = {
+        "namespace": "analytics",
+        "run": "nightly",
+        "run_uid": "uid-1",
+        "attempt": 2,
+        "resume": 1,
+    }
+    return RunPlan(
+        **{**base, "project_dir": "/project", "target": "prod", "steps": [BUILD, DOCS], **fields}
+    )
 
 
 def result(name: str = "1-build", state: str = "Failed", **fields: Any) -> StepResult:
     argv = (BUILD if name == BUILD.name else DOCS).argv
     results = [Result(MODEL, "success", ""), Result(TEST, "fail", "Got 3 results")]
-    base: dict[str, Any] = {"digest": digest(argv), "resume": "Nodes", "results": results, "reason": "TestFailed"}
+    base: dict[str, Any] = {
+        "digest": digest(argv),
+        "resume": "Nodes",
+        "results": results,
+        "reason": "TestFailed",
+    }
     return StepResult(name, name[2:], state, **{**base, **fields})
 
 
 def leave(layout: Layout, *steps: StepResult, **fields: Any) -> None:
     layout.previous.mkdir(parents=True)
-    document = {"run_uid": "uid-1", "attempt": 1, "source": None, "steps": [asdict(each) for each in steps]}
+    document = {
+        "run_uid": "uid-1",
+        "attempt": 1,
+        "source": None,
+        "steps": [asdict(each) for each in steps],
+    }
     (layout.previous / merge.RESULT).write_text(json.dumps({**document, **fields}))
 
 
@@ -155,7 +180,12 @@ def test_what_is_done_is_known_by_step_and_node(tmp_path: Path) -> None:
     [
         ([result(), result("2-docs")], {"attempt": 3}, {}, "not of 1"),
         ([result(), result("2-docs")], {"run_uid": "uid-2"}, {}, "not of 1"),
-        ([result(), result("2-docs")], {"source": {"commit": "abc"}}, {}, "the project has changed"),
+        (
+            [result(), result("2-docs")],
+            {"source": {"commit": "abc"}},
+            {},
+            "the project has changed",
+        ),
         ([result()], {}, {}, "steps are not the same"),
         ([result(digest="another"), result("2-docs")], {}, {}, "another command line"),
         ([result(resume="", reason="Timeout"), result("2-docs")], {}, {}, "Timeout"),
@@ -164,7 +194,11 @@ def test_what_is_done_is_known_by_step_and_node(tmp_path: Path) -> None:
     ],
 )
 def test_everything_runs_again_where_nothing_is_proved(
-    tmp_path: Path, steps: list[StepResult], fields: dict[str, Any], planned: dict[str, Any], words: str
+    tmp_path: Path,
+    steps: list[StepResult],
+    fields: dict[str, Any],
+    planned: dict[str, Any],
+    words: str,
 ) -> None:
     layout = Layout(str(tmp_path))
     leave(layout, *steps, **fields)

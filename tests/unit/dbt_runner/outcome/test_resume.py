@@ -1,4 +1,6 @@
-"""A second attempt with real dbt on DuckDB: only what is not done runs again, and the results are merged."""
+"""A second attempt with real dbt on DuckDB: only what is not done runs again, and the results are
+merged.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ MISSING, THERE = "no_such_table", "(select 1 as id)"
 
 
 class Attempts:
-    """The pods of a run: each with the project and the warehouse, and what the one before left in the bucket."""
+    """The pods of a run: each with the project and the warehouse, and what the one before left in
+    the bucket.
+    """
 
     def __init__(self, root: Path, files: dict[str, str]) -> None:
         self.root = root
@@ -42,7 +46,9 @@ class Attempts:
 
     def run(self, *steps: Any, table: str = MISSING, lost: bool = False, **plan: Any) -> Ended:
         before, self.number = self.pod, self.number + 1
-        self.pod = Pod(self.root / str(self.number), self.files, profile(self.root / "warehouse.duckdb"))
+        self.pod = Pod(
+            self.root / str(self.number), self.files, profile(self.root / "warehouse.duckdb")
+        )
         self.pod.env["TABLE_IN_TIME"] = table
         if before and not lost:
             shutil.copytree(before.layout.run, self.pod.layout.previous)
@@ -91,7 +97,11 @@ def test_the_second_runs_only_what_is_not_done(two: tuple[Ended, Ended]) -> None
 
 def test_the_summary_speaks_of_all_attempts(two: tuple[Ended, Ended]) -> None:
     _, second = two
-    assert (second.summary.nodes.total, second.summary.nodes.success, second.summary.nodes.passed) == (5, 3, 2)
+    assert (
+        second.summary.nodes.total,
+        second.summary.nodes.success,
+        second.summary.nodes.passed,
+    ) == (5, 3, 2)
     assert merged(second) == {
         "first": "success",
         "not_null_first_id": "pass",
@@ -145,14 +155,18 @@ def test_after_a_failed_hook_everything_runs_again(tmp_path: Path) -> None:
     assert first.summary.reason == "HookFailed", first.log
     second = attempts.run(step("build"), table=THERE)
     assert "HookFailed" in second.log
-    assert set(merged(second)) < set(nodes(second.artifact("build/run_results.json"))), "the hook comes on top"
+    assert set(merged(second)) < set(nodes(second.artifact("build/run_results.json"))), (
+        "the hook comes on top"
+    )
     assert second.code == 0
 
 
 # The parse cache
 
 
-def parsed(tmp_path: Path, name: str, files: dict[str, str], before: Ended | None = None, mtime: float = 0) -> Ended:
+def parsed(
+    tmp_path: Path, name: str, files: dict[str, str], before: Ended | None = None, mtime: float = 0
+) -> Ended:
     pod = Pod(tmp_path / name, files, profile(tmp_path / "warehouse.duckdb"))
     for folder in (pod.layout.cache, pod.layout.new_cache):
         folder.mkdir()
@@ -174,12 +188,19 @@ def test_an_unchanged_project_is_not_parsed_again(tmp_path: Path) -> None:
     assert second.summary == first.summary
     manifest = second.artifact("build/manifest.json")["metadata"]
     assert manifest["env"]["RUN_UID"] == "uid-1"
-    assert manifest["invocation_id"] == second.artifact("build/run_results.json")["metadata"]["invocation_id"]
+    assert (
+        manifest["invocation_id"]
+        == second.artifact("build/run_results.json")["metadata"]["invocation_id"]
+    )
 
 
 def test_what_has_changed_is_parsed_again(tmp_path: Path) -> None:
     first = parsed(tmp_path, "first", FILES)
-    changed = {**FILES, "models/first.sql": "select 1 as id, 2 as other", "models/fourth.sql": "select 4 as four"}
+    changed = {
+        **FILES,
+        "models/first.sql": "select 1 as id, 2 as other",
+        "models/fourth.sql": "select 4 as four",
+    }
     second = parsed(tmp_path, "second", changed, first)
     assert second.result["parse"]["cached"]
     assert cache_files.stored(second.layout).exists()
@@ -189,11 +210,15 @@ def test_what_has_changed_is_parsed_again(tmp_path: Path) -> None:
 
 
 def test_a_change_behind_the_time_of_modification_is_seen(tmp_path: Path) -> None:
-    """Images are built with one time for all files, and dbt reads no YAML file whose time is the one it knows."""
+    """Images are built with one time for all files, and dbt reads no YAML file whose time is the
+    one it knows.
+    """
     first = parsed(tmp_path, "first", FILES, mtime=1000000000)
     changed = {
         **FILES,
-        "models/schema.yml": "models:\n  - {name: first, columns: [{name: id, data_tests: [unique]}]}\n",
+        "models/schema.yml": (
+            "models:\n  - {name: first, columns: [{name: id, data_tests: [unique]}]}\n"
+        ),
     }
     second = parsed(tmp_path, "second", changed, first, mtime=1000000000)
     assert not second.result["parse"]["cached"]
@@ -201,7 +226,10 @@ def test_a_change_behind_the_time_of_modification_is_seen(tmp_path: Path) -> Non
 
 
 def test_a_cache_that_holds_a_secret_is_not_stored(tmp_path: Path) -> None:
-    pod = Pod(tmp_path / "pod", {**FILES, "models/first.sql": "select '{{ env_var(\"API_TOKEN\") }}' as id"})
+    pod = Pod(
+        tmp_path / "pod",
+        {**FILES, "models/first.sql": "select '{{ env_var(\"API_TOKEN\") }}' as id"},
+    )
     for folder in (pod.layout.cache, pod.layout.new_cache):
         folder.mkdir()
     cache_files.announce(pod.layout)
@@ -211,14 +239,19 @@ def test_a_cache_that_holds_a_secret_is_not_stored(tmp_path: Path) -> None:
 
 
 OF_THE_MOMENT = {
-    "models/counts.sql": "{{ config(alias='counts_' ~ run_started_at.strftime('%H%M%S%f')) }} select 1 as id"
+    "models/counts.sql": (
+        "{{ config(alias='counts_' ~ run_started_at.strftime('%H%M%S%f')) }} select 1 as id"
+    )
 }
 
 
 def test_each_run_writes_the_table_of_its_own_time(tmp_path: Path) -> None:
     first = parsed(tmp_path, "first", OF_THE_MOMENT)
     assert not cache_files.stored(first.layout).exists()
-    assert "not kept for later runs: counts.sql uses run_started_at in more than plain output" in first.log
+    assert (
+        "not kept for later runs: counts.sql uses run_started_at in more than plain output"
+        in first.log
+    )
     second = parsed(tmp_path, "second", OF_THE_MOMENT, first)
     assert (second.code, second.result["parse"]["cached"]) == (0, False), second.log
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
@@ -228,11 +261,22 @@ def test_each_run_writes_the_table_of_its_own_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "files",
     [
-        {"models/one.sql": "{{ config(alias='a_' ~ modules.datetime.datetime.now().second) }} select 1 as id"},
+        {
+            "models/one.sql": (
+                "{{ config(alias='a_' ~ modules.datetime.datetime.now().second) }} select 1 as id"
+            )
+        },
         {"models/one.sql": "{{ config(enabled=invocation_id < '8') }} select 1 as id"},
-        {"models/one.sql": "{{ config(alias='a_' ~ context['run_started_at'].second) }} select 1 as id"},
+        {
+            "models/one.sql": (
+                "{{ config(alias='a_' ~ context['run_started_at'].second) }} select 1 as id"
+            )
+        },
         {"models/one.sql": "{{ config(alias='a_' ~ ([1, 2, 3] | random)) }} select 1 as id"},
-        {"dbt_project.yml": PROJECT + "models: {shop: {+alias: \"a_{{ run_started_at.strftime('%f') }}\"}}\n"},
+        {
+            "dbt_project.yml": PROJECT
+            + "models: {shop: {+alias: \"a_{{ run_started_at.strftime('%f') }}\"}}\n"
+        },
         {
             "models/schema.yml": """
 sources: [{name: raw, schema: analytics, tables: [{name: t, identifier: "t_{{ run_started_at.strftime('%f') }}"}]}]

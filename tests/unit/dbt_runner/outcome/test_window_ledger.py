@@ -34,7 +34,12 @@ GOOD = Result("model.shop.a", "success", "")
 
 
 def step_of(key: str, **other: Any) -> StepResult:
-    fields: dict[str, Any] = {"state": "Failed", "reason": "ModelError", "resume": "Nodes", "results": [GOOD]}
+    fields: dict[str, Any] = {
+        "state": "Failed",
+        "reason": "ModelError",
+        "resume": "Nodes",
+        "results": [GOOD],
+    }
     argv = of_window(BUILD, Window(key, {"window.start": key})).argv
     return StepResult(BUILD.name, BUILD.command, **{**fields, "digest": digest(argv), **other})
 
@@ -43,7 +48,10 @@ def ended(key: str, reason: str, *steps: StepResult, attempt: int = 1) -> Entry:
     entry = Entry(key)
     entry.begin(attempt)
     failures = [Failure("model.shop.b", "error", "it broke")] if reason else []
-    entry.end(Summary(reason, f"why {key}", 1 if reason else 0, nodes=Nodes(total=1), failures=failures), steps)
+    entry.end(
+        Summary(reason, f"why {key}", 1 if reason else 0, nodes=Nodes(total=1), failures=failures),
+        steps,
+    )
     return entry
 
 
@@ -54,7 +62,13 @@ def at_work(key: str) -> Entry:
 
 
 def left(layout: Layout, entries: list[Entry], **fields: Any) -> None:
-    document = {"run_uid": "uid", "attempt": 1, "source": None, "windows": [entry.row for entry in entries], **fields}
+    document = {
+        "run_uid": "uid",
+        "attempt": 1,
+        "source": None,
+        "windows": [entry.row for entry in entries],
+        **fields,
+    }
     layout.previous.mkdir(parents=True)
     (layout.previous / "result.json").write_text(json.dumps(document))
 
@@ -70,7 +84,10 @@ def test_what_has_succeeded_is_over_and_what_failed_is_continued(tmp_path: Path)
     entries, _ = loaded(layout)
     assert window_ledger.codes(entries) == "+---", "those that are not over are begun again"
     assert entries[0].nodes.total == 1
-    continued = [list(window_ledger.earlier(entry, steps_of(entry.key), lambda _: None).steps) for entry in entries]
+    continued = [
+        list(window_ledger.earlier(entry, steps_of(entry.key), lambda _: None).steps)
+        for entry in entries
+    ]
     assert continued == [[], ["1-build"], [], []]
     again = window_ledger.earlier(entries[1], steps_of("b"), lambda _: None)
     assert again.results("1-build") == [GOOD]
@@ -92,7 +109,9 @@ def test_of_an_older_attempt_only_what_has_succeeded_counts(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "fields", [{"run_uid": "other"}, {"source": {"commit": "x"}}, {"windows": 1}, {"windows": [{}]}]
 )
-def test_results_that_are_not_of_this_say_nothing_but_the_plan_does(tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_results_that_are_not_of_this_say_nothing_but_the_plan_does(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
     layout = Layout(str(tmp_path))
     left(layout, [ended("a", "")], **fields)
     entries, said = loaded(layout, done="-+~M")
@@ -102,7 +121,9 @@ def test_results_that_are_not_of_this_say_nothing_but_the_plan_does(tmp_path: Pa
 
 def test_a_window_with_other_arguments_now_starts_over() -> None:
     said: list[str] = []
-    found = window_ledger.earlier(ended("a", "ModelError", step_of("a", digest="x")), steps_of("a"), said.append)
+    found = window_ledger.earlier(
+        ended("a", "ModelError", step_of("a", digest="x")), steps_of("a"), said.append
+    )
     assert not found.steps
     assert said == ["window a: everything runs again: step 1-build has another command line now"]
 
@@ -113,16 +134,21 @@ def test_a_result_survives_another_attempt_that_does_not_get_to_it(tmp_path: Pat
     entries, _ = loaded(layout)
     row = json.loads(json.dumps(entries[0].row))
     assert (row["state"], row["attempt"]) == ("Pending", 1)
-    assert window_ledger.earlier(Entry("a", steps=row["steps"]), steps_of("a"), lambda _: None).results("1-build") == [
-        GOOD
-    ]
+    assert window_ledger.earlier(
+        Entry("a", steps=row["steps"]), steps_of("a"), lambda _: None
+    ).results("1-build") == [GOOD]
 
 
 def test_every_reason_has_a_character_and_comes_back() -> None:
     for reason in ("ModelError", "Timeout", "Cancelled", "OOMKilled", "EnvironmentMismatch"):
         assert window_codes.reason_of(ended("a", reason).code) == reason
     assert window_codes.reason_of(ended("a", "SomethingNew").code) == "Unknown"
-    assert (ended("a", "").code, ended("a", "NotFresh").code, at_work("a").code, Entry("a").code) == tuple("+~>-")
+    assert (
+        ended("a", "").code,
+        ended("a", "NotFresh").code,
+        at_work("a").code,
+        Entry("a").code,
+    ) == tuple("+~>-")
 
 
 A, B, SKIPPED, BROKEN, DEAD = (
@@ -151,7 +177,13 @@ A, B, SKIPPED, BROKEN, DEAD = (
             "the run was cancelled between two windows: 1 of 2 windows were not begun",
             1,
         ),
-        ([A, Entry("e")], False, "Yielded", "asked to stop between two windows: 1 of 2 windows were not begun", 1),
+        (
+            [A, Entry("e")],
+            False,
+            "Yielded",
+            "asked to stop between two windows: 1 of 2 windows were not begun",
+            1,
+        ),
     ],
 )
 def test_the_first_window_that_failed_decides(
@@ -172,7 +204,9 @@ def test_failures_name_their_window() -> None:
 
 def test_a_hundred_windows_fit_into_the_termination_message() -> None:
     entries = [ended(f"2024-01-01T{number:02}", "ModelError") for number in range(100)]
-    found = Summary.from_json(window_ledger.summarize(entries, "1.11.16", cancelled=False).to_json())
+    found = Summary.from_json(
+        window_ledger.summarize(entries, "1.11.16", cancelled=False).to_json()
+    )
     assert found.windows == "M" * 100
     assert found.failures_total == 100
 

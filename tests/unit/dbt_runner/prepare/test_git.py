@@ -27,9 +27,15 @@ HASTE = Limits(total_seconds=60, answer_seconds=20, pauses=(0, 0))
 
 
 def run(*argv: str, cwd: Path) -> str:
-    identity = {f"GIT_{who}_{what}": "tests" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    identity = {
+        f"GIT_{who}_{what}": "tests"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
     env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "GIT_CONFIG_NOSYSTEM": "1"} | identity
-    return subprocess.run(["git", *argv], cwd=cwd, env=env, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *argv], cwd=cwd, env=env, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 @dataclass
@@ -67,7 +73,9 @@ def into(tmp_path: Path) -> Path:
     return tmp_path / "into"
 
 
-def check_out(url: str, into: Path, ref: str = "", commit: str = "", secret: Path = Path("/no/secret")) -> str:
+def check_out(
+    url: str, into: Path, ref: str = "", commit: str = "", secret: Path = Path("/no/secret")
+) -> str:
     protocols = (*git.PROTOCOLS, "file")
     return git.check_out(Wanted(url, ref, commit), into, secret, limits=HASTE, protocols=protocols)
 
@@ -91,7 +99,9 @@ def version(into: Path) -> str:
         ("refs/pull/7/head", "two"),
     ],
 )
-def test_branches_and_tags_are_resolved(repository: Repository, into: Path, ref: str, expected: str) -> None:
+def test_branches_and_tags_are_resolved(
+    repository: Repository, into: Path, ref: str, expected: str
+) -> None:
     commits = {"one": repository.commit("one")}
     for tag in (["v1"], ["annotated", "-m", "one", "-a"], ["both"]):
         repository.git("tag", *tag)
@@ -115,13 +125,17 @@ def test_a_commit_is_taken_as_it_is_and_a_short_one_is_looked_for(
     assert version(into) == "one"
 
 
-def test_the_hash_of_an_annotated_tag_leads_to_its_commit(repository: Repository, into: Path) -> None:
+def test_the_hash_of_an_annotated_tag_leads_to_its_commit(
+    repository: Repository, into: Path
+) -> None:
     first = repository.commit("one")
     repository.git("tag", "-a", "v1", "-m", "one")
     assert check_out(repository.url, into, repository.git("rev-parse", "v1")) == first
 
 
-def test_a_commit_that_is_known_stands_for_a_ref_that_has_moved(repository: Repository, into: Path) -> None:
+def test_a_commit_that_is_known_stands_for_a_ref_that_has_moved(
+    repository: Repository, into: Path
+) -> None:
     first = repository.commit("one")
     repository.commit("two")
     assert check_out(repository.url, into, "main", first) == first
@@ -131,7 +145,9 @@ def test_a_commit_that_is_known_stands_for_a_ref_that_has_moved(repository: Repo
 def test_history_is_fetched_where_the_server_serves_no_single_commit(
     repository: Repository, into: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Protocol version 2 serves them all; version 0 only what a ref points to, unless it is told otherwise."""
+    """Protocol version 2 serves them all; version 0 only what a ref points to, unless it is told
+    otherwise.
+    """
     first = repository.commit("one")
     repository.commit("two")
     repository.commit("three")
@@ -151,7 +167,9 @@ def _real_git() -> str:
     return found.stdout.strip()
 
 
-@pytest.mark.parametrize("ref", ["no-such-branch", "abcdef0", "0123456789" * 4, "refs/heads/nothing", "main~1"])
+@pytest.mark.parametrize(
+    "ref", ["no-such-branch", "abcdef0", "0123456789" * 4, "refs/heads/nothing", "main~1"]
+)
 def test_what_is_not_there_is_named(repository: Repository, into: Path, ref: str) -> None:
     repository.commit("one")
     with pytest.raises(SourceError) as error:
@@ -188,7 +206,9 @@ def test_neither_configuration_nor_hooks_nor_templates_of_anybody_count(
     hook = hooks / "post-checkout"
     hook.write_text(f"#!/bin/sh\ntouch {home}/hooked\n")
     hook.chmod(0o755)
-    (home / ".gitconfig").write_text(f'[core]\n hooksPath = {hooks}\n[url "file:///nowhere"]\n insteadOf = file://\n')
+    (home / ".gitconfig").write_text(
+        f'[core]\n hooksPath = {hooks}\n[url "file:///nowhere"]\n insteadOf = file://\n'
+    )
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
     monkeypatch.setenv("GIT_DIR", "/nowhere")
@@ -202,7 +222,9 @@ def test_submodules_are_left_alone(repository: Repository, into: Path) -> None:
     inner.mkdir()
     run("init", "--quiet", cwd=inner)
     Repository(inner).commit("inner")
-    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.as_uri(), "sub")
+    repository.git(
+        "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.as_uri(), "sub"
+    )
     repository.commit("one")
     check_out(repository.url, into)
     assert list((into / "sub").iterdir()) == []
@@ -234,14 +256,23 @@ def server(repository: Repository, certificates: Tls, tmp_path: Path) -> Iterato
     files = (str(tmp_path / "crt"), str(tmp_path / "key"))
     Path(files[0]).write_text(certificates.certificate)
     Path(files[1]).write_text(certificates.key)
-    argv = [sys.executable, str(ROOT / "tests/cluster/images/git/server.py"), "--certificate", files[0]]
+    argv = [
+        sys.executable,
+        str(ROOT / "tests/cluster/images/git/server.py"),
+        "--certificate",
+        files[0],
+    ]
     argv += ["--key", files[1], "--repositories", str(repository.path.parent)]
     env = os.environ | {"GIT_USER": "deployer", "GIT_PASSWORD": PASSWORD}
-    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             port = process.stdout.readline().split()[-1]
-            yield Server(f"https://127.0.0.1:{port}/{repository.path.name}/.git", certificates, files)
+            yield Server(
+                f"https://127.0.0.1:{port}/{repository.path.name}/.git", certificates, files
+            )
         finally:
             process.kill()
 
@@ -264,13 +295,17 @@ def test_https_with_a_password_and_a_ca_of_our_own(
     first = repository.commit("one")
     repository.git("tag", "v1")
     repository.commit("two")
-    credentials = secret(into.parent, username="deployer\n", password=f"{PASSWORD}\n", ca_crt=server.tls.ca)
+    credentials = secret(
+        into.parent, username="deployer\n", password=f"{PASSWORD}\n", ca_crt=server.tls.ca
+    )
     assert check_out(server.url, into, "v1", secret=credentials) == first
     assert version(into) == "one"
     assert PASSWORD not in "".join(capfd.readouterr())
 
 
-def test_the_password_is_in_no_argument_and_no_variable(repository: Repository, server: Server, into: Path) -> None:
+def test_the_password_is_in_no_argument_and_no_variable(
+    repository: Repository, server: Server, into: Path
+) -> None:
     """Of git and of everything that it starts."""
     repository.commit("one")
     spy = into.parent / "bin" / "git"
@@ -312,7 +347,9 @@ def test_a_server_that_redirects_elsewhere_gets_the_password_alone(
         redirecting.socket = context.wrap_socket(redirecting.socket, server_side=True)
         threading.Thread(target=redirecting.serve_forever, daemon=True).start()
         url = f"https://127.0.0.1:{redirecting.server_address[1]}/shop/.git"
-        credentials = secret(into.parent, username="deployer", password=PASSWORD, ca_crt=server.tls.ca)
+        credentials = secret(
+            into.parent, username="deployer", password=PASSWORD, ca_crt=server.tls.ca
+        )
         with pytest.raises(SourceError, match="refuses the credentials"):
             check_out(url, into, secret=credentials)
         redirecting.shutdown()
@@ -332,7 +369,9 @@ def test_wrong_credentials_are_told(
 ) -> None:
     repository.commit("one")
     with pytest.raises(SourceError, match=message) as error:
-        check_out(server.url, into, "main", secret=secret(into.parent, ca_crt=server.tls.ca, **keys))
+        check_out(
+            server.url, into, "main", secret=secret(into.parent, ca_crt=server.tls.ca, **keys)
+        )
     assert server.url in str(error.value)
     assert "ref main" in str(error.value)
     assert "wrong-password" not in str(error.value)
@@ -341,7 +380,9 @@ def test_wrong_credentials_are_told(
 def test_an_unknown_ca_is_told(repository: Repository, server: Server, into: Path) -> None:
     repository.commit("one")
     with pytest.raises(SourceError, match=r"certificate is not trusted.*ca\.crt"):
-        check_out(server.url, into, secret=secret(into.parent, username="deployer", password=PASSWORD))
+        check_out(
+            server.url, into, secret=secret(into.parent, username="deployer", password=PASSWORD)
+        )
 
 
 def test_a_repository_that_is_not_there_is_told(server: Server, into: Path) -> None:
@@ -350,8 +391,13 @@ def test_a_repository_that_is_not_there_is_told(server: Server, into: Path) -> N
         check_out(server.url.replace("/shop/", "/shopp/"), into, secret=credentials)
 
 
-def test_a_host_that_is_away_is_tried_again_and_then_told(into: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SourceError, match=r"https://127\.0\.0\.1:9/certificate\.git, ref main: .* cannot be reached"):
+def test_a_host_that_is_away_is_tried_again_and_then_told(
+    into: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(
+        SourceError,
+        match=r"https://127\.0\.0\.1:9/certificate\.git, ref main: .* cannot be reached",
+    ):
         check_out("https://127.0.0.1:9/certificate.git", into, "main")
     assert capfd.readouterr().out.count("trying again") == 2
 
@@ -365,7 +411,11 @@ def test_a_server_that_does_not_answer_is_not_waited_for(into: Path) -> None:
 
 def test_a_password_goes_over_tls_only(into: Path) -> None:
     with pytest.raises(SourceError, match="over https:// only"):
-        check_out("http://127.0.0.1:9/x.git", into, secret=secret(into.parent, username="u", password=PASSWORD))
+        check_out(
+            "http://127.0.0.1:9/x.git",
+            into,
+            secret=secret(into.parent, username="u", password=PASSWORD),
+        )
 
 
 @pytest.mark.parametrize("url", ["git@127.0.0.1:x.git", "ssh://git@127.0.0.1:9/x.git"])

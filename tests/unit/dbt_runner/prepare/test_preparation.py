@@ -88,14 +88,26 @@ def test_keys_that_are_mapped_to_paths_keep_them(layout: Layout) -> None:
 
 @pytest.mark.parametrize("key", ["project.tgz", "project.tar.gz"])
 @pytest.mark.parametrize("top", ["", "./", "shop/"])
-def test_an_archive_is_unpacked_from_where_the_project_is(layout: Layout, key: str, top: str) -> None:
-    config_map(layout, **{key: archive(**{f"{top}dbt_project.yml": "name: shop", f"{top}models/a.sql": "select 1"})})
+def test_an_archive_is_unpacked_from_where_the_project_is(
+    layout: Layout, key: str, top: str
+) -> None:
+    config_map(
+        layout,
+        **{
+            key: archive(
+                **{f"{top}dbt_project.yml": "name: shop", f"{top}models/a.sql": "select 1"}
+            )
+        },
+    )
     assert run(layout)[0] == 0
     assert project(layout) == {"dbt_project.yml": "name: shop", "models/a.sql": "select 1"}
 
 
 def test_a_folder_is_kept_when_the_project_is_not_in_it(layout: Layout) -> None:
-    config_map(layout, **{"dbt_project.yml": "name: shop", "models.tgz": archive(**{"models/a.sql": "select 1"})})
+    config_map(
+        layout,
+        **{"dbt_project.yml": "name: shop", "models.tgz": archive(**{"models/a.sql": "select 1"})},
+    )
     assert run(layout)[0] == 0
     assert project(layout) == {"dbt_project.yml": "name: shop", "models/a.sql": "select 1"}
 
@@ -113,7 +125,9 @@ def test_paths_outside_of_the_project_are_refused(layout: Layout, name: str) -> 
     assert code == 2 or name.startswith("/")
 
 
-@pytest.mark.parametrize("content", [b"no archive", archive(**{"dbt_project.yml": "name: shop" * 999})[:-30]])
+@pytest.mark.parametrize(
+    "content", [b"no archive", archive(**{"dbt_project.yml": "name: shop" * 999})[:-30]]
+)
 def test_a_broken_archive_is_named(layout: Layout, content: bytes) -> None:
     config_map(layout, **{"project.tgz": content})
     code, summary = run(layout)
@@ -121,7 +135,9 @@ def test_a_broken_archive_is_named(layout: Layout, content: bytes) -> None:
     assert "project.tgz" in summary.message
 
 
-def test_a_missing_project_file_is_named_with_what_there_is(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_project_file_is_named_with_what_there_is(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
     config_map(layout, **{"orders.sql": "select 1"})
     code, summary = run(layout)
     assert (code, summary.reason) == (2, "ConfigError")
@@ -131,8 +147,12 @@ def test_a_missing_project_file_is_named_with_what_there_is(layout: Layout, caps
 
 
 def test_files_have_times_that_are_made_from_their_content(layout: Layout) -> None:
-    """dbt's partial parsing goes by them, so a new pod must find them as they were, unless the content has changed."""
-    config_map(layout, **{"dbt_project.yml": "name: shop", "a.yml": "a", "b.yml": "a", "c.yml": "c"})
+    """dbt's partial parsing goes by them, so a new pod must find them as they were, unless the
+    content has changed.
+    """
+    config_map(
+        layout, **{"dbt_project.yml": "name: shop", "a.yml": "a", "b.yml": "a", "c.yml": "c"}
+    )
     assert run(layout)[0] == 0
     found = times(layout)
     assert found["a.yml"] == found["b.yml"] != found["c.yml"]
@@ -154,9 +174,18 @@ def times(layout: Layout) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     "files",
-    [{"a": "1", "b": ""}, {"a": "", "b": "1"}, {"a": "1"}, {"ab": "1"}, {"a": "1b"}, {"d/a": "1", "b": ""}],
+    [
+        {"a": "1", "b": ""},
+        {"a": "", "b": "1"},
+        {"a": "1"},
+        {"ab": "1"},
+        {"a": "1b"},
+        {"d/a": "1", "b": ""},
+    ],
 )
-def test_a_fingerprint_tells_paths_and_contents_apart(tmp_path: Path, files: dict[str, str]) -> None:
+def test_a_fingerprint_tells_paths_and_contents_apart(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
     def of(name: str, content: dict[str, str]) -> str:
         for path, text in content.items():
             (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
@@ -193,21 +222,35 @@ def repository(tmp_path: Path) -> Path:
 
 def commit(repository: Path) -> str:
     identity = ["-c", "user.name=tests", "-c", "user.email=tests"]
-    for argv in (["init", "--quiet", "-b", "main"], ["add", "."], [*identity, "commit", "--quiet", "-m", "x"]):
+    for argv in (
+        ["init", "--quiet", "-b", "main"],
+        ["add", "."],
+        [*identity, "commit", "--quiet", "-m", "x"],
+    ):
         subprocess.run(["git", *argv], cwd=repository, check=True)
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True
+    )
     return done.stdout.strip()
 
 
 def clone(layout: Layout, repository: Path, **fields: str) -> tuple[int, Summary]:
-    code = preparation.main(layout, PreparePlan("git", repository.as_uri(), **fields), {}, protocols=("file",))
+    code = preparation.main(
+        layout, PreparePlan("git", repository.as_uri(), **fields), {}, protocols=("file",)
+    )
     return code, Summary.from_json((Path(layout.root) / "dev/termination-log").read_text())
 
 
-def test_a_repository_is_checked_out_whole_and_its_commit_reported(layout: Layout, repository: Path) -> None:
+def test_a_repository_is_checked_out_whole_and_its_commit_reported(
+    layout: Layout, repository: Path
+) -> None:
     code, summary = clone(layout, repository, ref="main", sub_path="dbt")
     assert (code, summary.reason) == (0, "")
-    assert project(layout).keys() == {"dbt/dbt_project.yml", "dbt/models/a.sql", "packages/p/dbt_project.yml"}
+    assert project(layout).keys() == {
+        "dbt/dbt_project.yml",
+        "dbt/models/a.sql",
+        "packages/p/dbt_project.yml",
+    }
     assert json.loads(layout.source_info.read_text())["commit"] == summary.commit
     assert len(summary.commit) == 40
 
@@ -225,7 +268,9 @@ def test_a_later_attempt_works_on_the_commit_of_the_first(layout: Layout, reposi
 
 
 @pytest.mark.parametrize("sub_path", ["", "models", "out"])
-def test_where_projects_are_is_told_when_there_is_none(layout: Layout, repository: Path, sub_path: str) -> None:
+def test_where_projects_are_is_told_when_there_is_none(
+    layout: Layout, repository: Path, sub_path: str
+) -> None:
     outside = Path(layout.root) / "outside"
     outside.mkdir()
     (outside / "dbt_project.yml").write_text("name: x")
@@ -236,7 +281,9 @@ def test_where_projects_are_is_told_when_there_is_none(layout: Layout, repositor
     assert "set source.git.subPath to one of: dbt, packages/p" in summary.message
 
 
-def test_an_unknown_ref_is_a_source_error_without_a_commit(layout: Layout, repository: Path) -> None:
+def test_an_unknown_ref_is_a_source_error_without_a_commit(
+    layout: Layout, repository: Path
+) -> None:
     code, summary = clone(layout, repository, ref="nothing")
     assert (code, summary.reason, summary.commit) == (2, "SourceError", "")
     assert "ref nothing" in summary.message

@@ -26,7 +26,14 @@ from tests.unit.dbt_runner.worker.test_invocation import SHOP, SLOW
 # The protocol
 
 
-@given(st.builds(Progress, st.integers(0, 1000), st.integers(0, 1000), st.lists(st.text(max_size=5), max_size=9)))
+@given(
+    st.builds(
+        Progress,
+        st.integers(0, 1000),
+        st.integers(0, 1000),
+        st.lists(st.text(max_size=5), max_size=9),
+    )
+)
 def test_progress_survives_its_line(progress: Progress) -> None:
     progress = Progress(progress.done, progress.total, tuple(progress.running))
     assert Progress.from_line(progress.to_line()) == progress
@@ -95,7 +102,10 @@ def test_the_nodes_are_those_of_the_window_at_work(tmp_path: Path) -> None:
     tally = Tally(tmp_path / "progress.json")
     tally.window(">-")
     tally.begin(counts=True)
-    assert counted(tally, [{"total": 2}, {"started": "a"}, {"ended": "a", "status": "success"}]).done == 1
+    assert (
+        counted(tally, [{"total": 2}, {"started": "a"}, {"ended": "a", "status": "success"}]).done
+        == 1
+    )
     tally.end(Nodes(total=2, success=2))
     tally.window("+>")
     assert tally.progress == Progress(0, 0, (), "+>")
@@ -114,16 +124,24 @@ def finished(*nodes: str, status: str = "success") -> list[dict[str, object]]:
     [
         ([], Progress()),
         ([{"total": 3}, *started("a", "b")], Progress(0, 3, ("a", "b"))),
-        ([{"total": 3}, *started("a", "b"), *finished("a"), *started("c")], Progress(1, 3, ("b", "c"))),
+        (
+            [{"total": 3}, *started("a", "b"), *finished("a"), *started("c")],
+            Progress(1, 3, ("b", "c")),
+        ),
         ([{"total": 2}, *started("a"), *finished("a", status="error")], Progress(1, 2)),
         ([{"total": 2}, *started("a"), *finished("a", status="skipped")], Progress(0, 2)),
         # A microbatch model with two batches: still at work after the first.
         ([{"total": 1}, *started("m", "m"), *finished("m"), *started("m")], Progress(0, 1, ("m",))),
-        ([{"total": 1}, *started("m", "m"), *finished("m"), *started("m"), *finished("m", "m")], Progress(1, 1)),
+        (
+            [{"total": 1}, *started("m", "m"), *finished("m"), *started("m"), *finished("m", "m")],
+            Progress(1, 1),
+        ),
         (finished("never-started"), Progress()),
     ],
 )
-def test_nodes_are_counted(tmp_path: Path, events: list[dict[str, object]], expected: Progress) -> None:
+def test_nodes_are_counted(
+    tmp_path: Path, events: list[dict[str, object]], expected: Progress
+) -> None:
     assert counted(Tally(tmp_path / "p"), events) == expected
 
 
@@ -163,8 +181,12 @@ def test_a_disk_that_is_full_or_gone_stops_nothing(tmp_path: Path) -> None:
     assert tally.flush() is None
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [((None, None), None), ((3.0, None), 3.0), ((3.0, 1.0), 1.0)])
-def test_the_soonest_of_some_waits(seconds: tuple[float | None, ...], expected: float | None) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [((None, None), None), ((3.0, None), 3.0), ((3.0, 1.0), 1.0)]
+)
+def test_the_soonest_of_some_waits(
+    seconds: tuple[float | None, ...], expected: float | None
+) -> None:
     assert soonest(*seconds) == expected
 
 
@@ -197,7 +219,9 @@ def test_lines_come_no_sooner_than_they_may(tmp_path: Path) -> None:
     assert [Progress.from_line(line).done for line in lines] == [1]
 
 
-def test_the_sidecar_prints_the_progress_while_dbt_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_sidecar_prints_the_progress_while_dbt_runs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     layout = Layout(str(tmp_path))
     layout.artifacts.mkdir(parents=True)
     progress = Progress(3, 12, ("model.shop.orders",))
@@ -229,9 +253,13 @@ def test_the_sidecar_prints_the_progress_while_dbt_runs(tmp_path: Path, capfd: p
 
 @pytest.mark.one_dbt
 def test_a_slow_model_is_named_while_it_runs(tmp_path: Path) -> None:
-    """Its start follows right upon the end of a quick one, so it must be told although nothing happens after it."""
+    """Its start follows right upon the end of a quick one, so it must be told although nothing
+    happens after it.
+    """
     pod = Pod(tmp_path / "pod", SLOW)
-    process = pod.start(step("run"), grace_seconds=1)  # else it waits, if the interrupt comes before the query
+    process = pod.start(
+        step("run"), grace_seconds=1
+    )  # else it waits, if the interrupt comes before the query
     seen = pod.watch(process, lambda progress: progress.running == ("model.shop.slow",))
     process.send_signal(signal.SIGTERM)
     pod.finish(process)
@@ -243,7 +271,10 @@ def test_a_slow_model_is_named_while_it_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("isolation", ["Fork", "Process"])
 def test_in_the_end_the_progress_is_what_the_results_say(tmp_path: Path, isolation: str) -> None:
     """The last step is too slow to end, so that what the others left behind can be looked at."""
-    pod = Pod(tmp_path / "pod", {**SHOP, **SLOW, "models/slow.sql": SLOW["models/slow.sql"].replace("quick", "totals")})
+    pod = Pod(
+        tmp_path / "pod",
+        {**SHOP, **SLOW, "models/slow.sql": SLOW["models/slow.sql"].replace("quick", "totals")},
+    )
     process = pod.start(
         step("build", "--exclude", "slow+", "quick", "after"),
         step("compile", "--exclude", "slow+"),

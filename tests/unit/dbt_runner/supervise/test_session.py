@@ -1,4 +1,6 @@
-"""The supervisor, with a stub in place of dbt's interpreter: what dbt cannot be made to do at will."""
+"""The supervisor, with a stub in place of dbt's interpreter: what dbt cannot be made to do at
+will.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ exec(os.environ["STUB"])
 """
 
 READY = (
-    "send('ready', dbt_version='1.11.16', isolation='Fork', parse={'seconds': 1, 'cached': False}, project_dir='.')\n"
+    "send('ready', dbt_version='1.11.16', isolation='Fork', parse={'seconds': 1, 'cached': False}, "
+    "project_dir='.')\n"
 )
 FOREVER = "signal.pause()\n"
 
@@ -72,11 +75,17 @@ def test_a_signal_before_the_first_step_ends_the_run(pod: Pod) -> None:
     assert pod.finish(process, log).summary.reason == "Cancelled"
 
 
-@pytest.mark.parametrize(("version", "path"), [("v2", "memory.events"), ("v1", "memory/memory.oom_control")])
+@pytest.mark.parametrize(
+    ("version", "path"), [("v2", "memory.events"), ("v1", "memory/memory.oom_control")]
+)
 def test_the_oom_killer_is_recognized_by_its_counter(pod: Pod, version: str, path: str) -> None:
     counter = pod.root / "sys/fs/cgroup" / path
     counter.parent.mkdir(parents=True)
-    counter.write_text("oom 1\noom_kill 1\n" if version == "v2" else "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
+    counter.write_text(
+        "oom 1\noom_kill 1\n"
+        if version == "v2"
+        else "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"
+    )
     more = counter.read_text().replace("oom_kill 1", "oom_kill 2")
     pod.env["STUB"] = f"{READY}open({str(counter)!r}, 'w').write({more!r})\nos.kill(os.getpid(), 9)"
     ended = pod.run(step("build"))
@@ -121,28 +130,43 @@ def test_stale_sources_are_waited_for_until_they_are_fresh(pod: Pod) -> None:
     pod.env.update(STUB=STALE_SOURCE, STALE_FOR="1")
     ended = pod.run(step("sourceFreshness", on_stale="Wait"), timeout_seconds=PATIENCE)
     assert (ended.code, ended.summary.reason) == (0, "")
-    assert ended.log.count("waiting, since source.shop.raw.orders is older than error_after allows") == 1
+    assert (
+        ended.log.count("waiting, since source.shop.raw.orders is older than error_after allows")
+        == 1
+    )
     assert "the next check is in 5 s" in ended.log
     (checked,) = ended.artifact("sourceFreshness/sources.json")["results"]
     assert checked["status"] == "pass"
     assert ended.summary.nodes == Nodes(total=1, passed=1)
 
 
-@pytest.mark.parametrize(("reason", "words"), [("Cancelled", "was cancelled"), ("Timeout", "longer than its timeout")])
-def test_waiting_for_sources_ends_at_once_when_the_run_is_stopped(pod: Pod, reason: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("reason", "words"), [("Cancelled", "was cancelled"), ("Timeout", "longer than its timeout")]
+)
+def test_waiting_for_sources_ends_at_once_when_the_run_is_stopped(
+    pod: Pod, reason: str, words: str
+) -> None:
     pod.env.update(STUB=STALE_SOURCE, STALE_FOR="99")
     limit = 12.0 if reason == "Timeout" else PATIENCE
-    process = pod.start(step("sourceFreshness", on_stale="Wait"), step("build"), timeout_seconds=limit)
-    # A pause that neither signal nor limit ended would be over after 10 s, the seconds of the result cut off.
+    process = pod.start(
+        step("sourceFreshness", on_stale="Wait"), step("build"), timeout_seconds=limit
+    )
+    # A pause that neither signal nor limit ended would be over after 10 s, the seconds of the
+    # result cut off.
     log = pod.wait_for(process, "the next check is in 10 s")
     began = time.time()
     if reason == "Cancelled":
         process.send_signal(signal.SIGTERM)
     ended = pod.finish(process, log)
-    finished = calendar.timegm(time.strptime(ended.result["steps"][0]["finished_at"], "%Y-%m-%dT%H:%M:%SZ"))
+    finished = calendar.timegm(
+        time.strptime(ended.result["steps"][0]["finished_at"], "%Y-%m-%dT%H:%M:%SZ")
+    )
     assert finished - began < 9
     assert ended.summary.reason == reason
-    assert f"{words} while it waited for fresh sources: source.shop.raw.orders is older" in ended.summary.message
+    assert (
+        f"{words} while it waited for fresh sources: source.shop.raw.orders is older"
+        in ended.summary.message
+    )
     assert [each["state"] for each in ended.result["steps"]] == ["Failed", "Skipped"]
     assert ended.artifact("sourceFreshness/sources.json")
 
@@ -152,7 +176,9 @@ def test_stale_sources_may_skip_the_rest_of_the_run(pod: Pod) -> None:
     ended = pod.run(step("sourceFreshness", on_stale="Skip"), step("build"))
     assert (ended.code, ended.summary.reason, ended.summary.failures) == (0, "NotFresh", [])
     assert [each["state"] for each in ended.result["steps"]] == ["NotFresh", "Skipped"]
-    assert ended.log.rstrip().endswith("Skipped (NotFresh): source.shop.raw.orders is older than error_after allows")
+    assert ended.log.rstrip().endswith(
+        "Skipped (NotFresh): source.shop.raw.orders is older than error_after allows"
+    )
 
 
 def test_output_is_redacted_line_by_line(pod: Pod) -> None:
@@ -168,7 +194,10 @@ def test_output_is_redacted_line_by_line(pod: Pod) -> None:
 
 def test_secrets_of_an_unreadable_profile_are_redacted_as_well(pod: Pod) -> None:
     (pod.layout.profiles / "profiles.yml").write_text("shop: [\n  password: the-secret")
-    pod.env["STUB"] = "say('near password: the-secret\\n')\nsend('failed', step=0, reason='ConfigError', message='x')"
+    pod.env["STUB"] = (
+        "say('near password: the-secret\\n')\nsend('failed', step=0, reason='ConfigError', "
+        "message='x')"
+    )
     assert "the-secret" not in pod.run(step("build")).log
 
 
@@ -185,7 +214,9 @@ def test_a_project_folder_that_is_missing_is_named(pod: Pod) -> None:
     assert "/no/such/project" in ended.summary.message
 
 
-def test_a_plan_that_cannot_be_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_cannot_be_read_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "dev").mkdir()
     for command in ("prepare", "run", "artifacts"):
         monkeypatch.setenv("DBT_OPERATOR_PLAN", '{"protocol": 99}')
@@ -203,7 +234,9 @@ def test_a_plan_that_cannot_be_read_is_reported(tmp_path: Path, monkeypatch: pyt
         ("#!/usr/bin/env -S python -E\n", "{folder}/python"),
     ],
 )
-def test_the_interpreter_is_that_of_the_dbt_command(tmp_path: Path, text: str, expected: str) -> None:
+def test_the_interpreter_is_that_of_the_dbt_command(
+    tmp_path: Path, text: str, expected: str
+) -> None:
     for name, content in (("dbt", text), ("python", "")):
         (tmp_path / name).write_text(content)
         (tmp_path / name).chmod(0o755)
@@ -226,7 +259,8 @@ def test_a_dbt_that_is_no_python_program_is_run_by_its_command_or_refused(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("isolation", "expected"), [("Auto", "zygote"), ("Fork", "zygote"), ("Process", "zygote"), ("Command", "command")]
+    ("isolation", "expected"),
+    [("Auto", "zygote"), ("Fork", "zygote"), ("Process", "zygote"), ("Command", "command")],
 )
 def test_a_dbt_that_is_a_python_program_is_imported_unless_its_command_is_asked_for(
     isolation: str, expected: str
@@ -244,7 +278,12 @@ def test_an_image_without_dbt_is_told_so(pod: Pod, tmp_path: Path) -> None:
 
 def test_dbt_gets_its_variables(tmp_path: Path) -> None:
     plan = Pod(tmp_path / "pod", {}).plan(step("build"))
-    given = {"HOME": "/no/such/home", "DBT_OPERATOR_PLAN": "x", "DBT_USE_COLORS": "true", "OTHER": "1"}
+    given = {
+        "HOME": "/no/such/home",
+        "DBT_OPERATOR_PLAN": "x",
+        "DBT_USE_COLORS": "true",
+        "OTHER": "1",
+    }
     env = environment(Layout(), plan, given)
     assert env["HOME"] == "/tmp"  # noqa: S108 - only named
     assert env["DBT_USE_COLORS"] == "true"
@@ -256,7 +295,9 @@ def test_dbt_gets_its_variables(tmp_path: Path) -> None:
 
 
 OK = StepResult("build", "build", "Succeeded", 0, nodes=Nodes(total=2, success=1, warn=1))
-STALE = StepResult("fresh", "sourceFreshness", "NotFresh", 1, "NotFresh", "raw.orders is older than it may be")
+STALE = StepResult(
+    "fresh", "sourceFreshness", "NotFresh", 1, "NotFresh", "raw.orders is older than it may be"
+)
 BAD = StepResult("test", "test", "Failed", 1, "TestFailed", "a test failed")
 
 
@@ -266,7 +307,12 @@ BAD = StepResult("test", "test", "Failed", 1, "TestFailed", "a test failed")
         ([OK], "", "", 0),
         ([OK, BAD], "", "TestFailed", 1),
         ([BAD, StepResult("docs", "docs", "Failed", 2, "ModelError", "x")], "", "TestFailed", 1),
-        ([StepResult("docs", "docs", "Failed", 1, "ModelError", "x", allow_failure=True), OK], "", "", 0),
+        (
+            [StepResult("docs", "docs", "Failed", 1, "ModelError", "x", allow_failure=True), OK],
+            "",
+            "",
+            0,
+        ),
         ([StepResult("b", "build", "Failed", 0, "NothingSelected", "x")], "", "NothingSelected", 1),
         ([StepResult("b", "build", "Failed", None, "ConfigError", "x")], "", "ConfigError", 2),
         ([OK, StepResult("docs", "docs", "Skipped")], "Cancelled", "Cancelled", 1),
@@ -275,7 +321,9 @@ BAD = StepResult("test", "test", "Failed", 1, "TestFailed", "a test failed")
         ([STALE, StepResult("docs", "docs", "Skipped")], "Cancelled", "Cancelled", 1),
     ],
 )
-def test_the_first_failure_that_counts_decides(steps: list[StepResult], stopped: str, reason: str, code: int) -> None:
+def test_the_first_failure_that_counts_decides(
+    steps: list[StepResult], stopped: str, reason: str, code: int
+) -> None:
     summary = summarize(steps, "1.11.16", stopped)
     assert (summary.reason, summary.exit_code) == (reason, code)
 
@@ -285,7 +333,10 @@ def test_the_last_line_counts_a_success() -> None:
 
 
 def test_the_last_line_of_a_run_that_is_skipped_speaks_of_no_failure() -> None:
-    assert last_line(summarize([STALE], "", "")) == "Skipped (NotFresh): raw.orders is older than it may be"
+    assert (
+        last_line(summarize([STALE], "", ""))
+        == "Skipped (NotFresh): raw.orders is older than it may be"
+    )
 
 
 def test_the_last_line_of_a_failure_without_nodes_says_why() -> None:

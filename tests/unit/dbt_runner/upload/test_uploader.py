@@ -1,4 +1,6 @@
-"""The sidecar, with a store that can be told to fail, and with a real MinIO where one is at hand."""
+"""The sidecar, with a store that can be told to fail, and with a real MinIO where one is at
+hand.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from dbt_runner.worker import cache
 from tests.support.kube import PATIENCE
 from tests.support.pods import end_later
 
-PLAN = UploadPlan(Bucket("https://store", "b"), "runs/one", run="runs", state="state", cache="cache/one.zip")
+PLAN = UploadPlan(
+    Bucket("https://store", "b"), "runs/one", run="runs", state="state", cache="cache/one.zip"
+)
 
 
 class FakeStore:
@@ -231,7 +235,10 @@ def free_port() -> int:
 
 def test_a_store_that_cannot_be_reached_is_named_without_keys(tmp_path: Path) -> None:
     plan = UploadPlan(Bucket(f"http://127.0.0.1:{free_port()}", "dbt", "us-east-1"), "runs/one")
-    store = MinioStore(plan.bucket, {"AWS_ACCESS_KEY_ID": "the-access-key", "AWS_SECRET_ACCESS_KEY": "the-secret-key"})
+    store = MinioStore(
+        plan.bucket,
+        {"AWS_ACCESS_KEY_ID": "the-access-key", "AWS_SECRET_ACCESS_KEY": "the-secret-key"},
+    )
     path = tmp_path / "manifest.json"
     path.write_text("{}")
     with path.open("rb") as file, pytest.raises(UploadError) as error:
@@ -295,7 +302,9 @@ def test_what_belongs_to_the_run_goes_beside_its_attempts(layout: Layout) -> Non
     assert set(store.objects) == {"runs/result.json", "state/manifest.json"}
 
 
-def test_the_parse_cache_is_restored_while_dbt_starts_and_stored_as_soon_as_there_is_one(layout: Layout) -> None:
+def test_the_parse_cache_is_restored_while_dbt_starts_and_stored_as_soon_as_there_is_one(
+    layout: Layout,
+) -> None:
     store = FakeStore()
     store.objects[PLAN.cache] = b"old"
     for folder in (layout.cache, layout.new_cache):
@@ -400,7 +409,14 @@ SECRET = "the-bucket-key"  # noqa: S105 -- looked for where it must not be
 def private(tmp_path: Path) -> Path:
     """A folder that only the sidecar can read, with files of the names that it looks for."""
     folder = tmp_path / "proc"
-    for name in ("manifest.json", "result.json", "dbt.log", "parse.zip", "1-build/manifest.json", "compiled/a.sql"):
+    for name in (
+        "manifest.json",
+        "result.json",
+        "dbt.log",
+        "parse.zip",
+        "1-build/manifest.json",
+        "compiled/a.sql",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(SECRET)
     return folder
@@ -466,13 +482,24 @@ def link_words(layout: Layout, private: Path) -> None:
     layout.alive.symlink_to(private / "result.json")
 
 
-LINKS = [link_file, link_result, link_step, link_inner_folder, link_artifacts, link_run, link_inner_of_run]
+LINKS = [
+    link_file,
+    link_result,
+    link_step,
+    link_inner_folder,
+    link_artifacts,
+    link_run,
+    link_inner_of_run,
+]
 LINKS += [link_log, link_window, link_cache, link_words]
 
 
 @pytest.mark.parametrize("link", LINKS)
 def test_no_link_leads_to_what_only_the_sidecar_can_read(
-    layout: Layout, private: Path, link: Callable[[Layout, Path], None], capfd: pytest.CaptureFixture[str]
+    layout: Layout,
+    private: Path,
+    link: Callable[[Layout, Path], None],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     before = {path: path.read_bytes() for path in private.rglob("*") if path.is_file()}
     link(layout, private)
@@ -484,7 +511,9 @@ def test_no_link_leads_to_what_only_the_sidecar_can_read(
     assert {path: path.read_bytes() for path in private.rglob("*") if path.is_file()} == before
 
 
-def test_a_file_that_is_swapped_for_a_link_after_it_was_found_is_missing(layout: Layout, private: Path) -> None:
+def test_a_file_that_is_swapped_for_a_link_after_it_was_found_is_missing(
+    layout: Layout, private: Path
+) -> None:
     path = layout.artifacts / "1-build/manifest.json"
 
     class Swapping(FakeStore):
@@ -495,11 +524,14 @@ def test_a_file_that_is_swapped_for_a_link_after_it_was_found_is_missing(layout:
 
     finish_step(layout, "1-build", **{"manifest.json": "{}"})
     summary = Sidecar(layout, Swapping, grace=60).end()
-    assert summary.error.startswith("1 of 1 objects were not uploaded: manifest.json: is no plain file")
+    assert summary.error.startswith(
+        "1 of 1 objects were not uploaded: manifest.json: is no plain file"
+    )
 
 
 @pytest.mark.parametrize(
-    "place", ["artifacts/1-build/manifest.json", "run/result.json", ".windows", ".progress.json", ".alive"]
+    "place",
+    ["artifacts/1-build/manifest.json", "run/result.json", ".windows", ".progress.json", ".alive"],
 )
 def test_a_pipe_keeps_nobody_waiting(layout: Layout, place: str) -> None:
     finish_step(layout, "1-build", **{"run_results.json": "{}"})

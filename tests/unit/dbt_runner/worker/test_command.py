@@ -1,4 +1,6 @@
-"""A dbt that is no Python program: real dbt behind a wrapper in another language, run by its command line."""
+"""A dbt that is no Python program: real dbt behind a wrapper in another language, run by its
+command line.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,10 @@ def test_its_steps_succeed_and_are_counted(succeeded: Ended) -> None:
 
 def test_each_step_leaves_the_artifacts_of_its_own_invocation(succeeded: Ended) -> None:
     names = ("seed", "build", "docs", "runOperation")
-    ids = {succeeded.artifact(f"{name}/run_results.json")["metadata"]["invocation_id"] for name in names}
+    ids = {
+        succeeded.artifact(f"{name}/run_results.json")["metadata"]["invocation_id"]
+        for name in names
+    }
     assert len(ids) == len(names)
     assert succeeded.artifact("sourceFreshness/sources.json")["results"]
     assert succeeded.artifact("build/manifest.json")["metadata"]["env"]["RUN_UID"] == "uid-1"
@@ -99,7 +104,15 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Ended:
         step("build", "--select", "tag:nothing", name="empty", **may_fail),
         step("sourceFreshness", "--select", "source:missing", name="missing", **may_fail),
         step("runOperation", "breaks", **may_fail),
-        step("run", "--select", "state:modified", "--state", "/no/such/state", name="state", **may_fail),
+        step(
+            "run",
+            "--select",
+            "state:modified",
+            "--state",
+            "/no/such/state",
+            name="state",
+            **may_fail,
+        ),
         step("build", "--no-such-flag", name="flag", **may_fail),
     )
 
@@ -116,7 +129,9 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Ended:
         ("flag", "ConfigError", "--no-such-flag"),
     ],
 )
-def test_a_failure_has_its_reason_and_names_its_cause(failed: Ended, name: str, reason: str, named: str) -> None:
+def test_a_failure_has_its_reason_and_names_its_cause(
+    failed: Ended, name: str, reason: str, named: str
+) -> None:
     ended = failed.step(name)
     assert (ended["reason"], ended["state"]) == (reason, "Failed"), ended["message"]
     assert named in ended["message"]
@@ -126,14 +141,24 @@ def test_a_failure_has_its_reason_and_names_its_cause(failed: Ended, name: str, 
     ("files", "profiles", "reason", "words"),
     [
         ({"models/one.sql": "select * from {{ ref('nowhere') }}"}, "", "ParseError", "nowhere"),
-        (ONE_MODEL, "shop: {outputs: {dev: {type: duckdb, schema: dev}}}", "EnvironmentMismatch", "'prod'"),
+        (
+            ONE_MODEL,
+            "shop: {outputs: {dev: {type: duckdb, schema: dev}}}",
+            "EnvironmentMismatch",
+            "'prod'",
+        ),
         (ONE_MODEL, NOBODY_THERE, "Unavailable", "Connection refused"),
     ],
     ids=["missing ref", "no such target", "no warehouse"],
 )
 @pytest.mark.parametrize("pattern", ["analytics", None], ids=["validated", "not validated"])
 def test_what_is_wrong_before_the_first_node_has_its_reason(
-    tmp_path: Path, files: dict[str, str], profiles: str, reason: str, words: str, pattern: str | None
+    tmp_path: Path,
+    files: dict[str, str],
+    profiles: str,
+    reason: str,
+    words: str,
+    pattern: str | None,
 ) -> None:
     ended = wrapped(tmp_path, files, profiles).run(step("build"), schema_pattern=pattern)
     assert (ended.code, ended.summary.reason) == (2, reason)
@@ -148,7 +173,11 @@ def test_what_is_wrong_before_the_first_node_has_its_reason(
         (["--target=dev"], {}, 'only the target "prod"'),
         (["-tdev"], {}, 'only the target "prod"'),
         (["--profile", "other"], {}, "--profile"),
-        (["--select", "wrong"], {"schema_pattern": "analytics"}, 'schema "analytics_elsewhere" does not match'),
+        (
+            ["--select", "wrong"],
+            {"schema_pattern": "analytics"},
+            'schema "analytics_elsewhere" does not match',
+        ),
         ([], {"database_pattern": "prod"}, 'database "warehouse" does not match'),
     ],
 )
@@ -163,7 +192,9 @@ def test_nothing_reaches_a_warehouse_that_is_not_the_targets(
 
 
 def test_a_wrong_schema_that_is_not_selected_is_none_of_the_runs_business(tmp_path: Path) -> None:
-    ended = wrapped(tmp_path, WRONG).run(step("build", "--exclude", "wrong"), schema_pattern="analytics")
+    ended = wrapped(tmp_path, WRONG).run(
+        step("build", "--exclude", "wrong"), schema_pattern="analytics"
+    )
     assert (ended.code, ended.summary.nodes.total) == (0, 1)
 
 
@@ -210,7 +241,10 @@ def test_a_program_that_only_looks_like_dbt_never_succeeds(
 
 def test_results_that_were_there_before_prove_nothing(tmp_path: Path) -> None:
     """A dbt that brings an old file along and does nothing."""
-    old = {"metadata": {"invocation_id": "x", "generated_at": "2024-01-01T00:00:00Z"}, "results": []}
+    old = {
+        "metadata": {"invocation_id": "x", "generated_at": "2024-01-01T00:00:00Z"},
+        "results": [],
+    }
     (tmp_path / "old.json").write_text(json.dumps(old))
     script = f'#!/bin/sh\ncp {tmp_path}/old.json "$DBT_TARGET_PATH/run_results.json"\n'
     ended = wrapped(tmp_path, ONE_MODEL, script=script).run(step("build"))
@@ -242,17 +276,24 @@ def test_sigterm_cancels_the_query_and_keeps_what_was_finished(tmp_path: Path, h
             ["build", "--select", "a", "b+", "--fail-fast", "--exclude", "c", "--threads", "4"],
             "--select a b+ --exclude c",
         ),
-        (["build", "--selector=nightly", "--vars", '{"a":1}', "--empty"], '--selector=nightly --vars {"a":1}'),
+        (
+            ["build", "--selector=nightly", "--vars", '{"a":1}', "--empty"],
+            '--selector=nightly --vars {"a":1}',
+        ),
         (["build", "--event-time-start", "2024-01-01", "--warn-error-options", "{}"], ""),
     ],
 )
 def test_what_a_step_selects_is_asked_of_dbt_list(argv: list[str], expected: str) -> None:
     asked = listing(argv)
     assert asked is not None
-    assert " ".join(asked) == f"list --quiet --output json --output-keys unique_id {expected}".strip()
+    assert (
+        " ".join(asked) == f"list --quiet --output json --output-keys unique_id {expected}".strip()
+    )
 
 
-@pytest.mark.parametrize("argv", [["retry"], ["--debug", "run"], ["run", "--no-such-flag"], ["build", "--inline", "x"]])
+@pytest.mark.parametrize(
+    "argv", [["retry"], ["--debug", "run"], ["run", "--no-such-flag"], ["build", "--inline", "x"]]
+)
 def test_what_dbt_list_cannot_be_asked(argv: list[str]) -> None:
     assert listing(argv) is None
 
@@ -263,7 +304,13 @@ STARTED = 1767323045.5  # 2026-01-02T03:04:05.5Z
 @pytest.mark.parametrize(
     ("metadata", "expected"),
     [
-        ({"invocation_started_at": "2026-01-02T03:04:05.700000+00:00", "env": {"RUN_UID": "uid-1"}}, True),
+        (
+            {
+                "invocation_started_at": "2026-01-02T03:04:05.700000+00:00",
+                "env": {"RUN_UID": "uid-1"},
+            },
+            True,
+        ),
         ({"generated_at": "2026-01-02T03:04:05.123456789Z"}, True),
         ({"generated_at": "2026-01-02T03:04:04.999999Z"}, False),
         ({"invocation_started_at": "2026-01-02T03:05:00Z", "env": {"RUN_UID": "another"}}, False),
@@ -311,7 +358,11 @@ def test_a_failure_that_wrote_results_is_judged_by_them(tmp_path: Path) -> None:
         ({}, 0),
         ({"selectors.yml": "selectors: [{name: a, definition: {method: fqn, value: good}}]\n"}, 0),
         (
-            {"selectors.yml": "selectors: [{name: a, default: true, definition: {method: fqn, value: one}}]\n"},
+            {
+                "selectors.yml": (
+                    "selectors: [{name: a, default: true, definition: {method: fqn, value: one}}]\n"
+                )
+            },
             None,
         ),
     ],
@@ -334,7 +385,9 @@ def test_a_flag_that_the_image_sets_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_that_each_window_would_build_anew_is_refused(tmp_path: Path) -> None:
-    model = "{{ config(materialized='incremental', full_refresh=true) }} select '{{ var('ds') }}' as ds"
+    model = (
+        "{{ config(materialized='incremental', full_refresh=true) }} select '{{ var('ds') }}' as ds"
+    )
     pod = wrapped(tmp_path, {"models/days.sql": model})
     argv = ("--vars", '{"ds":"$(window.start)"}')
     ended = pod.run(step("build", *argv), windows=[Window("a", {"window.start": "a"})])

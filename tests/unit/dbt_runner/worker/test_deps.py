@@ -21,7 +21,9 @@ LIBRARY = {
 }
 SHOP = LIBRARY | {"models/orders.sql": "select * from {{ ref('library', 'ones') }}"}
 PACKAGES = {"packages.yml": "packages:\n  - local: library\n"}
-WITHOUT_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+WITHOUT_CAPABILITIES = (
+    ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+)
 
 
 def run(tmp_path: Path, files: dict[str, str], when: str, **other: Any) -> Ended:
@@ -40,7 +42,9 @@ def installed(ended: Ended) -> bool:
 
 @pytest.mark.parametrize("when", ["IfMissing", "Always"])
 @pytest.mark.parametrize("declared_in", ["packages.yml", "dependencies.yml"])
-def test_packages_are_installed_before_the_first_step(tmp_path: Path, when: str, declared_in: str) -> None:
+def test_packages_are_installed_before_the_first_step(
+    tmp_path: Path, when: str, declared_in: str
+) -> None:
     ended = run(tmp_path, SHOP | {declared_in: PACKAGES["packages.yml"]}, when)
     assert ended.code == 0, ended.log
     assert installed(ended)
@@ -52,14 +56,20 @@ def test_packages_are_installed_before_the_first_step(tmp_path: Path, when: str,
 def test_what_is_installed_is_installed_again_only_when_that_is_asked_for(
     tmp_path: Path, when: str, expected: bool
 ) -> None:
-    there = {name.replace("library/", "dbt_packages/library/"): text for name, text in LIBRARY.items()}
+    there = {
+        name.replace("library/", "dbt_packages/library/"): text for name, text in LIBRARY.items()
+    }
     ended = run(tmp_path, SHOP | PACKAGES | there, when)
     assert ended.code == 0, ended.log
     assert installed(ended) is expected
 
 
 def test_a_project_without_packages_gets_none(tmp_path: Path) -> None:
-    ended = run(tmp_path, {"models/orders.sql": "select 1 as id", "dependencies.yml": "projects: []"}, "Always")
+    ended = run(
+        tmp_path,
+        {"models/orders.sql": "select 1 as id", "dependencies.yml": "projects: []"},
+        "Always",
+    )
     assert ended.code == 0, ended.log
     assert not installed(ended)
     assert not (ended.layout.project / "dbt_packages").exists()
@@ -90,7 +100,10 @@ def test_a_package_that_cannot_be_had_ends_in_dbts_words(tmp_path: Path, when: s
 def test_a_run_can_be_cancelled_while_a_package_does_not_come(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE)
-        package = f"packages:\n  - {{git: 'http://127.0.0.1:{silent.getsockname()[1]}/library.git', revision: main}}\n"
+        package = (
+            f"packages:\n  - {{git: 'http://127.0.0.1:{silent.getsockname()[1]}/library.git', "
+            "revision: main}}\n"
+        )
         pod = Pod(tmp_path / "pod", SHOP | {"packages.yml": package})
         process = pod.start(step("build"), deps="IfMissing")
         connection, _ = silent.accept()
@@ -102,15 +115,21 @@ def test_a_run_can_be_cancelled_while_a_package_does_not_come(tmp_path: Path) ->
 
 @pytest.mark.parametrize("isolation", ["Fork", "Process"])
 def test_a_project_that_cannot_be_written_to_is_copied(tmp_path: Path, isolation: str) -> None:
-    """As one that is baked into the image. root may write everywhere, unless it has no capabilities."""
+    """As one that is baked into the image. root may write everywhere, unless it has no
+    capabilities.
+    """
     baked = tmp_path / "baked"
-    pod = Pod(tmp_path / "pod", SHOP | PACKAGES | {"package-lock.yml": "packages: []\nsha1_hash: stale\n"})
+    pod = Pod(
+        tmp_path / "pod", SHOP | PACKAGES | {"package-lock.yml": "packages: []\nsha1_hash: stale\n"}
+    )
     pod.layout.project.rename(baked)
     os.utime(baked / "packages.yml", (1_000_000_000, 1_000_000_000))
     for path in (*baked.rglob("*"), baked):
         path.chmod(0o555 if path.is_dir() else 0o444)
     pod.prefix = WITHOUT_CAPABILITIES
-    ended = pod.run(step("run"), step("build"), deps="IfMissing", project_dir=str(baked), isolation=isolation)
+    ended = pod.run(
+        step("run"), step("build"), deps="IfMissing", project_dir=str(baked), isolation=isolation
+    )
     assert ended.code == 0, ended.log
     assert [each["nodes"]["success"] for each in ended.result["steps"]] == [2, 2]
     assert (pod.layout.project / "dbt_packages/library").exists()
@@ -139,7 +158,9 @@ def test_a_project_stays_where_it_is_if_nothing_is_missing(tmp_path: Path) -> No
         ({"packages.yml": "{broken"}, True),
     ],
 )
-def test_whether_packages_are_declared(tmp_path: Path, files: dict[str, str], expected: bool) -> None:
+def test_whether_packages_are_declared(
+    tmp_path: Path, files: dict[str, str], expected: bool
+) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert deps.declared(tmp_path) is expected

@@ -17,7 +17,9 @@ from dbt_runner.worker.environment import (
 )
 
 
-def node(kind: str, schema: str = "analytics", database: str | None = "warehouse", **config: Any) -> Some:
+def node(
+    kind: str, schema: str = "analytics", database: str | None = "warehouse", **config: Any
+) -> Some:
     return Some(
         unique_id=f"{kind}.shop.x",
         resource_type=Some(value=kind),
@@ -27,14 +29,21 @@ def node(kind: str, schema: str = "analytics", database: str | None = "warehouse
     )
 
 
-def manifest(*nodes: Some, functions: tuple[Some, ...] = (), queries: tuple[Some, ...] = ()) -> Some:
+def manifest(
+    *nodes: Some, functions: tuple[Some, ...] = (), queries: tuple[Some, ...] = ()
+) -> Some:
     return Some(
-        nodes=dict(enumerate(nodes)), functions=dict(enumerate(functions)), saved_queries=dict(enumerate(queries))
+        nodes=dict(enumerate(nodes)),
+        functions=dict(enumerate(functions)),
+        saved_queries=dict(enumerate(queries)),
     )
 
 
 def places(*nodes: Some, store_failures: bool = False) -> list[str]:
-    return [place.unique_id for place in written(manifest(*nodes), store_failures=store_failures, exports=False)]
+    return [
+        place.unique_id
+        for place in written(manifest(*nodes), store_failures=store_failures, exports=False)
+    ]
 
 
 @pytest.mark.parametrize("kind", ["model", "seed", "snapshot"])
@@ -70,10 +79,16 @@ def test_a_test_is_written_if_it_stores_its_failures(
 
 
 def test_functions_and_exports_are_written() -> None:
-    query = Some(unique_id="saved_query.shop.q", exports=[Some(config=Some(schema_name="exports", database=None))])
+    query = Some(
+        unique_id="saved_query.shop.q",
+        exports=[Some(config=Some(schema_name="exports", database=None))],
+    )
     project = manifest(functions=(node("function"),), queries=(query,))
     assert len(list(written(project, store_failures=False, exports=False))) == 1
-    assert [place.schema for place in written(project, store_failures=False, exports=True)] == ["analytics", "exports"]
+    assert [place.schema for place in written(project, store_failures=False, exports=True)] == [
+        "analytics",
+        "exports",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -87,9 +102,12 @@ def test_functions_and_exports_are_written() -> None:
     ],
 )
 @pytest.mark.parametrize("pattern", ["^analytics(_.*)?$", "analytics(_.*)?"])
-def test_a_pattern_matches_the_whole_name_in_any_case(schema: str, allowed: bool, pattern: str) -> None:
+def test_a_pattern_matches_the_whole_name_in_any_case(
+    schema: str, allowed: bool, pattern: str
+) -> None:
     found = offenders(
-        written(manifest(node("model", schema)), store_failures=False, exports=False), Allowed.of(pattern, None)
+        written(manifest(node("model", schema)), store_failures=False, exports=False),
+        Allowed.of(pattern, None),
     )
     assert (found == []) is allowed
 
@@ -104,7 +122,13 @@ def test_databases_are_checked_where_there_are_any() -> None:
 
 
 def test_without_patterns_everything_is_allowed() -> None:
-    assert offenders(written(manifest(node("model")), store_failures=False, exports=False), Allowed.of(None, "")) == []
+    assert (
+        offenders(
+            written(manifest(node("model")), store_failures=False, exports=False),
+            Allowed.of(None, ""),
+        )
+        == []
+    )
 
 
 def test_a_bad_pattern_is_named() -> None:
@@ -114,7 +138,8 @@ def test_a_bad_pattern_is_named() -> None:
 
 def test_only_selected_nodes_are_complained_about() -> None:
     found = offenders(
-        written(manifest(node("model"), node("seed")), store_failures=False, exports=False), Allowed.of("other", None)
+        written(manifest(node("model"), node("seed")), store_failures=False, exports=False),
+        Allowed.of("other", None),
     )
     assert complaint(found, {"test.shop.y"}) == ""
     assert "1 selected node(s)" in complaint(found, {"seed.shop.x"})

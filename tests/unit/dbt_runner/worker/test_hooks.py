@@ -1,4 +1,6 @@
-"""Hooks of a project and of its packages: what dbt selects, what it leaves results of, and what a run makes of it."""
+"""Hooks of a project and of its packages: what dbt selects, what it leaves results of, and what a
+run makes of it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ MODELS = {
     "dbt_packages/pack/models/packed.sql": "select 1 as id",
     "seeds/raw.csv": "id,loaded_at\n1,2024-01-01 00:00:00\n",
     "models/staging.sql": "{{ config(materialized='ephemeral') }} select 1 as id",
-    "models/orders.sql": "select r.* from {{ ref('raw') }} as r join {{ ref('staging') }} using (id)",
+    "models/orders.sql": (
+        "select r.* from {{ ref('raw') }} as r join {{ ref('staging') }} using (id)"
+    ),
     "models/totals.sql": "select count(*) as n from {{ ref('orders') }}",
     "models/disabled.sql": "{{ config(enabled=false) }} select 1 as id",
     "analyses/look.sql": "select * from {{ ref('totals') }}",
@@ -79,7 +83,8 @@ _MODELS = {"model.shop.orders", "model.shop.totals", "model.pack.packed"}
 _BUILT = {_SEED, *_MODELS, _SNAPSHOT, _TEST, _UNIT_TEST, "exposure.shop.board"}
 _COMPILED = {_SEED, *_MODELS, _SNAPSHOT, _TEST, "analysis.shop.look"}
 
-# A command line, and what has to have a result; None where dbt selects nothing, or nothing is selected by it.
+# A command line, and what has to have a result; None where dbt selects nothing, or nothing is
+# selected by it.
 EXPECTED: dict[str, set[str] | None] = {
     "seed": {_SEED, *_HOOKS},
     "source freshness": {"source.shop.raw.raw"},
@@ -108,7 +113,8 @@ EXPECTED: dict[str, set[str] | None] = {
     "docs generate --select tag:none": None,
 }
 
-# Runs command lines one after another, each in its own folder, and prints what each had to have a result of and has.
+# Runs command lines one after another, each in its own folder, and prints what each had to have a
+# result of and has.
 _RUN_ALL = """
 import json, pathlib, shutil, sys
 sys.path.insert(0, sys.argv[1])
@@ -136,7 +142,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     done = subprocess.run(
         [f"{BIN}/python", "-c", _RUN_ALL, HOME, json.dumps(list(EXPECTED))],
         cwd=pod.layout.project,
-        env={"PATH": BIN, "HOME": str(pod.root), "DBT_PROFILES_DIR": str(pod.layout.profiles), "DBT_TARGET": "prod"},
+        env={
+            "PATH": BIN,
+            "HOME": str(pod.root),
+            "DBT_PROFILES_DIR": str(pod.layout.profiles),
+            "DBT_TARGET": "prod",
+        },
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -147,7 +158,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("line", EXPECTED)
-def test_what_has_to_have_a_result_is_known_and_has_one(told: dict[str, dict[str, Any]], line: str) -> None:
+def test_what_has_to_have_a_result_is_known_and_has_one(
+    told: dict[str, dict[str, Any]], line: str
+) -> None:
     found, expected = told[line], EXPECTED[line]
     assert found["code"] == 0, found["message"]
     assert found["expected"] == (None if expected is None else sorted(expected))
@@ -172,7 +185,11 @@ def test_a_project_with_hooks_succeeds(ran: Ended, name: str) -> None:
 
 
 def test_hooks_are_no_nodes(ran: Ended) -> None:
-    assert [ran.step(name)["nodes"]["total"] for name in ("build", "compile", "docs")] == [len(_BUILT), 0, 0]
+    assert [ran.step(name)["nodes"]["total"] for name in ("build", "compile", "docs")] == [
+        len(_BUILT),
+        0,
+        0,
+    ]
 
 
 def test_an_ephemeral_model_alone_is_nothing_to_build(ran: Ended) -> None:

@@ -1,6 +1,7 @@
 """The runner with real dbt on DuckDB: what dbt does, and what the runner makes of it.
 
-Importing dbt takes seconds, so one run serves many of these tests: a run of every command, and a run of failures.
+Importing dbt takes seconds, so one run serves many of these tests: a run of every command, and a
+run of failures.
 """
 
 from __future__ import annotations
@@ -41,9 +42,13 @@ CANARY = "canary-4711-secret"
 
 SHOP = {
     "seeds/raw_orders.csv": "id,loaded_at\n1,2024-01-01 00:00:00\n2,2024-01-02 00:00:00\n",
-    "models/orders.sql": "select *, '{{ env_var('WAREHOUSE_TOKEN', '') }}' as leak from {{ ref('raw_orders') }}",
+    "models/orders.sql": (
+        "select *, '{{ env_var('WAREHOUSE_TOKEN', '') }}' as leak from {{ ref('raw_orders') }}"
+    ),
     # Ephemeral, so that its schema is none.
-    "models/staging.sql": "{{ config(materialized='ephemeral', schema='elsewhere') }} select 1 as id",
+    "models/staging.sql": (
+        "{{ config(materialized='ephemeral', schema='elsewhere') }} select 1 as id"
+    ),
     "models/totals.sql": "select count(*) as n from {{ ref('orders') }}",
     "snapshots/orders_history.yml": """
 snapshots:
@@ -140,7 +145,9 @@ def test_each_step_leaves_the_artifacts_of_its_own_invocation(every_command: End
             assert manifest["invocation_id"] == found["invocation_id"]
     assert len(ids) == 8
     assert every_command.artifact("sourceFreshness/sources.json")["results"]
-    assert "manifest.json" in {path.name for path in (every_command.layout.artifacts / "list").iterdir()}
+    assert "manifest.json" in {
+        path.name for path in (every_command.layout.artifacts / "list").iterdir()
+    }
 
 
 def test_the_docs_are_one_static_page(every_command: Ended) -> None:
@@ -236,13 +243,29 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> Ended:
         step("build", "--select", "good", name="test", **may_fail),
         step("build", "--select", "tag:nothing", name="empty", **may_fail),
         step("build", "--select", "tag:nothing", name="empty-allowed", allow_empty=True),
-        step("run", "--select", "good", "--vars", '{"hook": "start"}', name="on-run-start", **may_fail),
+        step(
+            "run",
+            "--select",
+            "good",
+            "--vars",
+            '{"hook": "start"}',
+            name="on-run-start",
+            **may_fail,
+        ),
         step("run", "--select", "good", "--vars", '{"hook": "end"}', name="on-run-end", **may_fail),
         step("sourceFreshness", "--select", "source:stale", name="stale", **may_fail),
         step("sourceFreshness", "--select", "source:missing", name="missing", **may_fail),
         step("runOperation", "breaks", **may_fail),
         step("build", "--select", "good", "--fail-fast", name="fail-fast", **may_fail),
-        step("run", "--select", "state:modified", "--state", "/no/such/state", name="state", **may_fail),
+        step(
+            "run",
+            "--select",
+            "state:modified",
+            "--state",
+            "/no/such/state",
+            name="state",
+            **may_fail,
+        ),
     )
 
 
@@ -262,14 +285,18 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> Ended:
         ("state", "MissingState", "no comparison manifest"),
     ],
 )
-def test_a_failure_has_its_reason_and_names_its_cause(failures: Ended, name: str, reason: str, named: str) -> None:
+def test_a_failure_has_its_reason_and_names_its_cause(
+    failures: Ended, name: str, reason: str, named: str
+) -> None:
     ended = failures.step(name)
     assert (ended["reason"], ended["state"]) == (reason, "Failed" if reason else "Succeeded")
     assert named in ended["message"]
 
 
 def test_what_was_skipped_comes_after_its_cause(failures: Ended) -> None:
-    found = [(failure["unique_id"], failure["status"]) for failure in failures.step("model")["failures"]]
+    found = [
+        (failure["unique_id"], failure["status"]) for failure in failures.step("model")["failures"]
+    ]
     assert found[0] == ("model.shop.broken", "error")
     assert ("model.shop.after", "skipped") in found
 
@@ -295,14 +322,20 @@ def separate(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 
 
 def test_after_a_failure_only_steps_that_always_run_do(separate: Ended) -> None:
-    assert [each["state"] for each in separate.result["steps"]] == ["Failed", "Skipped", "Succeeded"]
+    assert [each["state"] for each in separate.result["steps"]] == [
+        "Failed",
+        "Skipped",
+        "Succeeded",
+    ]
     assert separate.code == 1
     assert (separate.summary.reason, separate.summary.exit_code) == ("ModelError", 1)
     assert separate.summary.failures == [
         Failure("model.shop.broken", "error", separate.summary.failures[0].message),
     ]
     assert "no_such_column" in separate.summary.failures[0].message
-    assert separate.last_line == "dbt-operator: Failed (ModelError): 1 node failed: model.shop.broken"
+    assert (
+        separate.last_line == "dbt-operator: Failed (ModelError): 1 node failed: model.shop.broken"
+    )
 
 
 def test_a_step_in_a_process_of_its_own_leaves_the_same_artifacts(separate: Ended) -> None:
@@ -319,7 +352,13 @@ ONE_MODEL = {"models/one.sql": "select 1 as id"}
     [
         ({"models/one.sql": "select * from {{ ref('nowhere') }}"}, "", [], "ParseError", "nowhere"),
         ({"models/one.sql": "select {% if %}"}, "", [], "ParseError", "one.sql"),
-        (ONE_MODEL, "shop: {outputs: {dev: {type: duckdb, schema: dev}}}", [], "EnvironmentMismatch", "'prod'"),
+        (
+            ONE_MODEL,
+            "shop: {outputs: {dev: {type: duckdb, schema: dev}}}",
+            [],
+            "EnvironmentMismatch",
+            "'prod'",
+        ),
         (ONE_MODEL, "shop: [", [], "ConfigError", "profiles.yml"),
         (ONE_MODEL, "", ["--no-such-flag"], "ConfigError", "--no-such-flag"),
     ],
@@ -328,7 +367,9 @@ ONE_MODEL = {"models/one.sql": "select 1 as id"}
 def test_what_is_wrong_before_the_first_node_has_its_reason(
     tmp_path: Path, files: dict[str, str], profiles: str, argv: list[str], reason: str, words: str
 ) -> None:
-    ended = Pod(tmp_path / "pod", files, profiles).run(step("build", *argv), step("docs", always=True))
+    ended = Pod(tmp_path / "pod", files, profiles).run(
+        step("build", *argv), step("docs", always=True)
+    )
     assert (ended.code, ended.summary.reason) == (2, reason)
     assert words in ended.summary.message
     assert [each["state"] for each in ended.result["steps"]] == ["Failed", "Skipped"]
@@ -344,7 +385,9 @@ shop:
 
 
 def test_a_warehouse_that_is_away_is_unavailable(tmp_path: Path) -> None:
-    ended = Pod(tmp_path / "pod", ONE_MODEL, NOBODY_THERE).run(step("build"), schema_pattern="analytics")
+    ended = Pod(tmp_path / "pod", ONE_MODEL, NOBODY_THERE).run(
+        step("build"), schema_pattern="analytics"
+    )
     assert (ended.code, ended.summary.reason) == (2, "Unavailable")
     assert "Connection refused" in ended.summary.message
     assert "the-password" not in ended.log
@@ -354,11 +397,16 @@ def test_a_warehouse_that_is_away_is_unavailable(tmp_path: Path) -> None:
     ("argv", "words"),
     [
         (["--target", "dev"], 'allows only "prod"'),
-        (["--select", "wrong"], 'model.shop.wrong: schema "analytics_elsewhere" does not match schemaPattern'),
+        (
+            ["--select", "wrong"],
+            'model.shop.wrong: schema "analytics_elsewhere" does not match schemaPattern',
+        ),
     ],
     ids=["target", "schema"],
 )
-def test_nothing_reaches_a_warehouse_that_is_not_the_targets(tmp_path: Path, argv: list[str], words: str) -> None:
+def test_nothing_reaches_a_warehouse_that_is_not_the_targets(
+    tmp_path: Path, argv: list[str], words: str
+) -> None:
     pod = Pod(tmp_path / "pod", WRONG)
     ended = pod.run(step("run", *argv), schema_pattern="analytics")
     assert (ended.code, ended.summary.reason) == (2, "EnvironmentMismatch")
@@ -374,7 +422,9 @@ WRONG = {
 
 
 def test_a_wrong_schema_that_is_not_selected_is_none_of_the_runs_business(tmp_path: Path) -> None:
-    ended = Pod(tmp_path / "pod", WRONG).run(step("build", "--exclude", "wrong"), schema_pattern="analytics")
+    ended = Pod(tmp_path / "pod", WRONG).run(
+        step("build", "--exclude", "wrong"), schema_pattern="analytics"
+    )
     assert (ended.code, ended.summary.nodes.total) == (0, 1)
 
 
@@ -392,14 +442,19 @@ models:
 
 
 @pytest.mark.parametrize("passed_on", [True, False], ids=["dbt is told", "dbt is not told"])
-def test_a_gate_lets_a_test_that_warns_fail_and_its_children_be_skipped(tmp_path: Path, passed_on: bool) -> None:
+def test_a_gate_lets_a_test_that_warns_fail_and_its_children_be_skipped(
+    tmp_path: Path, passed_on: bool
+) -> None:
     spec = DbtRun.model_validate(run(gate={"failOn": "Warn"})).spec
     asked = argv(spec.steps[0], spec)
     pod = Pod(tmp_path / "pod", WARNING)
     ended = pod.run(Step("build", "build", asked if passed_on else ["build"]), fail_on_warn=True)
     assert (ended.code, ended.summary.reason) == (1, "TestFailed")
     assert ended.summary.failures[0].unique_id.startswith("test.shop.accepted_values_orders_id")
-    found = {result["unique_id"]: result["status"] for result in ended.artifact("build/run_results.json")["results"]}
+    found = {
+        result["unique_id"]: result["status"]
+        for result in ended.artifact("build/run_results.json")["results"]
+    }
     assert found["model.shop.totals"] == ("skipped" if passed_on else "success")
     nodes = ended.summary.nodes
     assert (nodes.fail, nodes.warn, nodes.skipped) == ((1, 0, 1) if passed_on else (0, 1, 0))
@@ -426,8 +481,12 @@ def load(pod: Pod, at: str) -> None:
 def test_a_run_can_wait_for_its_sources(tmp_path: Path) -> None:
     pod = Pod(tmp_path / "pod", LATE)
     load(pod, "timestamp '2024-01-01'")
-    process = pod.start(step("sourceFreshness", on_stale="Wait"), step("build"), timeout_seconds=PATIENCE)
-    log = pod.wait_for(process, "waiting, since source.shop.raw.orders is older than error_after allows")
+    process = pod.start(
+        step("sourceFreshness", on_stale="Wait"), step("build"), timeout_seconds=PATIENCE
+    )
+    log = pod.wait_for(
+        process, "waiting, since source.shop.raw.orders is older than error_after allows"
+    )
     load(pod, "now()::timestamp")
     ended = pod.finish(process, log)
     assert (ended.code, ended.summary.reason) == (0, "")
@@ -438,13 +497,15 @@ def test_a_run_can_wait_for_its_sources(tmp_path: Path) -> None:
 def test_a_run_whose_sources_have_nothing_new_can_be_skipped(tmp_path: Path) -> None:
     pod = Pod(tmp_path / "pod", LATE)
     load(pod, "timestamp '2024-01-01'")
-    ended = pod.run(step("sourceFreshness", on_stale="Skip"), step("build"), step("compile", always=True))
+    ended = pod.run(
+        step("sourceFreshness", on_stale="Skip"), step("build"), step("compile", always=True)
+    )
     assert (ended.code, ended.summary.reason) == (0, "NotFresh")
     assert [each["state"] for each in ended.result["steps"]] == ["NotFresh", "Skipped", "Succeeded"]
 
 
-# DuckDB needs longer for this than anyone waits.
-# DuckDB needs longer for this than anyone waits; it is a table, since to create a view takes no time.
+# DuckDB needs longer for this than anyone waits. DuckDB needs longer for this than anyone waits; it
+# is a table, since to create a view takes no time.
 SLOW = {
     "models/quick.sql": "select 1 as id",
     "models/slow.sql": """
@@ -483,7 +544,9 @@ def model(dbt, session):
     threading.Event().wait(600)
     return quick
 """
-    pod = Pod(tmp_path / "pod", {"models/quick.sql": SLOW["models/quick.sql"], "models/deaf.py": deaf})
+    pod = Pod(
+        tmp_path / "pod", {"models/quick.sql": SLOW["models/quick.sql"], "models/deaf.py": deaf}
+    )
     process = pod.start(step("run"), grace_seconds=10)
     pod.watch(process, lambda progress: progress.running == ("model.shop.deaf",))
     process.send_signal(signal.SIGTERM)
@@ -495,7 +558,9 @@ def model(dbt, session):
 
 def test_a_killed_step_is_unknown_and_the_rest_goes_on(tmp_path: Path) -> None:
     pod = Pod(tmp_path / "pod", SLOW)
-    process = pod.start(step("run", allow_failure=True), step("run", "--select", "quick", name="again"))
+    process = pod.start(
+        step("run", allow_failure=True), step("run", "--select", "quick", name="again")
+    )
     log = pod.wait_for(process, "analytics.slow")
     _, child = forked_child(process.pid)
     os.kill(child, signal.SIGKILL)
@@ -533,13 +598,17 @@ FLAGS = {
 
 
 def test_flags_that_the_project_parses_by_are_not_shared(tmp_path: Path) -> None:
-    ended = Pod(tmp_path / "pod", FLAGS).run(step("build"), step("build", "--full-refresh", name="full"))
+    ended = Pod(tmp_path / "pod", FLAGS).run(
+        step("build"), step("build", "--full-refresh", name="full")
+    )
     assert ended.step("build")["nodes"]["total"] == 1
     assert ended.step("full")["nodes"]["total"] == 2
 
 
 @pytest.mark.parametrize("name", ["DBT_FULL_REFRESH", "DBT_ENGINE_FULL_REFRESH"])
-def test_a_flag_that_the_image_sets_is_refused_before_the_first_statement(tmp_path: Path, name: str) -> None:
+def test_a_flag_that_the_image_sets_is_refused_before_the_first_statement(
+    tmp_path: Path, name: str
+) -> None:
     pod = Pod(tmp_path / "pod", ONE_MODEL)
     pod.env[name] = "true"
     ended = pod.run(step("build"))
@@ -548,8 +617,12 @@ def test_a_flag_that_the_image_sets_is_refused_before_the_first_statement(tmp_pa
     assert not pod.database.exists()
 
 
-def test_a_flag_in_the_projects_own_variables_is_refused_where_dbt_reads_them(tmp_path: Path) -> None:
-    ended = Pod(tmp_path / "pod", {**ONE_MODEL, ".env": "DBT_FULL_REFRESH=true\n"}).run(step("build"))
+def test_a_flag_in_the_projects_own_variables_is_refused_where_dbt_reads_them(
+    tmp_path: Path,
+) -> None:
+    ended = Pod(tmp_path / "pod", {**ONE_MODEL, ".env": "DBT_FULL_REFRESH=true\n"}).run(
+        step("build")
+    )
     refused = ended.summary.reason == "ConfigError" and "DBT_FULL_REFRESH" in ended.summary.message
     assert refused is (VERSION not in ("1.10.", "1.11.")), ended.log
 
@@ -566,7 +639,9 @@ def test_results_are_written_whatever_the_project_or_the_image_says(tmp_path: Pa
 def test_the_runner_is_a_zipapp_that_any_python_can_start(tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(
-        Path(dbt_runner.__file__).parent, source / "dbt_runner", ignore=shutil.ignore_patterns("__pycache__")
+        Path(dbt_runner.__file__).parent,
+        source / "dbt_runner",
+        ignore=shutil.ignore_patterns("__pycache__"),
     )
     zipapp.create_archive(source, tmp_path / "runner.pyz", main="dbt_runner.__main__:main")
     pod = Pod(tmp_path / "pod", ONE_MODEL)

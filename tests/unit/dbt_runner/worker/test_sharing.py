@@ -16,7 +16,16 @@ VARS = '{"ds":"$(window.start)","region":"emea"}'
 def plan(project: Path, *words: str) -> RunPlan:
     argv = ["build", *(words or ("--vars", VARS))]
     window = Window("a", {"window.start": "2024-01-01"})
-    return RunPlan("ns", "run", "uid", 1, str(project), "prod", [Step("1-build", "build", argv)], windows=[window])
+    return RunPlan(
+        "ns",
+        "run",
+        "uid",
+        1,
+        str(project),
+        "prod",
+        [Step("1-build", "build", argv)],
+        windows=[window],
+    )
 
 
 def found(project: Path, files: dict[str, str], *words: str) -> str:
@@ -33,9 +42,11 @@ def found(project: Path, files: dict[str, str], *words: str) -> str:
         PLAIN,
         'select {{ var("ds", "2024-01-01") | upper }} as day',
         "select {{- var('ds', none) | default('x', true) | trim -}}",
-        "{{ config(alias='x') }} select 1 {% if is_incremental() %} where d > '{{ var('ds') }}' {% endif %}",
+        "{{ config(alias='x') }} select 1 {% if is_incremental() %} where d > '{{ var('ds') }}' {% "
+        "endif %}",
         "{% set limit = 7 %}{% for n in range(3) %} union select '{{ var('ds') }}' {% endfor %}",
-        "{% snapshot s %}{{ config(unique_key='id') }} select '{{ var('ds') }}' as id {% endsnapshot %}",
+        "{% snapshot s %}{{ config(unique_key='id') }} select '{{ var('ds') }}' as id {% "
+        "endsnapshot %}",
         "{% set day = var('ds') | trim %} select '{{ day }}' union select {{ day | upper }}, day",
         "{# ref(var('ds')) #} select ds from {{ ref('orders') }} where ds = '{{ var('ds') }}'",
         "{% raw %}{{ config(alias=var('ds')) }}{% endraw %}",
@@ -72,7 +83,8 @@ def test_what_stands_for_itself_is_harmless(tmp_path: Path, text: str) -> None:
         "{% set ref = var('ds') %}{{ ref('other') }}",
         "{% set name = 'ds' %}{{ config(alias=var(name)) }} select 1",
         "{% set name %}x_{{ var('ds') }}{% endset %}{{ config(alias=name) }} select 1",
-        "{% set name | replace(old='a', new='b') %}{{ var('ds') }}{% endset %}{{ config(alias=name) }}",
+        "{% set name | replace(old='a', new='b') %}{{ var('ds') }}{% endset %}{{ "
+        "config(alias=name) }}",
         "{% call statement('x') %}select '{{ var('ds') }}'{% endcall %}",
         "{% filter upper %}{{ var('ds') }}{% endfilter %}",
         "{{ config(pre_hook=\"insert into log values ('{{ var('ds') }}')\") }} select 1",
@@ -83,7 +95,9 @@ def test_what_stands_for_itself_is_harmless(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_anything_else_is_not(tmp_path: Path, text: str) -> None:
-    assert found(tmp_path, {"models/ok.sql": PLAIN, "models/m.sql": text}).startswith("models/m.sql ")
+    assert found(tmp_path, {"models/ok.sql": PLAIN, "models/m.sql": text}).startswith(
+        "models/m.sql "
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +115,9 @@ def test_anything_else_is_not(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_a_var_whose_name_is_not_to_be_seen_is_an_obstacle(tmp_path: Path, text: str) -> None:
-    assert "does not tell the name" in found(tmp_path, {"models/ok.sql": PLAIN, "macros/m.sql": text})
+    assert "does not tell the name" in found(
+        tmp_path, {"models/ok.sql": PLAIN, "macros/m.sql": text}
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,12 +177,22 @@ def test_what_cannot_be_read_is_an_obstacle(tmp_path: Path) -> None:
         (["--full-refresh"], set(), ""),
     ],
 )
-def test_what_windows_differ_in(tmp_path: Path, words: list[str], names: set[str], why: str) -> None:
+def test_what_windows_differ_in(
+    tmp_path: Path, words: list[str], names: set[str], why: str
+) -> None:
     assert differing(plan(tmp_path, *words)) == (names, why)
 
 
 def test_windows_that_differ_in_no_var_need_not_be_looked_at(tmp_path: Path) -> None:
-    assert found(tmp_path, {"models/m.sql": "{{ config(alias=var(name)) }}"}, "--event-time-start", "$(x)") == ""
+    assert (
+        found(
+            tmp_path,
+            {"models/m.sql": "{{ config(alias=var(name)) }}"},
+            "--event-time-start",
+            "$(x)",
+        )
+        == ""
+    )
 
 
 def why_baked(project: Path, name: str, text: str, *asked: str) -> str:
@@ -179,7 +205,8 @@ def why_baked(project: Path, name: str, text: str, *asked: str) -> str:
     [
         "select '{{ run_started_at }}' as at",
         "select '{{ run_started_at.strftime('%Y-%m-%d') | upper }}' as at, run_started_at from t",
-        "{{ config(alias='x') }} select 1 {% if is_incremental() %} where t < '{{ run_started_at }}' {% endif %}",
+        "{{ config(alias='x') }} select 1 {% if is_incremental() %} where t < '{{ run_started_at "
+        "}}' {% endif %}",
         "{# {{ config(alias=run_started_at) }} #} select '{{ run_started_at.date().isoformat() }}'",
     ],
 )

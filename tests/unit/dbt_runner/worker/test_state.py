@@ -22,7 +22,11 @@ CHANGED = {**FILES, "models/second.sql": "select id + 1 as id from {{ ref('first
 
 
 def slim(root: Path, files: dict[str, str], full: Ended | None) -> Ended:
-    pod = Pod(root / "slim", files, profile(root / "warehouse.duckdb").replace("schema: analytics", "schema: pr_7"))
+    pod = Pod(
+        root / "slim",
+        files,
+        profile(root / "warehouse.duckdb").replace("schema: analytics", "schema: pr_7"),
+    )
     if full:
         shutil.copytree(full.layout.new_state, pod.layout.state)
     compared = ["--select", "state:modified+", "--defer", "--state", str(pod.layout.state)]
@@ -36,16 +40,23 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 
 
 def built(ended: Ended) -> list[str]:
-    return sorted(row["unique_id"].split(".")[2] for row in ended.artifact("build/run_results.json")["results"])
+    return sorted(
+        row["unique_id"].split(".")[2]
+        for row in ended.artifact("build/run_results.json")["results"]
+    )
 
 
-def test_only_what_has_changed_and_what_depends_on_it_is_built_and_the_rest_is_deferred(full: Ended) -> None:
+def test_only_what_has_changed_and_what_depends_on_it_is_built_and_the_rest_is_deferred(
+    full: Ended,
+) -> None:
     root = Path(full.layout.root).parent
     ended = slim(root, CHANGED, full)
     assert ended.code == 0, ended.log
     assert built(ended) == ["second", "third"]
     with duckdb.connect(str(root / "warehouse.duckdb")) as warehouse:
-        tables = warehouse.sql("select table_name from information_schema.tables where table_schema = 'pr_7'")
+        tables = warehouse.sql(
+            "select table_name from information_schema.tables where table_schema = 'pr_7'"
+        )
         assert sorted(tables.fetchall()) == [("second",), ("third",)]
         assert warehouse.sql("select id from pr_7.third").fetchall() == [(2,)]
 
@@ -56,11 +67,15 @@ def test_without_the_state_everything_is_built(tmp_path: Path) -> None:
     assert built(ended) == ["first", "second", "third"]
 
 
-DEFAULT_SELECTOR = "selectors: [{name: usual, default: true, definition: {method: fqn, value: first}}]\n"
+DEFAULT_SELECTOR = (
+    "selectors: [{name: usual, default: true, definition: {method: fqn, value: first}}]\n"
+)
 
 
 @pytest.mark.parametrize("isolation", ["Fork", "Process"])
-def test_a_build_that_a_default_selector_narrows_is_not_the_whole_project(tmp_path: Path, isolation: str) -> None:
+def test_a_build_that_a_default_selector_narrows_is_not_the_whole_project(
+    tmp_path: Path, isolation: str
+) -> None:
     pod = Pod(tmp_path / "pod", {**FILES, "selectors.yml": DEFAULT_SELECTOR})
     ended = pod.run(step("build"), isolation=isolation)
     assert (ended.code, built(ended)) == (0, ["first"]), ended.log
@@ -79,14 +94,20 @@ def test_a_default_selector_of_everything_narrows_nothing(tmp_path: Path) -> Non
     assert (ended.code, ended.summary.whole) == (0, True), ended.log
 
 
-TEST = {"models/schema.yml": "models: [{name: second, columns: [{name: id, data_tests: [not_null]}]}]\n"}
+TEST = {
+    "models/schema.yml": "models: [{name: second, columns: [{name: id, data_tests: [not_null]}]}]\n"
+}
 
 
 @pytest.mark.parametrize("selection", ["empty", "cautious"])
-def test_an_indirect_selection_of_the_project_keeps_no_test_from_whole_builds(tmp_path: Path, selection: str) -> None:
+def test_an_indirect_selection_of_the_project_keeps_no_test_from_whole_builds(
+    tmp_path: Path, selection: str
+) -> None:
     project = {"dbt_project.yml": f"{PROJECT}\nflags: {{indirect_selection: {selection}}}\n"}
     files = {**FILES, **TEST, **project}
-    before = Pod(tmp_path / "full", files, profile(tmp_path / "warehouse.duckdb")).run(step("build"))
+    before = Pod(tmp_path / "full", files, profile(tmp_path / "warehouse.duckdb")).run(
+        step("build")
+    )
     assert (before.code, len(built(before)), before.summary.whole) == (0, 4, True), before.log
     ended = slim(tmp_path, {**CHANGED, **TEST, **project}, before)
     assert (ended.code, len(built(ended)), ended.summary.whole) == (0, 3, True), ended.log
@@ -112,7 +133,9 @@ def test_the_state_of_a_run_holds_what_selectors_read(full: Ended) -> None:
 
 
 WORDS = {
-    "models/user_passwords.sql": "{{ config(materialized='table') }} select 1 as id, 'x' as password_hash",
+    "models/user_passwords.sql": (
+        "{{ config(materialized='table') }} select 1 as id, 'x' as password_hash"
+    ),
     "models/resets.sql": "{{ config(materialized='table') }}"
     " select id, password from (select *, 'y' as password from {{ ref('user_passwords') }})",
     "models/schema.yml": """
@@ -132,7 +155,11 @@ WORD_SECRETS = {
     "variable": ("\"{{ env_var('PGPASSWORD') }}\"", {}),
     "asked": (
         "\"{{ env_var('PGPASSWORD') }}\"",
-        {"macros/grant.sql": "{% macro grant() %}password '{{ env_var('PGPASSWORD') }}'{% endmacro %}"},
+        {
+            "macros/grant.sql": (
+                "{% macro grant() %}password '{{ env_var('PGPASSWORD') }}'{% endmacro %}"
+            )
+        },
     ),
 }
 
@@ -149,10 +176,14 @@ def test_names_with_a_password_in_them_are_found_again(tmp_path: Path, case: str
     rows = json.loads((state / "run_results.json").read_text())["results"]
     models = ["model.shop.resets", "model.shop.user_passwords"]
     assert sorted(row["unique_id"] for row in rows)[:2] == models
-    assert [row["unique_id"].split(".")[2] for row in rows if row["unique_id"].startswith("test.")] == [NOT_NULL]
+    assert [
+        row["unique_id"].split(".")[2] for row in rows if row["unique_id"].startswith("test.")
+    ] == [NOT_NULL]
 
     def compared(root: str, schema: str, *select: str) -> Ended:
-        pod = Pod(tmp_path / root, files, profiles.replace("schema: analytics", f"schema: {schema}"), env)
+        pod = Pod(
+            tmp_path / root, files, profiles.replace("schema: analytics", f"schema: {schema}"), env
+        )
         shutil.copytree(state, pod.layout.state)
         flags = ["--select", *select, "--defer", "--state", str(pod.layout.state)]
         return pod.run(step("build", *flags, allow_empty=True), state="states/1")
@@ -160,7 +191,11 @@ def test_names_with_a_password_in_them_are_found_again(tmp_path: Path, case: str
     unchanged = compared("slim", "analytics", "state:modified+")
     assert unchanged.code == 0, unchanged.log
     assert unchanged.summary.nodes.total == 0
-    assert built(compared("result", "analytics", "result:success")) == [NOT_NULL, "resets", "user_passwords"]
+    assert built(compared("result", "analytics", "result:success")) == [
+        NOT_NULL,
+        "resets",
+        "user_passwords",
+    ]
     deferred = compared("defer", "pr_7", "resets")
     assert deferred.code == 0, deferred.log
     assert built(deferred) == ["resets"]

@@ -1,4 +1,6 @@
-"""Runs over windows with real dbt on DuckDB: each window by itself, and what is left when one of them goes wrong."""
+"""Runs over windows with real dbt on DuckDB: each window by itself, and what is left when one of
+them goes wrong.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,10 @@ def wait_for_windows(pod: Pod, codes: str) -> None:
 
 @pytest.fixture(scope="module")
 def green(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pod, Ended]:
-    files = {"models/days.sql": DAY_TABLE, "tests/one_day.sql": "select 1 from {{ ref('days') }} where ds is null"}
+    files = {
+        "models/days.sql": DAY_TABLE,
+        "tests/one_day.sql": "select 1 from {{ ref('days') }} where ds is null",
+    }
     pod = Pod(tmp_path_factory.mktemp("green") / "pod", files)
     for folder in (pod.layout.cache, pod.layout.new_cache):
         folder.mkdir()
@@ -64,7 +69,9 @@ def green(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pod, Ended]:
 def seconds_of_a_pod(green: tuple[Pod, Ended]) -> float:
     """How long it takes to import dbt and to run six steps."""
     pod, _ = green
-    return pod.layout.result.stat().st_mtime - (pod.layout.profiles / "profiles.yml").stat().st_mtime
+    return (
+        pod.layout.result.stat().st_mtime - (pod.layout.profiles / "profiles.yml").stat().st_mtime
+    )
 
 
 def test_every_window_runs_with_its_own_values(green: tuple[Pod, Ended]) -> None:
@@ -89,7 +96,12 @@ def test_every_window_has_its_own_artifacts(green: tuple[Pod, Ended]) -> None:
     pod, ended = green
     for day in DAYS:
         result = ended.artifact(f"{day}/result.json")
-        assert (result["key"], result["state"], result["reason"], result["attempt"]) == (day, "Succeeded", "", 1)
+        assert (result["key"], result["state"], result["reason"], result["attempt"]) == (
+            day,
+            "Succeeded",
+            "",
+            1,
+        )
         assert [each["state"] for each in result["steps"]] == ["Succeeded", "Succeeded"]
         run_results = ended.artifact(f"{day}/build/run_results.json")
         assert run_results["args"]["vars"] == {"ds": day}
@@ -97,7 +109,9 @@ def test_every_window_has_its_own_artifacts(green: tuple[Pod, Ended]) -> None:
         assert manifest["invocation_id"] == run_results["metadata"]["invocation_id"]
         assert (pod.layout.artifacts / day / "docs/catalog.json").is_file()
     assert {path.name for path in pod.layout.artifacts.iterdir()} == {*DAYS, RESULT}
-    assert [path.name for path in pod.layout.work.iterdir() if path.is_dir()] == [], "what is over is cleared away"
+    assert [path.name for path in pod.layout.work.iterdir() if path.is_dir()] == [], (
+        "what is over is cleared away"
+    )
 
 
 def test_the_runs_result_knows_every_window(green: tuple[Pod, Ended]) -> None:
@@ -133,34 +147,50 @@ def test_after_a_failure_no_window_begins(tmp_path: Path) -> None:
     assert states(ended) == ["Succeeded", "Failed", "Pending"]
     assert rows(pod) == [("2024-01-02",), ("2024-01-03",)]
     (failure,) = ended.summary.failures
-    assert (failure.unique_id, failure.message.partition(":")[0]) == ("test.shop.third", "2024-01-03")
+    assert (failure.unique_id, failure.message.partition(":")[0]) == (
+        "test.shop.third",
+        "2024-01-03",
+    )
 
 
 def test_a_failure_may_leave_the_other_windows_alone(tmp_path: Path) -> None:
     pod = Pod(tmp_path / "pod", {"models/days.sql": DAY_TABLE, "tests/third.sql": BAD_THIRD})
     keys = ("2024-01-02", "2024-01-03", "2024-01-04", "2024-01-01")
-    ended = pod.run(step("build", *VARS), step("docs", *VARS), windows=windows(*keys), stop_on_failure=False)
+    ended = pod.run(
+        step("build", *VARS), step("docs", *VARS), windows=windows(*keys), stop_on_failure=False
+    )
     assert (ended.code, ended.summary.reason, ended.summary.windows) == (1, "TestFailed", "+TT+")
     assert ended.summary.message.startswith("window 2024-01-03: step build: test.shop.third")
     assert ended.last_line == (
-        "dbt-operator: Failed (TestFailed): 2 nodes failed: 2024-01-03 test.shop.third, 2024-01-04 test.shop.third"
+        "dbt-operator: Failed (TestFailed): 2 nodes failed: 2024-01-03 test.shop.third, 2024-01-04 "
+        "test.shop.third"
     )
-    assert [each["state"] for each in ended.artifact("2024-01-03/result.json")["steps"]] == ["Failed", "Skipped"]
+    assert [each["state"] for each in ended.artifact("2024-01-03/result.json")["steps"]] == [
+        "Failed",
+        "Skipped",
+    ]
     assert ended.summary.nodes.fail == 2
     assert rows(pod) == [(key,) for key in sorted(keys)]
 
 
 def test_a_project_that_cannot_be_parsed_fails_every_window(tmp_path: Path) -> None:
     """The process that was to be shared has ended by then, so each begins with another."""
-    pod = Pod(tmp_path / "pod", {"models/days.sql": "select * from {{ ref('nothing_of_that_name') }}"})
+    pod = Pod(
+        tmp_path / "pod", {"models/days.sql": "select * from {{ ref('nothing_of_that_name') }}"}
+    )
     ended = pod.run(step("run", *VARS), windows=windows(*DAYS[:2]), stop_on_failure=False)
-    assert (ended.code, ended.summary.reason, ended.summary.windows) == (2, "ParseError", "PP"), ended.log
+    assert (ended.code, ended.summary.reason, ended.summary.windows) == (2, "ParseError", "PP"), (
+        ended.log
+    )
     assert (pod.layout.artifacts / DAYS[1] / "run/dbt.log").is_file()
 
 
 # Slow windows: a query that takes for ever in those of them that are told to.
 STUCK = {
-    "models/days.sql": "{{ config(materialized='incremental', pre_hook='select 1') }} select '{{ var('ds') }}' as ds",
+    "models/days.sql": (
+        "{{ config(materialized='incremental', pre_hook='select 1') }} select '{{ var('ds') }}' as "
+        "ds"
+    ),
     "models/slow.sql": """
 -- depends on: {{ ref('days') }}
 {{ config(materialized='incremental') }}
@@ -173,7 +203,9 @@ SIZE = ("--vars", '{"ds":"$(window.start)","size":"$(size)"}')
 def sized(*sizes: int) -> list[Window]:
     return [
         Window(day, {"window.start": day, "size": str(size)})
-        for day, size in zip(DAYS, sizes, strict=True)  # the runner has to do with 3.9, the tests have not
+        for day, size in zip(
+            DAYS, sizes, strict=True
+        )  # the runner has to do with 3.9, the tests have not
     ]
 
 
@@ -182,11 +214,15 @@ HUGE = 10**9
 
 def in_second(pod: Pod, process: Any) -> list[Progress]:
     """Wait for the slow query of the second window."""
-    return pod.watch(process, lambda seen: seen.windows.startswith("+>") and seen.running == ("model.shop.slow",))
+    return pod.watch(
+        process, lambda seen: seen.windows.startswith("+>") and seen.running == ("model.shop.slow",)
+    )
 
 
 @pytest.mark.parametrize("victim", ["step", "zygote"])
-def test_a_window_that_is_killed_takes_none_of_the_others_with_it(tmp_path: Path, victim: str) -> None:
+def test_a_window_that_is_killed_takes_none_of_the_others_with_it(
+    tmp_path: Path, victim: str
+) -> None:
     pod = Pod(tmp_path / "pod", STUCK)
     process = pod.start(step("run", *SIZE), windows=sized(2, HUGE, 2), stop_on_failure=False)
     seen = in_second(pod, process)
@@ -194,7 +230,9 @@ def test_a_window_that_is_killed_takes_none_of_the_others_with_it(tmp_path: Path
     zygote, child = forked_child(process.pid)
     os.kill(child if victim == "step" else zygote, signal.SIGKILL)
     ended = pod.finish(process)
-    assert (ended.code, ended.summary.reason, ended.summary.windows) == (137, "Unknown", "+?+"), ended.log
+    assert (ended.code, ended.summary.reason, ended.summary.windows) == (137, "Unknown", "+?+"), (
+        ended.log
+    )
     assert "window 2024-01-02: dbt was ended by SIGKILL" in ended.summary.message
     assert ended.result["parse"]["count"] == (1 if victim == "step" else 2)
     assert len(rows(pod, "slow", "n")) == 2
@@ -202,18 +240,30 @@ def test_a_window_that_is_killed_takes_none_of_the_others_with_it(tmp_path: Path
 
 
 def test_the_timeout_is_of_each_window(tmp_path: Path, seconds_of_a_pod: float) -> None:
-    """Where each parses for itself, too: the interrupt meets the zygote of the window, which is a child."""
-    parses = {**STUCK, "models/days.sql": "{% if var('ds') %}select '{{ var('ds') }}' as ds{% endif %}"}
+    """Where each parses for itself, too: the interrupt meets the zygote of the window, which is a
+    child.
+    """
+    parses = {
+        **STUCK,
+        "models/days.sql": "{% if var('ds') %}select '{{ var('ds') }}' as ds{% endif %}",
+    }
     pod = Pod(tmp_path / "pod", parses)
     limit = max(20.0, 2 * seconds_of_a_pod)  # nobody knows how busy this machine is but by looking
-    ended = pod.run(step("run", *SIZE), windows=sized(2, HUGE, 2), stop_on_failure=False, timeout_seconds=limit)
+    ended = pod.run(
+        step("run", *SIZE), windows=sized(2, HUGE, 2), stop_on_failure=False, timeout_seconds=limit
+    )
     assert (ended.summary.reason, ended.summary.windows) == ("Timeout", "+L+"), ended.log
-    assert "window 2024-01-02: the run ran longer than its timeout; 1 of 2 nodes had ended" in ended.summary.message
+    assert (
+        "window 2024-01-02: the run ran longer than its timeout; 1 of 2 nodes had ended"
+        in ended.summary.message
+    )
     assert ended.result["parse"]["count"] == 3
 
 
 def test_the_zygote_of_a_window_takes_its_window_along_and_no_more(tmp_path: Path) -> None:
-    """What it had forked may not go on, or its reports would be taken for those of the next window."""
+    """What it had forked may not go on, or its reports would be taken for those of the next
+    window.
+    """
     about = "models: [{name: days, description: \"{{ var('ds') }}\"}]"
     pod = Pod(tmp_path / "pod", {**STUCK, "models/schema.yml": about})
     process = pod.start(step("run", *SIZE), windows=sized(2, HUGE, 2), stop_on_failure=False)
@@ -265,7 +315,9 @@ def test_what_is_known_survives_the_death_of_the_container(tmp_path: Path) -> No
     finally:
         sidecar.stop.set()
     assert (summary.windows, summary.error) == ("+>-", "")
-    assert "runs/one/2024-01-02/1-run/run_results.json" in store.objects, "a step that had ended is complete"
+    assert "runs/one/2024-01-02/1-run/run_results.json" in store.objects, (
+        "a step that had ended is complete"
+    )
     assert "runs/one/2024-01-02/2-run/dbt.log" in store.objects
     assert "runs/one/2024-01-02/2-run/run_results.json" not in store.objects
     assert not (Path(pod.layout.root) / "dev/termination-log").exists()
@@ -280,7 +332,9 @@ def test_a_run_that_is_asked_to_stop_begins_no_further_window(tmp_path: Path) ->
     pod.layout.stop.write_text("someone of a higher priority")
     ended = pod.run(step("build", *VARS), windows=windows())
     assert (ended.code, ended.summary.reason, ended.summary.windows) == (1, "Yielded", "+--")
-    assert ended.summary.message == "asked to stop between two windows: 2 of 3 windows were not begun"
+    assert (
+        ended.summary.message == "asked to stop between two windows: 2 of 3 windows were not begun"
+    )
     assert ended.last_line == f"dbt-operator: Stopped (Yielded): {ended.summary.message}"
     assert rows(pod) == [("2024-01-01",)]
     pod.layout.stop.write_text("")
@@ -304,13 +358,20 @@ union all select 1 where '{{ var('ds') }}' = 'never'
 }
 
 
-def attempt(root: Path, number: int, table: str, before: Ended | None = None, **plan: Any) -> tuple[Pod, Ended]:
+def attempt(
+    root: Path, number: int, table: str, before: Ended | None = None, **plan: Any
+) -> tuple[Pod, Ended]:
     pod = Pod(root / str(number), RESUMED, profile(root / "warehouse.duckdb"))
     pod.env["TABLE_IN_TIME"] = table
     if before:
         shutil.copytree(before.layout.run, pod.layout.previous)
     ended = pod.run(
-        step("run", *VARS), windows=windows(), attempt=number, resume=number - 1 or None, stop_on_failure=False, **plan
+        step("run", *VARS),
+        windows=windows(),
+        attempt=number,
+        resume=number - 1 or None,
+        stop_on_failure=False,
+        **plan,
     )
     pod.database = root / "warehouse.duckdb"
     return pod, ended
@@ -363,41 +424,61 @@ select {% if var('ds') == '2024-01-03' %} id from {{ ref('other') }} {% else %} 
     assert (rows(pod, "early", "id"), rows(pod, "third", "id")) == ([(1,)], [(7,)])
     assert ended.result["parse"]["count"] == 3
     assert ended.log.count("each window is parsed for itself: models/by_ref.sql uses ds") == 1
-    manifests = [ended.artifact(f"{day}/run/manifest.json")["nodes"]["model.shop.by_ref"] for day in DAYS]
+    manifests = [
+        ended.artifact(f"{day}/run/manifest.json")["nodes"]["model.shop.by_ref"] for day in DAYS
+    ]
     assert [node["alias"] for node in manifests] == ["early", "early", "third"]
     assert [node["depends_on"]["nodes"] for node in manifests] == [[], [], ["model.shop.other"]]
 
 
 def test_the_environment_is_validated_before_each_window(tmp_path: Path) -> None:
-    """The third day would write elsewhere; a window that may not run does not keep the next from being parsed."""
+    """The third day would write elsewhere; a window that may not run does not keep the next from
+    being parsed.
+    """
     by_var = "{% macro generate_schema_name(name, node) %}{{ var('schema') }}{% endmacro %}"
     files = {"models/days.sql": DAY_TABLE, "macros/schema.sql": by_var}
     pod = Pod(tmp_path / "pod", files)
     schemas = ("analytics", "elsewhere", "analytics")
-    plan = [Window(day, {"window.start": day, "schema": name}) for day, name in zip(DAYS, schemas, strict=True)]
+    plan = [
+        Window(day, {"window.start": day, "schema": name})
+        for day, name in zip(DAYS, schemas, strict=True)
+    ]
     words = ("--vars", '{"ds":"$(window.start)","schema":"$(schema)"}')
-    ended = pod.run(step("run", *words), windows=plan, schema_pattern="analytics", stop_on_failure=False)
-    assert (ended.summary.reason, ended.summary.windows) == ("EnvironmentMismatch", "+E+"), ended.log
+    ended = pod.run(
+        step("run", *words), windows=plan, schema_pattern="analytics", stop_on_failure=False
+    )
+    assert (ended.summary.reason, ended.summary.windows) == ("EnvironmentMismatch", "+E+"), (
+        ended.log
+    )
     assert 'schema "elsewhere" does not match' in ended.summary.message
     assert rows(pod) == [("2024-01-01",), ("2024-01-03",)]
     assert ended.result["parse"]["count"] == 3
     with duckdb.connect(str(pod.database), read_only=True) as connection:
-        schemas_there = connection.execute("select schema_name from information_schema.schemata").fetchall()
+        schemas_there = connection.execute(
+            "select schema_name from information_schema.schemata"
+        ).fetchall()
     assert ("elsewhere",) not in schemas_there
 
 
 def test_a_package_that_is_there_only_later_is_looked_at_too(tmp_path: Path) -> None:
-    """The first window has installed and parsed it by then, and the process that did so parses for no other."""
+    """The first window has installed and parsed it by then, and the process that did so parses for
+    no other.
+    """
     files = {
         "packages.yml": "packages: [{local: ../library}]",
         "../library/dbt_project.yml": "name: library\nversion: '1.0'\n",
         "../library/macros/day.sql": "{% macro day() %}'{{ var('ds') }}'{% endmacro %}",
-        "models/days.sql": "{{ config(alias='d' ~ library.day()[-2]) }} select '{{ var('ds') }}' as ds",
+        "models/days.sql": (
+            "{{ config(alias='d' ~ library.day()[-2]) }} select '{{ var('ds') }}' as ds"
+        ),
     }
     pod = Pod(tmp_path / "pod", files)
     ended = pod.run(step("run", *VARS), windows=windows(), deps="IfMissing")
     assert (ended.code, ended.summary.windows) == (0, "+++"), ended.log
-    assert "each window is parsed for itself: dbt_packages/library/macros/day.sql mentions ds" in ended.log
+    assert (
+        "each window is parsed for itself: dbt_packages/library/macros/day.sql mentions ds"
+        in ended.log
+    )
     assert ended.result["parse"]["count"] == 3
     assert [rows(pod, f"d{number}") for number in (1, 2, 3)] == [[(day,)] for day in DAYS]
     assert (pod.layout.artifacts / DAYS[0] / "deps/dbt.log").is_file()
@@ -413,7 +494,9 @@ select id, happened, '{{ invocation_id }}' as built_by from {{ ref('events') }}
 
 def test_event_time_leaves_the_other_partitions_alone(tmp_path: Path) -> None:
     files = {
-        "seeds/events.csv": "id,happened\n1,2024-01-01 10:00:00\n2,2024-01-02 10:00:00\n3,2024-01-03 10:00:00\n",
+        "seeds/events.csv": (
+            "id,happened\n1,2024-01-01 10:00:00\n2,2024-01-02 10:00:00\n3,2024-01-03 10:00:00\n"
+        ),
         "models/daily.sql": MICROBATCH,
         "models/schema.yml": """
 seeds: [{name: events, config: {event_time: happened, column_types: {happened: timestamp}}}]
@@ -422,7 +505,11 @@ seeds: [{name: events, config: {event_time: happened, column_types: {happened: t
     pod = Pod(tmp_path / "pod", files)
     values = [
         Window(start, {"window.start": start, "window.end": end})
-        for start, end in (("2024-01-01", "2024-01-02"), ("2024-01-02", "2024-01-03"), ("2024-01-01", "2024-01-02"))
+        for start, end in (
+            ("2024-01-01", "2024-01-02"),
+            ("2024-01-02", "2024-01-03"),
+            ("2024-01-01", "2024-01-02"),
+        )
     ]
     values[2] = Window("again", values[2].values)
     times = ("--event-time-start", "$(window.start)", "--event-time-end", "$(window.end)")
@@ -430,7 +517,8 @@ seeds: [{name: events, config: {event_time: happened, column_types: {happened: t
     assert (ended.code, ended.result["parse"]) == (0, {"count": 1, "obstacle": ""}), ended.log
     built = dict(rows(pod, "daily", "id, built_by"))
     ids = {
-        key: ended.artifact(f"{key}/run/run_results.json")["metadata"]["invocation_id"] for key in ("again", DAYS[1])
+        key: ended.artifact(f"{key}/run/run_results.json")["metadata"]["invocation_id"]
+        for key in ("again", DAYS[1])
     }
     assert built == {1: ids["again"], 2: ids[DAYS[1]]}
 
@@ -448,10 +536,14 @@ def test_windows_do_not_share_what_differs_from_run_to_run(tmp_path: Path) -> No
 REFRESHED = DAY_TABLE.replace("'incremental'", "'incremental', full_refresh=true")
 
 
-def test_a_model_that_each_window_would_build_anew_is_refused_before_the_first_statement(tmp_path: Path) -> None:
+def test_a_model_that_each_window_would_build_anew_is_refused_before_the_first_statement(
+    tmp_path: Path,
+) -> None:
     pod = Pod(tmp_path / "pod", {"models/days.sql": REFRESHED, "models/other.sql": DAY_TABLE})
     ended = pod.run(step("build", *VARS), windows=windows())
-    assert (ended.code, ended.summary.reason, ended.summary.windows) == (2, "ConfigError", "C--"), ended.log
+    assert (ended.code, ended.summary.reason, ended.summary.windows) == (2, "ConfigError", "C--"), (
+        ended.log
+    )
     assert "model.shop.days would be built anew" in ended.summary.message
     assert "remove full_refresh from the config" in ended.summary.message
     assert not pod.database.exists()
@@ -473,7 +565,9 @@ def test_what_is_not_selected_or_keeps_nothing_may_say_so(tmp_path: Path) -> Non
 
 def test_nor_is_a_microbatch_model_built_anew_from_an_event_time(tmp_path: Path) -> None:
     files = {
-        "models/events.sql": "{{ config(event_time='happened') }} select 1 as id, date '2024-01-01' as happened",
+        "models/events.sql": (
+            "{{ config(event_time='happened') }} select 1 as id, date '2024-01-01' as happened"
+        ),
         "models/daily.sql": MICROBATCH.replace("materialized=", "full_refresh=true, materialized="),
         "models/days.sql": REFRESHED.replace("var('ds')", "target.name"),
     }
@@ -485,7 +579,9 @@ def test_nor_is_a_microbatch_model_built_anew_from_an_event_time(tmp_path: Path)
 
 
 def test_without_windows_values_are_left_as_they_are(tmp_path: Path) -> None:
-    ended = Pod(tmp_path / "pod", {"models/days.sql": DAY_TABLE}).run(Step("run", "run", ["run", *VARS]))
+    ended = Pod(tmp_path / "pod", {"models/days.sql": DAY_TABLE}).run(
+        Step("run", "run", ["run", *VARS])
+    )
     assert ended.code == 0, ended.log
     assert "windows" not in ended.result["parse"]
     assert not ended.layout.windows.exists()

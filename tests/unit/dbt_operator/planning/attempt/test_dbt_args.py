@@ -37,13 +37,19 @@ def args(step: dict[str, Any], **spec: Any) -> list[str]:
             ["build", "--select", "tag:core+ test_type:generic", "+orders", "--exclude", "x"],
         ),
         ({"build": {"selector": "nightly"}}, ["build", "--selector", "nightly"]),
-        ({"build": {"fullRefresh": True, "failFast": True}}, ["build", "--full-refresh", "--fail-fast"]),
+        (
+            {"build": {"fullRefresh": True, "failFast": True}},
+            ["build", "--full-refresh", "--fail-fast"],
+        ),
         ({"run": {"fullRefresh": False}}, ["run"]),
         ({"test": {"select": ["x"]}}, ["test", "--select", "x"]),
         ({"seed": {"fullRefresh": True}}, ["seed", "--full-refresh"]),
         ({"snapshot": {}}, ["snapshot"]),
         ({"docs": {}}, ["docs", "generate", "--static"]),
-        ({"sourceFreshness": {"select": ["source:x"]}}, ["source", "freshness", "--select", "source:x"]),
+        (
+            {"sourceFreshness": {"select": ["source:x"]}},
+            ["source", "freshness", "--select", "source:x"],
+        ),
         (
             {"runOperation": {"macro": "grant", "args": {"role": "it's"}}},
             ["run-operation", "grant", "--args", '{"role":"it\'s"}'],
@@ -67,7 +73,11 @@ def test_no_selection_can_pass_for_an_option(value: str) -> None:
 
 @cache
 def dbt_parser() -> subprocess.Popen[str]:
-    environment = {**os.environ, "DBT_PROFILES_DIR": ".", "DBT_PROJECT_DIR": "."}  # which must exist
+    environment = {
+        **os.environ,
+        "DBT_PROFILES_DIR": ".",
+        "DBT_PROJECT_DIR": ".",
+    }  # which must exist
     process = subprocess.Popen(
         [f"{BIN}/python", str(PARSER)],
         env=environment,
@@ -108,7 +118,13 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "storeFailures": True,
         "sample": "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}",
     },
-    "run": {"selector": "x", "indirectSelection": "eager", "failFast": True, "fullRefresh": True, "empty": True},
+    "run": {
+        "selector": "x",
+        "indirectSelection": "eager",
+        "failFast": True,
+        "fullRefresh": True,
+        "empty": True,
+    },
     "test": {
         "select": ["a"],
         "failFast": True,
@@ -155,12 +171,20 @@ def test_dbt_understands_every_option_of_every_command(command: str) -> None:
     )
     assert found.get("threads") == (3 if command != "list" else None)
     assert found["vars"] == {"a": 1}
-    for name, flag in (("fullRefresh", "full_refresh"), ("failFast", "fail_fast"), ("empty", "empty")):
+    for name, flag in (
+        ("fullRefresh", "full_refresh"),
+        ("failFast", "fail_fast"),
+        ("empty", "empty"),
+    ):
         if name in options:
             assert found[flag] is True
     if "select" in options:
-        assert [value for values in found["select"] for value in values.split()] == options["select"]
-    assert ("event_time_start" in found and found["event_time_start"] is not None) == (command in ("build", "run"))
+        assert [value for values in found["select"] for value in values.split()] == options[
+            "select"
+        ]
+    assert ("event_time_start" in found and found["event_time_start"] is not None) == (
+        command in ("build", "run")
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,13 +212,21 @@ def test_a_sample_that_dbt_would_not_read_is_refused(window: str) -> None:
 
 
 def test_what_a_list_prints_can_be_chosen() -> None:
-    found = understood(args({"list": {"output": "json", "outputKeys": ["name"], "resourceTypes": ["model"]}}))
-    assert (found["output"], found["output_keys"], found["resource_types"]) == ("json", ["name"], ["model"])
+    found = understood(
+        args({"list": {"output": "json", "outputKeys": ["name"], "resourceTypes": ["model"]}})
+    )
+    assert (found["output"], found["output_keys"], found["resource_types"]) == (
+        "json",
+        ["name"],
+        ["model"],
+    )
 
 
 def test_warnings_as_errors() -> None:
     assert args({"build": {}}, warnError=True)[-1] == "--warn-error"
-    assert args({"docs": {}}, warnErrorOptions={"error": ["all"], "warn": ["NoNodesSelected"]})[-2:] == [
+    assert args({"docs": {}}, warnErrorOptions={"error": ["all"], "warn": ["NoNodesSelected"]})[
+        -2:
+    ] == [
         "--warn-error-options",
         '{"error":"all","warn":["NoNodesSelected"]}',
     ]
@@ -205,7 +237,12 @@ def test_warnings_as_errors() -> None:
     [
         ({}, ["--warn-error-options", '{"error":["LogTestResult"]}']),
         (
-            {"warnErrorOptions": {"error": ["NoNodesSelected"], "silence": ["UnusedResourceConfigPath"]}},
+            {
+                "warnErrorOptions": {
+                    "error": ["NoNodesSelected"],
+                    "silence": ["UnusedResourceConfigPath"],
+                }
+            },
             [
                 "--warn-error-options",
                 '{"error":["NoNodesSelected","LogTestResult"],"silence":["UnusedResourceConfigPath"]}',
@@ -215,11 +252,16 @@ def test_warnings_as_errors() -> None:
             {"warnErrorOptions": {"error": ["all"], "warn": ["NoNodesSelected"]}},
             ["--warn-error-options", '{"error":"all","warn":["NoNodesSelected"]}'],
         ),
-        ({"warnErrorOptions": {"error": ["LogTestResult"]}}, ["--warn-error-options", '{"error":["LogTestResult"]}']),
+        (
+            {"warnErrorOptions": {"error": ["LogTestResult"]}},
+            ["--warn-error-options", '{"error":["LogTestResult"]}'],
+        ),
         ({"warnError": True}, ["--warn-error"]),
     ],
 )
-def test_a_gate_for_warnings_is_added_to_what_else_is_an_error(spec: dict[str, Any], expected: list[str]) -> None:
+def test_a_gate_for_warnings_is_added_to_what_else_is_an_error(
+    spec: dict[str, Any], expected: list[str]
+) -> None:
     found = args({"build": {}}, gate={"failOn": "Warn"}, **spec)
     assert found == ["build", *expected]
     understood(found)

@@ -1,4 +1,6 @@
-"""The Job of a run, compared with what is committed. After a change that is meant: WRITE_GOLDEN=1."""
+"""The Job of a run, compared with what is committed. After a change that is meant:
+WRITE_GOLDEN=1.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from tests.support.builders import UID, project, run, target
 GOLDEN = Path(__file__).parent / "golden"
 NODES = {
     "requiredDuringSchedulingIgnoredDuringExecution": {
-        "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
+        "nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+        ]
     }
 }
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
@@ -50,13 +54,21 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
             startTimeout="5m",
         ),
         project(
-            source={"configMap": {"name": "files", "items": [{"key": "orders", "path": "models/orders.sql"}]}},
+            source={
+                "configMap": {
+                    "name": "files",
+                    "items": [{"key": "orders", "path": "models/orders.sql"}],
+                }
+            },
             image="registry.example.com/dbt@sha256:" + "0" * 64,
             imagePullPolicy="Always",
             imagePullSecrets=[{"name": "registry"}],
             env=[{"name": "SCHEMA", "value": "analytics"}],
             pod={
-                "resources": {"limits": {"memory": "1Gi", "ephemeral-storage": "5Gi"}, "requests": {"cpu": 1}},
+                "resources": {
+                    "limits": {"memory": "1Gi", "ephemeral-storage": "5Gi"},
+                    "requests": {"cpu": 1},
+                },
                 "sidecarResources": {"limits": {"memory": "512Mi"}},
                 "ephemeralStorage": "4Gi",
                 "nodeSelector": {"pool": "dbt"},
@@ -76,7 +88,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
                         "readOnly": True,
                         "configMap": {"name": "ca", "items": [{"key": "ca", "path": "ca.pem"}]},
                     },
-                    {"name": "key", "mountPath": "/keys", "secret": {"secretName": "warehouse-key"}},
+                    {
+                        "name": "key",
+                        "mountPath": "/keys",
+                        "secret": {"secretName": "warehouse-key"},
+                    },
                     {"name": "spill", "mountPath": "/spill", "emptyDir": {"sizeLimit": "1Gi"}},
                 ],
                 "runAsUser": 1000,
@@ -140,9 +156,15 @@ def test_secrets_go_only_where_they_are_needed(case: str) -> None:
     containers = {c["name"]: c for c in [*spec["initContainers"], *spec["containers"]]}
     mounts = {name: {m["name"] for m in c["volumeMounts"]} for name, c in containers.items()}
     assert [name for name, mounted in mounts.items() if "profiles" in mounted] == ["dbt"]
-    assert [name for name, mounted in mounts.items() if "git" in mounted] == ["prepare"] * (case == "git")
+    assert [name for name, mounted in mounts.items() if "git" in mounted] == ["prepare"] * (
+        case == "git"
+    )
     keys = {
-        name: {e["valueFrom"]["secretKeyRef"]["name"] for e in c["env"] if "secretKeyRef" in e.get("valueFrom", {})}
+        name: {
+            e["valueFrom"]["secretKeyRef"]["name"]
+            for e in c["env"]
+            if "secretKeyRef" in e.get("valueFrom", {})
+        }
         for name, c in containers.items()
     }
     assert "bucket" in keys["artifacts"]
@@ -182,7 +204,10 @@ def test_the_runs_pod_is_merged_over_the_projects() -> None:
     merged = merge_pod(project_pod, run_pod)
     assert merged is not None
     assert merged.to_dict() == {
-        "resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "4Gi", "cpu": 2}},
+        "resources": {
+            "requests": {"cpu": 1, "memory": "1Gi"},
+            "limits": {"memory": "4Gi", "cpu": 2},
+        },
         "nodeSelector": {"pool": "dbt", "disk": "fast"},
         "affinity": {"nodeAffinity": NODES, "podAffinity": {}},
         "tolerations": [{"key": "c"}],
@@ -230,15 +255,23 @@ def test_the_plans_can_be_read_by_the_runner() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "cached"), [({}, True), ({"parseCache": "Auto"}, True), ({"parseCache": "Never"}, False)]
+    ("spec", "cached"),
+    [({}, True), ({"parseCache": "Auto"}, True), ({"parseCache": "Never"}, False)],
 )
 def test_a_project_may_want_no_parse_cache(spec: dict[str, Any], cached: bool) -> None:
     identity = Identity("analytics", "nightly", UID, 1)
-    references = (DbtProject.model_validate(project(**spec)), 1), (DbtTarget.model_validate(target()), 1)
+    references = (
+        (DbtProject.model_validate(project(**spec)), 1),
+        (DbtTarget.model_validate(target()), 1),
+    )
     resolved = resolve(DbtRun.model_validate(run()), identity, *references, "runner:1")
     pod = build(resolved, identity, "shop", "prod", 1)["spec"]["template"]["spec"]
     plans = [
-        next(variable["value"] for variable in container["env"] if variable["name"] == "DBT_OPERATOR_PLAN")
+        next(
+            variable["value"]
+            for variable in container["env"]
+            if variable["name"] == "DBT_OPERATOR_PLAN"
+        )
         for container in (pod["containers"][0], pod["initContainers"][1])
     ]
     assert (resolved.cache_location is not None) is cached
@@ -269,15 +302,22 @@ def test_the_pod_has_a_deadline_behind_the_time_that_dbt_is_given(
     assert (plan.timeout_seconds is None) == (deadline is None)
     grace = template["terminationGracePeriodSeconds"]
     if deadline is not None and plan.timeout_seconds is not None:
-        assert deadline - resolved.start_timeout_seconds >= plan.timeout_seconds + plan.grace_seconds + grace
+        assert (
+            deadline - resolved.start_timeout_seconds
+            >= plan.timeout_seconds + plan.grace_seconds + grace
+        )
 
 
 def test_kubernetes_expands_nothing_in_a_plan() -> None:
-    """$(NAME) in an environment variable would be replaced by another one's value: by a password, for example."""
+    """$(NAME) in an environment variable would be replaced by another one's value: by a password,
+    for example.
+    """
     identity = Identity("analytics", "nightly", UID, 1)
     references = (DbtProject.model_validate(project()), 1), (DbtTarget.model_validate(target()), 1)
     run_model = DbtRun.model_validate(run(vars={"a": "$(PGPASSWORD) costs $5"}))
-    manifest = build(resolve(run_model, identity, *references, "runner:1"), identity, "shop", "prod", 1)
+    manifest = build(
+        resolve(run_model, identity, *references, "runner:1"), identity, "shop", "prod", 1
+    )
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
     assert "$$(PGPASSWORD) costs $$5" in container["env"][-1]["value"]
 
@@ -289,7 +329,11 @@ def test_the_runs_environment_wins_over_targets_and_projects() -> None:
         DbtTarget.model_validate(target_manifest).spec.env,
         DbtRun.model_validate(run_manifest).spec.env,
     )
-    assert {v.name: v.value for v in merged or []} == {"SCHEMA": "analytics_pr_7", "PGPASSWORD": None, "REGION": None}
+    assert {v.name: v.value for v in merged or []} == {
+        "SCHEMA": "analytics_pr_7",
+        "PGPASSWORD": None,
+        "REGION": None,
+    }
 
 
 @pytest.mark.parametrize("name", ["a", "a" * 63, "nightly.2024-01-01", "a" * 50 + "." + "b" * 12])
@@ -314,7 +358,9 @@ def test_no_text_of_anybody_is_expanded_to_the_value_of_another_variable() -> No
     git = {"url": f"https://example.com/{HOSTILE}", "ref": HOSTILE, "subPath": HOSTILE}
     made = build(
         resolve(
-            DbtRun.model_validate(run(env=[{"name": "SCHEMA", "value": HOSTILE}], vars={"x": HOSTILE})),
+            DbtRun.model_validate(
+                run(env=[{"name": "SCHEMA", "value": HOSTILE}], vars={"x": HOSTILE})
+            ),
             Identity("analytics", "nightly", UID, 1),
             (DbtProject.model_validate(project(source={"git": git})), 1),
             (DbtTarget.model_validate(target(env=[secret, {"name": "ROLE", "value": HOSTILE}])), 1),
@@ -333,4 +379,9 @@ def test_no_text_of_anybody_is_expanded_to_the_value_of_another_variable() -> No
         values += [expanded(word, {"WAREHOUSE_PASSWORD": "the-secret"}) for word in words]
     assert "the-secret" not in "".join(values)
     assert values.count(HOSTILE) == 2
-    assert HOSTILE in RunPlan.from_json(next(value for value in values if '"steps"' in value)).steps[0].argv[-1]
+    assert (
+        HOSTILE
+        in RunPlan.from_json(next(value for value in values if '"steps"' in value))
+        .steps[0]
+        .argv[-1]
+    )

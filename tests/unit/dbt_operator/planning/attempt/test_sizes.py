@@ -1,4 +1,6 @@
-"""What is too large for an object or for a process is refused before anybody holds a slot for it."""
+"""What is too large for an object or for a process is refused before anybody holds a slot for
+it.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +45,18 @@ def small() -> dict[str, Any]:
 
 
 CASES = {
-    "one variable": (run(vars=ids(1300), steps=[{"build": {}}, {"test": {}}, {"docs": {}}]), "spec.vars", "131,072"),
+    "one variable": (
+        run(vars=ids(1300), steps=[{"build": {}}, {"test": {}}, {"docs": {}}]),
+        "spec.vars",
+        "131,072",
+    ),
     "twice with a state": (run(vars=ids(2500), **slim(8)), "spec.vars", "131,072"),
     "a state that is not there yet": (run(vars=ids(300), **slim(8)), "spec.vars", "131,072"),
-    "selections": (run(steps=[{"build": {"select": ["a" * 1000] * 20}}] * 8), "spec.steps", "131,072"),
+    "selections": (
+        run(steps=[{"build": {"select": ["a" * 1000] * 20}}] * 8),
+        "spec.steps",
+        "131,072",
+    ),
 }
 
 
@@ -67,10 +77,16 @@ def test_a_run_that_fits_nowhere_says_so_and_holds_up_nobody(
 
 
 def test_what_fits_is_run() -> None:
-    world = World(run(vars=ids(900), steps=[{"build": {}}, {"test": {}}, {"docs": {}}]), project(), target())
+    world = World(
+        run(vars=ids(900), steps=[{"build": {}}, {"test": {}}, {"docs": {}}]), project(), target()
+    )
     world.settle()
     (job,) = (m for (kind, _), m in world.cluster.objects.items() if kind == "Job")
-    plans = [v["value"] for v in job["spec"]["template"]["spec"]["containers"][0]["env"] if v["name"] == PLAN_VARIABLE]
+    plans = [
+        v["value"]
+        for v in job["spec"]["template"]["spec"]["containers"][0]["env"]
+        if v["name"] == PLAN_VARIABLE
+    ]
     assert len(f"{PLAN_VARIABLE}={plans[0]}\0".encode()) < sizes.VARIABLE_BYTES
 
 
@@ -93,7 +109,13 @@ def worlds() -> Iterator[list[BackfillWorld]]:
 @pytest.mark.parametrize(
     ("template", "windows"),
     [
-        ({"vars": ids(1300) | {"ds": "$(window.start)"}, "steps": [{"build": {}}, {"test": {}}, {"docs": {}}]}, 1),
+        (
+            {
+                "vars": ids(1300) | {"ds": "$(window.start)"},
+                "steps": [{"build": {}}, {"test": {}}, {"docs": {}}],
+            },
+            1,
+        ),
         ({"vars": ids(2900) | {"ds": "$(window.start)"}}, 100),  # only with its windows
     ],
 )
@@ -127,7 +149,8 @@ def test_the_same_with_fewer_windows_in_a_pod_is_run(worlds: list[BackfillWorld]
         (500, "etcdserver: request is too large", TooLargeError),
         (
             500,
-            "rpc error: code = ResourceExhausted desc = trying to send message larger than max (4 vs. 2)",
+            "rpc error: code = ResourceExhausted desc = trying to send message larger than max (4 "
+            "vs. 2)",
             TooLargeError,
         ),
         (413, "Request entity too large: limit is 3145728", TooLargeError),
@@ -136,8 +159,12 @@ def test_the_same_with_fewer_windows_in_a_pod_is_run(worlds: list[BackfillWorld]
         (422, "metadata.name is too large", InvalidError),
     ],
 )
-def test_an_answer_that_says_too_large_is_known(status: int, message: str, expected: type[ClusterError]) -> None:
-    assert type(_translated(status, "Reason", json.dumps({"message": message}).encode())) is expected
+def test_an_answer_that_says_too_large_is_known(
+    status: int, message: str, expected: type[ClusterError]
+) -> None:
+    assert (
+        type(_translated(status, "Reason", json.dumps({"message": message}).encode())) is expected
+    )
 
 
 def weight(world: World) -> int:
@@ -198,7 +225,9 @@ def test_a_backfill_whose_status_cannot_be_written_ends(worlds: list[BackfillWor
     assert "too large" in world.status["message"]
 
 
-def test_a_state_that_does_not_fit_into_its_project_keeps_no_run_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_that_does_not_fit_into_its_project_keeps_no_run_from_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World()
     world.settle()
     world.pod(ended_status())
@@ -206,7 +235,9 @@ def test_a_state_that_does_not_fit_into_its_project_keeps_no_run_from_its_end(mo
 
     def refuse(kind: str, manifest: Any, status: Any) -> Any:
         if "states" in status:
-            raise _translated(422, "Unprocessable Entity", b'{"message": "status.states: Too many: 257"}')
+            raise _translated(
+                422, "Unprocessable Entity", b'{"message": "status.states: Too many: 257"}'
+            )
         return patch(kind, manifest, status)
 
     monkeypatch.setattr(world.cluster, "patch_status", refuse)

@@ -55,10 +55,15 @@ def test_a_pod_is_judged(pod: PodFacts, reason: Reason | None) -> None:
         (None, Reason.UNKNOWN),
         (JobFacts("j", complete=True), Reason.UNKNOWN),
         (JobFacts("j", failed_reason="BackoffLimitExceeded"), Reason.UNKNOWN),
-        (JobFacts("j", failed_reason="PodFailurePolicy", failed_message="drained"), Reason.INFRASTRUCTURE),
+        (
+            JobFacts("j", failed_reason="PodFailurePolicy", failed_message="drained"),
+            Reason.INFRASTRUCTURE,
+        ),
     ],
 )
-def test_an_attempt_without_its_pod_is_never_a_success(job: JobFacts | None, reason: Reason) -> None:
+def test_an_attempt_without_its_pod_is_never_a_success(
+    job: JobFacts | None, reason: Reason
+) -> None:
     assert judge(None, job).reason == reason
 
 
@@ -76,31 +81,59 @@ def test_the_message_of_an_oom_kill_names_the_remedy() -> None:
 @pytest.mark.parametrize(
     ("pod", "warning", "reason", "words"),
     [
-        (None, 'FailedCreate: serviceaccount "x" not found', Reason.CONFIG_ERROR, 'serviceaccount "x" not found'),
-        (None, "", Reason.INFRASTRUCTURE, "has not been created"),
-        (PodFacts(unschedulable="0/1 nodes: insufficient memory"), "", Reason.UNSCHEDULABLE, "insufficient memory"),
         (
-            PodFacts(dbt=ContainerFacts(waiting_reason="ImagePullBackOff", waiting_message="not found", image="x:1")),
+            None,
+            'FailedCreate: serviceaccount "x" not found',
+            Reason.CONFIG_ERROR,
+            'serviceaccount "x" not found',
+        ),
+        (None, "", Reason.INFRASTRUCTURE, "has not been created"),
+        (
+            PodFacts(unschedulable="0/1 nodes: insufficient memory"),
+            "",
+            Reason.UNSCHEDULABLE,
+            "insufficient memory",
+        ),
+        (
+            PodFacts(
+                dbt=ContainerFacts(
+                    waiting_reason="ImagePullBackOff", waiting_message="not found", image="x:1"
+                )
+            ),
             "",
             Reason.IMAGE_PULL_FAILED,
             "x:1",
         ),
         (
             PodFacts(
-                artifacts=ContainerFacts(waiting_reason="CreateContainerConfigError", waiting_message='"b" missing')
+                artifacts=ContainerFacts(
+                    waiting_reason="CreateContainerConfigError", waiting_message='"b" missing'
+                )
             ),
             "",
             Reason.CONFIG_ERROR,
             '"b" missing',
         ),
         (PodFacts(), 'FailedMount: secret "warehouse" not found', Reason.CONFIG_ERROR, "warehouse"),
-        (PodFacts(), "FailedScheduling: 0/1 nodes are available", Reason.UNSCHEDULABLE, "0/1 nodes"),
+        (
+            PodFacts(),
+            "FailedScheduling: 0/1 nodes are available",
+            Reason.UNSCHEDULABLE,
+            "0/1 nodes",
+        ),
         # While a pull is being tried again, the status does not show that it failed.
-        (PodFacts(), 'Failed: Failed to pull image "x:1": not found', Reason.IMAGE_PULL_FAILED, "x:1"),
+        (
+            PodFacts(),
+            'Failed: Failed to pull image "x:1": not found',
+            Reason.IMAGE_PULL_FAILED,
+            "x:1",
+        ),
         (PodFacts(), "", Reason.INFRASTRUCTURE, "no event"),
     ],
 )
-def test_what_keeps_a_pod_from_starting(pod: PodFacts | None, warning: str, reason: Reason, words: str) -> None:
+def test_what_keeps_a_pod_from_starting(
+    pod: PodFacts | None, warning: str, reason: Reason, words: str
+) -> None:
     verdict = stuck(pod, [warning, "Older: warning"] if warning else [])
     assert verdict.reason is reason
     assert words in verdict.message

@@ -42,9 +42,15 @@ def after(states: str, heard: Heard, *windows: int) -> Ledger:
         (Heard("+>-", ended=True, reason=Reason.CANCELLED), "+X-"),
         (Heard("+--", ended=True, reason=Reason.YIELDED), "+--"),
         (Heard("---", ended=True, reason=Reason.CANCELLED), "---"),
-        (Heard("", ended=True, reason=Reason.IMAGE_PULL_FAILED), "VVV"),  # the next one would fail the same way
+        (
+            Heard("", ended=True, reason=Reason.IMAGE_PULL_FAILED),
+            "VVV",
+        ),  # the next one would fail the same way
         (Heard("---", ended=True, reason=Reason.UNKNOWN), "???"),
-        (Heard("---", ended=True, reason=Reason.INFRASTRUCTURE), "I--"),  # another pod may have another node
+        (
+            Heard("---", ended=True, reason=Reason.INFRASTRUCTURE),
+            "I--",
+        ),  # another pod may have another node
     ],
 )
 def test_what_a_run_says_of_its_windows(heard: Heard, expected: str) -> None:
@@ -70,7 +76,9 @@ def test_windows_that_were_done_before_the_node_went_are_done() -> None:
 
 
 def test_a_run_speaks_of_its_own_windows_only() -> None:
-    assert after("-----", Heard("+T", ended=True, reason=Reason.TEST_FAILED), 1, 3).states == "-+-T-"
+    assert (
+        after("-----", Heard("+T", ended=True, reason=Reason.TEST_FAILED), 1, 3).states == "-+-T-"
+    )
 
 
 def test_windows_that_a_run_has_are_not_free() -> None:
@@ -80,7 +88,9 @@ def test_windows_that_a_run_has_are_not_free() -> None:
     assert ledger.ended == 2
 
 
-@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in (Reason.YIELDED, Reason.NOT_FRESH)])
+@pytest.mark.parametrize(
+    "reason", [reason for reason in Reason if reason not in (Reason.YIELDED, Reason.NOT_FRESH)]
+)
 def test_every_reason_that_a_run_can_end_for_has_a_character(reason: Reason) -> None:
     if reason is Reason.SLOT_HELD_BY_LOST_NODE:
         return  # of runs that wait
@@ -121,9 +131,13 @@ CODES = "-+~>TMO?X"
 
 
 @given(
-    st.text(CODES, min_size=1, max_size=60), st.text(CODES, min_size=1, max_size=60), st.sampled_from([None, *Reason])
+    st.text(CODES, min_size=1, max_size=60),
+    st.text(CODES, min_size=1, max_size=60),
+    st.sampled_from([None, *Reason]),
 )
-def test_a_window_that_is_done_is_never_free_again(states: str, said: str, reason: Reason | None) -> None:
+def test_a_window_that_is_done_is_never_free_again(
+    states: str, said: str, reason: Reason | None
+) -> None:
     ledger = after(states, Heard(said, ended=True, reason=reason))
     done = [place for place, code in enumerate(states) if code in window_states.DONE]
     assert not ledger.runs

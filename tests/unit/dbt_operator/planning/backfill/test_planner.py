@@ -53,7 +53,11 @@ def test_every_window_is_worked_through_once(make: Make) -> None:
     assert [entry["window"] for entry in world.status["ledger"]] == WEEK
     assert len(world.server.created_runs) == 2
     conditions = {each["type"]: each["status"] for each in world.status["conditions"]}
-    assert (conditions["Succeeded"], conditions["Finished"], conditions["Ready"]) == ("True", "True", "True")
+    assert (conditions["Succeeded"], conditions["Finished"], conditions["Ready"]) == (
+        "True",
+        "True",
+        "True",
+    )
 
 
 def test_windows_come_in_their_order(make: Make) -> None:
@@ -78,7 +82,10 @@ def test_the_runs_are_built_from_what_the_backfill_has_resolved(make: Make) -> N
     world.tell()
     images = {pod["spec"]["containers"][0]["image"] for pod in world.server.pods}
     assert images == {"registry.example.com/dbt:1.0"}
-    locations = {world.status_of(name, "DbtRun")["resolved"]["location"] for name in world.server.created_runs}
+    locations = {
+        world.status_of(name, "DbtRun")["resolved"]["location"]
+        for name in world.server.created_runs
+    }
     assert len(locations) == 3
     assert world.status["resolved"]["image"] == "registry.example.com/dbt:1.0"
 
@@ -181,7 +188,9 @@ def test_a_dry_run_lists_the_windows_and_starts_nothing(make: Make) -> None:
 
 
 def test_keys(make: Make) -> None:
-    world = make(windows={"keys": ["emea", "apac", "amer"]}, run={"vars": {"region": "$(window.key)"}})
+    world = make(
+        windows={"keys": ["emea", "apac", "amer"]}, run={"vars": {"region": "$(window.key)"}}
+    )
     world.tell()
     assert world.server.worked == ["emea", "apac", "amer"]
 
@@ -257,11 +266,17 @@ def test_after_it_has_yielded_it_completes_a_window_before_it_yields_again(make:
 
 
 def test_a_slot_that_it_has_just_got_is_used_for_a_window_before_it_is_given_up(make: Make) -> None:
-    """Else those who arrive just after it has got the slot would keep it from ever doing anything."""
+    """Else those who arrive just after it has got the slot would keep it from ever doing
+    anything.
+    """
     world = make()
     holder = {"kind": "DbtBackfill", "name": "past", "since": "2026-01-02T03:04:05.000000Z"}
     full = copy.deepcopy(world.server.objects["DbtTarget", "prod"])
-    full["status"] = {"holders": [holder | {"uid": world.server.objects["DbtBackfill", "past"]["metadata"]["uid"]}]}
+    full["status"] = {
+        "holders": [
+            holder | {"uid": world.server.objects["DbtBackfill", "past"]["metadata"]["uid"]}
+        ]
+    }
     world.add(full)
     urgent = run(priority=5)
     urgent["metadata"] |= {"name": "urgent", "uid": "uid-of-urgent"}
@@ -287,7 +302,12 @@ def test_a_run_that_only_says_it_is_part_of_a_backfill_begins_nothing(make: Make
     world = make()
     world.tell(until=lambda: len(world.server.worked) == 1)
     forged = run()
-    owner = {"kind": "DbtBackfill", "name": "past", "uid": "uid-of-dbtbackfill-past", "controller": True}
+    owner = {
+        "kind": "DbtBackfill",
+        "name": "past",
+        "uid": "uid-of-dbtbackfill-past",
+        "controller": True,
+    }
     forged["metadata"] |= {"name": "forged", "uid": "uid-of-forged", "ownerReferences": [owner]}
     world.add(forged)
     world.happen(2)
@@ -315,7 +335,9 @@ def test_a_run_does_not_expire_before_its_end_was_read(make: Make) -> None:
     world.now += timedelta(seconds=30)
     operator = world.operators[0]
     operator.hear("Pod", "Job")
-    operator.keys[:] = [key for key in operator.keys if key.kind == "DbtRun"]  # the backfill is late
+    operator.keys[:] = [
+        key for key in operator.keys if key.kind == "DbtRun"
+    ]  # the backfill is late
     while not operator.at_rest:
         operator.keys[:] = [key for key in operator.keys if key.kind == "DbtRun"]
         operator.step()
@@ -387,16 +409,31 @@ def test_windows_that_ran_another_image_fail(make: Make) -> None:
     world.server.image_id = "sha256:moved"
     world.tell()
     assert world.status["reason"] == "ConfigError"
-    assert "the tag was moved since the first pod, from sha256:abc to sha256:moved" in world.status["message"]
+    assert (
+        "the tag was moved since the first pod, from sha256:abc to sha256:moved"
+        in world.status["message"]
+    )
 
 
 @pytest.mark.parametrize(
     ("run_spec", "windows", "message"),
     [
         ({"vars": {"ds": "2024-01-01"}}, None, "every window would do the same"),
-        ({"vars": {"ds": "$(window.from)"}}, None, "spec.runTemplate.spec.vars.ds: $(window.from) means nothing"),
-        ({"vars": {"a": ["$(window.start)"]}}, {"keys": ["a"]}, "vars.a[0]: $(window.start) means nothing: there is"),
-        ({"env": [{"name": "DAY", "value": "$(window.start)"}]}, None, "env[0].value: $(window.start) means nothing"),
+        (
+            {"vars": {"ds": "$(window.from)"}},
+            None,
+            "spec.runTemplate.spec.vars.ds: $(window.from) means nothing",
+        ),
+        (
+            {"vars": {"a": ["$(window.start)"]}},
+            {"keys": ["a"]},
+            "vars.a[0]: $(window.start) means nothing: there is",
+        ),
+        (
+            {"env": [{"name": "DAY", "value": "$(window.start)"}]},
+            None,
+            "env[0].value: $(window.start) means nothing",
+        ),
     ],
 )
 def test_placeholders_that_mean_nothing_are_refused(
@@ -423,7 +460,9 @@ def test_windows_are_compared_with_the_state_that_was_current_at_the_beginning(m
     world.server._touch(project)
     world.tell()
     plans = [world.server.plan(pod) for pod in world.server.pods]
-    assert {(plan.state, "--defer" in plan.steps[0].argv) for plan in plans} == {("dbt/state/1", True)}
+    assert {(plan.state, "--defer" in plan.steps[0].argv) for plan in plans} == {
+        ("dbt/state/1", True)
+    }
 
 
 # Killed, at every write of every path
@@ -438,14 +477,21 @@ def _writes(**options: Any) -> int:
 
 PATHS: dict[str, dict[str, Any]] = {
     "two-at-a-time": {"maxConcurrentWindows": 2},
-    "a-pod-each": {"windowsPerPod": 1, "windows": {"dates": {"from": "2024-01-01", "to": "2024-01-03"}}},
+    "a-pod-each": {
+        "windowsPerPod": 1,
+        "windows": {"dates": {"from": "2024-01-01", "to": "2024-01-03"}},
+    },
 }
 CASES = [(name, number) for name, path in PATHS.items() for number in range(1, _writes(**path) + 1)]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("name", "number"), CASES, ids=[f"{name}-{number}" for name, number in CASES])
-def test_killed_at_any_write_no_window_is_worked_through_twice(make: Make, name: str, number: int, after: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "number"), CASES, ids=[f"{name}-{number}" for name, number in CASES]
+)
+def test_killed_at_any_write_no_window_is_worked_through_twice(
+    make: Make, name: str, number: int, after: bool
+) -> None:
     world = make(kill_at=number, after=after, **PATHS[name])
     world.tell()
     assert world.status["phase"] == "Succeeded"

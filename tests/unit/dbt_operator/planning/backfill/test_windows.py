@@ -36,7 +36,9 @@ def hours(window: Window) -> float:
 def test_days_are_both_included() -> None:
     found = windows(**{"from": "2024-01-01", "to": "2024-01-03"})
     assert [window.key for window in found] == ["2024-01-01", "2024-01-02", "2024-01-03"]
-    assert found[1] == Window("2024-01-02", "2024-01-02", "2024-01-03", "2024-01-02T00:00:00", "2024-01-03T00:00:00")
+    assert found[1] == Window(
+        "2024-01-02", "2024-01-02", "2024-01-03", "2024-01-02T00:00:00", "2024-01-03T00:00:00"
+    )
 
 
 def test_a_single_day() -> None:
@@ -57,8 +59,15 @@ def test_months_keep_to_the_day_that_they_begin_on() -> None:
 
 
 def test_hours_of_a_day() -> None:
-    found = windows(**{"from": "2024-01-01", "to": "2024-01-01", "every": "6h", "timezone": AMSTERDAM})
-    assert [window.key for window in found] == ["2024-01-01T00", "2024-01-01T06", "2024-01-01T12", "2024-01-01T18"]
+    found = windows(
+        **{"from": "2024-01-01", "to": "2024-01-01", "every": "6h", "timezone": AMSTERDAM}
+    )
+    assert [window.key for window in found] == [
+        "2024-01-01T00",
+        "2024-01-01T06",
+        "2024-01-01T12",
+        "2024-01-01T18",
+    ]
     assert found[0].start == "2024-01-01T00:00:00+01:00"
     assert found[0].event_start == "2023-12-31T23:00:00"
 
@@ -80,13 +89,17 @@ def test_last_means_what_is_over(last: str, every: str, expected: list[str]) -> 
 def test_last_is_over_where_the_days_begin() -> None:
     """At half past ten in London it is tomorrow in Auckland."""
     evening = datetime(2024, 5, 15, 13, 0, tzinfo=UTC)
-    assert [w.key for w in windows(evening, last="1d", timezone="Pacific/Auckland")] == ["2024-05-15"]
+    assert [w.key for w in windows(evening, last="1d", timezone="Pacific/Auckland")] == [
+        "2024-05-15"
+    ]
 
 
 def test_last_hours_where_the_clock_is_half_an_hour_off() -> None:
     late = datetime(2024, 5, 15, 10, 50, tzinfo=UTC)  # 16:20 there
     found = windows(late, last="1h", every="1h", timezone="Asia/Kolkata")
-    assert [(w.event_start, w.event_end) for w in found] == [("2024-05-15T09:30:00", "2024-05-15T10:30:00")]
+    assert [(w.event_start, w.event_end) for w in found] == [
+        ("2024-05-15T09:30:00", "2024-05-15T10:30:00")
+    ]
 
 
 # Changes of the clocks
@@ -106,7 +119,9 @@ def test_an_hour_that_never_comes_has_no_window() -> None:
 
 
 def test_an_hour_that_comes_twice_has_two_windows() -> None:
-    found = windows(**{"from": "2024-10-27", "to": "2024-10-27", "every": "1h", "timezone": AMSTERDAM})
+    found = windows(
+        **{"from": "2024-10-27", "to": "2024-10-27", "every": "1h", "timezone": AMSTERDAM}
+    )
     assert [window.key for window in found][1:5] == [
         "2024-10-27T01",
         "2024-10-27T02",
@@ -118,7 +133,9 @@ def test_an_hour_that_comes_twice_has_two_windows() -> None:
 
 
 def test_windows_of_hours_begin_at_the_same_time_of_every_day() -> None:
-    found = windows(**{"from": "2024-10-26", "to": "2024-10-28", "every": "6h", "timezone": AMSTERDAM})
+    found = windows(
+        **{"from": "2024-10-26", "to": "2024-10-28", "every": "6h", "timezone": AMSTERDAM}
+    )
     assert {window.key[-3:] for window in found} == {"T00", "T06", "T12", "T18"}
     assert [hours(window) for window in found] == [6, 6, 6, 6, 7, 6, 6, 6, 6, 6, 6, 6]
 
@@ -127,8 +144,15 @@ def test_a_day_may_begin_at_one() -> None:
     """In Cairo the clocks jump from midnight to one."""
     days = windows(**{"from": "2024-04-25", "to": "2024-04-27", "timezone": "Africa/Cairo"})
     assert [hours(window) for window in days] == [24, 23, 24]
-    parts = windows(**{"from": "2024-04-26", "to": "2024-04-26", "every": "6h", "timezone": "Africa/Cairo"})
-    assert [window.key for window in parts] == ["2024-04-26T01", "2024-04-26T06", "2024-04-26T12", "2024-04-26T18"]
+    parts = windows(
+        **{"from": "2024-04-26", "to": "2024-04-26", "every": "6h", "timezone": "Africa/Cairo"}
+    )
+    assert [window.key for window in parts] == [
+        "2024-04-26T01",
+        "2024-04-26T06",
+        "2024-04-26T12",
+        "2024-04-26T18",
+    ]
 
 
 def test_a_day_that_a_zone_left_out_has_no_window() -> None:
@@ -136,7 +160,15 @@ def test_a_day_that_a_zone_left_out_has_no_window() -> None:
     assert found == ["2011-12-29", "2011-12-31"]
 
 
-ZONES = ["UTC", AMSTERDAM, "America/New_York", "Africa/Cairo", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia"]
+ZONES = [
+    "UTC",
+    AMSTERDAM,
+    "America/New_York",
+    "Africa/Cairo",
+    "Asia/Kolkata",
+    "Australia/Lord_Howe",
+    "Pacific/Apia",
+]
 
 
 @settings(deadline=None, max_examples=150)
@@ -146,7 +178,9 @@ ZONES = ["UTC", AMSTERDAM, "America/New_York", "Africa/Cairo", "Asia/Kolkata", "
     every=st.sampled_from(["1h", "2h", "3h", "6h", "12h", "1d", "5d", "1w", "2w", "1mo", "3mo"]),
     zone=st.sampled_from(ZONES),
 )
-def test_windows_leave_nothing_out_and_have_nothing_twice(start: date, days: int, every: str, zone: str) -> None:
+def test_windows_leave_nothing_out_and_have_nothing_twice(
+    start: date, days: int, every: str, zone: str
+) -> None:
     end = start + timedelta(days=days)
     dates = {"from": start.isoformat(), "to": end.isoformat(), "every": every, "timezone": zone}
     try:
@@ -169,11 +203,21 @@ def test_windows_leave_nothing_out_and_have_nothing_twice(start: date, days: int
     zone=st.sampled_from(ZONES),
     every=st.sampled_from(["2h", "6h", "12h"]),
 )
-def test_windows_of_hours_begin_when_the_clock_shows_a_multiple(start: date, zone: str, every: str) -> None:
-    whole = {"from": start.isoformat(), "to": (start + timedelta(days=2)).isoformat(), "timezone": zone}
+def test_windows_of_hours_begin_when_the_clock_shows_a_multiple(
+    start: date, zone: str, every: str
+) -> None:
+    whole = {
+        "from": start.isoformat(),
+        "to": (start + timedelta(days=2)).isoformat(),
+        "timezone": zone,
+    }
     days = {window.event_start for window in windows(**whole)}
     for window in windows(every=every, **whole):
-        local = datetime.fromisoformat(window.event_start).replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
+        local = (
+            datetime.fromisoformat(window.event_start)
+            .replace(tzinfo=UTC)
+            .astimezone(ZoneInfo(zone))
+        )
         assert (local.minute, local.hour % int(every[:-1])) == (0, 0) or window.event_start in days
 
 

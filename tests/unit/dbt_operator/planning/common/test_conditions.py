@@ -14,7 +14,11 @@ def test_a_transition_is_a_change_of_status_only() -> None:
     second = Conditions.of(first.list(), 2, later(60))
     second.set(ConditionType.FINISHED, "False", "Running", "dbt is running")
     (same,) = second.list()
-    assert (same.last_transition_time, same.reason, same.observed_generation) == (stamp(), "Running", 2)
+    assert (same.last_transition_time, same.reason, same.observed_generation) == (
+        stamp(),
+        "Running",
+        2,
+    )
     third = Conditions.of(second.list(), 2, later(120))
     third.set(ConditionType.FINISHED, "True", "Succeeded")
     (changed,) = third.list()
@@ -35,7 +39,9 @@ def test_kstatus_finds_exactly_one_state(set_one: str, expected: dict[str, str])
     assert {c.type: c.status for c in conditions.list()} == expected
 
 
-@pytest.mark.parametrize(("text", "number"), [("30m", 1800), ("1h30m", 5400), ("90s", 90), ("1h0m5s", 3605)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("30m", 1800), ("1h30m", 5400), ("90s", 90), ("1h0m5s", 3605)]
+)
 def test_durations_are_read(text: str, number: int) -> None:
     assert seconds(text) == number
 
@@ -46,7 +52,9 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         seconds(text)
 
 
-@pytest.mark.parametrize(("number", "text"), [(0, "0s"), (59.6, "1m"), (92, "1m32s"), (3600, "1h"), (3725, "1h2m")])
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0s"), (59.6, "1m"), (92, "1m32s"), (3600, "1h"), (3725, "1h2m")]
+)
 def test_durations_are_written(number: float, text: str) -> None:
     assert duration(number) == text
 

@@ -18,7 +18,9 @@ PINNED = "registry.example.com/dbt@sha256:" + "0" * 64
 
 
 def refused(
-    run_spec: dict[str, Any], project_spec: dict[str, Any] | None = None, target_spec: dict[str, Any] | None = None
+    run_spec: dict[str, Any],
+    project_spec: dict[str, Any] | None = None,
+    target_spec: dict[str, Any] | None = None,
 ) -> str:
     return refusal(
         DbtRun.model_validate(run(**run_spec)).spec,
@@ -33,9 +35,19 @@ SECRET = {"name": "PGPASSWORD", "value": "hunter2"}
 @pytest.mark.parametrize(
     ("specs", "path"),
     [
-        (({"vars": {"a": [{"db_password": "hunter2"}]}},), "spec.vars.a[0].db_password looks like a password"),
         (
-            ({"steps": [{"build": {}}, {"runOperation": {"macro": "m", "args": {"token": "hunter2"}}}]},),
+            ({"vars": {"a": [{"db_password": "hunter2"}]}},),
+            "spec.vars.a[0].db_password looks like a password",
+        ),
+        (
+            (
+                {
+                    "steps": [
+                        {"build": {}},
+                        {"runOperation": {"macro": "m", "args": {"token": "hunter2"}}},
+                    ]
+                },
+            ),
             "spec.steps[1].runOperation.args.token looks like a token",
         ),
         (({"env": [{"name": "A", "value": "b"}, SECRET]},), "spec.env[1] (PGPASSWORD) looks like"),
@@ -43,7 +55,9 @@ SECRET = {"name": "PGPASSWORD", "value": "hunter2"}
         (({}, {}, {"env": [SECRET]}), "spec.env[0] (PGPASSWORD) of the DbtTarget prod looks like"),
     ],
 )
-def test_a_plain_secret_is_refused_by_its_path_and_never_repeated(specs: tuple[Any, ...], path: str) -> None:
+def test_a_plain_secret_is_refused_by_its_path_and_never_repeated(
+    specs: tuple[Any, ...], path: str
+) -> None:
     message = refused(*specs)
     assert message.startswith(path)
     assert "put it into a Secret" in message
@@ -65,7 +79,9 @@ FULL_REFRESH = {"name": "DBT_FULL_REFRESH", "value": "true"}
         (FULL_REFRESH, "spec.env[0] (DBT_FULL_REFRESH) is read by dbt as a flag"),
     ],
 )
-def test_projects_and_targets_say_so_before_any_run_does(variable: dict[str, str], words: str) -> None:
+def test_projects_and_targets_say_so_before_any_run_does(
+    variable: dict[str, str], words: str
+) -> None:
     identity = Identity("analytics", "x", "uid", 1)
     plans = (
         project_planner.plan(DbtProject.model_validate(project(env=[variable])), identity, NOW),
@@ -133,17 +149,35 @@ def test_names_that_dbt_reads_as_no_flag_are_the_projects_own(name: str, words: 
     [
         ({}, {"image": PINNED}, ""),
         ({"steps": [{"build": {"fullRefresh": False, "empty": False}}]}, {"image": PINNED}, ""),
-        ({"steps": [{"build": {}}, {"run": {"fullRefresh": True}}]}, {}, "spec.steps[1].run.fullRefresh is refused"),
-        ({"steps": [{"seed": {"fullRefresh": True}}]}, {}, "spec.steps[0].seed.fullRefresh is refused"),
-        ({"steps": [{"clone": {"fullRefresh": True}}]}, {}, "spec.steps[0].clone.fullRefresh is refused"),
+        (
+            {"steps": [{"build": {}}, {"run": {"fullRefresh": True}}]},
+            {},
+            "spec.steps[1].run.fullRefresh is refused",
+        ),
+        (
+            {"steps": [{"seed": {"fullRefresh": True}}]},
+            {},
+            "spec.steps[0].seed.fullRefresh is refused",
+        ),
+        (
+            {"steps": [{"clone": {"fullRefresh": True}}]},
+            {},
+            "spec.steps[0].clone.fullRefresh is refused",
+        ),
         ({"steps": [{"snapshot": {"empty": True}}]}, {}, "spec.steps[0].snapshot.empty is refused"),
         ({"steps": [{"build": {"sample": "3 days"}}]}, {}, "spec.steps[0].build.sample is refused"),
         ({"env": [{"name": "SCHEMA", "value": "x"}]}, {"image": PINNED}, "spec.env is refused"),
         ({}, {}, "spec.image of the DbtProject shop must be pinned by a digest"),
-        ({}, {"image": PINNED, "source": {"configMap": {"name": "c"}}}, "spec.source.configMap of the DbtProject shop"),
+        (
+            {},
+            {"image": PINNED, "source": {"configMap": {"name": "c"}}},
+            "spec.source.configMap of the DbtProject shop",
+        ),
     ],
 )
-def test_what_a_protected_target_refuses(run_spec: dict[str, Any], project_spec: dict[str, Any], words: str) -> None:
+def test_what_a_protected_target_refuses(
+    run_spec: dict[str, Any], project_spec: dict[str, Any], words: str
+) -> None:
     message = refused(run_spec, project_spec, {"protected": True})
     assert message.startswith(words)
     assert bool(message) == bool(words)
@@ -154,7 +188,13 @@ def test_what_a_protected_target_refuses(run_spec: dict[str, Any], project_spec:
 
 @pytest.mark.parametrize(
     ("mount", "refuses"),
-    [("/project", True), ("/project/models", True), ("/", True), ("/projects", False), ("/data", False)],
+    [
+        ("/project", True),
+        ("/project/models", True),
+        ("/", True),
+        ("/projects", False),
+        ("/data", False),
+    ],
 )
 def test_no_volume_replaces_the_code_of_a_protected_target(mount: str, refuses: bool) -> None:
     volume = {"name": "x", "mountPath": mount, "emptyDir": {}}
@@ -174,7 +214,9 @@ def test_no_volume_replaces_the_code_of_a_protected_target(mount: str, refuses: 
         ("a" * 40, "feature", "spec.source.ref must be a full commit"),
     ],
 )
-def test_a_protected_target_takes_full_commits_only(ref: str, override: str | None, words: str) -> None:
+def test_a_protected_target_takes_full_commits_only(
+    ref: str, override: str | None, words: str
+) -> None:
     source = {"git": {"url": "https://git.example.com/shop", "ref": ref}}
     of_project = DbtProject.model_validate(project(image=PINNED, source=source)).spec
     of_run = DbtRun.model_validate(run(**({"source": {"ref": override}} if override else {}))).spec

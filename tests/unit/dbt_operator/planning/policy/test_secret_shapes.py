@@ -1,5 +1,5 @@
-"""What is taken for a secret, and what is not. The secrets are made up; each is put together here, so that no scanner
-takes this file for a leak.
+"""What is taken for a secret, and what is not. The secrets are made up; each is put together here,
+so that no scanner takes this file for a leak.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ PEM = f"-----BEGIN RSA {'PRIVATE'} KEY-----\nMIIE\n"
         ({"snowflake_private_key": "MIIE1"}, ["vars.snowflake_private_key"]),
         ({"AWS_SECRET_ACCESS_KEY": "abc/1"}, ["vars.AWS_SECRET_ACCESS_KEY"]),
         ({"DBT_ENV_SECRET_GIT": "abc1"}, ["vars.DBT_ENV_SECRET_GIT"]),
-        ({"warehouse": {"hosts": [{"name": "a", "password": "b"}]}}, ["vars.warehouse.hosts[0].password"]),
+        (
+            {"warehouse": {"hosts": [{"name": "a", "password": "b"}]}},
+            ["vars.warehouse.hosts[0].password"],
+        ),
         ({"passwords": {"password": ["", "b"]}}, ["vars.passwords.password[1]"]),
         ({"note": PEM}, ["vars.note"]),
         ({"note": f"key {'AKIA'}{'A1' * 8}."}, ["vars.note"]),
@@ -102,7 +105,13 @@ def test_secrets_are_named_by_their_paths(value: Any, paths: list[str]) -> None:
         {"hash": "d41d8cd98f00b204e9800998ecf8427e"},
         {"text": "the password is in the Secret warehouse"},
         {"certificate": "-----BEGIN CERTIFICATE-----\nMIIE\n"},
-        {"compass": "north1", "passenger": "x1", "keyword": "sale1", "secretary": "Jo 1", "monkey": "m1"},
+        {
+            "compass": "north1",
+            "passenger": "x1",
+            "keyword": "sale1",
+            "secretary": "Jo 1",
+            "monkey": "m1",
+        },
         "a plain string",
         None,
         3,
@@ -112,7 +121,9 @@ def test_what_is_no_secret_passes(value: Any) -> None:
     assert list(find(value, "vars")) == []
 
 
-@pytest.mark.parametrize("text", ["a." * 200_000, "a-" * 200_000, "eyJ" * 100_000, "://" * 100_000, "{{" * 200_000])
+@pytest.mark.parametrize(
+    "text", ["a." * 200_000, "a-" * 200_000, "eyJ" * 100_000, "://" * 100_000, "{{" * 200_000]
+)
 def test_large_values_take_no_time(text: str) -> None:
     began = time.process_time()
     list(find({"password": text, text[:100_000]: text}, "vars"))

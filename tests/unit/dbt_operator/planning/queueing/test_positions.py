@@ -63,7 +63,9 @@ def test_a_run_says_where_it_stands_and_whom_it_waits_for(make: Callable[..., Wo
         "waiting for a slot of DbtTarget prod: number 2 in the queue, behind run-0, run-1"
     )
     assert of_target(world)["queued"] == 2
-    conditions = {c["type"]: (c["status"], c["reason"]) for c in status(world, "run-2")["conditions"]}
+    conditions = {
+        c["type"]: (c["status"], c["reason"]) for c in status(world, "run-2")["conditions"]
+    }
     assert conditions["Admitted"] == ("Unknown", "Queued")
     assert conditions["Reconciling"] == ("True", "Queued")
 
@@ -96,12 +98,17 @@ def test_who_waits_for_longer_than_it_may_ends_in_queue_timeout(make: Callable[.
     go_on(world, 3599)
     assert world.phases()["run-1"] == "Queued"
     go_on(world, 2)
-    assert (status(world, "run-1")["phase"], status(world, "run-1")["reason"]) == ("Failed", "QueueTimeout")
+    assert (status(world, "run-1")["phase"], status(world, "run-1")["reason"]) == (
+        "Failed",
+        "QueueTimeout",
+    )
     assert "behind run-0, for longer than queueTimeout allows" in status(world, "run-1")["message"]
     assert not status(world, "run-1").get("attempts")
 
 
-def test_a_queued_run_that_is_cancelled_or_deleted_leaves_the_queue(make: Callable[..., World]) -> None:
+def test_a_queued_run_that_is_cancelled_or_deleted_leaves_the_queue(
+    make: Callable[..., World],
+) -> None:
     world = make(runs=4)
     go_on(world)
     set_spec(world, "run-1", cancel=True)
@@ -112,7 +119,9 @@ def test_a_queued_run_that_is_cancelled_or_deleted_leaves_the_queue(make: Callab
     assert world.phases() == {"run-0": "Succeeded", "run-1": "Cancelled", "run-3": "Running"}
 
 
-def test_a_holder_that_is_deleted_frees_its_slot_once_its_pod_has_ended(make: Callable[..., World]) -> None:
+def test_a_holder_that_is_deleted_frees_its_slot_once_its_pod_has_ended(
+    make: Callable[..., World],
+) -> None:
     world = make()
     go_on(world)
     del world.server.objects["DbtRun", "run-0"]
@@ -124,7 +133,9 @@ def test_a_holder_that_is_deleted_frees_its_slot_once_its_pod_has_ended(make: Ca
     assert world.phases() == {"run-1": "Running"}
 
 
-def test_project_and_target_are_resolved_when_the_run_has_its_turn(make: Callable[..., World]) -> None:
+def test_project_and_target_are_resolved_when_the_run_has_its_turn(
+    make: Callable[..., World],
+) -> None:
     world = make()
     go_on(world)
     world.server.objects["DbtProject", "shop"]["spec"]["image"] = "registry.example.com/dbt:2.0"
@@ -135,13 +146,18 @@ def test_project_and_target_are_resolved_when_the_run_has_its_turn(make: Callabl
     assert status(world, "run-1")["resolved"]["image"] == "registry.example.com/dbt:2.0"
 
 
-def test_what_is_missing_in_its_turn_gets_the_time_that_a_pod_has_to_start(make: Callable[..., World]) -> None:
+def test_what_is_missing_in_its_turn_gets_the_time_that_a_pod_has_to_start(
+    make: Callable[..., World],
+) -> None:
     world = make()
     go_on(world)
     go_on(world, 7200)
     del world.server.objects["DbtProject", "shop"]
     go_on(world)
-    assert status(world, "run-1")["message"] == "waiting: DbtProject shop not found in namespace analytics"
+    assert (
+        status(world, "run-1")["message"]
+        == "waiting: DbtProject shop not found in namespace analytics"
+    )
     world.server.objects["DbtProject", "shop"] = world.server._touch(project())
     world.server.end_pods()
     go_on(world)
@@ -166,7 +182,9 @@ def test_a_run_that_backs_off_keeps_its_slot(make: Callable[..., World]) -> None
     assert world.phases() == {"run-0": "Running", "run-1": "Queued"}
 
 
-def test_unless_a_run_of_higher_priority_is_queued_and_takes_its_turn_after_it(make: Callable[..., World]) -> None:
+def test_unless_a_run_of_higher_priority_is_queued_and_takes_its_turn_after_it(
+    make: Callable[..., World],
+) -> None:
     world = make(**TWICE)
     failing(world)
     urgent = world._run(2, {"priority": 5})
@@ -183,19 +201,26 @@ def test_unless_a_run_of_higher_priority_is_queued_and_takes_its_turn_after_it(m
     assert "reason" not in status(world, "run-0")
 
 
-def test_the_time_of_a_run_may_be_over_before_it_gets_its_next_slot(make: Callable[..., World]) -> None:
+def test_the_time_of_a_run_may_be_over_before_it_gets_its_next_slot(
+    make: Callable[..., World],
+) -> None:
     world = make(runs=1, timeout="1h", **TWICE)
     failing(world)
     urgent = world._run(2, {"priority": 5})
     world.server.objects["DbtRun", "run-2"] = world.server._touch(urgent)
     go_on(world, 5)
     go_on(world, 3700)
-    assert (status(world, "run-0")["phase"], status(world, "run-0")["reason"]) == ("Failed", "Timeout")
+    assert (status(world, "run-0")["phase"], status(world, "run-0")["reason"]) == (
+        "Failed",
+        "Timeout",
+    )
     assert status(world, "run-0")["attempts"][0]["reason"] == "Unavailable"
 
 
 def lost(world: World) -> None:
-    """The node of run-0 has gone silent: its pod was deleted, and nobody can say that it has ended."""
+    """The node of run-0 has gone silent: its pod was deleted, and nobody can say that it has
+    ended.
+    """
     go_on(world)
     (pod,) = [pod for pod in world.server.pods if lives(pod)]
     pod["metadata"]["deletionTimestamp"] = "2026-01-02T03:05:00Z"
@@ -204,7 +229,9 @@ def lost(world: World) -> None:
     go_on(world, 90)
 
 
-def test_a_pod_on_a_lost_node_holds_its_slot_and_who_waits_says_so(make: Callable[..., World]) -> None:
+def test_a_pod_on_a_lost_node_holds_its_slot_and_who_waits_says_so(
+    make: Callable[..., World],
+) -> None:
     world = make()
     lost(world)
     assert world.phases() == {"run-0": "Running", "run-1": "Queued"}
@@ -215,11 +242,15 @@ def test_a_pod_on_a_lost_node_holds_its_slot_and_who_waits_says_so(make: Callabl
     assert "node-a" in of_target(world)["holders"][0]["lostPod"]
 
 
-def test_the_annotation_releases_it_and_ends_the_run_that_held_it(make: Callable[..., World]) -> None:
+def test_the_annotation_releases_it_and_ends_the_run_that_held_it(
+    make: Callable[..., World],
+) -> None:
     world = make(**TWICE)
     lost(world)
     manifest = world.server.objects["DbtTarget", "prod"]
-    manifest["metadata"]["annotations"] = {"dbt-operator.dev/force-release": of_target(world)["holders"][0]["uid"]}
+    manifest["metadata"]["annotations"] = {
+        "dbt-operator.dev/force-release": of_target(world)["holders"][0]["uid"]
+    }
     world.server._touch(manifest)
     world.limit = 2  # for this test's count: the lost pod and the next one
     go_on(world, times=6)

@@ -59,11 +59,16 @@ def test_a_run_that_has_not_ended_is_not_deleted() -> None:
         ({"labels": {"helm.toolkit.fluxcd.io/name": "dbt"}}, "Flux"),
         ({"labels": {"kustomize.toolkit.fluxcd.io/name": "dbt"}}, "Flux"),
         ({"labels": {"argocd.argoproj.io/instance": "dbt"}}, "Argo CD"),
-        ({"annotations": {"argocd.argoproj.io/tracking-id": "dbt:dbt-operator.dev/DbtRun:a/b"}}, "Argo CD"),
+        (
+            {"annotations": {"argocd.argoproj.io/tracking-id": "dbt:dbt-operator.dev/DbtRun:a/b"}},
+            "Argo CD",
+        ),
         ({"labels": {"app.kubernetes.io/instance": "dbt"}}, "Argo CD or Helm"),
     ],
 )
-def test_what_somebody_would_create_again_stays_and_says_so(metadata: dict[str, Any], manager: str) -> None:
+def test_what_somebody_would_create_again_stays_and_says_so(
+    metadata: dict[str, Any], manager: str
+) -> None:
     world = finished("1h", **metadata)
     before = DbtRunStatus.model_validate(world.status)
     world.now += timedelta(days=1)
@@ -78,7 +83,9 @@ def test_what_somebody_would_create_again_stays_and_says_so(metadata: dict[str, 
     assert after.model_copy(update={"conditions": rest}) == before
 
 
-@pytest.mark.parametrize("labels", [{"app.kubernetes.io/managed-by": "dbt-operator"}, {"app": "Helm"}, {}])
+@pytest.mark.parametrize(
+    "labels", [{"app.kubernetes.io/managed-by": "dbt-operator"}, {"app": "Helm"}, {}]
+)
 def test_other_labels_keep_nothing(labels: dict[str, str]) -> None:
     world = finished("1h", labels=labels)
     world.now += timedelta(hours=2)

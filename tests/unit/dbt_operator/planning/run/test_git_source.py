@@ -42,7 +42,10 @@ def plans(world: World, attempt: int) -> tuple[PreparePlan, RunPlan]:
     """What init container and dbt container of an attempt are told."""
     pod = world.cluster.objects["Job", f"nightly-11111111-{attempt}"]["spec"]["template"]["spec"]
     containers = [pod[kind][0] for kind in ("initContainers", "containers")]
-    texts = [next(e["value"] for e in each["env"] if e["name"] == "DBT_OPERATOR_PLAN") for each in containers]
+    texts = [
+        next(e["value"] for e in each["env"] if e["name"] == "DBT_OPERATOR_PLAN")
+        for each in containers
+    ]
     return PreparePlan.from_json(texts[0]), RunPlan.from_json(texts[1])
 
 
@@ -63,7 +66,9 @@ def test_a_run_gets_the_projects_ref_or_its_own() -> None:
         assert (resolved.source.git.ref, resolved.source.git.url) == (expected, GIT["git"]["url"])
 
 
-@pytest.mark.parametrize("source", [{"image": {"path": "/project"}}, {"configMap": {"name": "files"}}])
+@pytest.mark.parametrize(
+    "source", [{"image": {"path": "/project"}}, {"configMap": {"name": "files"}}]
+)
 def test_a_ref_is_refused_where_there_is_no_repository(source: dict[str, Any]) -> None:
     found = status(plan(of(source, source={"ref": "feature/x"}), NOW))
     assert (found.phase, found.reason) == (Phase.FAILED, Reason.INVALID_SPEC)
@@ -72,8 +77,12 @@ def test_a_ref_is_refused_where_there_is_no_repository(source: dict[str, Any]) -
     assert not found.attempts
 
 
-@pytest.mark.parametrize(("deps", "expected"), [(None, "IfMissing"), ("Always", "Always"), ("Never", "Never")])
-def test_packages_are_installed_if_missing_unless_the_project_says_otherwise(deps: str | None, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("deps", "expected"), [(None, "IfMissing"), ("Always", "Always"), ("Never", "Never")]
+)
+def test_packages_are_installed_if_missing_unless_the_project_says_otherwise(
+    deps: str | None, expected: str
+) -> None:
     world = World(run(), project(source=GIT, **({"deps": deps} if deps else {})), target())
     world.settle()
     assert plans(world, 1)[1].deps == expected
@@ -128,9 +137,16 @@ def test_an_attempt_after_one_that_found_no_commit_looks_for_it_anew() -> None:
 def test_a_repository_that_is_away_is_tried_again_and_told() -> None:
     world = retrying()
     world.settle()
-    message = Summary(reason="SourceError", message="https://git.example.com: away", exit_code=2).to_json()
+    message = Summary(
+        reason="SourceError", message="https://git.example.com: away", exit_code=2
+    ).to_json()
     state = {"exitCode": 2, "message": message, "startedAt": stamp(1), "finishedAt": stamp(4)}
-    container = {"name": "prepare", "image": "runner", "imageID": "x", "state": {"terminated": state}}
+    container = {
+        "name": "prepare",
+        "image": "runner",
+        "imageID": "x",
+        "state": {"terminated": state},
+    }
     world.pod({"phase": "Failed", "initContainerStatuses": [container]})
     world.settle()
     assert (world.status["phase"], world.status["reason"]) == ("BackingOff", "SourceError")

@@ -38,7 +38,9 @@ def of_windows(states: str, **fields: Any) -> Observed:
         ("+--", "+>-", Reason.OOM_KILLED, "+O-"),
     ],
 )
-def test_what_a_pod_says_is_taken_in(known: str, said: str, over: Reason | None, expected: str) -> None:
+def test_what_a_pod_says_is_taken_in(
+    known: str, said: str, over: Reason | None, expected: str
+) -> None:
     seen = of_windows(known)
     found = with_windows(Plan(status=seen.status), seen, said, over).status
     assert isinstance(found, DbtRunStatus)
@@ -46,15 +48,23 @@ def test_what_a_pod_says_is_taken_in(known: str, said: str, over: Reason | None,
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"), [("++~", None), ("++-", Reason.UNKNOWN), ("++", Reason.UNKNOWN), ("", Reason.UNKNOWN)]
+    ("said", "expected"),
+    [("++~", None), ("++-", Reason.UNKNOWN), ("++", Reason.UNKNOWN), ("", Reason.UNKNOWN)],
 )
 def test_a_run_has_succeeded_only_if_every_window_has(said: str, expected: Reason | None) -> None:
     assert checked(Verdict(None, "all well"), of_windows("---"), said).reason is expected
 
 
-@pytest.mark.parametrize("fields", [{"told_to_stop": True}, {"deleting": True}, {"phase": "Succeeded"}])
+@pytest.mark.parametrize(
+    "fields", [{"told_to_stop": True}, {"deleting": True}, {"phase": "Succeeded"}]
+)
 def test_the_order_to_stop_is_passed_on_once(fields: dict[str, Any]) -> None:
-    pod, orders = PodFacts(name="pod", uid="uid-of-pod"), Orders("past", "uid-of-past", stop="Boundary")
-    assert stop(of_windows("---", pod=pod, orders=orders)) == Plan(actions=(StopPod("pod", "uid-of-pod"),))
+    pod, orders = (
+        PodFacts(name="pod", uid="uid-of-pod"),
+        Orders("past", "uid-of-past", stop="Boundary"),
+    )
+    assert stop(of_windows("---", pod=pod, orders=orders)) == Plan(
+        actions=(StopPod("pod", "uid-of-pod"),)
+    )
     assert stop(of_windows("---", pod=replace(pod, **fields), orders=orders)) is None
     assert stop(of_windows("---", pod=pod, orders=replace(orders, stop=""))) is None

@@ -59,7 +59,12 @@ def admitted(**spec: Any) -> Observed:
 
 def _after(before: Observed, planned: Plan) -> Observed:
     assert isinstance(planned.status, DbtRunStatus)
-    return replace(before, run=before.run.model_copy(update={"status": planned.status}), project=None, target=None)
+    return replace(
+        before,
+        run=before.run.model_copy(update={"status": planned.status}),
+        project=None,
+        target=None,
+    )
 
 
 def job(uid: str = JOB_UID, owner: str = UID, **fields: Any) -> JobFacts:
@@ -102,7 +107,9 @@ def test_a_missing_reference_is_waited_for_and_then_named(missing: str) -> None:
     assert early.requeue_after == 540
     late = status(plan(seen(**facts), later(601)))
     assert (late.phase, late.reason) == (Phase.FAILED, Reason.CONFIG_ERROR)
-    assert {"project": "DbtProject shop", "target": "DbtTarget prod"}[missing] in (late.message or "")
+    assert {"project": "DbtProject shop", "target": "DbtTarget prod"}[missing] in (
+        late.message or ""
+    )
 
 
 def test_a_run_that_could_wait_for_ever_is_refused_with_the_field_and_the_remedy() -> None:
@@ -111,7 +118,10 @@ def test_a_run_that_could_wait_for_ever_is_refused_with_the_field_and_the_remedy
     assert (found.phase, found.reason) == (Phase.FAILED, Reason.INVALID_SPEC)
     assert "spec.steps[1].sourceFreshness.onStale" in (found.message or "")
     assert "set spec.timeout or spec.retry.attemptTimeout" in (found.message or "")
-    assert conditions(found).items() >= {"Admitted": "False", "Finished": "True", "Stalled": "True"}.items()
+    assert (
+        conditions(found).items()
+        >= {"Admitted": "False", "Finished": "True", "Stalled": "True"}.items()
+    )
     for limit in ({"timeout": "1h"}, {"retry": {"maxAttempts": 1, "attemptTimeout": "1h"}}):
         resolved = status(plan(seen(run(**waits, **limit), **references()), NOW)).resolved
         assert resolved is not None
@@ -140,14 +150,28 @@ def test_what_a_run_leaves_out_is_what_its_project_says() -> None:
         assert resolved.steps[0].argv[-2:] == ["--threads", threads]
 
 
-def test_a_run_whose_sources_have_nothing_new_is_skipped_and_neither_a_failure_nor_tried_again() -> None:
-    pod = ended_pod(ended(0, summary("NotFresh", "source.shop.raw.orders is older than error_after allows")))
+def test_a_run_whose_sources_have_nothing_new_is_skipped_and_neither_failed_nor_tried_again() -> (
+    None
+):
+    pod = ended_pod(
+        ended(0, summary("NotFresh", "source.shop.raw.orders is older than error_after allows"))
+    )
     before = admitted(retry={"maxAttempts": 3, "reasons": ["NotFresh", "FreshnessFailed"]})
     planned = plan(replace(before, job=job(), pod=pod), later(70))
     found = status(planned)
-    assert (found.phase, found.reason, found.finished_at) == (Phase.SKIPPED, Reason.NOT_FRESH, stamp(65))
+    assert (found.phase, found.reason, found.finished_at) == (
+        Phase.SKIPPED,
+        Reason.NOT_FRESH,
+        stamp(65),
+    )
     assert [(event.type, event.reason) for event in planned.events] == [("Normal", "Skipped")]
-    expected = {"Finished": "True", "Ready": "True", "Stalled": "False", "Reconciling": "False", "Succeeded": "False"}
+    expected = {
+        "Finished": "True",
+        "Ready": "True",
+        "Stalled": "False",
+        "Reconciling": "False",
+        "Succeeded": "False",
+    }
     assert conditions(found).items() >= expected.items()
     assert plan(_after(before, planned), later(80)) == Plan()
 
@@ -165,7 +189,11 @@ def test_a_job_that_vanished_is_not_made_again() -> None:
 
 
 def test_a_running_pod_makes_the_run_running() -> None:
-    pod = PodFacts(phase="Running", prepare=ended(0), dbt=ContainerFacts(started_at=stamp(5), image_id="sha256:x"))
+    pod = PodFacts(
+        phase="Running",
+        prepare=ended(0),
+        dbt=ContainerFacts(started_at=stamp(5), image_id="sha256:x"),
+    )
     found = status(plan(replace(admitted(), job=job(), pod=pod), later(6)))
     assert (found.phase, found.started_at, found.image_id) == (Phase.RUNNING, stamp(5), "sha256:x")
     assert conditions(found)["Reconciling"] == "True"
@@ -173,7 +201,9 @@ def test_a_running_pod_makes_the_run_running() -> None:
 
 def test_a_run_ends_only_when_its_pod_has_ended() -> None:
     """While the sidecar uploads, the pod lives, and so does its hold on the target."""
-    pod = ended_pod(ended(0, summary()), phase="Running", artifacts=ContainerFacts(started_at=stamp(3)))
+    pod = ended_pod(
+        ended(0, summary()), phase="Running", artifacts=ContainerFacts(started_at=stamp(3))
+    )
     assert status(plan(replace(admitted(), job=job(), pod=pod), later(70))).phase is Phase.RUNNING
 
 
@@ -183,7 +213,9 @@ def test_a_run_does_not_wait_for_the_kubelet_to_tidy_up() -> None:
 
 
 def test_success() -> None:
-    found = status(plan(replace(admitted(), job=job(), pod=ended_pod(ended(0, summary()))), later(70)))
+    found = status(
+        plan(replace(admitted(), job=job(), pod=ended_pod(ended(0, summary()))), later(70))
+    )
     assert (found.phase, found.reason, found.duration) == (Phase.SUCCEEDED, None, "1m")
     assert found.nodes is not None
     assert found.nodes.done == "28/28"
@@ -198,7 +230,9 @@ def test_success() -> None:
 
 
 def test_failure_is_stalled_for_kstatus_and_names_the_nodes() -> None:
-    found = status(plan(replace(admitted(), job=job(), pod=ended_pod(ended(1, failed_summary()))), later(70)))
+    found = status(
+        plan(replace(admitted(), job=job(), pod=ended_pod(ended(1, failed_summary()))), later(70))
+    )
     assert (found.phase, found.reason) == (Phase.FAILED, Reason.MODEL_ERROR)
     assert [failure.unique_id for failure in found.failures or []] == ["model.shop.orders"]
     assert conditions(found)["Stalled"] == "True"
@@ -228,12 +262,19 @@ def test_a_project_may_ask_that_a_run_without_its_artifacts_fails(upload: str) -
     assert (found.phase, found.reason) == (Phase.FAILED, Reason.UPLOAD_FAILED)
     assert found.nodes is not None
     failed = ended_pod(ended(1, failed_summary()), artifacts=ended(1, upload))
-    assert status(plan(replace(run_before, job=job(), pod=failed), later(70))).reason is Reason.MODEL_ERROR
-    assert status(plan(replace(run_before, job=job(), pod=GREEN), later(70))).phase is Phase.SUCCEEDED
+    assert (
+        status(plan(replace(run_before, job=job(), pod=failed), later(70))).reason
+        is Reason.MODEL_ERROR
+    )
+    assert (
+        status(plan(replace(run_before, job=job(), pod=GREEN), later(70))).phase is Phase.SUCCEEDED
+    )
 
 
 def test_a_pod_that_does_not_start_is_given_up_in_time_and_only_ended_when_gone() -> None:
-    unschedulable = replace(admitted(startTimeout="1m"), job=job(), pod=PodFacts(unschedulable="no memory"))
+    unschedulable = replace(
+        admitted(startTimeout="1m"), job=job(), pod=PodFacts(unschedulable="no memory")
+    )
     waiting = plan(unschedulable, later(30))
     assert status(waiting).phase is Phase.PENDING
     assert "no memory" in (status(waiting).message or "")
@@ -287,10 +328,15 @@ GREEN = ended_pod(ended(0, summary()))
 
 
 @pytest.mark.parametrize(
-    ("found_job", "pod", "known", "age"), list(itertools.product(JOBS, PODS, [False, True], [10, 10_000]))
+    ("found_job", "pod", "known", "age"),
+    list(itertools.product(JOBS, PODS, [False, True], [10, 10_000])),
 )
-def test_every_observation(found_job: JobFacts | None, pod: PodFacts | None, known: bool, age: float) -> None:
-    """Over the product of what can be seen: no success without a green pod, no Job where one is or was, no dead end."""
+def test_every_observation(
+    found_job: JobFacts | None, pod: PodFacts | None, known: bool, age: float
+) -> None:
+    """Over the product of what can be seen: no success without a green pod, no Job where one is or
+    was, no dead end.
+    """
     base = admitted()
     if known:
         base = _after(base, plan(replace(base, job=job()), NOW))
@@ -302,7 +348,10 @@ def test_every_observation(found_job: JobFacts | None, pod: PodFacts | None, kno
         assert found_job is None
         assert pod is None
         assert not known
-    if isinstance(planned.status, DbtRunStatus) and planned.status.phase in (Phase.FAILED, Phase.BACKING_OFF):
+    if isinstance(planned.status, DbtRunStatus) and planned.status.phase in (
+        Phase.FAILED,
+        Phase.BACKING_OFF,
+    ):
         assert found_job is None or not found_job.suspended
     lives = pod is not None and not pod.ended
     waits_for_a_watch = lives or (found_job is not None and not found_job.ended)
@@ -321,7 +370,10 @@ def test_cancelling_is_latched_before_anything_is_stopped() -> None:
     found = cancelling(replace(admitted(), job=job(), pod=RUNNING))
     assert found.status.cancel_requested_at == stamp(10)
     reset = replace(
-        found, run=found.run.model_copy(update={"spec": found.run.spec.model_copy(update={"cancel": False})})
+        found,
+        run=found.run.model_copy(
+            update={"spec": found.run.spec.model_copy(update={"cancel": False})}
+        ),
     )
     (action,) = plan(reset, later(11)).actions
     assert isinstance(action, DeletePod)
@@ -360,7 +412,9 @@ def test_a_pod_is_asked_to_end_once_and_a_pod_that_has_not_started_goes_with_its
     ],
 )
 def test_a_cancelled_run_is_never_a_success_and_never_a_failure(pod: PodFacts | None) -> None:
-    found = status(plan(replace(cancelling(admitted()), job=job(complete=True), pod=pod), later(70)))
+    found = status(
+        plan(replace(cancelling(admitted()), job=job(complete=True), pod=pod), later(70))
+    )
     assert (found.phase, found.reason) == (Phase.CANCELLED, Reason.CANCELLED)
     assert conditions(found)["Succeeded"] == "False"
     assert conditions(found)["Finished"] == "True"
@@ -369,9 +423,13 @@ def test_a_cancelled_run_is_never_a_success_and_never_a_failure(pod: PodFacts | 
 def test_a_cancelled_run_whose_pod_nobody_saw_end_says_that_its_report_is_lost() -> None:
     run = cancelling(admitted())
     (attempt,) = run.status.attempts or []
-    started = run.status.model_copy(update={"attempts": [attempt.model_copy(update={"started_at": stamp(5)})]})
+    started = run.status.model_copy(
+        update={"attempts": [attempt.model_copy(update={"started_at": stamp(5)})]}
+    )
     run = replace(
-        run, run=run.run.model_copy(update={"status": started}), job=job(failed_reason="BackoffLimitExceeded")
+        run,
+        run=run.run.model_copy(update={"status": started}),
+        job=job(failed_reason="BackoffLimitExceeded"),
     )
     found = status(plan(run, later(70)))
     assert found.phase == "Cancelled"
@@ -402,4 +460,6 @@ def test_what_a_deleted_pod_left_is_not_lost() -> None:
     pod = replace(ended_pod(ended(0, summary())), gone=True)
     assert status(plan(replace(admitted(), job=job(), pod=pod), later(70))).phase is Phase.SUCCEEDED
     lost = replace(RUNNING, gone=True)
-    assert status(plan(replace(admitted(), job=job(), pod=lost), later(70))).reason is Reason.UNKNOWN
+    assert (
+        status(plan(replace(admitted(), job=job(), pod=lost), later(70))).reason is Reason.UNKNOWN
+    )

@@ -1,4 +1,6 @@
-"""How far a run is: when it is looked at, what status says of it, and that nothing ever hangs on it."""
+"""How far a run is: when it is looked at, what status says of it, and that nothing ever hangs on
+it.
+"""
 
 from __future__ import annotations
 
@@ -69,9 +71,12 @@ def test_looks_become_rarer(elapsed: float, number: int, wait: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("elapsed", "least", "most"), [(10, 2, 3), (60, 6, 8), (600, 10, 20), (3600, 20, 70), (30 * 86400, 43000, 43300)]
+    ("elapsed", "least", "most"),
+    [(10, 2, 3), (60, 6, 8), (600, 10, 20), (3600, 20, 70), (30 * 86400, 43000, 43300)],
 )
-def test_a_run_is_looked_at_a_bounded_number_of_times(elapsed: float, least: int, most: int) -> None:
+def test_a_run_is_looked_at_a_bounded_number_of_times(
+    elapsed: float, least: int, most: int
+) -> None:
     assert least <= looks(elapsed)[0] <= most
 
 
@@ -83,7 +88,9 @@ def test_the_next_look_is_soon_and_is_the_next_in_number(elapsed: float) -> None
     assert looks(elapsed + wait + 0.001)[0] == number + 1
 
 
-WORKING = PodFacts(uid="pod", name="pod", phase="Running", dbt=ContainerFacts(started_at=stamp(STARTED)))
+WORKING = PodFacts(
+    uid="pod", name="pod", phase="Running", dbt=ContainerFacts(started_at=stamp(STARTED))
+)
 
 
 @pytest.mark.parametrize(
@@ -129,17 +136,23 @@ def test_a_running_run_shows_its_progress_and_asks_for_the_next_look() -> None:
     assert planned.requeue_after == 2  # the look that is due six seconds after dbt's start
 
 
-@pytest.mark.parametrize("pod", [replace(WORKING, dbt=ended(0, summary()), artifacts=ContainerFacts()), None])
+@pytest.mark.parametrize(
+    "pod", [replace(WORKING, dbt=ended(0, summary()), artifacts=ContainerFacts()), None]
+)
 def test_once_dbt_has_ended_there_is_nothing_to_look_for(pod: PodFacts | None) -> None:
     seen, planned = running(HALFWAY)
-    seen = replace(seen, run=seen.run.model_copy(update={"status": planned.status}), pod=pod, progress=None)
+    seen = replace(
+        seen, run=seen.run.model_copy(update={"status": planned.status}), pod=pod, progress=None
+    )
     after = plan(seen, later(70))
     assert after.requeue_after is None
     assert status(after).progress == RunProgress(done=3, total=12, running=["model.shop.orders"])
 
 
 def _goes_on(seen: Any, planned: Any, pod: PodFacts, **spec: Any) -> DbtRunStatus:
-    run_ = seen.run.model_copy(update={"status": planned.status, "spec": seen.run.spec.model_copy(update=spec)})
+    run_ = seen.run.model_copy(
+        update={"status": planned.status, "spec": seen.run.spec.model_copy(update=spec)}
+    )
     return status(plan(replace(seen, run=run_, pod=pod, progress=None), later(70)))
 
 
@@ -237,7 +250,9 @@ def test_a_progress_that_has_not_changed_is_not_written() -> None:
     assert len(world.cluster.logs_read) > 10
 
 
-@pytest.mark.parametrize("line", ["", "dbt-operator: waiting for artifacts", HALFWAY.to_line()[:-5]])
+@pytest.mark.parametrize(
+    "line", ["", "dbt-operator: waiting for artifacts", HALFWAY.to_line()[:-5]]
+)
 def test_a_line_that_tells_nothing_changes_nothing(line: str) -> None:
     world = at_work()
     tell(world, HALFWAY)
@@ -248,7 +263,9 @@ def test_a_line_that_tells_nothing_changes_nothing(line: str) -> None:
 
 
 @pytest.mark.parametrize("error", [ClusterError, InvalidError, NotFoundError, ConflictError])
-def test_a_log_that_cannot_be_read_holds_up_nothing(error: type[ClusterError], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_cannot_be_read_holds_up_nothing(
+    error: type[ClusterError], monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = at_work()
     asked: list[str] = []
 
@@ -272,7 +289,9 @@ def test_a_progress_whose_write_was_refused_is_written_by_the_next_reconciliatio
     tell(world, HALFWAY)
     world.now = later(STARTED + 3)
     stored = world.cluster.objects["DbtRun", "nightly"]
-    stored["metadata"]["resourceVersion"] = world.cluster._next_version()  # somebody else was quicker
+    stored["metadata"]["resourceVersion"] = (
+        world.cluster._next_version()
+    )  # somebody else was quicker
     assert world.reconciler.reconcile(RUN) == 0.0
     world.settle()
     assert world.status["progress"]["done"] == 3
@@ -338,7 +357,9 @@ def api_server(code: int, body: bytes) -> Iterator[tuple[Cluster, list[str]]]:
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        configuration = kubernetes.client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
+        configuration = kubernetes.client.Configuration(
+            host=f"http://127.0.0.1:{server.server_port}"
+        )
         configuration.retries = 0
         with kubernetes.client.ApiClient(configuration) as client:
             yield Cluster(client), asked
@@ -348,14 +369,22 @@ def api_server(code: int, body: bytes) -> Iterator[tuple[Cluster, list[str]]]:
 @pytest.mark.parametrize("body", [b"", b"one line\n", "größer".encode(), b"\xff\xfe"])
 def test_one_line_of_bounded_size_is_asked_for(body: bytes) -> None:
     with api_server(200, body) as (cluster, asked):
-        assert cluster.last_log_line("analytics", "pod", "artifacts") == body.decode(errors="replace").rstrip("\n")
+        assert cluster.last_log_line("analytics", "pod", "artifacts") == body.decode(
+            errors="replace"
+        ).rstrip("\n")
     address = urlsplit(asked[0])
     assert address.path == "/api/v1/namespaces/analytics/pods/pod/log"
     query = parse_qs(address.query)
-    assert (query["container"], query["tailLines"], query["limitBytes"]) == (["artifacts"], ["1"], ["2048"])
+    assert (query["container"], query["tailLines"], query["limitBytes"]) == (
+        ["artifacts"],
+        ["1"],
+        ["2048"],
+    )
 
 
-@pytest.mark.parametrize(("code", "error"), [(400, InvalidError), (403, InvalidError), (404, NotFoundError)])
+@pytest.mark.parametrize(
+    ("code", "error"), [(400, InvalidError), (403, InvalidError), (404, NotFoundError)]
+)
 def test_a_refusal_is_one_of_ours(code: int, error: type[ClusterError]) -> None:
     refusal = b'{"kind":"Status","message":"no such container"}'
     with api_server(code, refusal) as (cluster, _), pytest.raises(error, match="no such container"):

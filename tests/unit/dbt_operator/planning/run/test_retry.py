@@ -42,7 +42,10 @@ def resolved(**spec: Any) -> Resolved:
 
 
 def model_error(*messages: str, total: int = 0) -> Verdict:
-    failures = [Failure(f"model.shop.m{number}", "error", message) for number, message in enumerate(messages)]
+    failures = [
+        Failure(f"model.shop.m{number}", "error", message)
+        for number, message in enumerate(messages)
+    ]
     failures.append(Failure("model.shop.child", "skipped"))
     found = Summary(reason="ModelError", failures=failures, failures_total=total or len(failures))
     return Verdict(Reason.MODEL_ERROR, "", 1, found)
@@ -67,14 +70,18 @@ def model_error(*messages: str, total: int = 0) -> Verdict:
         *((Verdict(reason, ""), False) for reason in Reason if reason not in MAY_PASS),
     ],
 )
-def test_only_what_may_pass_by_itself_is_tried_again_by_default(verdict: Verdict, expected: bool) -> None:
+def test_only_what_may_pass_by_itself_is_tried_again_by_default(
+    verdict: Verdict, expected: bool
+) -> None:
     assert retry.again(resolved(retry=THREE), verdict, 1, None, NOW) is expected
 
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_a_list_of_reasons_is_taken_literally(reason: Reason) -> None:
     found = resolved(retry=THREE | {"reasons": ["OOMKilled", "ModelError"]})
-    assert retry.again(found, Verdict(reason, ""), 1, None, NOW) is (reason in ("OOMKilled", "ModelError"))
+    assert retry.again(found, Verdict(reason, ""), 1, None, NOW) is (
+        reason in ("OOMKilled", "ModelError")
+    )
 
 
 def test_without_a_retry_there_is_none_and_a_success_gets_none() -> None:
@@ -111,7 +118,10 @@ def wait(world: World) -> None:
 
 def retrying(**spec: Any) -> World:
     base = World()
-    return World(run(retry=THREE, **spec), *(m for m in base.cluster.objects.values() if m["kind"] != "DbtRun"))
+    return World(
+        run(retry=THREE, **spec),
+        *(m for m in base.cluster.objects.values() if m["kind"] != "DbtRun"),
+    )
 
 
 def test_a_run_backs_off_and_then_succeeds() -> None:
@@ -172,18 +182,26 @@ def test_a_later_attempt_gets_the_rest_of_the_timeout() -> None:
     spec = world.cluster.objects["Job", "nightly-11111111-2"]["spec"]["template"]["spec"]
     plan = RunPlan.from_json(spec["containers"][0]["env"][-1]["value"])
     assert plan.timeout_seconds is not None
-    assert plan.timeout_seconds == 1000 - (125 - 5)  # it was decided on at 125 s, and dbt had first started at 5 s
+    assert plan.timeout_seconds == 1000 - (
+        125 - 5
+    )  # it was decided on at 125 s, and dbt had first started at 5 s
 
 
-@pytest.mark.parametrize(("timeout", "first", "second"), [("1000s", 300, 300), ("400s", 300, 280), (None, 300, 300)])
-def test_an_attempt_has_its_own_timeout_within_the_runs(timeout: str | None, first: int, second: int) -> None:
+@pytest.mark.parametrize(
+    ("timeout", "first", "second"), [("1000s", 300, 300), ("400s", 300, 280), (None, 300, 300)]
+)
+def test_an_attempt_has_its_own_timeout_within_the_runs(
+    timeout: str | None, first: int, second: int
+) -> None:
     spec = {"timeout": timeout} if timeout else {}
     world = World(run(retry=THREE | {"attemptTimeout": "5m"}, **spec), project(), target())
     failing(world)
     wait(world)
     for number, expected in ((1, first), (2, second)):
         pod = world.cluster.objects["Job", f"nightly-11111111-{number}"]["spec"]["template"]["spec"]
-        assert RunPlan.from_json(pod["containers"][0]["env"][-1]["value"]).timeout_seconds == expected
+        assert (
+            RunPlan.from_json(pod["containers"][0]["env"][-1]["value"]).timeout_seconds == expected
+        )
 
 
 def test_a_run_that_backs_off_can_be_cancelled() -> None:
@@ -204,10 +222,12 @@ def test_a_run_that_backs_off_can_be_cancelled() -> None:
     ends=st.lists(st.booleans(), min_size=3, max_size=3),
     replays=st.lists(st.integers(0, 8), min_size=3, max_size=3),
 )
-def test_whenever_it_is_killed_and_whatever_is_replayed_attempts_follow_one_another_and_stay_within_their_number(
+def test_attempts_follow_one_another_and_stay_within_their_number_whatever_is_killed_or_replayed(
     kills: set[int], after: bool, ends: list[bool], replays: list[int]
 ) -> None:
-    """Events come again and late: what a watch delivers may be any earlier state of a run, a Job or a pod."""
+    """Events come again and late: what a watch delivers may be any earlier state of a run, a Job or
+    a pod.
+    """
     world = retrying()
     seen: list[tuple[str, dict[str, Any]]] = []
 

@@ -35,7 +35,11 @@ from tests.unit.dbt_operator.planning.run.test_planner import (
     status,
 )
 
-QUEUE = {"kueue.x-k8s.io/queue-name": "nightly", "kueue.x-k8s.io/priority-class": "low", "team": "finance"}
+QUEUE = {
+    "kueue.x-k8s.io/queue-name": "nightly",
+    "kueue.x-k8s.io/priority-class": "low",
+    "team": "finance",
+}
 
 
 def admitted(**spec: Any) -> Observed:
@@ -61,13 +65,17 @@ def test_kueues_labels_are_on_the_job_and_not_on_its_pod() -> None:
     assert "suspend" not in action.manifest["spec"]
 
 
-@pytest.mark.parametrize("pod", [None, PodFacts(deleting=True), PodFacts(gone=True), PodFacts(phase="Failed")])
+@pytest.mark.parametrize(
+    "pod", [None, PodFacts(deleting=True), PodFacts(gone=True), PodFacts(phase="Failed")]
+)
 def test_a_run_in_a_queue_waits_without_a_limit_and_says_what_for(pod: PodFacts | None) -> None:
     waiting = replace(admitted(startTimeout="1m"), job=job(suspended=True), pod=pod)
     planned = plan(waiting, later(100_000))
     assert planned.actions == ()
     assert status(planned).phase is Phase.PENDING
-    assert status(planned).message == "waiting: the Job is suspended until the queue nightly admits it"
+    assert (
+        status(planned).message == "waiting: the Job is suspended until the queue nightly admits it"
+    )
 
 
 def test_or_no_longer_than_it_may() -> None:
@@ -75,7 +83,9 @@ def test_or_no_longer_than_it_may() -> None:
     assert plan(waiting, later(600)).requeue_after == 3000
     given_up = status(plan(waiting, later(3600))).attempts or []
     assert given_up[0].reason is Reason.QUEUE_TIMEOUT
-    ending = replace(waiting, run=waiting.run.model_copy(update={"status": status(plan(waiting, later(3600)))}))
+    ending = replace(
+        waiting, run=waiting.run.model_copy(update={"status": status(plan(waiting, later(3600)))})
+    )
     assert [type(action) for action in plan(ending, later(3601)).actions] == [DeleteJob]
     over = status(plan(replace(ending, job=None), later(3602)))
     assert (over.phase, over.reason) == (Phase.FAILED, Reason.QUEUE_TIMEOUT)
@@ -87,13 +97,20 @@ def test_the_time_in_the_queue_is_added_up_over_attempts() -> None:
     assert first.queued_seconds == 3000
     second = first.model_copy(update={"number": 2, "queued_seconds": None})
     found = resumed.status.model_copy(update={"attempts": [first, second]})
-    waiting = replace(resumed, run=resumed.run.model_copy(update={"status": found}), job=job(suspended=True), pod=None)
+    waiting = replace(
+        resumed,
+        run=resumed.run.model_copy(update={"status": found}),
+        job=job(suspended=True),
+        pod=None,
+    )
     assert plan(waiting, later(100)).requeue_after == 500
 
 
 def test_the_time_to_start_counts_from_when_the_job_was_resumed() -> None:
     resumed = replace(
-        admitted(startTimeout="1m"), job=job(started_at=later(5000)), pod=PodFacts(created_at=later(5001))
+        admitted(startTimeout="1m"),
+        job=job(started_at=later(5000)),
+        pod=PodFacts(created_at=later(5001)),
     )
     assert status(plan(resumed, later(5059))).phase is Phase.PENDING
     assert (status(plan(resumed, later(5059))).attempts or [])[0].reason is None
@@ -101,7 +118,9 @@ def test_the_time_to_start_counts_from_when_the_job_was_resumed() -> None:
 
 
 def test_the_pod_of_an_earlier_admission_says_nothing_of_this_one() -> None:
-    before = replace(admitted(), job=job(started_at=later(5000)), pod=PodFacts(gone=True, created_at=later(100)))
+    before = replace(
+        admitted(), job=job(started_at=later(5000)), pod=PodFacts(gone=True, created_at=later(100))
+    )
     assert status(plan(before, later(5001))).phase is Phase.PENDING
     own = replace(before, pod=PodFacts(gone=True, created_at=later(5001)))
     assert status(plan(own, later(5002))).reason is Reason.UNKNOWN
@@ -115,8 +134,12 @@ def started(**spec: Any) -> Observed:
 INTERRUPTED = ended_pod(ended(2, summary("Cancelled", "2 of 28 nodes had ended by then")))
 
 
-@pytest.mark.parametrize("pod", [INTERRUPTED, replace(RUNNING, gone=True), replace(INTERRUPTED, gone=True)])
-def test_suspending_a_job_that_has_started_ends_the_attempt_once_its_job_is_gone(pod: PodFacts) -> None:
+@pytest.mark.parametrize(
+    "pod", [INTERRUPTED, replace(RUNNING, gone=True), replace(INTERRUPTED, gone=True)]
+)
+def test_suspending_a_job_that_has_started_ends_the_attempt_once_its_job_is_gone(
+    pod: PodFacts,
+) -> None:
     running = replace(started(), job=job(suspended=True), pod=replace(RUNNING, deleting=True))
     assert plan(running, later(60)).actions == ()
     assert status(plan(running, later(60))).phase is Phase.RUNNING
@@ -145,7 +168,8 @@ def test_another_attempt_goes_back_into_the_queue() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pod", "reason"), [(ended_pod(ended(0, summary())), None), (ended_pod(ended(1, failed_summary())), "ModelError")]
+    ("pod", "reason"),
+    [(ended_pod(ended(0, summary())), None), (ended_pod(ended(1, failed_summary())), "ModelError")],
 )
 def test_what_dbt_had_ended_by_itself_stands(pod: PodFacts, reason: str | None) -> None:
     over = replace(started(), job=job(suspended=True), pod=pod)
@@ -177,13 +201,18 @@ def test_a_job_is_read_as_suspended_until_the_job_controller_has_resumed_it() ->
     manifest: dict[str, Any] = {"metadata": {"uid": JOB_UID}, "spec": {"suspend": True}}
     assert job_facts(manifest).suspended
     condition = {"type": "Suspended", "status": "True"}
-    assert job_facts({**manifest, "spec": {"suspend": False}, "status": {"conditions": [condition]}}).suspended
+    assert job_facts(
+        {**manifest, "spec": {"suspend": False}, "status": {"conditions": [condition]}}
+    ).suspended
     resumed = {"conditions": [condition | {"status": "False"}], "startTime": stamp(9)}
     facts = job_facts({**manifest, "spec": {"suspend": False}, "status": resumed})
     assert (facts.suspended, facts.started_at) == (False, later(9))
 
 
 def test_a_pod_that_dbt_has_started_in_is_never_overlooked() -> None:
-    pod = PodFacts(phase="Failed", dbt=ContainerFacts(started_at=stamp(5), exit_code=137, end_reason="OOMKilled"))
+    pod = PodFacts(
+        phase="Failed",
+        dbt=ContainerFacts(started_at=stamp(5), exit_code=137, end_reason="OOMKilled"),
+    )
     over = replace(started(), job=job(suspended=True), pod=pod)
     assert (status(plan(over, later(70))).attempts or [])[0].reason is Reason.OOM_KILLED

@@ -30,7 +30,10 @@ def spec(**fields: Any) -> DbtRunSpec:
     [
         ({}, False),
         ({"steps": [SLIM]}, True),
-        ({"steps": [{"build": {"select": ["tag:core 2+state:modified.body+1,path:models"]}}]}, True),
+        (
+            {"steps": [{"build": {"select": ["tag:core 2+state:modified.body+1,path:models"]}}]},
+            True,
+        ),
         ({"steps": [{"build": {"exclude": ["@result:error"]}}]}, True),
         ({"steps": [{"build": {"select": ["source_status:fresher+"]}}]}, True),
         ({"steps": [{"build": {"select": ["path:models/state:odd", "tag:state"]}}]}, False),
@@ -57,7 +60,10 @@ def test_a_run_needs_a_state_only_if_it_compares(fields: dict[str, Any], expecte
     ],
 )
 def test_without_a_state_everything_that_might_have_changed_is_selected(
-    select: list[str] | None, exclude: list[str] | None, wider_select: list[str] | None, wider_exclude: list[str] | None
+    select: list[str] | None,
+    exclude: list[str] | None,
+    wider_select: list[str] | None,
+    wider_exclude: list[str] | None,
 ) -> None:
     step = Step.model_validate({"build": {"select": select, "exclude": exclude, "failFast": True}})
     found = compare.without(step).build
@@ -88,14 +94,20 @@ def test_without_a_state_everything_that_might_have_changed_is_selected(
         ({"steps": [{"build": {"select": ["state:modified+", "tag:finance"]}}]}, True, None),
         ({"steps": [{"build": {"select": ["state:modified+,tag:finance"]}}]}, True, None),
         ({"steps": [{"build": {"select": ["state:modified"]}}]}, True, None),
-        ({"steps": [{"build": {"select": ["state:modified+"], "exclude": ["tag:slow"]}}]}, True, None),
+        (
+            {"steps": [{"build": {"select": ["state:modified+"], "exclude": ["tag:slow"]}}]},
+            True,
+            None,
+        ),
         ({"steps": [SLIM], "state": {"from": {"target": "prod"}}}, True, None),
         ({"steps": [SLIM], "state": {"from": {"run": "last"}}}, True, None),
         ({"state": {"promote": "Never"}}, False, None),
         ({"steps": [{"test": {}}], "state": {"promote": "Always"}}, False, "Always"),
     ],
 )
-def test_which_runs_may_leave_the_current_state(fields: dict[str, Any], compared: bool, expected: str | None) -> None:
+def test_which_runs_may_leave_the_current_state(
+    fields: dict[str, Any], compared: bool, expected: str | None
+) -> None:
     found = spec(**fields)
     assert promote.promotion(found, found.steps, compared=compared) == expected
 
@@ -124,7 +136,9 @@ def test_a_state_is_never_replaced_by_one_that_knows_less(
     assert (moved is not None) is moves
     if moved is not None:
         assert new in moved
-        assert [each for each in moved if each.target != "prod"] == [each for each in now if each.target != "prod"]
+        assert [each for each in moved if each.target != "prod"] == [
+            each for each in now if each.target != "prod"
+        ]
 
 
 def with_state(*entries: StateEntry) -> dict[str, Any]:
@@ -139,7 +153,9 @@ def test_where_the_state_comes_from() -> None:
     earlier["status"] = {"finishedAt": "2026-01-01T00:00:00Z"}
 
     def wanted(**fields: Any) -> str | None:
-        return compare.wanted(DbtRun.model_validate(run(**fields)), found, DbtRun.model_validate(earlier))
+        return compare.wanted(
+            DbtRun.model_validate(run(**fields)), found, DbtRun.model_validate(earlier)
+        )
 
     assert wanted() == "p"
     assert wanted(state={"from": "LastSuccess"}) == "p"
@@ -188,14 +204,21 @@ def test_or_it_fails_if_that_is_wanted() -> None:
     assert world.cluster.created_jobs == []
 
 
-OF_AN_OLDER_RUNNER = json.dumps({name: value for name, value in json.loads(summary()).items() if name != "whole"})
+OF_AN_OLDER_RUNNER = json.dumps(
+    {name: value for name, value in json.loads(summary()).items() if name != "whole"}
+)
 
 
 @pytest.mark.parametrize(
     "status",
     [
         ended_status(1, summary("TestFailed")),
-        {**ended_status(), "initContainerStatuses": [{"name": "artifacts", "state": {"terminated": {"exitCode": 1}}}]},
+        {
+            **ended_status(),
+            "initContainerStatuses": [
+                {"name": "artifacts", "state": {"terminated": {"exitCode": 1}}}
+            ],
+        },
         ended_status(0, summary(whole=False)),
         ended_status(0, OF_AN_OLDER_RUNNER),
     ],
@@ -225,7 +248,9 @@ def test_who_says_always_means_it() -> None:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", range(1, 9))
-def test_killed_at_any_write_the_pointer_moves_before_the_end_is_told(number: int, after: bool) -> None:
+def test_killed_at_any_write_the_pointer_moves_before_the_end_is_told(
+    number: int, after: bool
+) -> None:
     world = World()
 
     def kill(write: int) -> None:
@@ -265,6 +290,13 @@ def test_the_cache_is_kept_apart_by_what_dbt_does_not_compare() -> None:
 
     same = [key(), key(steps=[{"build": {"select": ["tag:a"]}}]), key(threads=4)]
     assert len(set(same)) == 1
-    other = [key("dbt:2"), key(vars={"ds": "1"}), key(steps=[{"build": {"fullRefresh": True}}]), key(warnError=True)]
+    other = [
+        key("dbt:2"),
+        key(vars={"ds": "1"}),
+        key(steps=[{"build": {"fullRefresh": True}}]),
+        key(warnError=True),
+    ]
     assert len({*same, *other}) == 1 + len(other)
-    assert key(vars={"ds": "1"}) == key(vars={"ds": "2"}), "dbt compares the values, and one cache a day helps nobody"
+    assert key(vars={"ds": "1"}) == key(vars={"ds": "2"}), (
+        "dbt compares the values, and one cache a day helps nobody"
+    )
