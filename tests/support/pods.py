@@ -227,6 +227,7 @@ shop:
       path: "{database}"
       schema: analytics
       threads: 2
+      settings: {{threads: 1}}  # of a query: one that never ends leaves the other tests a core
     dev:
       type: duckdb
       path: ":memory:"

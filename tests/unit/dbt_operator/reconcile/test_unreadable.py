@@ -12,9 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from dbt_operator.api.kinds.run import Attempt
-from dbt_operator.planning.run import planner as run_planner
 from dbt_operator.cluster.projection import has_ended
 from dbt_operator.common.keys import Key
+from dbt_operator.planning.run import planner as run_planner
 from tests.support.builders import backfill, ended_status, project, run, running_status, target
 from tests.unit.dbt_operator.reconcile.test_loop import RUN, TARGET, World
 
