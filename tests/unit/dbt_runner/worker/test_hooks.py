@@ -118,7 +118,7 @@ EXPECTED: dict[str, set[str] | None] = {
 _RUN_ALL = """
 import json, pathlib, shutil, sys
 sys.path.insert(0, sys.argv[1])
-from dbt_runner import invocation
+from dbt_runner.worker import invocation
 from dbt_runner.redact import Redactor
 
 for line in json.loads(sys.argv[2]):
