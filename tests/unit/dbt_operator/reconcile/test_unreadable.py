@@ -111,7 +111,8 @@ def test_a_wrong_spec_of_another_kind_stands_beside_what_its_status_says(
     wrong = (
         {"runTemplate": {"spec": template | {"steps": WRONG_STEPS}}} if key is BACKFILL else spec
     )
-    world = World(manifest | {"spec": manifest["spec"] | wrong, "status": told[key]})
+    given = copy.deepcopy(manifest | {"spec": manifest["spec"] | wrong, "status": told[key]})
+    world = World(given)
     world.woken = [key]
     world.reconciler.reconcile(key)
     status = world.cluster.objects[key.kind, key.name]["status"]

@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -65,7 +66,7 @@ CASES = {
 def test_a_run_that_fits_nowhere_says_so_and_holds_up_nobody(
     manifest: dict[str, Any], field: str, limit: str, of: Any
 ) -> None:
-    world = World(manifest, small(), of(), target())
+    world = World(copy.deepcopy(manifest), small(), of(), target())
     world.settle()
     assert (world.status["phase"], world.status["reason"]) == ("Failed", "InvalidSpec")
     assert world.status["message"].startswith(f"{field}: ")
