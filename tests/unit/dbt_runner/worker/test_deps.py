@@ -102,7 +102,7 @@ def test_a_run_can_be_cancelled_while_a_package_does_not_come(tmp_path: Path) ->
         silent.settimeout(PATIENCE)
         package = (
             f"packages:\n  - {{git: 'http://127.0.0.1:{silent.getsockname()[1]}/library.git', "
-            "revision: main}}\n"
+            "revision: main}\n"
         )
         pod = Pod(tmp_path / "pod", SHOP | {"packages.yml": package})
         process = pod.start(step("build"), deps="IfMissing")

@@ -638,11 +638,12 @@ def test_results_are_written_whatever_the_project_or_the_image_says(tmp_path: Pa
 
 def test_the_runner_is_a_zipapp_that_any_python_can_start(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    shutil.copytree(
-        Path(dbt_runner.__file__).parent,
-        source / "dbt_runner",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    for package in ("dbt_protocol", "dbt_runner"):
+        shutil.copytree(
+            Path(dbt_runner.__file__).parent.with_name(package),
+            source / package,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
     zipapp.create_archive(source, tmp_path / "runner.pyz", main="dbt_runner.__main__:main")
     pod = Pod(tmp_path / "pod", ONE_MODEL)
     plan = pod.plan(step("build")).to_json()
