@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from typing import Self  # 3.11; the dbt image may have 3.9
+    from typing_extensions import Self  # of typing from 3.11 on; the dbt image may have 3.9
 
 
 PROTOCOL = 1

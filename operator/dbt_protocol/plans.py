@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from typing import Self  # 3.11; the dbt image may have 3.9
+    from typing_extensions import Self  # of typing from 3.11 on; the dbt image may have 3.9
 from dbt_protocol.messages import PROTOCOL, Message, known_fields
 
 PLAN_VARIABLE = "DBT_OPERATOR_PLAN"

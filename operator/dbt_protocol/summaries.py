@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from typing import Self  # 3.11; the dbt image may have 3.9
+    from typing_extensions import Self  # of typing from 3.11 on; the dbt image may have 3.9
 from dbt_protocol.messages import PROTOCOL, Message, ProtocolError, known_fields
 
 SUMMARY_BYTES = 1500

@@ -111,7 +111,7 @@ def load(layout: Layout, plan: RunPlan, say: Callable[[str], None]) -> list[Entr
     done = plan.done.ljust(len(plan.windows), window_codes.PENDING)
     return [
         _entry(window.key, code, rows.get(window.key, {}), latest)
-        for window, code in zip(plan.windows, done)  # noqa: B905 - Python 3.9 has no strict
+        for window, code in zip(plan.windows, done)
     ]
 
 

@@ -345,7 +345,7 @@ def _bodies_replaced(body: Callable[..., Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        for command, callback in zip(commands, original):  # noqa: B905 - strict needs 3.10, the image may have 3.9
+        for command, callback in zip(commands, original):
             command.callback = callback
 
 
