@@ -27,7 +27,8 @@ class Message:
 
     def to_json(self) -> str:
         """As JSON, without blanks."""
-        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False)  # type: ignore[call-overload]
+        data = asdict(self)  # type: ignore[call-overload]
+        return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -326,7 +326,8 @@ class _Git:
 
     def _run(self, arguments: Sequence[str], seconds: float) -> str:
         try:
-            process = subprocess.Popen(  # noqa: S603 - an argv list; the API has checked what comes from a spec
+            # An argv list; the API has checked what comes from a spec.
+            process = subprocess.Popen(  # noqa: S603
                 ["git", "-C", str(self._folder), *arguments],  # noqa: S607 - the image's own
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -523,4 +524,4 @@ def _public(url: str) -> str:
 
 
 def _say(text: str) -> None:
-    print(f"dbt-operator: {text}", flush=True)  # noqa: T201 - the container's log
+    print(f"dbt-operator: {text}", flush=True)

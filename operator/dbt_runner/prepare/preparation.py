@@ -84,7 +84,7 @@ def _failed(layout: Layout, summary: Summary) -> int:
 
 
 def _say(text: str) -> None:
-    print(f"dbt-operator: {text}", flush=True)  # noqa: T201 - the container's log
+    print(f"dbt-operator: {text}", flush=True)
 
 
 @contextmanager

@@ -115,7 +115,8 @@ class Child:
             f"--events={events}",
         ]
         try:
-            process = subprocess.Popen(  # noqa: S603 - an argv list, and the interpreter that the image chose
+            # An argv list, and the interpreter that the image chose.
+            process = subprocess.Popen(  # noqa: S603
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

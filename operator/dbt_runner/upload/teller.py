@@ -41,4 +41,4 @@ class Teller:
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - the container's log
+    print(line, flush=True)

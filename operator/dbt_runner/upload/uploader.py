@@ -195,7 +195,7 @@ class Uploader:
         try:
             self._connected().get(self.plan.cache, self._volume, cache_files.restored(self.layout))
         except BucketError as error:
-            print(f"dbt-operator: there is no parse cache: {error}", flush=True)  # noqa: T201 - the container's log
+            print(f"dbt-operator: there is no parse cache: {error}", flush=True)
         finally:
             cache_files.announce(self.layout)
 
@@ -317,14 +317,14 @@ def main(layout: Layout, plan: UploadPlan, env: Mapping[str, str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     where = f"s3://{plan.bucket.name}/{plan.prefix}"
-    print(f"dbt-operator: waiting for artifacts, to upload them to {where}", flush=True)  # noqa: T201
+    print(f"dbt-operator: waiting for artifacts, to upload them to {where}", flush=True)
     grace = float(env.get("DBT_OPERATOR_UPLOAD_GRACE", GRACE_SECONDS))
     summary = Uploader(layout, plan, lambda: MinioStore(plan.bucket, env), grace_seconds=grace).run(
         stop
     )
     summary = replace(summary, location=f"s3://{plan.bucket.name}/{plan.prefix}")
     layout.report(summary.to_json())
-    print(f"dbt-operator: {_told(summary)}")  # noqa: T201 - the container's log
+    print(f"dbt-operator: {_told(summary)}")
     sys.stdout.flush()
     code = 1 if summary.error else 0
     if summary.error:

@@ -217,7 +217,7 @@ class Zygote:
             self.of_invocation = self._find_values_of_invocation()
         if self._plan.cached and self.of_invocation:
             why = f"the parse is not kept for later runs: {self.of_invocation}"
-            print(f"dbt-operator: {why}", flush=True)  # noqa: T201 - the container's log
+            print(f"dbt-operator: {why}", flush=True)
         elif self._plan.cached and not self.by_step:
             self._store(self._layout.parse / "0")
 
@@ -261,7 +261,7 @@ class Zygote:
                 self._layout, folder, Path(self._plan.project_dir), self._redactor.may_be_asked_for
             )
         except OSError as error:
-            print(f"dbt-operator: the parse is not cached: {error}", file=sys.stderr)  # noqa: T201 - the container's log
+            print(f"dbt-operator: the parse is not cached: {error}", file=sys.stderr)
 
     def _parse(self, step: Step, folder: Path, restored: Path | None) -> Any:
         self.parses += 1
@@ -282,7 +282,7 @@ class Zygote:
         on.
         """
         self._installed = True
-        print("dbt-operator: installing the project's packages", flush=True)  # noqa: T201 - the container's log
+        print("dbt-operator: installing the project's packages", flush=True)
         project = str(deps.writable(Path(self._plan.project_dir), self._layout.project))
         if project != self._plan.project_dir:
             self._plan = replace(self._plan, project_dir=project)

@@ -74,9 +74,11 @@ class GitSource(Model):
                 (
                     "self.matches('^https?://[^-/?#\\\\s][^/?#\\\\s]*/[^?#\\\\s]+$')"
                     " || "
-                    "self.matches('^ssh://([A-Za-z0-9_][A-Za-z0-9_.:-]*@)?[^-/@\\\\s][^/@\\\\s]*/\\\\S+$')"
+                    "self.matches('^ssh://([A-Za-z0-9_][A-Za-z0-9_.:-]*@)?"
+                    "[^-/@\\\\s][^/@\\\\s]*/\\\\S+$')"
                     " || "
-                    "self.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[^-\\\\s]\\\\S*$')",
+                    "self.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:"
+                    "[^-\\\\s]\\\\S*$')",
                     "must be like https://host/path, ssh://user@host/path or user@host:path",
                 ),
                 (

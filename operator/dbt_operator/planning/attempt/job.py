@@ -26,7 +26,8 @@ from dbt_protocol.plans import Bucket, PreparePlan, RunPlan, Step, UploadPlan, W
 
 GRACE_SECONDS = 120  # of the pod: dbt gets at most half of it, the upload the rest
 USER = 65532
-_HOME = "/tmp"  # noqa: S108 -- an emptyDir, and the one folder that programs expect to be writable in any image
+# An emptyDir, and the one folder that programs expect to be writable in any image.
+_HOME = "/tmp"  # noqa: S108
 _RESOURCES = {"requests": {"cpu": "250m", "memory": "512Mi"}}
 _CLONE = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
 _SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}

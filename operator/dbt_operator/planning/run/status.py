@@ -48,7 +48,8 @@ def set_end(conditions: Conditions, seen: Observed, verdict: Verdict) -> None:
     # A run that was skipped is as it should be, but who waits for Succeeded wants what it would
     # have built.
     state = "False" if verdict.reason else "True"
-    conditions.set(ConditionType.SUCCEEDED, state, reason, verdict.message)  # type: ignore[arg-type]
+    succeeded = ConditionType.SUCCEEDED
+    conditions.set(succeeded, state, reason, verdict.message)  # type: ignore[arg-type]
     conditions.set(ConditionType.FINISHED, "True", reason, verdict.message)
     _tests_condition(conditions, verdict)
     _upload_condition(conditions, seen)
