@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from dbt_protocol.json_input import parse_json
+
 if TYPE_CHECKING:
     from typing_extensions import Self  # of typing from 3.11 on; the dbt image may have 3.9
 
@@ -39,7 +41,7 @@ class Message:
                 than this reader.
         """
         try:
-            data = json.loads(text)
+            data = parse_json(text)
             if not isinstance(data, dict):
                 raise ProtocolError(f"expected a JSON object, found {type(data).__name__}")
             if not 1 <= int(data["protocol"]) <= PROTOCOL:
@@ -69,4 +71,6 @@ def known_fields(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"{name} must be a text")
         if types[name] == "int" and not (type(value) is int and abs(value) <= _LARGEST):
             raise TypeError(f"{name} must be a whole number")
+        if types[name] == "bool" and not isinstance(value, bool):
+            raise TypeError(f"{name} must be true or false")
     return found

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # of typing from 3.11 on; the dbt image may have 3.9
+from dbt_protocol.json_input import parse_json
 from dbt_protocol.messages import PROTOCOL, Message, ProtocolError, known_fields
 
 SUMMARY_BYTES = 1500
@@ -179,10 +180,10 @@ class Progress:
             ProtocolError: it is none.
         """
         try:
-            data = json.loads(text)
+            data = parse_json(text)
             done, total, running = data["done"], data["total"], data["running"]
             windows = data.get("windows", "")
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ProtocolError(f"no progress: {error!r}") from error
         if not all(type(count) is int and 0 <= count <= cls.LARGEST for count in (done, total)):
             raise ProtocolError("done and total must be counts")

@@ -32,6 +32,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from dbt_protocol.json_input import parse_json
+
 MIN_LENGTH = 6
 STARS = "*****"
 OWN_VARIABLES = "DBT_ENV_SECRET_OPERATOR_"  # by them dbt learns what to keep out of its own log
@@ -138,13 +140,14 @@ class Redactor:
         if not self._is_in(path):
             return
         try:
-            content = json.loads(path.read_bytes())
-        except ValueError:
+            content = parse_json(path.read_bytes())
+            clean = self._clean(content, 0, rendered=False)
+            text = json.dumps(clean) if clean != content else None
+        except (ValueError, RecursionError):  # no JSON, or nested so deeply that nobody reads it
             self.file(path)
             return
-        clean = self._clean(content, 0, rendered=False)
-        if clean != content:
-            _rewrite(path, json.dumps(clean).encode())
+        if text is not None:
+            _rewrite(path, text.encode())
 
     def find_words(self, text: str, *, exact: bool) -> Iterator[str]:
         """The words of a text that a secret is part of; ``exact``: or is."""
@@ -406,7 +409,7 @@ def _values(texts: Iterable[str], env: Mapping[str, str]) -> Iterator[str]:
 
 def _key_file(text: str, env: Mapping[str, str]) -> set[str]:
     try:
-        data: Any = json.loads(text)
+        data: Any = parse_json(text)
     except ValueError:
         return {text}
     return profile_secrets(data, env)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from dbt_operator.planning.common.names import (
     TARGET_LABEL,
 )
 from dbt_operator.planning.common.plan import Event
+from dbt_protocol.json_input import parse_json
 
 Manifest = Mapping[str, Any]
 
@@ -309,7 +309,7 @@ class Cluster:
         timeout: tuple[float, float] = _TIMEOUT,
     ) -> dict[str, Any]:
         """Send a request and read the answer as JSON."""
-        found: dict[str, Any] = json.loads(
+        found: dict[str, Any] = parse_json(
             self._send(method, path, query, body, content_type, timeout)
         )
         return found
@@ -394,6 +394,6 @@ def _translated(status: int, reason: str, body: bytes) -> ClusterError:
 
 def _message(body: bytes) -> str:
     try:
-        return str(json.loads(body)["message"])
+        return str(parse_json(body)["message"])
     except (ValueError, TypeError, KeyError):
         return body.decode(errors="replace")[:500]

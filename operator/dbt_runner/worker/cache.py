@@ -23,6 +23,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from dbt_protocol.json_input import parse_json
 from dbt_runner.cache_files import NAME, READY, restored, stored
 from dbt_runner.layout import Layout
 
@@ -46,7 +47,7 @@ def unpack(layout: Layout, project: Path) -> Path | None:
         time.sleep(_POLL_SECONDS)
     try:
         with zipfile.ZipFile(restored(layout)) as archive:
-            if _changed_unseen(json.loads(archive.read(_FILES)), files(project)):
+            if _changed_unseen(parse_json(archive.read(_FILES)), files(project)):
                 return None
             return Path(archive.extract(_PARSED, layout.work))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):

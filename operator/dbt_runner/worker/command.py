@@ -33,6 +33,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from dbt_protocol import flag_variables
+from dbt_protocol.json_input import parse_json
 from dbt_protocol.plans import RunPlan, Step
 from dbt_runner import redact
 from dbt_runner.layout import Layout
@@ -304,7 +305,7 @@ class _Worker:
             folder / "manifest.json", self._layout.parsed_manifest
         )  # for steps that leave none
         try:
-            answers = (json.loads(line) for line in ended.lines if line.startswith("{"))
+            answers = (parse_json(line) for line in ended.lines if line.startswith("{"))
             selected = {str(answer["unique_id"]) for answer in answers}
             return selected, _objects(manifest)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -565,7 +566,7 @@ def _telling(lines: Sequence[str]) -> Sequence[str]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None

@@ -22,6 +22,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from dbt_protocol.json_input import parse_json
 from dbt_protocol.plans import RunPlan
 
 # Flags that take no part in parsing, of which windows may differ in the values.
@@ -176,7 +177,7 @@ def differing(plan: RunPlan) -> tuple[set[str], str]:
 def _vars(word: str) -> set[str] | None:
     """The names of those vars whose values differ; None where that cannot be told."""
     try:
-        found = json.loads(word)
+        found = parse_json(word)
     except ValueError:
         return None
     if not isinstance(found, dict) or any("$(" in name for name in found):

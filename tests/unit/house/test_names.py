@@ -36,3 +36,21 @@ def test_a_name_of_a_file_stands_in_one_folder() -> None:
     known = PYTHONS_OWN | ONCE_A_KIND | KINDS | EXCEPTIONS.keys()
     found = {name: where for name, where in folders.items() if len(where) > 1 and name not in known}
     assert found == {}, "rename one, or give the reason in EXCEPTIONS"
+
+
+def test_json_is_read_in_one_place() -> None:
+    # dbt_protocol/json_input.py says why.
+    allowed = {
+        "dbt_protocol/json_input.py",
+        # These read what the runner's own processes say to each other.
+        "dbt_runner/supervise/child.py",
+        "dbt_runner/worker/channel.py",
+        "dbt_runner/worker/command.py",
+        "dbt_runner/worker/zygote.py",
+    }
+    found = {
+        str(path.relative_to(OPERATOR))
+        for path in modules(OPERATOR)
+        if "json.load" in path.read_text(encoding="utf-8")
+    }
+    assert found <= allowed
