@@ -4,13 +4,17 @@ whole object.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 from dbt_operator.api.base import Model
 from dbt_operator.api.kinds.backfill import DbtBackfill
 from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import DbtRun
 from dbt_operator.api.kinds.target import DbtTarget
+from dbt_operator.api.status import BackfillPhase, Phase
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of the API."""
+    """A kind of the API: all that is said of it outside of its model and of what reconciles it
+    (:mod:`dbt_operator.reconcile.kinds`).
+    """
 
     kind: str
     plural: str
@@ -33,14 +39,30 @@ class Kind:
     model: type[Model]
     columns: tuple[Column, ...]
     name_length: int
-    mutable: frozenset[str] | None = (
-        None  # fields of an immutable spec that may be changed all the same
-    )
+    # Fields of an immutable spec that may be changed all the same.
+    mutable: frozenset[str] | None = None
+    # Where the spec of the work stands, for kinds that ask for a slot of a target.
+    work: tuple[str, ...] | None = None
+    # The phases of such a kind.
+    phases: type[Phase | BackfillPhase] | None = None
+    # Whether there may be ten thousand that have ended, of which little is kept.
+    is_projected: bool = False
 
     @property
     def singular(self) -> str:
         """As kubectl takes it."""
         return self.kind.lower()
+
+    def work_of(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The spec of the work that an object of this kind asks for.
+
+        Raises:
+            TypeError: objects of this kind ask for none.
+        """
+        if self.work is None:
+            raise TypeError(f"a {self.kind} asks for no work")
+        found: Mapping[str, Any] = reduce(lambda part, name: part[name], self.work, manifest)
+        return found
 
 
 _READY = Column("Ready", ".status.conditions[?(@.type=='Ready')].status")
@@ -63,6 +85,9 @@ RUN = Kind(
     ),
     name_length=63,
     mutable=frozenset({"cancel"}),
+    work=("spec",),
+    phases=Phase,
+    is_projected=True,
 )
 PROJECT = Kind(
     kind="DbtProject",
@@ -104,5 +129,8 @@ BACKFILL = Kind(
     ),
     name_length=40,
     mutable=frozenset({"suspend", "cancel", "maxConcurrentWindows"}),
+    work=("spec", "runTemplate", "spec"),
+    phases=BackfillPhase,
 )
 KINDS = (TARGET, PROJECT, RUN, BACKFILL)
+BY_NAME = {kind.kind: kind for kind in KINDS}

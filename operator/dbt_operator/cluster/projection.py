@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dbt_operator.api.status import BackfillPhase, ConditionType, Phase
+from dbt_operator.api.registry import KINDS, RUN
+from dbt_operator.api.status import ConditionType
 from dbt_operator.planning.run.expiry import managed_by
 
 Manifest = Mapping[str, Any]
 
-_ENDS = {str(phase) for phases in (Phase, BackfillPhase) for phase in phases if phase.finished}
+_ENDS = {str(phase) for kind in KINDS for phase in kind.phases or () if phase.finished}
 
 # Keys of a manifest that is not whole: what is missing in it has to be asked for live.
 PROJECTED, MANAGED = "projected", "managed"
@@ -70,6 +71,7 @@ class Projection:
         if self.ttl:
             spec["ttlAfterFinished"] = self.ttl
         return {
+            "kind": RUN.kind,
             "metadata": {
                 "namespace": self.namespace,
                 "name": self.name,

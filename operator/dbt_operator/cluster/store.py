@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from dbt_operator.api.registry import BY_NAME, RUN
 from dbt_operator.cluster.projection import Projection, has_ended
 from dbt_operator.planning.attempt.pod_facts import GONE, foreign, job_facts, pod_facts
 from dbt_operator.planning.common.manifests import controller_uid, work
@@ -23,7 +24,7 @@ Kept = Manifest | Projection
 
 log = structlog.get_logger()
 
-RUN, BACKFILL, PARTS = "DbtRun", "DbtBackfill", ("Job", "Pod")
+PARTS = ("Job", "Pod")
 
 
 class Store:
@@ -33,15 +34,12 @@ class Store:
         self._lock = threading.Lock()
         self._objects: dict[str, dict[str, Kept]] = {}
         self._names: dict[tuple[str, str, str], str] = {}
-        self._parts: dict[
-            tuple[str, str], set[str]
-        ] = {}  # (kind, run's UID) -> UIDs of Jobs or pods
-        self._unfinished: dict[
-            tuple[str, str], dict[str, str]
-        ] = {}  # (namespace, target) -> kinds by UID
-        self._children: dict[
-            str, set[str]
-        ] = {}  # UID of a backfill -> UIDs of its runs that have not ended
+        # (kind, run's UID) -> UIDs of Jobs or pods
+        self._parts: dict[tuple[str, str], set[str]] = {}
+        # (namespace, target) -> kinds by UID
+        self._unfinished: dict[tuple[str, str], dict[str, str]] = {}
+        # UID of an owner -> kinds by UID of what it owns that has not ended
+        self._children: dict[str, dict[str, str]] = {}
 
     def put(self, kind: str, manifest: Manifest) -> bool:
         """Keep an object unless a newer version of it is kept already. Whether anything changed.
@@ -63,6 +61,7 @@ class Store:
                 if kept is not None and _version(kept) < _version(manifest):
                     self._drop(kind, manifest)  # it was ours, until somebody changed it
             return False
+        manifest = {**manifest, "kind": kind}
         with self._lock:
             kept = self._objects.setdefault(kind, {}).get(metadata["uid"])
             name = (kind, metadata["namespace"], metadata["name"])
@@ -76,16 +75,16 @@ class Store:
             if self._is_past(kind, manifest):
                 self._drop(kind, manifest)
                 return True
-            ended = kind == RUN and has_ended(manifest)
+            is_projected = _is_projected(kind) and has_ended(manifest)
             self._objects[kind][metadata["uid"]] = (
-                Projection.of(manifest) if ended else _slim(manifest)
+                Projection.of(manifest) if is_projected else _slim(manifest)
             )
             if kept is not None and kind in PARTS:
                 self._forget_part(kind, kept)  # somebody may have changed its labels
             if run := _run_uid(manifest):
                 self._parts.setdefault((kind, run), set()).add(metadata["uid"])
-            if kind in (RUN, BACKFILL):
-                self._index(kind, manifest)
+            if _has_work(kind):
+                self._index(manifest)
             return True
 
     def bury(self, kind: str, manifest: Manifest) -> None:
@@ -130,11 +129,12 @@ class Store:
                 for uid, kind in kinds.items()
             ]
 
-    def unfinished_children(self, backfill_uid: str) -> list[Manifest]:
+    def unfinished_children(self, owner_uid: str) -> list[Manifest]:
         """The runs that say they are part of a backfill and have not ended."""
         with self._lock:
             return [
-                _manifest(self._objects[RUN][uid]) for uid in self._children.get(backfill_uid, ())
+                _manifest(self._objects[kind][uid])
+                for uid, kind in self._children.get(owner_uid, {}).items()
             ]
 
     def all(self, kind: str) -> list[Manifest]:
@@ -164,16 +164,15 @@ class Store:
                 self._drop(kind, manifest)
         return gone
 
-    def _index(self, kind: str, run: Manifest) -> None:
-        uid = run["metadata"]["uid"]
-        if not has_ended(run):
-            self._unfinished.setdefault(_target(run), {})[uid] = kind
-            if parent := controller_uid(run):
-                self._children.setdefault(parent, set()).add(uid)
-            return
-        self._unindex(run)
-        if kind == RUN:
+    def _index(self, run: Manifest) -> None:
+        kind, uid = run["kind"], run["metadata"]["uid"]
+        if has_ended(run):
+            self._unindex(run)
             self._drop_parts(run)
+            return
+        self._unfinished.setdefault(_target(run), {})[uid] = kind
+        if owner := controller_uid(run):
+            self._children.setdefault(owner, {})[uid] = kind
 
     def _drop_parts(self, run: Manifest) -> None:
         for kind in ("Job", "Pod"):
@@ -188,15 +187,15 @@ class Store:
         kinds.pop(uid, None)
         if not kinds:
             self._unfinished.pop(target, None)
-        for parent in [parent for parent, uids in self._children.items() if uid in uids]:
-            self._children[parent].discard(uid)
-            if not self._children[parent]:
-                del self._children[parent]
+        for owner in [owner for owner, owned in self._children.items() if uid in owned]:
+            del self._children[owner][uid]
+            if not self._children[owner]:
+                del self._children[owner]
 
     def _is_past(self, kind: str, manifest: Manifest) -> bool:
         """Whether an object is a Job or pod that has ended, of a run that has ended."""
         run = _run_uid(manifest)
-        if not run or not isinstance(self._objects.get(RUN, {}).get(run), Projection):
+        if not run or not isinstance(self._objects.get(RUN.kind, {}).get(run), Projection):
             return False
         return job_facts(manifest).ended if kind == "Job" else pod_facts(manifest).ended
 
@@ -206,8 +205,8 @@ class Store:
         name = (kind, metadata["namespace"], metadata["name"])
         if self._names.get(name) == metadata["uid"]:
             del self._names[name]
-        if kind in (RUN, BACKFILL):
-            self._unindex(manifest)
+        if _has_work(kind):
+            self._unindex({**manifest, "kind": kind})
         if kept is not None and kind in PARTS:
             self._forget_part(kind, kept)
 
@@ -219,6 +218,15 @@ class Store:
         uids.discard(manifest["metadata"]["uid"])
         if not uids:
             self._parts.pop(key, None)
+
+
+def _has_work(kind: str) -> bool:
+    """Whether objects of a kind work on a target, and may hold a slot of it."""
+    return kind in BY_NAME and BY_NAME[kind].work is not None
+
+
+def _is_projected(kind: str) -> bool:
+    return kind in BY_NAME and BY_NAME[kind].is_projected
 
 
 def _manifest(kept: Kept) -> Manifest:

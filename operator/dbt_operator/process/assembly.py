@@ -15,14 +15,13 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NoReturn
 
 import structlog
 
 from dbt_operator.api.registry import KINDS
 from dbt_operator.cluster.client import Cluster, ClusterError
-from dbt_operator.cluster.store import Store
+from dbt_operator.cluster.store import PARTS, Store
 from dbt_operator.common.keys import Key
 from dbt_operator.common.settings import Settings, SettingsError
 from dbt_operator.common.workqueue import WorkQueue
@@ -30,8 +29,9 @@ from dbt_operator.planning.leadership import TERMS, Terms
 from dbt_operator.process.health import Health, HealthServer
 from dbt_operator.process.leader import Elector
 from dbt_operator.process.workers import Workers
+from dbt_operator.reconcile.kinds import find_concerned
 from dbt_operator.reconcile.loop import Reconciler
-from dbt_operator.watching import handlers
+from dbt_operator.reconcile.waking import Change, find_concerned_by_part, key_of, run_key
 from dbt_operator.watching.watches import Watch, quieten_kopf
 
 log = structlog.get_logger()
@@ -109,13 +109,11 @@ class Operator:
         """Begin to work, on everything that is known: whoever led before may have left anything
         half done.
         """
-        for part in (*self.store.all("Job"), *self.store.all("Pod")):
-            self.queue.add(handlers.run_key(part))
+        for part in (part for kind in PARTS for part in self.store.all(kind)):
+            self.queue.add(run_key(part))
         for kind in KINDS:
             for manifest in self.store.all(kind.kind):
-                self.queue.add(
-                    Key(kind.kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-                )
+                self.queue.add(key_of(manifest))
         self._workers.start()
 
     def _stop(self) -> None:
@@ -133,7 +131,7 @@ class Operator:
     def _resync(self) -> None:
         pulse = self.health.pulse("resync", _LISTING)
         while not self._stopped.wait(self._settings.resync_seconds):
-            for kind in ("Job", "Pod", *(kind.kind for kind in KINDS)):
+            for kind in (*PARTS, *(kind.kind for kind in KINDS)):
                 for namespace in self._settings.namespaces or (None,):
                     pulse.beat(f"the list of every {kind} in {namespace or 'all namespaces'}")
                     try:
@@ -168,13 +166,11 @@ class Operator:
             log.exception("cannot take in", kind=kind, name=manifest["metadata"].get("name"))
 
     def _enqueue(self, kind: str, manifest: Manifest, *, deleted: bool = False) -> None:
-        part = kind in ("Job", "Pod")
-        concerned = (
-            partial(handlers.keys_of_part, kind)
-            if part
-            else partial(handlers.concerned, kind, deleted=deleted)
-        )
-        for key in concerned(manifest, store=self.store):
+        if kind in PARTS:
+            keys = find_concerned_by_part(kind, manifest, self.store)
+        else:
+            keys = find_concerned(Change({**manifest, "kind": kind}, self.store, deleted))
+        for key in keys:
             self.queue.add(key)
 
 

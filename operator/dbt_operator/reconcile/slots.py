@@ -17,14 +17,12 @@ from typing import Any
 import structlog
 
 from dbt_operator.api.kinds.target import DbtTarget
-from dbt_operator.api.status import Phase
 from dbt_operator.cluster import live
 from dbt_operator.cluster.client import Cluster, ConflictError, NotFoundError
 from dbt_operator.cluster.projection import has_ended
 from dbt_operator.cluster.store import Store
 from dbt_operator.planning.attempt.pod_facts import PodFacts, foreign, job_facts, pod_facts
 from dbt_operator.planning.common.durations import parse_time
-from dbt_operator.planning.common.manifests import kind_of
 from dbt_operator.planning.common.names import (
     BACKFILL_LABEL,
     FORCE_RELEASE,
@@ -228,30 +226,13 @@ def holders_of(target: Manifest) -> Iterable[Manifest]:
     return target.get("status", {}).get("holders") or ()
 
 
-def concerns_slot(patch: Manifest, run: Manifest) -> bool:
-    """Whether a write to the status of a run or backfill is news for its target: it has ended, is
-    queued, or has given its slot up.
-    """
-    phase = run["status"].get("phase")
-    return "yieldedSlot" in patch or (
-        "phase" in patch and (phase == Phase.QUEUED or _state(run) is State.ENDED)
-    )
-
-
-def queued_behind(target: Manifest, runs: Iterable[Manifest]) -> list[tuple[str, str]]:
-    """Kinds and names of the holders that may have to give their slots up to others who are queued:
-    runs that back off, and backfills.
-    """
+def find_holders_before(target: Manifest, runs: Iterable[Manifest]) -> list[Manifest]:
+    """The holders of a target's slots whom others are queued behind; none while nobody is."""
     held = {holder["uid"] for holder in holders_of(target)}
     found = list(runs)
     if not any(claims_slot(run) and run["metadata"]["uid"] not in held for run in found):
         return []
-    holders = [(kind_of(run), run) for run in found if run["metadata"]["uid"] in held]
-    return [
-        (kind, run["metadata"]["name"])
-        for kind, run in holders
-        if kind == "DbtBackfill" or run.get("status", {}).get("phase") == Phase.BACKING_OFF
-    ]
+    return [run for run in found if run["metadata"]["uid"] in held]
 
 
 def _occupant(found: Mapping[str, Occupant], manifest: Manifest) -> Occupant:

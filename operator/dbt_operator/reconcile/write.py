@@ -1,9 +1,66 @@
-"""How a status is written: as a merge patch."""
+"""How a status is written: once a reconciliation, as a merge patch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from dbt_operator.api.status import Phase
+from dbt_operator.cluster.client import Cluster, NotFoundError
+from dbt_operator.cluster.store import Store
+from dbt_operator.common.keys import Key
+from dbt_operator.planning.common.plan import Event, Plan
+from dbt_operator.reconcile.effects import Effects
+from dbt_operator.reconcile.waking import Written
+
+Manifest = Mapping[str, Any]
+
+
+class Writer:
+    """Writes statuses, and sees to what follows. Safe to use from several threads."""
+
+    def __init__(self, cluster: Cluster, store: Store, effects: Effects) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._effects = effects
+
+    def write(self, key: Key, manifest: Manifest, planned: Plan) -> float | None:
+        """Write what a plan says; the seconds after which the object wants to be looked at again.
+
+        Raises:
+            ClusterError: the API server refused or did not answer.
+        """
+        if planned.status is None:
+            return planned.requeue_after
+        patch = merge_patch(manifest.get("status", {}), planned.status.to_dict())
+        if not patch:
+            return planned.requeue_after
+        return self.write_patch(key, manifest, patch, planned.events, planned.requeue_after)
+
+    def write_patch(
+        self,
+        key: Key,
+        manifest: Manifest,
+        patch: Manifest,
+        events: Iterable[Event] = (),
+        requeue_after: float | None = None,
+    ) -> float | None:
+        """Merge something over what a status says, and tell everybody whom it concerns; the seconds
+        after which the object wants to be looked at again.
+
+        Raises:
+            ClusterError: the API server refused or did not answer.
+        """
+        try:
+            written = self._cluster.patch_status(key.kind, manifest, patch)
+        except NotFoundError:
+            self._store.drop(key.kind, manifest)
+            return None
+        self._store.put(key.kind, written)
+        self._effects.follow(key, Written(written, patch), events)
+        # A watch would say so too, only later.
+        has_begun = "attempts" in patch and written["status"].get("phase") == Phase.PENDING
+        return 0.0 if has_begun or "runs" in patch else requeue_after
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

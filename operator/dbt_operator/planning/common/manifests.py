@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dbt_operator.api.registry import BACKFILL, BY_NAME
+
 Manifest = Mapping[str, Any]
 
 
@@ -15,15 +17,11 @@ def controller_uid(manifest: Manifest) -> str:
 
 
 def work(manifest: Manifest) -> Manifest:
-    """The spec of what is run: that of a run, or the one in the template of a backfill."""
-    spec: Manifest = manifest["spec"]
-    found: Manifest = spec["runTemplate"]["spec"] if "runTemplate" in spec else spec
-    return found
+    """The spec of what is run: that of a run, or the one in the template of a backfill.
 
-
-def kind_of(manifest: Manifest) -> str:
-    """DbtRun or DbtBackfill: lists do not say so of each object."""
-    return "DbtBackfill" if "runTemplate" in manifest["spec"] else "DbtRun"
+    Items of a list do not say of what kind they are; what the store keeps does.
+    """
+    return BY_NAME[manifest["kind"]].work_of(manifest)
 
 
 def parent_of(run: Manifest) -> tuple[str, str] | None:
@@ -32,7 +30,7 @@ def parent_of(run: Manifest) -> tuple[str, str] | None:
     """
     owners: Iterable[Manifest] = run["metadata"].get("ownerReferences") or ()
     found = next(
-        (owner for owner in owners if owner.get("controller") and owner["kind"] == "DbtBackfill"),
+        (each for each in owners if each.get("controller") and each["kind"] == BACKFILL.kind),
         None,
     )
     return (found["name"], found["uid"]) if found else None

@@ -18,7 +18,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from dbt_operator.api.base import Model
-from dbt_operator.api.status import BackfillPhase, Condition, ConditionType, Phase, Reason
+from dbt_operator.api.registry import Kind
+from dbt_operator.api.status import Condition, ConditionType, Reason
 from dbt_operator.api.texts import MESSAGE, cut
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.durations import format_time
@@ -28,8 +29,6 @@ INVALID_STATUS = "InvalidStatus"  # reason of the condition Stalled
 Manifest = Mapping[str, Any]
 Part = Literal["spec", "status"]
 Known = TypeVar("Known", bound=Model)
-
-_FAILED = {"DbtRun": Phase.FAILED, "DbtBackfill": BackfillPhase.FAILED}
 
 
 class UnreadableError(Exception):
@@ -98,10 +97,10 @@ def wrong_spec(manifest: Manifest, why: str, now: datetime) -> dict[str, Any]:
     return found | _news(manifest, generation) if found else {}
 
 
-def ended(kind: str, manifest: Manifest, why: str, now: datetime) -> dict[str, Any]:
+def ended(kind: Kind, manifest: Manifest, why: str, now: datetime) -> dict[str, Any]:
     """The end of a run or backfill that can go no further, over all that it says already."""
     conditions = _conditions(manifest, now)
-    if conditions is None:
+    if conditions is None or kind.phases is None:
         return {}
     conditions.set(ConditionType.SUCCEEDED, "False", Reason.INVALID_SPEC, why)
     conditions.set(ConditionType.FINISHED, "True", Reason.INVALID_SPEC, why)
@@ -110,7 +109,7 @@ def ended(kind: str, manifest: Manifest, why: str, now: datetime) -> dict[str, A
         manifest,
         {
             "observedGeneration": manifest["metadata"]["generation"],
-            "phase": str(_FAILED[kind]),
+            "phase": str(kind.phases.FAILED),
             "reason": str(Reason.INVALID_SPEC),
             "message": cut(why, MESSAGE),
             "finishedAt": manifest.get("status", {}).get("finishedAt") or format_time(now),

@@ -14,7 +14,7 @@ from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.parts.queueing import Queue
 from dbt_operator.api.status import BackfillPhase, Phase
 from dbt_operator.planning.common.durations import format_time, parse_time
-from dbt_operator.planning.common.manifests import kind_of, parent_of, work
+from dbt_operator.planning.common.manifests import parent_of, work
 from dbt_operator.planning.queueing.slots import Claim, order
 
 pass
@@ -89,7 +89,7 @@ def claim(run: Manifest, now: datetime) -> Claim:
         waited=waited + (max(now - parse_time(since), timedelta()) if since else timedelta()),
         yielded=status.get("yieldedSlot", ""),
         begun=_begun(status),
-        kind=kind_of(run),
+        kind=run["kind"],
     )
 
 

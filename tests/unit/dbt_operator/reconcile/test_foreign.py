@@ -12,7 +12,7 @@ from dbt_operator.common.settings import Settings
 from dbt_operator.planning.attempt.pod_facts import foreign
 from dbt_operator.planning.leadership import Terms
 from dbt_operator.process.assembly import Operator
-from dbt_operator.watching import handlers
+from dbt_operator.reconcile.waking import find_concerned_by_part
 from tests.support.builders import (
     UID,
     ended_status,
@@ -66,7 +66,7 @@ def test_a_foreign_pod_is_not_kept_and_concerns_nobody(stranger: dict[str, Any])
     store = Store()
     assert not store.put("Pod", stranger)
     assert store.all("Pod") == []
-    assert list(handlers.keys_of_part("Pod", stranger, store)) == []
+    assert list(find_concerned_by_part("Pod", stranger, store)) == []
 
 
 @every_foreign_pod

@@ -1,59 +1,10 @@
 from __future__ import annotations
 
 import kopf
-import pytest
 
 from dbt_operator.cluster.store import Store
-from dbt_operator.common.keys import Key
 from dbt_operator.common.workqueue import WorkQueue
 from dbt_operator.watching import handlers
-from tests.support.builders import UID, project, run, target
-
-RUN = Key("DbtRun", "analytics", "nightly")
-
-
-@pytest.mark.parametrize(("manifest", "name"), [(project(), "shop"), (target(), "prod")])
-def test_a_change_of_a_reference_concerns_the_runs_that_wait_for_it(
-    manifest: dict, name: str
-) -> None:  # type: ignore[type-arg]
-    store = Store()
-    store.put("DbtRun", run())
-    key = Key(manifest["kind"], "analytics", name)
-    assert list(handlers.concerned(manifest["kind"], manifest, store)) == [key, RUN]
-
-
-@pytest.mark.parametrize("status", [{"resolved": {}}, {"finishedAt": "2026-01-01T00:00:00Z"}])
-def test_it_concerns_no_run_that_waits_no_more(status: dict) -> None:  # type: ignore[type-arg]
-    store = Store()
-    store.put("DbtRun", run() | {"status": status})
-    assert RUN not in list(handlers.concerned("DbtProject", project(), store))
-
-
-@pytest.mark.parametrize(
-    ("holder", "reason", "news"),
-    [
-        ({"uid": "other"}, None, False),
-        ({"uid": UID}, None, True),  # a slot
-        ({"uid": "other", "lostPod": "pod on node a"}, None, True),
-        ({"uid": "other", "lostPod": "pod on node a"}, "SlotHeldByLostNode", False),
-        ({"uid": "other"}, "SlotHeldByLostNode", True),  # the node is back
-    ],
-)
-def test_a_target_concerns_the_queued_runs_that_it_has_news_for(
-    holder: dict[str, str], reason: str | None, news: bool
-) -> None:
-    store, manifest = Store(), target()
-    store.put("DbtRun", run() | {"status": {"phase": "Queued", "reason": reason}})
-    manifest["status"] = {"holders": [holder]}
-    assert (RUN in list(handlers.concerned("DbtTarget", manifest, store))) == news
-
-
-def test_a_job_or_pod_concerns_its_run() -> None:
-    labels = {"dbt-operator.dev/run": "nightly", "dbt-operator.dev/run-uid": "x"}
-    assert (
-        handlers.run_key({"metadata": {"namespace": "analytics", "name": "pod", "labels": labels}})
-        == RUN
-    )
 
 
 def test_the_framework_watches_without_finalizers_or_patches() -> None:
