@@ -11,18 +11,9 @@ from typing import Any
 import pytest
 
 from dbt_operator.api.registry import KINDS
-from tests.support.kube import CommandError, Manifest, create, get, kubectl, resource
+from tests.support.api_objects import ARTIFACTS, SPECS, manifest
+from tests.support.kube import CommandError, Manifest, create, get, kubectl
 
-ARTIFACTS = {"endpoint": "https://s3.example.com", "bucket": "artifacts"}
-SPECS: dict[str, Manifest] = {
-    "DbtTarget": {"profiles": {"secretRef": {"name": "warehouse", "key": "profiles.yml"}}},
-    "DbtProject": {
-        "image": "dbt:1.0",
-        "source": {"image": {"path": "/project"}},
-        "artifacts": ARTIFACTS,
-    },
-    "DbtRun": {"projectRef": {"name": "p"}, "targetRef": {"name": "t"}, "steps": [{"build": {}}]},
-}
 SPECS["DbtBackfill"] = {"runTemplate": {"spec": SPECS["DbtRun"]}, "windows": {"keys": ["a"]}}
 
 EXACTLY_ONE = "set exactly one of image, git and configMap"
@@ -45,12 +36,6 @@ MOUNT_PATHS = {
     "/dev/shm": "must not be in /dbt-operator*",  # noqa: S108 -- refused
     "/dbt-operator-profiles": "must not be in /dbt-operator*",
 }
-
-
-def manifest(kind: str, where: str, **spec: Any) -> Manifest:
-    """The smallest object of a kind, with some fields put over it; None takes a field away."""
-    merged = {key: value for key, value in (SPECS[kind] | spec).items() if value is not None}
-    return resource(kind, f"x-{uuid.uuid4().hex[:8]}", where, merged)
 
 
 @pytest.mark.parametrize(

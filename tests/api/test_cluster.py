@@ -12,7 +12,7 @@ from dbt_operator.cluster.client import Cluster, ConflictError, InvalidError, No
 from dbt_operator.planning.common.plan import Event
 from dbt_operator.process.health import Health
 from dbt_operator.process.leader import Elector
-from tests.api.test_admission import manifest
+from tests.support.api_objects import manifest
 from tests.support.kube import Manifest, create, items, kubectl
 
 

@@ -20,7 +20,7 @@ from dbt_runner.prepare import restore as restore_module
 from dbt_runner.prepare.restore import MissingStateError
 from tests.cluster import programs
 from tests.support.pods import HOME
-from tests.unit.dbt_runner.upload.test_uploader import BUILD, finish_step, free_port, new_layout
+from tests.support.sidecars import BUILD, finish_step, free_port, new_layout
 
 KEYS = {"AWS_ACCESS_KEY_ID": "runner-test", "AWS_SECRET_ACCESS_KEY": "runner-test-secret"}
 

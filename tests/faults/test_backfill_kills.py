@@ -13,7 +13,7 @@ from collections import Counter
 
 import pytest
 
-from tests.faults.test_kills import kill_at
+from tests.support.kills import kill_at
 from tests.support.kube import Manifest, apply, get, items, resource, wait_for
 from tests.support.nursery import nursery
 from tests.support.stage import Stage, stage

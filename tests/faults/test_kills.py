@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_nodes import End
-from tests.support.fault_proxy import Request, Rule
+from tests.support.kills import kill_at
 from tests.support.kube import apply, wait_for
 from tests.support.nursery import Nursery, nursery
 from tests.support.stage import Stage, stage
@@ -54,23 +54,6 @@ PATHS = {
         spec={"c": {"priority": 1}},
     ),
 }
-
-
-def kill_at(scene: Stage, number: int, *, after: bool) -> Rule:
-    """A rule that kills the operator at its write of a number from now on."""
-    count = 0
-
-    def picks(request: Request) -> bool:
-        nonlocal count
-        count += request.writes
-        return request.writes and count == number
-
-    def kill(_: Request) -> None:
-        scene.kill_operator()
-
-    return (
-        Rule(picks, times=1, after=kill) if after else Rule(picks, times=1, before=kill, reset=True)
-    )
 
 
 def one_round(scene: Stage, path: Path, number: int, *, after: bool) -> bool:

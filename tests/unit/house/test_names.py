@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
 
-from tests.support.places import OPERATOR, modules
+from tests.support.places import OPERATOR, TESTS, modules
 
+IMPORT_OF_TESTS = re.compile(r"\s*(from|import) (tests\.)?\S*\btest_")
 PYTHONS_OWN = {"__init__", "__main__"}
 # Once a kind; api/status.py has the words in which all of them speak.
 ONCE_A_KIND = {"facts", "planner", "status"}
@@ -54,3 +56,13 @@ def test_json_is_read_in_one_place() -> None:
         if "json.load" in path.read_text(encoding="utf-8")
     }
     assert found <= allowed
+
+
+def test_nothing_is_imported_from_a_file_of_tests() -> None:
+    found = [
+        f"{path.relative_to(TESTS)}: {line}"
+        for path in modules(TESTS)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if IMPORT_OF_TESTS.match(line)
+    ]
+    assert found == []

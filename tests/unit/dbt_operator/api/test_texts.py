@@ -19,7 +19,7 @@ from dbt_operator.api.texts import cut
 from dbt_operator.cluster.client import InvalidError
 from tests.support.backfill_world import BackfillWorld
 from tests.support.builders import ended_status, project, run, target
-from tests.unit.dbt_operator.reconcile.test_loop import World
+from tests.support.run_world import World
 
 HUGE = "no node is large enough; " * 4_000  # 100 kB
 SCHEMAS = {kind.kind: schema(kind)["properties"]["status"] for kind in KINDS}

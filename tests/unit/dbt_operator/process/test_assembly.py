@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.fake_api_server import FakeAPIServer
 from tests.support.kube import PATIENCE
-from tests.unit.dbt_operator.watching.test_watches import eventually
+from tests.support.waiting import eventually
 
 SHORT = (
     "from dbt_operator.process.assembly import main; from dbt_operator.planning.leadership import "

@@ -12,7 +12,7 @@ from dbt_operator.common.workqueue import WorkQueue
 from dbt_operator.process.health import Health, HealthServer
 from dbt_operator.process.workers import SLOWEST, Workers
 from tests.support.kube import PATIENCE
-from tests.unit.dbt_operator.watching.test_watches import eventually
+from tests.support.waiting import eventually
 
 
 class Clock:

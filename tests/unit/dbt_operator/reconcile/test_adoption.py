@@ -11,7 +11,7 @@ import pytest
 from tests.support.backfill_world import BackfillWorld, days
 from tests.support.builders import backfill, ended_status, pod_manifest, project, run, target
 from tests.support.fake_cluster import Manifest
-from tests.unit.dbt_operator.reconcile.test_loop import World
+from tests.support.run_world import World
 
 Make = Callable[..., BackfillWorld]
 

@@ -23,7 +23,7 @@ from tests.support.builders import (
     running_status,
     target,
 )
-from tests.unit.dbt_operator.reconcile.test_loop import TARGET, World
+from tests.support.run_world import TARGET, World
 
 JOB_NAME = {"batch.kubernetes.io/job-name": "nightly-11111111-1"}
 

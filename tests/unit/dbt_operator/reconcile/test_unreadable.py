@@ -16,7 +16,7 @@ from dbt_operator.cluster.projection import has_ended
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.run import planner as run_planner
 from tests.support.builders import backfill, ended_status, project, run, running_status, target
-from tests.unit.dbt_operator.reconcile.test_loop import RUN, TARGET, World
+from tests.support.run_world import RUN, TARGET, World
 
 WRONG_STEPS = [{"build": {}, "run": {}}]
 BACKFILL = Key("DbtBackfill", "analytics", "past")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +19,7 @@ from dbt_operator.watching import handlers, watches
 from dbt_operator.watching.watches import FIRST_DELAY, LAST_DELAY, RUNS_WELL, Watch, delay_after
 from tests.support.fake_api_server import FakeAPIServer
 from tests.support.kube import PATIENCE
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -36,13 +36,6 @@ def impatient(settings: kopf.OperatorSettings) -> None:
     # When a login has expired, kopf closes the connections of requests whose refusal is being read,
     # and the rest of that never comes.
     settings.watching.inactivity_timeout = 2
-
-
-def eventually(check: Callable[[], Any], seconds: float = PATIENCE) -> None:
-    tick, deadline = threading.Event(), time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "it has not come to pass"
-        tick.wait(0.02)
 
 
 class Watching:

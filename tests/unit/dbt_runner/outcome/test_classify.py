@@ -9,29 +9,11 @@ import pytest
 
 from dbt_protocol.summaries import Failure, Nodes
 from dbt_runner.outcome.classify import Outcome, Seen, classify, first_lines
+from tests.support.step_evidence import HOOK, MODEL, TEST, results, seen
 
-ID = "this-invocation"
 REFUSED = 'connection to server at "warehouse" (10.0.0.1), port 5432 failed: Connection refused'
 
 
-def results(*each: tuple[str, str] | tuple[str, str, str], invocation: str = ID) -> dict[str, Any]:
-    found = [
-        {"unique_id": r[0], "status": r[1], "message": r[2] if len(r) > 2 else None} for r in each
-    ]
-    return {"metadata": {"invocation_id": invocation}, "results": found}
-
-
-def seen(
-    command: str = "build", *each: tuple[str, ...], code: int | None = 0, **other: Any
-) -> Seen:
-    artifact = "sources" if command == "sourceFreshness" else "run_results"
-    fields: dict[str, Any] = {"exit_code": code, "invocation_id": ID}
-    fields |= {artifact: results(*each), "expected": [row[0] for row in each]}  # type: ignore[arg-type]
-    return Seen(command, **{**fields, **other})
-
-
-MODEL, TEST = "model.shop.orders", "test.shop.unique_orders"
-HOOK = "operation.shop.shop-on-run-end-0"
 SOURCE = "source.shop.raw.orders"
 FAILED_FAST = {"unique_id": TEST, "status": "fail", "message": "1 row"}
 

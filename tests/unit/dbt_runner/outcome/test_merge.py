@@ -18,7 +18,7 @@ from dbt_runner.outcome.classify import Outcome, Result, classify, done
 from dbt_runner.outcome.resume import StartOver
 from dbt_runner.outcome.steps import StepResult, digest
 from tests.support.pods import step
-from tests.unit.dbt_runner.outcome.test_classify import HOOK, MODEL, TEST, seen
+from tests.support.step_evidence import HOOK, MODEL, TEST, seen
 
 GOOD = ("success", "pass", "warn", "no-op", "reused")
 BAD = ("error", "fail", "skipped", "partial success", "runtime error", "a status of the future")

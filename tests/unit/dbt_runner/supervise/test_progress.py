@@ -19,9 +19,9 @@ from dbt_runner.presence import held
 from dbt_runner.supervise.progress import Tally, soonest
 from dbt_runner.upload.teller import Teller
 from dbt_runner.upload.uploader import Uploader
+from tests.support.dbt_projects import SHOP, SLOW
 from tests.support.kube import PATIENCE, wait_for
 from tests.support.pods import Pod, step
-from tests.unit.dbt_runner.worker.test_invocation import SHOP, SLOW
 
 # The protocol
 

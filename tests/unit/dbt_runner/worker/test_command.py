@@ -15,9 +15,7 @@ from dbt_protocol.plans import Step, Window
 from dbt_runner.artifact_files import artifacts_of
 from dbt_runner.volume import Volume
 from dbt_runner.worker.command import is_own, listing, outcome
-from tests.support.pods import BIN, Ended, Pod, profile, step, wait_for_query
-from tests.unit.dbt_runner.outcome.test_classify import MODEL
-from tests.unit.dbt_runner.worker.test_invocation import (
+from tests.support.dbt_projects import (
     BROKEN,
     CANARY,
     NOBODY_THERE,
@@ -26,6 +24,8 @@ from tests.unit.dbt_runner.worker.test_invocation import (
     SLOW,
     WRONG,
 )
+from tests.support.pods import BIN, Ended, Pod, profile, step, wait_for_query
+from tests.support.step_evidence import MODEL
 
 pytestmark = pytest.mark.one_dbt
 

@@ -24,6 +24,7 @@ from dbt_operator.planning.attempt.dbt_args import argv
 from dbt_protocol.plans import Step
 from dbt_protocol.summaries import Failure, Nodes
 from tests.support.builders import run
+from tests.support.dbt_projects import BROKEN, CANARY, NOBODY_THERE, ONE_MODEL, SHOP, SLOW, WRONG
 from tests.support.kube import PATIENCE
 from tests.support.pods import (
     BIN,
@@ -38,52 +39,6 @@ from tests.support.pods import (
 )
 
 pytestmark = pytest.mark.dbt
-CANARY = "canary-4711-secret"
-
-SHOP = {
-    "seeds/raw_orders.csv": "id,loaded_at\n1,2024-01-01 00:00:00\n2,2024-01-02 00:00:00\n",
-    "models/orders.sql": (
-        "select *, '{{ env_var('WAREHOUSE_TOKEN', '') }}' as leak from {{ ref('raw_orders') }}"
-    ),
-    # Ephemeral, so that its schema is none.
-    "models/staging.sql": (
-        "{{ config(materialized='ephemeral', schema='elsewhere') }} select 1 as id"
-    ),
-    "models/totals.sql": "select count(*) as n from {{ ref('orders') }}",
-    "snapshots/orders_history.yml": """
-snapshots:
-  - name: orders_history
-    relation: ref('orders')
-    config: {unique_key: id, strategy: check, check_cols: all}
-""",
-    "models/schema.yml": """
-sources:
-  - name: raw
-    schema: analytics
-    tables:
-      - name: raw_orders
-        config:
-          loaded_at_field: "loaded_at::timestamp"
-          freshness: {warn_after: {count: 1, period: day}}
-models:
-  - name: orders
-    columns:
-      - name: id
-        data_tests:
-          - unique
-          - not_null
-          - accepted_values: {arguments: {values: [7], quote: false}, config: {severity: warn}}
-unit_tests:
-  - name: counts
-    model: totals
-    given:
-      - {input: ref('orders'), rows: [{id: 1}, {id: 2}, {id: 3}]}
-    expect: {rows: [{n: 3}]}
-""",
-    "macros/leak.sql": """
-{% macro leak() %}{% do log('the token is ' ~ env_var('WAREHOUSE_TOKEN'), info=True) %}{% endmacro %}
-""",
-}
 
 
 @pytest.fixture(scope="module")
@@ -197,42 +152,6 @@ def test_the_last_line_of_the_log_is_the_verdict(every_command: Ended) -> None:
     assert every_command.last_line.startswith("dbt-operator: Succeeded: 15 nodes")
 
 
-BROKEN = {
-    "seeds/raw.csv": "id,loaded_at\n1,2024-01-01 00:00:00\n1,2024-01-02 00:00:00\n",
-    "models/good.sql": "select * from {{ ref('raw') }}",
-    "models/broken.sql": "select no_such_column from {{ ref('raw') }}",
-    "models/after.sql": "select * from {{ ref('broken') }}",
-    "models/schema.yml": """
-sources:
-  - name: stale
-    schema: analytics
-    tables:
-      - name: raw
-        config:
-          loaded_at_field: loaded_at::timestamp
-          freshness: {error_after: {count: 1, period: day}}
-  - name: missing
-    schema: analytics
-    tables:
-      - {name: nowhere, config: {loaded_at_field: at, freshness: {error_after: {count: 1, period: day}}}}
-models:
-  - name: good
-    columns: [{name: id, data_tests: [unique, not_null]}]
-""",
-    "macros/hooks.sql": """
-{% macro hook(which) %}{% if var('hook', '') == which %}select * from no_such_table{% endif %}{% endmacro %}
-{% macro breaks() %}{% do run_query('select * from no_such_table') %}{% endmacro %}
-""",
-    "dbt_project.yml": """
-name: shop
-version: "1.0"
-profile: shop
-on-run-start: "{{ hook('start') }}"
-on-run-end: "{{ hook('end') }}"
-""",
-}
-
-
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     pod = Pod(tmp_path_factory.mktemp("failures") / "pod", BROKEN)
@@ -344,9 +263,6 @@ def test_a_step_in_a_process_of_its_own_leaves_the_same_artifacts(separate: Ende
     assert not (separate.layout.artifacts / "not-any-more").exists()
 
 
-ONE_MODEL = {"models/one.sql": "select 1 as id"}
-
-
 @pytest.mark.parametrize(
     ("files", "profiles", "argv", "reason", "words"),
     [
@@ -377,13 +293,6 @@ def test_what_is_wrong_before_the_first_node_has_its_reason(
         assert (ended.layout.artifacts / "build/dbt.log").stat().st_size
 
 
-NOBODY_THERE = """
-shop:
-  outputs:
-    prod: {type: postgres, host: 127.0.0.1, port: 1, user: bot, password: the-password, dbname: shop, schema: analytics}
-"""
-
-
 def test_a_warehouse_that_is_away_is_unavailable(tmp_path: Path) -> None:
     ended = Pod(tmp_path / "pod", ONE_MODEL, NOBODY_THERE).run(
         step("build"), schema_pattern="analytics"
@@ -412,13 +321,6 @@ def test_nothing_reaches_a_warehouse_that_is_not_the_targets(
     assert (ended.code, ended.summary.reason) == (2, "EnvironmentMismatch")
     assert words in ended.summary.message
     assert not pod.database.exists()
-
-
-WRONG = {
-    "models/right.sql": "select 1 as id",
-    "models/wrong.sql": "{{ config(schema='elsewhere') }} select 1 as id",
-    "models/schema.yml": "models: [{name: wrong, columns: [{name: id, data_tests: [unique]}]}]",
-}
 
 
 def test_a_wrong_schema_that_is_not_selected_is_none_of_the_runs_business(tmp_path: Path) -> None:
@@ -502,18 +404,6 @@ def test_a_run_whose_sources_have_nothing_new_can_be_skipped(tmp_path: Path) -> 
     )
     assert (ended.code, ended.summary.reason) == (0, "NotFresh")
     assert [each["state"] for each in ended.result["steps"]] == ["NotFresh", "Skipped", "Succeeded"]
-
-
-# DuckDB needs longer for this than anyone waits. DuckDB needs longer for this than anyone waits; it
-# is a table, since to create a view takes no time.
-SLOW = {
-    "models/quick.sql": "select 1 as id",
-    "models/slow.sql": """
-{{ config(materialized='table') }}
-select sum(hash(a.i + b.i)) as n from {{ ref('quick') }}, range(1000000000) as a (i), range(1000000000) as b (i)
-""",
-    "models/after.sql": "select * from {{ ref('slow') }}",
-}
 
 
 def test_sigterm_cancels_the_query_and_keeps_what_was_finished(tmp_path: Path) -> None:

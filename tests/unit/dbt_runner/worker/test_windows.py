@@ -22,7 +22,7 @@ from dbt_runner.layout import Layout
 from dbt_runner.outcome.merge import RESULT
 from tests.support.kube import PATIENCE, wait_for
 from tests.support.pods import PROJECT, Ended, Pod, forked_child, profile, step, wait_for_query
-from tests.unit.dbt_runner.upload.test_uploader import FakeStore, Sidecar
+from tests.support.sidecars import FakeStore, Sidecar
 
 pytestmark = pytest.mark.dbt
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")

@@ -18,7 +18,7 @@ from dbt_operator.planning.attempt import sizes
 from dbt_protocol.plans import PLAN_VARIABLE
 from tests.support.backfill_world import BackfillWorld
 from tests.support.builders import ended_status, project, run, running_status, target
-from tests.unit.dbt_operator.reconcile.test_loop import TARGET, World
+from tests.support.run_world import TARGET, World
 
 SMALL = Key("DbtRun", "analytics", "small")
 

@@ -9,7 +9,7 @@ import pytest
 
 from dbt_operator.api.kinds.run import DbtRunStatus
 from tests.support.builders import NOW, project, run, target
-from tests.unit.dbt_operator.reconcile.test_loop import RUN, World, happy_path
+from tests.support.run_world import RUN, World, happy_path
 
 
 def finished(ttl: str | None, **metadata: Any) -> World:

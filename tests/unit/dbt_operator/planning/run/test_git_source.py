@@ -16,9 +16,9 @@ from dbt_operator.planning.run.planner import plan
 from dbt_protocol.plans import PreparePlan, RunPlan
 from dbt_protocol.summaries import Summary
 from tests.support.builders import NOW, ended, ended_status, later, project, run, stamp, target
-from tests.unit.dbt_operator.planning.run.test_planner import _after, conditions, job, seen, status
-from tests.unit.dbt_operator.planning.run.test_retry import THREE, UNAVAILABLE, failing, wait
-from tests.unit.dbt_operator.reconcile.test_loop import World
+from tests.support.retries import THREE, UNAVAILABLE, failing, wait
+from tests.support.run_facts import conditions, job, planned_after, seen, status
+from tests.support.run_world import World
 
 GIT = {"git": {"url": "https://git.example.com/shop.git", "ref": "main"}}
 FIRST, SECOND = "1" * 40, "2" * 40
@@ -35,7 +35,7 @@ def of(source: dict[str, Any], /, **spec: Any) -> Observed:
 
 def admitted(source: dict[str, Any], /, **spec: Any) -> Observed:
     first = of(source, **spec)
-    return _after(first, plan(first, NOW))
+    return planned_after(first, plan(first, NOW))
 
 
 def plans(world: World, attempt: int) -> tuple[PreparePlan, RunPlan]:

@@ -7,17 +7,12 @@ from typing import Any
 import pytest
 
 from dbt_operator.api.kinds.project import DbtProject
-from dbt_operator.api.kinds.run import DbtRun, DbtRunStatus
-from dbt_operator.api.kinds.target import DbtTarget
+from dbt_operator.api.kinds.run import DbtRunStatus
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.attempt.pod_facts import ContainerFacts, JobFacts, PodFacts
-from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.plan import CreateJob, DeleteJob, DeletePod, Plan
-from dbt_operator.planning.queueing.positions import Slot
-from dbt_operator.planning.run.facts import Observed
 from dbt_operator.planning.run.planner import plan
 from tests.support.builders import (
-    JOB_UID,
     NOW,
     UID,
     ended,
@@ -28,56 +23,18 @@ from tests.support.builders import (
     run,
     stamp,
     summary,
-    target,
 )
-
-HELD = Slot(since="2026-01-02T03:04:05.000000Z")
-
-
-def seen(manifest: dict[str, Any] | None = None, **facts: Any) -> Observed:
-    return Observed(
-        run=DbtRun.model_validate(manifest or run()),
-        identity=Identity("analytics", "nightly", UID, 1),
-        created_at=NOW,
-        runner_image="runner:1",
-        **{"slot": HELD, **facts},
-    )
-
-
-def references() -> dict[str, Any]:
-    return {
-        "project": (DbtProject.model_validate(project()), 7),
-        "target": (DbtTarget.model_validate(target()), 8),
-    }
-
-
-def admitted(**spec: Any) -> Observed:
-    """A run after its admission, as it stands in status."""
-    first = seen(run(**spec), **references())
-    return _after(first, plan(first, NOW))
-
-
-def _after(before: Observed, planned: Plan) -> Observed:
-    assert isinstance(planned.status, DbtRunStatus)
-    return replace(
-        before,
-        run=before.run.model_copy(update={"status": planned.status}),
-        project=None,
-        target=None,
-    )
-
-
-def job(uid: str = JOB_UID, owner: str = UID, **fields: Any) -> JobFacts:
-    return JobFacts(uid, owner, NOW, **fields)
-
-
-def status(planned: Plan) -> DbtRunStatus:
-    assert isinstance(planned.status, DbtRunStatus)
-    return planned.status
-
-
-def conditions(found: DbtRunStatus) -> dict[str, str]:
-    return {condition.type: condition.status for condition in found.conditions or []}
+from tests.support.run_facts import (
+    RUNNING,
+    admitted,
+    cancelling,
+    conditions,
+    job,
+    planned_after,
+    references,
+    seen,
+    status,
+)
 
 
 def test_admission_resolves_everything_and_creates_nothing_yet() -> None:
@@ -173,7 +130,7 @@ def test_a_run_whose_sources_have_nothing_new_is_skipped_and_neither_failed_nor_
         "Succeeded": "False",
     }
     assert conditions(found).items() >= expected.items()
-    assert plan(_after(before, planned), later(80)) == Plan()
+    assert plan(planned_after(before, planned), later(80)) == Plan()
 
 
 def test_a_job_of_a_stranger_is_never_adopted() -> None:
@@ -182,7 +139,7 @@ def test_a_job_of_a_stranger_is_never_adopted() -> None:
 
 
 def test_a_job_that_vanished_is_not_made_again() -> None:
-    with_job = _after(admitted(), plan(replace(admitted(), job=job()), NOW))
+    with_job = planned_after(admitted(), plan(replace(admitted(), job=job()), NOW))
     planned = plan(replace(with_job, job=None, pod=None), NOW)
     assert planned.actions == ()
     assert status(planned).reason is Reason.UNKNOWN
@@ -257,7 +214,7 @@ def test_a_project_may_ask_that_a_run_without_its_artifacts_fails(upload: str) -
     asked["project"] = (DbtProject.model_validate(project(artifacts=artifacts)), 7)
     first = seen(**asked)
     pod = ended_pod(ended(0, summary()), artifacts=ended(1, upload))
-    run_before = _after(first, plan(first, NOW))
+    run_before = planned_after(first, plan(first, NOW))
     found = status(plan(replace(run_before, job=job(), pod=pod), later(70)))
     assert (found.phase, found.reason) == (Phase.FAILED, Reason.UPLOAD_FAILED)
     assert found.nodes is not None
@@ -282,7 +239,7 @@ def test_a_pod_that_does_not_start_is_given_up_in_time_and_only_ended_when_gone(
     given_up = plan(unschedulable, later(61))
     assert (status(given_up).attempts or [])[0].reason is Reason.UNSCHEDULABLE
     assert status(given_up).phase is Phase.PENDING
-    decided = _after(unschedulable, given_up)
+    decided = planned_after(unschedulable, given_up)
     (delete,) = plan(replace(decided, job=job(), pod=PodFacts()), later(62)).actions
     assert isinstance(delete, DeleteJob)
     assert plan(replace(decided, job=None, pod=PodFacts()), later(63)).status is None
@@ -300,7 +257,7 @@ def test_a_refused_job_is_tried_again_until_the_start_timeout() -> None:
 
 def test_nothing_is_planned_for_a_run_that_has_ended() -> None:
     done = replace(admitted(), job=job(), pod=ended_pod(ended(0, summary())))
-    assert plan(_after(done, plan(done, later(70))), later(71)) == Plan()
+    assert plan(planned_after(done, plan(done, later(70))), later(71)) == Plan()
 
 
 JOBS = [
@@ -339,7 +296,7 @@ def test_every_observation(
     """
     base = admitted()
     if known:
-        base = _after(base, plan(replace(base, job=job()), NOW))
+        base = planned_after(base, plan(replace(base, job=job()), NOW))
     planned = plan(replace(base, job=found_job, pod=pod), later(age))
     if isinstance(planned.status, DbtRunStatus) and planned.status.phase is Phase.SUCCEEDED:
         assert pod is GREEN or pod == GREEN
@@ -359,13 +316,6 @@ def test_every_observation(
     assert moves or waits_for_a_watch
 
 
-def cancelling(before: Observed) -> Observed:
-    """A run whose cancellation is latched."""
-    spec = before.run.spec.model_copy(update={"cancel": True})
-    asked = replace(before, run=before.run.model_copy(update={"spec": spec}))
-    return _after(asked, plan(asked, later(10)))
-
-
 def test_cancelling_is_latched_before_anything_is_stopped() -> None:
     found = cancelling(replace(admitted(), job=job(), pod=RUNNING))
     assert found.status.cancel_requested_at == stamp(10)
@@ -377,9 +327,6 @@ def test_cancelling_is_latched_before_anything_is_stopped() -> None:
     )
     (action,) = plan(reset, later(11)).actions
     assert isinstance(action, DeletePod)
-
-
-RUNNING = PodFacts(uid="pod", name="pod", phase="Running", dbt=ContainerFacts(started_at=stamp(5)))
 
 
 @pytest.mark.parametrize(
@@ -451,7 +398,7 @@ def test_a_run_cancelled_before_its_job_was_created_gets_none() -> None:
 
 def test_cancelling_a_run_that_has_ended_changes_nothing() -> None:
     done = replace(admitted(), job=job(), pod=GREEN)
-    over = _after(done, plan(done, later(70)))
+    over = planned_after(done, plan(done, later(70)))
     spec = over.run.spec.model_copy(update={"cancel": True})
     assert plan(replace(over, run=over.run.model_copy(update={"spec": spec})), later(80)) == Plan()
 

@@ -44,8 +44,8 @@ from tests.support.builders import (
     summary,
     target,
 )
-from tests.unit.dbt_operator.planning.run.test_planner import admitted, job, status
-from tests.unit.dbt_operator.reconcile.test_loop import RUN, World
+from tests.support.run_facts import admitted, job, status
+from tests.support.run_world import RUN, World
 
 HALFWAY = Progress(3, 12, ("model.shop.orders",))
 STARTED = 5  # seconds after NOW, by running_status

@@ -14,7 +14,7 @@ from dbt_operator.api.status import Reason
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.run import retry
 from dbt_protocol.plans import RunPlan
-from dbt_protocol.summaries import Failure, Nodes, Summary
+from dbt_protocol.summaries import Failure, Summary
 from tests.support.builders import (
     NOW,
     ended_status,
@@ -27,12 +27,11 @@ from tests.support.builders import (
     target,
 )
 from tests.support.fake_cluster import KilledError
-from tests.unit.dbt_operator.planning.run.test_planner import admitted
-from tests.unit.dbt_operator.reconcile.test_loop import RUN, World
+from tests.support.retries import THREE, UNAVAILABLE, failing, wait
+from tests.support.run_facts import admitted
+from tests.support.run_world import RUN, World
 
-THREE = {"maxAttempts": 3, "backoff": {"initial": "10s", "factor": 3, "max": "1m"}}
 MAY_PASS = ("Unavailable", "Infrastructure", "SourceError", "DepsFailed")
-UNAVAILABLE = summary("Unavailable", "the warehouse is away", nodes=Nodes(total=1, error=1))
 
 
 def resolved(**spec: Any) -> Resolved:
@@ -99,21 +98,6 @@ def test_no_attempt_follows_that_could_not_start_before_the_timeout() -> None:
     away = Verdict(Reason.UNAVAILABLE, "")
     assert retry.again(found, away, 1, stamp(0), later(89))
     assert not retry.again(found, away, 1, stamp(0), later(90))
-
-
-def failing(world: World, text: str = UNAVAILABLE) -> None:
-    world.settle()
-    world.pod(running_status())
-    world.settle()
-    world.now = max(world.now, later(65))  # when the pod's status says that it has ended
-    world.pod(ended_status(1, text))
-    world.settle()
-
-
-def wait(world: World) -> None:
-    """Until the next attempt is due, whatever the wait is."""
-    world.now += retry.wait(retry.resolve(Retry.model_validate(THREE)), 9)
-    world.settle()
 
 
 def retrying(**spec: Any) -> World:

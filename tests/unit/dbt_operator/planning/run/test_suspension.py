@@ -25,12 +25,12 @@ from tests.support.builders import (
     stamp,
     summary,
 )
-from tests.unit.dbt_operator.planning.run.test_planner import (
+from tests.support.run_facts import (
     HELD,
     RUNNING,
-    _after,
     cancelling,
     job,
+    planned_after,
     references,
     status,
 )
@@ -51,7 +51,7 @@ def admitted(**spec: Any) -> Observed:
         slot=HELD,
         **references(),
     )
-    return _after(first, plan(first, later(0)))
+    return planned_after(first, plan(first, later(0)))
 
 
 def test_kueues_labels_are_on_the_job_and_not_on_its_pod() -> None:
@@ -128,7 +128,7 @@ def test_the_pod_of_an_earlier_admission_says_nothing_of_this_one() -> None:
 
 def started(**spec: Any) -> Observed:
     before = replace(admitted(**spec), job=job(), pod=RUNNING)
-    return _after(before, plan(before, later(6)))
+    return planned_after(before, plan(before, later(6)))
 
 
 INTERRUPTED = ended_pod(ended(2, summary("Cancelled", "2 of 28 nodes had ended by then")))
@@ -144,7 +144,7 @@ def test_suspending_a_job_that_has_started_ends_the_attempt_once_its_job_is_gone
     assert plan(running, later(60)).actions == ()
     assert status(plan(running, later(60))).phase is Phase.RUNNING
     over = replace(running, pod=pod)
-    decided = _after(over, plan(over, later(70)))
+    decided = planned_after(over, plan(over, later(70)))
     assert decided.status.phase is Phase.RUNNING
     (action,) = plan(decided, later(71)).actions
     assert action == DeleteJob(f"nightly-{UID[:8]}-1", JOB_UID)
@@ -156,11 +156,11 @@ def test_suspending_a_job_that_has_started_ends_the_attempt_once_its_job_is_gone
 
 def test_another_attempt_goes_back_into_the_queue() -> None:
     over = replace(started(retry={"maxAttempts": 2}), job=job(suspended=True), pod=INTERRUPTED)
-    decided = _after(over, plan(over, later(70)))
-    backing_off = _after(decided, plan(replace(decided, job=None), later(72)))
+    decided = planned_after(over, plan(over, later(70)))
+    backing_off = planned_after(decided, plan(replace(decided, job=None), later(72)))
     assert backing_off.status.phase is Phase.BACKING_OFF
     again = replace(backing_off, job=None, pod=None)
-    second = _after(again, plan(again, later(200)))
+    second = planned_after(again, plan(again, later(200)))
     (action,) = plan(second, later(201)).actions
     assert isinstance(action, CreateJob)
     assert action.manifest["metadata"]["name"] == f"nightly-{UID[:8]}-2"
@@ -177,7 +177,7 @@ def test_what_dbt_had_ended_by_itself_stands(pod: PodFacts, reason: str | None) 
     if reason is None:
         assert status(planned).phase is Phase.SUCCEEDED
         return
-    decided = _after(over, planned)
+    decided = planned_after(over, planned)
     assert isinstance(plan(decided, later(71)).actions[0], DeleteJob)
     found = status(plan(replace(decided, job=None), later(72)))
     assert (found.phase, found.reason) == (Phase.FAILED, reason)

@@ -15,7 +15,7 @@ from dbt_operator.planning.state import compare, promote
 from dbt_protocol.plans import PreparePlan, RunPlan, UploadPlan
 from tests.support.builders import UID, ended_status, project, run, running_status, summary, target
 from tests.support.fake_cluster import KilledError
-from tests.unit.dbt_operator.reconcile.test_loop import World, happy_path
+from tests.support.run_world import World, happy_path
 
 SLIM = {"build": {"select": ["state:modified+"]}}
 DEFER = {"state": {"defer": True}}

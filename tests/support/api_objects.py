@@ -1,0 +1,27 @@
+"""Objects of each kind that the API server takes."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from tests.support.kube import Manifest, resource
+
+ARTIFACTS = {"endpoint": "https://s3.example.com", "bucket": "artifacts"}
+
+
+SPECS: dict[str, Manifest] = {
+    "DbtTarget": {"profiles": {"secretRef": {"name": "warehouse", "key": "profiles.yml"}}},
+    "DbtProject": {
+        "image": "dbt:1.0",
+        "source": {"image": {"path": "/project"}},
+        "artifacts": ARTIFACTS,
+    },
+    "DbtRun": {"projectRef": {"name": "p"}, "targetRef": {"name": "t"}, "steps": [{"build": {}}]},
+}
+
+
+def manifest(kind: str, where: str, **spec: Any) -> Manifest:
+    """The smallest object of a kind, with some fields put over it; None takes a field away."""
+    merged = {key: value for key, value in (SPECS[kind] | spec).items() if value is not None}
+    return resource(kind, f"x-{uuid.uuid4().hex[:8]}", where, merged)

@@ -1,0 +1,84 @@
+"""Facts of a run, as its planner gets them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dbt_operator.api.kinds.project import DbtProject
+from dbt_operator.api.kinds.run import DbtRun, DbtRunStatus
+from dbt_operator.api.kinds.target import DbtTarget
+from dbt_operator.planning.attempt.pod_facts import ContainerFacts, JobFacts, PodFacts
+from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.common.plan import Plan
+from dbt_operator.planning.queueing.positions import Slot
+from dbt_operator.planning.run.facts import Observed
+from dbt_operator.planning.run.planner import plan
+from tests.support.builders import (
+    JOB_UID,
+    NOW,
+    UID,
+    later,
+    project,
+    run,
+    stamp,
+    target,
+)
+
+HELD = Slot(since="2026-01-02T03:04:05.000000Z")
+
+
+def seen(manifest: dict[str, Any] | None = None, **facts: Any) -> Observed:
+    return Observed(
+        run=DbtRun.model_validate(manifest or run()),
+        identity=Identity("analytics", "nightly", UID, 1),
+        created_at=NOW,
+        runner_image="runner:1",
+        **{"slot": HELD, **facts},
+    )
+
+
+def references() -> dict[str, Any]:
+    return {
+        "project": (DbtProject.model_validate(project()), 7),
+        "target": (DbtTarget.model_validate(target()), 8),
+    }
+
+
+def admitted(**spec: Any) -> Observed:
+    """A run after its admission, as it stands in status."""
+    first = seen(run(**spec), **references())
+    return planned_after(first, plan(first, NOW))
+
+
+def planned_after(before: Observed, planned: Plan) -> Observed:
+    assert isinstance(planned.status, DbtRunStatus)
+    return replace(
+        before,
+        run=before.run.model_copy(update={"status": planned.status}),
+        project=None,
+        target=None,
+    )
+
+
+def job(uid: str = JOB_UID, owner: str = UID, **fields: Any) -> JobFacts:
+    return JobFacts(uid, owner, NOW, **fields)
+
+
+def status(planned: Plan) -> DbtRunStatus:
+    assert isinstance(planned.status, DbtRunStatus)
+    return planned.status
+
+
+def conditions(found: DbtRunStatus) -> dict[str, str]:
+    return {condition.type: condition.status for condition in found.conditions or []}
+
+
+def cancelling(before: Observed) -> Observed:
+    """A run whose cancellation is latched."""
+    spec = before.run.spec.model_copy(update={"cancel": True})
+    asked = replace(before, run=before.run.model_copy(update={"spec": spec}))
+    return planned_after(asked, plan(asked, later(10)))
+
+
+RUNNING = PodFacts(uid="pod", name="pod", phase="Running", dbt=ContainerFacts(started_at=stamp(5)))
