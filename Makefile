@@ -46,17 +46,8 @@ exec: .venv/ready ## Run CMD='...' in the cluster's network, with KUBECONFIG set
 quote = '$(subst ','\'',$(1))'
 
 .PHONY: test lint unit unit-versions api test-faults e2e test-full
-SUITES := lint unit unit-versions api test-faults e2e
 test: .venv/ready ## Everything: all suites, whatever becomes of one; with CI set, the cluster goes afterwards
-	@failed=; times=; \
-	for suite in $(SUITES); do \
-	  echo "== $$suite"; began=$$SECONDS; \
-	  $(MAKE) --no-print-directory $$suite || failed="$$failed $$suite"; \
-	  times="$$times $$suite $$((SECONDS - began)) s,"; \
-	done; \
-	$(if $(CI),$(CLUSTER) down;) \
-	echo "== took$${times%,}"; \
-	if [ "$$failed" ]; then echo "== failed:$$failed"; exit 1; fi
+	+$(BIN)/python -m tests.suites; code=$$?; $(if $(CI),$(CLUSTER) down;) exit $$code
 
 # More processes than cores, since some tests wait for dbt or a clock; the longest files begin first.
 SIDE_BY_SIDE := --dist=loadfile --no-loadscope-reorder --numprocesses

@@ -132,7 +132,7 @@ def test_a_run_of_higher_priority_gets_in_between_two_windows() -> None:
     apply(
         resource("DbtRun", "urgent", NAMESPACE, run_spec(name, vars={"ds": "urgent"}, priority=10))
     )
-    wait_for("the urgent run is queued", lambda: _queued("urgent"), 60)
+    wait_for("the urgent run is queued", lambda: _queued("urgent"))
     sql.release()
     assert finished(name)["phase"] == "Succeeded"
     assert product.wait_until_finished("urgent", NAMESPACE)["status"]["phase"] == "Succeeded"
@@ -191,7 +191,7 @@ def test_suspended_it_begins_no_window_and_then_goes_on() -> None:
     sql.wait_for_windows(1)
     patch(name, suspend=True)
     sql.release()
-    found = wait_for("it is suspended", lambda: _at_rest(name), 60)
+    found = wait_for("it is suspended", lambda: _at_rest(name))
     assert counts(found) == {"total": len(FEW), "pending": len(FEW) - 1, "succeeded": 1}
     assert sql.log() == FEW[:1]
     patch(name, suspend=False)
@@ -212,9 +212,7 @@ def stopped(started: None) -> Manifest:  # noqa: ARG001 -- it has to be there fi
     afterwards.
     """
     sql = Sql("stopped")
-    wait_for(
-        "the third day has failed", lambda: BROKEN in in_phase(status("stopped"), "Failed"), 240
-    )
+    wait_for("the third day has failed", lambda: BROKEN in in_phase(status("stopped"), "Failed"))
     sql.release()
     return finished("stopped")
 
@@ -351,7 +349,7 @@ def test_windows_can_be_any_keys() -> None:
 
 @pytest.mark.usefixtures("started")
 def test_a_dry_run_lists_the_windows_and_starts_nothing() -> None:
-    found = wait_for("it is planned", lambda: _planned("planned"), 60)
+    found = wait_for("it is planned", lambda: _planned("planned"))
     listed = [date.fromisoformat(window) for window in phases(found)]
     assert listed == [listed[0] + timedelta(days=number) for number in range(7)]
     assert timedelta() <= datetime.now(UTC).date() - listed[-1] <= timedelta(days=1)

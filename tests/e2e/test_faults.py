@@ -59,9 +59,7 @@ class Course:
     def attend(self, scenario: Scenario, where: str = NAMESPACE) -> None:
         """Write down what is there once the run's query is being worked on."""
         name = scenario.name
-        self.sessions[name] = wait_for(
-            f"the query of {name}", lambda: faults.session(scenario), 240
-        )
+        self.sessions[name] = wait_for(f"the query of {name}", lambda: faults.session(scenario))
         self.logs[name] = faults.Log(scenario, where)
         self.closing.callback(self.logs[name].stop)
         self.runs[name] = get("dbtrun", name, where)
@@ -88,9 +86,7 @@ def started(installed: None, images: Mapping[str, str]) -> Iterator[Course]:  # 
             apply(*manifests(scenario, images, NAMESPACE))
         apply(*manifests(LOST_WITH_NAMESPACE, images, DOOMED))
         # First, since its end takes a minute.
-        wait_for(
-            "dbt is busy", lambda: "busy from now on" in logs(STUBBORN.name, "dbt", NAMESPACE), 240
-        )
+        wait_for("dbt is busy", lambda: "busy from now on" in logs(STUBBORN.name, "dbt", NAMESPACE))
         cancel(STUBBORN)
         for scenario in (each for each in TOGETHER if each.overlay == "waiting"):
             course.attend(scenario)
@@ -111,13 +107,11 @@ def interrupted(started: Course) -> Course:
     cancel(CANCELLED)
     kubectl("delete", "dbtrun", DELETED.name, "--wait=false", namespace=NAMESPACE)
     for scenario in (CANCELLED, DELETED):
-        wait_for(
-            f"{scenario.name} has no pod", lambda s=scenario: faults.pod_of(s.name) is None, 60
-        )
+        wait_for(f"{scenario.name} has no pod", lambda s=scenario: faults.pod_of(s.name) is None)
     faults.stop_store()
     faults.open_gate(STORE_BACK)
     apply(*manifests(TIMED_OUT, started.images, NAMESPACE))
-    wait_for("dbt has ended", lambda: faults.dbt_has_ended(STORE_BACK.name), 60)
+    wait_for("dbt has ended", lambda: faults.dbt_has_ended(STORE_BACK.name))
     faults.start_store(started.images)
     started.attend(TIMED_OUT)
     product.wait_until_finished(TIMED_OUT.name, NAMESPACE)
@@ -224,7 +218,7 @@ def test_what_was_finished_before_the_signal_is_in_the_bucket(
     if scenario in STAY:
         finished(scenario)
     where = location(disturbed.runs[scenario.name])
-    found = wait_for("artifacts", lambda: _whole(product.objects(where)), 60)
+    found = wait_for("artifacts", lambda: _whole(product.objects(where)))
     assert {"manifest.json", "run_results.json", "dbt.log"} <= {
         path.rpartition("/")[2] for path in found
     }

@@ -127,7 +127,7 @@ def _started(world: World, images: Mapping[str, str]) -> None:
         # Without the first: the ConfigMap that projects usually come from.
         *(manifest for scenario in scenarios for manifest in manifests(scenario, images)[1:]),
     )
-    wait_for("the first attempt fails", lambda: _phase(PINNED) == "BackingOff", 300)
+    wait_for("the first attempt fails", lambda: _phase(PINNED) == "BackingOff")
     git_server.commit("shop", "flaky", git_server.files_of(MINI) | LATER)
 
 
@@ -136,7 +136,7 @@ def _phase(name: str) -> str:
 
 
 def ended(name: str) -> Manifest:
-    return product.wait_until_finished(name, NAMESPACE, timeout=600)
+    return product.wait_until_finished(name, NAMESPACE)
 
 
 def models(run: Manifest, attempt: int = 1) -> set[str]:

@@ -32,7 +32,7 @@ def running(scenarios: None, images: Mapping[str, str]) -> Iterator[Manifest]:  
     kubectl("delete", "dbtrun", NAME, "--ignore-not-found", "--wait", namespace=NAMESPACE)
     apply(*manifests(Scenario(NAME, "Cancelled", "Cancelled", overlay="slow"), images))
     try:
-        yield wait_for("the slow model is shown as running", at_the_slow_model, 600)
+        yield wait_for("the slow model is shown as running", at_the_slow_model)
     finally:
         kubectl(
             "patch",
@@ -75,7 +75,7 @@ def test_in_the_end_the_progress_is_gone_and_the_nodes_that_were_finished_stand(
         '{"spec":{"cancel":true}}',
         namespace=NAMESPACE,
     )
-    run = product.wait_until_finished(NAME, NAMESPACE, timeout=300)
+    run = product.wait_until_finished(NAME, NAMESPACE)
     assert run["status"]["phase"] == "Cancelled"
     assert "progress" not in run["status"]
     assert run["status"]["nodes"]["success"] > 0

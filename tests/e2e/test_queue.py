@@ -31,14 +31,14 @@ def waiting(warehouse: None, images: Mapping[str, str]) -> dict[str, Manifest]: 
     """The status of two runs while they wait behind a third."""
     *others, first = manifests(Scenario(TARGET, "Succeeded"), images)
     _start(*others, first)
-    wait_for("the first run holds the slot", lambda: _holders() == [TARGET], 60)
+    wait_for("the first run holds the slot", lambda: _holders() == [TARGET])
     for name in ("queue-patient", "queue-urgent"):
         run = json.loads(json.dumps(first))
         run["metadata"]["name"] = name
         run["spec"]["priority"] = PRIORITIES[name]
         apply(run)
     return {
-        name: wait_for(f"{name} is queued", lambda name=name: queued(name), 60)
+        name: wait_for(f"{name} is queued", lambda name=name: queued(name))
         for name in list(PRIORITIES)[1:]
     }
 
@@ -67,7 +67,7 @@ def test_their_pods_do_not_overlap_and_the_urgent_one_comes_first() -> None:
     assert [name for _, name in intervals] == ["queue", "queue-urgent", "queue-patient"]
     for (before, _), (after, _) in itertools.pairwise(intervals):
         assert before[1] <= after[0]
-    wait_for("the slot is free", lambda: _holders() == [], 30)
+    wait_for("the slot is free", lambda: _holders() == [])
 
 
 def _interval(pod: Manifest) -> tuple[str, str]:

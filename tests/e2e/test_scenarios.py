@@ -48,9 +48,9 @@ def _cancelled(scenarios: None) -> None:  # noqa: ARG001 -- it has to be there f
     """Cancel one of them while the warehouse works on its query, and take the wish back, which must
     change nothing.
     """
-    wait_for("the slow query runs", lambda: queries("analytics_cancelled"), 300)
+    wait_for("the slow query runs", lambda: queries("analytics_cancelled"))
     wish("true")
-    wait_for("the wish is latched", latched, 30)
+    wait_for("the wish is latched", latched)
     wish("false")
 
 
@@ -58,12 +58,12 @@ def test_a_cancelled_query_is_gone_from_the_warehouse_before_its_time() -> None:
     """Of ten minutes. On an idle node it takes a second; here two dozen other runs want the
     processor.
     """
-    wait_for("the query is gone", lambda: queries("analytics_cancelled") == 0, 30)
+    wait_for("the query is gone", lambda: queries("analytics_cancelled") == 0)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_it_ends_as_it_must(scenario: Scenario) -> None:
-    run = product.wait_until_finished(scenario.name, NAMESPACE, timeout=600)
+    run = product.wait_until_finished(scenario.name, NAMESPACE)
     status = run["status"]
     assert (status["phase"], status.get("reason")) == (scenario.phase, scenario.reason), status[
         "message"
@@ -155,7 +155,7 @@ def test_a_run_goes_when_its_time_has_come() -> None:
     spec = {**references, "steps": [{"build": {}}], "startTimeout": "1s", "ttlAfterFinished": "2s"}
     apply(resource("DbtRun", "short-lived", NAMESPACE, spec))
     find = ("get", "dbtrun", "short-lived", "--ignore-not-found", "-o", "name")
-    wait_for("the run is deleted", lambda: not kubectl(*find, namespace=NAMESPACE), 60)
+    wait_for("the run is deleted", lambda: not kubectl(*find, namespace=NAMESPACE))
 
 
 def test_a_warning_passes_and_is_counted() -> None:
@@ -239,7 +239,7 @@ def test_a_run_tells_its_story_in_events(images: Mapping[str, str]) -> None:
         events = items("events", NAMESPACE, f"--field-selector=involvedObject.uid={uid}")
         return {event["reason"] for event in events} >= {"Running", "ModelError"}
 
-    wait_for("both events are there", told, 30)
+    wait_for("both events are there", told)
 
 
 def test_the_columns_show_the_reason() -> None:

@@ -71,10 +71,10 @@ def test_409_422_429_500_on_any_write(
 ) -> None:
     """It converges, with one Job and no slot left taken."""
     names = list(refused[fault])
-    assert scene.all_ended(*names, timeout=90) == dict.fromkeys(names, "Succeeded")
+    assert scene.all_ended(*names) == dict.fromkeys(names, "Succeeded")
     assert [len(scene.jobs_of(name)) for name in names] == [1] * len(names)
     for name in names:
-        wait_for(f"the slot of {name} is free", lambda name=name: not scene.holders_of(name), 30)
+        wait_for(f"the slot of {name} is free", lambda name=name: not scene.holders_of(name))
     assert [name for name, rule in refused[fault].items() if not rule.taken] == []
 
 
@@ -87,13 +87,13 @@ def _queue(scene: Stage, name: str) -> dict[str, int]:
     retry = {"maxAttempts": 2, "backoff": {"initial": "1s"}}
     first, *others = (scene.run(each, name, retry=retry) for each in jobs)
     apply(scene.target(name), first)
-    wait_for("the first one is at work", lambda: f"{name}-a" in scene.at_work(), 30)
+    wait_for("the first one is at work", lambda: scene.was_at_work(f"{name}-a"))
     apply(*others)
     return jobs
 
 
 def _check(scene: Stage, jobs: Mapping[str, int]) -> None:
-    assert scene.all_ended(*jobs, timeout=90) == dict.fromkeys(jobs, "Succeeded")
+    assert scene.all_ended(*jobs) == dict.fromkeys(jobs, "Succeeded")
     assert {name: len(scene.jobs_of(name)) for name in jobs} == jobs
     assert scene.most_at_work(*jobs) == 1
 
@@ -103,7 +103,7 @@ def test_api_server_away_for_a_while(scene: Stage) -> None:
     jobs = _queue(scene, "away")
     with scene.proxy.away():
         back = time.monotonic() + AWAY
-        wait_for("its pod has ended", lambda: "away-a" not in scene.at_work(), 30)
+        wait_for("its pod has ended", lambda: "away-a" not in scene.at_work())
         apply(scene.run("away-d", "away"))
         wait_for("it has been away for long enough", lambda: time.monotonic() > back, AWAY + 10)
         assert not scene.ended(*jobs)
@@ -170,7 +170,7 @@ def _work_with(name: str) -> None:
         scene.proxy.rules += _twisted(tell, kinds)
         apply(scene.project())
         scene.start_operator(DBT_OPERATOR_RESYNC_SECONDS="2")
-        wait_for("it watches", lambda: all(rule.taken for rule in scene.proxy.rules), 30)
+        wait_for("it watches", lambda: all(rule.taken for rule in scene.proxy.rules))
         _check(scene, _queue(scene, "prod"))
         assert max(count for _, count in scene.holders) == 1
 

@@ -54,12 +54,12 @@ def one_round(scene: Stage, number: int, *, after: bool) -> bool:
 
     with scene.proxy.rule(kill_at(scene, number, after=after)) as rule:
         apply(scene.target(name), backfill(scene, name))
-        wait_for(f"{name}: a kill or the end", lambda: rule.taken or ended(), 60)
+        wait_for(f"{name}: a kill or the end", lambda: rule.taken or ended())
         killed = bool(rule.taken)
     if killed:
-        wait_for("the operator is dead", lambda: scene.operator_is_dead, 10)
+        wait_for("the operator is dead", lambda: scene.operator_is_dead)
         scene.start_operator()
-    wait_for(f"{name} ends", ended, 90)
+    wait_for(f"{name} ends", ended)
     check(scene, name)
     return killed
 
@@ -75,7 +75,7 @@ def check(scene: Stage, name: str) -> None:
         assert len(scene.jobs_of(run["metadata"]["name"])) == 1
         assert scene.was_at_work(run["metadata"]["name"]) == 1
     assert scene.most_at_work(*(run["metadata"]["name"] for run in runs)) <= 2
-    wait_for("the slot is free", lambda: not scene.holders_of(name), 30)
+    wait_for("the slot is free", lambda: not scene.holders_of(name))
     assert max(count for target, count in scene.holders if target == name) == 1
 
 

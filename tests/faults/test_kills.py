@@ -67,14 +67,12 @@ def one_round(scene: Stage, path: Path, number: int, *, after: bool) -> bool:
             apply(scene.run(name, prefix, **path.spec.get(suffix, {})))
         if path.cancelled:
             cancelled = names[path.cancelled]
-            wait_for(
-                f"{cancelled} is at work", lambda: rule.taken or cancelled in scene.at_work(), 30
-            )
+            wait_for(f"{cancelled} is at work", lambda: rule.taken or cancelled in scene.at_work())
             scene.cancel(cancelled)
-        wait_for(f"{prefix}: a kill or the end", lambda: rule.taken or _ended(scene, names), 60)
+        wait_for(f"{prefix}: a kill or the end", lambda: rule.taken or _ended(scene, names))
         killed = bool(rule.taken)
     if killed:
-        wait_for("the operator is dead", lambda: scene.operator_is_dead, 10)
+        wait_for("the operator is dead", lambda: scene.operator_is_dead)
         scene.start_operator()
     _check(scene, path, prefix, names)
     return killed
@@ -85,7 +83,7 @@ def _ended(scene: Stage, names: dict[str, str]) -> bool:
 
 
 def _check(scene: Stage, path: Path, target: str, names: dict[str, str]) -> None:
-    scene.all_ended(*names.values(), timeout=90)
+    scene.all_ended(*names.values())
     assert {suffix: scene.seen(name)["phase"] for suffix, name in names.items()} == path.phases
     for suffix, name in names.items():
         least = (
@@ -95,7 +93,7 @@ def _check(scene: Stage, path: Path, target: str, names: dict[str, str]) -> None
             name,
             scene.jobs_of(name),
         )
-    wait_for("the slot is free", lambda: not scene.status(target, "dbttarget").get("holders"), 30)
+    wait_for("the slot is free", lambda: not scene.status(target, "dbttarget").get("holders"))
     assert scene.overlaps(*names.values()) == []
 
 

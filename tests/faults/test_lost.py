@@ -13,7 +13,6 @@ from tests.support.fault_proxy import Request, Rule
 from tests.support.kube import Manifest, apply, create, get, items, kubectl, namespace, wait_for
 from tests.support.stage import RUN, Stage
 
-SOON = 30.0  # seconds
 NEVER, SILENT = End(never=True), End(silent=True)
 RETRIED = {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}}}
 AT_ONCE = ("--grace-period=0", "--force", "--wait=false")
@@ -31,7 +30,7 @@ def start(scene: Stage, name: str, end: End, **spec: object) -> None:
 
 def pod_at_work(scene: Stage, name: str) -> Manifest:
     """The run's pod, once the operator has seen it run."""
-    wait_for(f"{name} runs", lambda: scene.seen(name).get("phase") == "Running", SOON)
+    wait_for(f"{name} runs", lambda: scene.seen(name).get("phase") == "Running")
     (pod,) = pods(scene, name)
     return pod
 
@@ -100,7 +99,7 @@ def damaged(scene: Stage) -> Stage:
     kubectl("delete", "pod", of["pod-deleted"]["name"], *AT_ONCE, namespace=scene.namespace)
     kubectl("delete", "dbtrun", "run-deleted", namespace=scene.namespace)
     for name in ("job-deleted", "pod-deleted", "run-deleted"):
-        wait_for(f"the pod of {name} is gone", lambda name=name: not pods(scene, name), SOON)
+        wait_for(f"the pod of {name} is gone", lambda name=name: not pods(scene, name))
     scene.start_operator()
     return scene
 
@@ -118,7 +117,7 @@ def test_job_deleted_but_its_pod_lives(damaged: Stage) -> None:
     """The slot stays with the pod, and nobody else is let in before it is gone."""
     name, waiting = "pod-survives", "pod-survives-waits"
     apply(damaged.run(waiting, name))
-    wait_for(f"{waiting} is queued", lambda: damaged.seen(waiting).get("phase") == "Queued", SOON)
+    wait_for(f"{waiting} is queued", lambda: damaged.seen(waiting).get("phase") == "Queued")
     assert damaged.holders_of(name) == [name]
     assert damaged.seen(name)["phase"] == "Running"
     (pod,) = pods(damaged, name)
@@ -142,9 +141,7 @@ def gone(empty: Stage) -> Stage:
     start(empty, "prod", NEVER)
     pod_at_work(empty, "prod")
     apply(empty.run("prod-waits", "prod"))
-    wait_for(
-        "the other one is queued", lambda: empty.seen("prod-waits").get("phase") == "Queued", SOON
-    )
+    wait_for("the other one is queued", lambda: empty.seen("prod-waits").get("phase") == "Queued")
     empty.kill_operator()
     kubectl("delete", "namespace", empty.namespace, "--wait", "--timeout=60s")
     return empty
@@ -201,6 +198,6 @@ def test_oom_image_cannot_be_pulled_unschedulable(hopeless: Stage, name: str, re
     """Each has its own reason, in bounded time, is not tried again by itself, and leaves its
     slot.
     """
-    assert hopeless.all_ended(name, timeout=SOON) == {name: f"Failed/{reason}"}
+    assert hopeless.all_ended(name) == {name: f"Failed/{reason}"}
     assert len(hopeless.jobs_of(name)) == 1
     next_one_runs(hopeless, name)

@@ -14,8 +14,6 @@ from tests.support.fault_proxy import Request, Rule
 from tests.support.kube import apply, get, items, kubectl, wait_for
 from tests.support.stage import RUN, Stage
 
-SOON = 30.0  # seconds
-
 
 def _attempts(request: Request) -> list[dict[str, str]]:
     """The attempts that a write to a run's status records."""
@@ -44,12 +42,10 @@ def test_target_deleted_and_recreated_before_a_write_of_an_active_run(
     apply(target)
     with scene.proxy.rule(rule):
         apply(scene.run(first, moment))
-        wait_for(f"{first} is held up", lambda: rule.taken, SOON)
+        wait_for(f"{first} is held up", lambda: rule.taken)
         scene.create_anew(target)
         apply(scene.run(second, moment))
-        wait_for(
-            f"{second} is queued, or has a slot", lambda: scene.seen(second).get("phase"), SOON
-        )
+        wait_for(f"{second} is queued, or has a slot", lambda: scene.seen(second).get("phase"))
     _check(scene, first, second)
 
 
@@ -57,18 +53,18 @@ def test_target_deleted_and_recreated_before_a_write_of_an_active_run(
 def test_target_deleted_and_recreated_while_a_pod_is_at_work(scene: Stage, edited: bool) -> None:
     name = f"at-work-{'edited' if edited else 'same'}"
     first, second = f"{name}-first", f"{name}-second"
-    scene.ends |= {first: [End(after=2)], second: [End(after=1)]}
+    over = threading.Event()
+    scene.ends |= {first: [End(until=over)], second: [End(after=1)]}
     apply(scene.target(name), scene.run(first, name))
-    wait_for(f"{first} is at work", lambda: first in scene.at_work(), SOON)
+    wait_for(f"{first} is at work", lambda: first in scene.at_work())
     scene.create_anew(
         scene.target(name, **({"env": [{"name": "WAREHOUSE", "value": "other"}]} if edited else {}))
     )
     apply(scene.run(second, name))
-    wait_for(f"{second} is queued", lambda: scene.seen(second).get("phase") == "Queued", SOON)
+    wait_for(f"{second} is queued", lambda: scene.seen(second).get("phase") == "Queued")
     assert scene.at_work().count(first) == 1
-    assert wait_for("the new target knows who is there", lambda: scene.holders_of(name), SOON) == [
-        first
-    ]
+    assert wait_for("the new target knows who is there", lambda: scene.holders_of(name)) == [first]
+    over.set()
     _check(scene, first, second)
 
 
@@ -81,14 +77,14 @@ def test_target_recreated_and_run_deleted_while_its_pod_lives(scene: Stage) -> N
     scene.ends[first] = [End(silent=True)]
     target = scene.target(name)
     apply(target, scene.run(first, name))
-    wait_for(f"{first} runs", lambda: scene.seen(first).get("phase") == "Running", SOON)
+    wait_for(f"{first} runs", lambda: scene.seen(first).get("phase") == "Running")
     selector = f"--selector={RUN}={first}"
     (pod,) = items("pods", scene.namespace, selector)
     kubectl("delete", "dbtrun", first, namespace=scene.namespace)
-    wait_for("its Job is gone", lambda: not items("jobs", scene.namespace, selector), SOON)
+    wait_for("its Job is gone", lambda: not items("jobs", scene.namespace, selector))
     scene.create_anew(target)
     apply(scene.run(second, name))
-    wait_for(f"{second} is queued", lambda: scene.seen(second).get("phase") == "Queued", SOON)
+    wait_for(f"{second} is queued", lambda: scene.seen(second).get("phase") == "Queued")
     assert scene.holders_of(name) == [first]
     kubectl(
         "delete",
@@ -115,16 +111,18 @@ def test_attempts_stay_as_resolved_when_target_and_project_are_deleted_or_edited
     come back.
     """
     run, target = "resolved", scene.target("resolved", env=[{"name": "WAREHOUSE", "value": "a"}])
-    scene.ends[run] = [End(after=1, reason="Unavailable")]
+    edited = threading.Event()
+    scene.ends[run] = [End(until=edited, reason="Unavailable")]
     apply(target, scene.project("own"))
     retry = {"maxAttempts": 2, "backoff": {"initial": "2s"}}
     apply(scene.run(run, "resolved", "own", retry=retry))
-    wait_for("the first attempt is at work", lambda: run in scene.at_work(), SOON)
+    wait_for("the first attempt is at work", lambda: run in scene.at_work())
     other = scene.project("own")
     other["spec"]["image"] = "registry.example.com/dbt:2.0"
     apply(other)
     target["spec"]["env"][0]["value"] = "b"
     scene.create_anew(target)
+    edited.set()
     assert scene.all_ended(run) == {run: "Succeeded"}
     jobs = items("jobs", scene.namespace, f"--selector={RUN}={run}")
     assert len(jobs) == len(scene.jobs_of(run)) == 2

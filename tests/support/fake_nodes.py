@@ -40,6 +40,7 @@ class End:
     """How a pod ends."""
 
     after: float = 0.0  # seconds after its start
+    until: threading.Event | None = None  # not before somebody says so
     reason: str = ""  # of the run; empty: it succeeds
     message: str = "3 nodes"
     never: bool = False  # until it is deleted
@@ -197,12 +198,21 @@ class FakeNode:
             self._pool.submit(self._report, pod, _waiting(end))
         elif end.never or end.silent:
             self._pool.submit(self._report, pod, _running())
+        elif end.until is not None:
+            self._pool.submit(self._report, pod, _running())
+            threading.Thread(
+                target=self._finish_when, args=(end.until, pod, end), daemon=True
+            ).start()
         elif end.after > 0:
             self._pool.submit(self._report, pod, _running())
             self._call_later(end.after, lambda: self._finish(pod, end))
         else:
             self._ending.add(uid)
             self._pool.submit(self._finish, pod, end)
+
+    def _finish_when(self, said: threading.Event, pod: Manifest, end: End) -> None:
+        said.wait()
+        self._finish(pod, end)
 
     def _finish(self, pod: Manifest, end: End) -> None:
         if self._silent.is_set():

@@ -14,7 +14,6 @@ from tests.support.kube import Manifest, apply, kubectl, wait_for
 from tests.support.stage import Stage, stage
 
 FORCE_RELEASE = "dbt-operator.dev/force-release"
-_SOON = 60.0  # seconds
 _UNTIL_TAKEN_FOR_LOST = (
     240.0  # after its grace period half a minute, and a queue is looked at once a minute
 )
@@ -82,17 +81,15 @@ def _go(
         scene.ends["first"] = [End(silent=True)]
         apply(scene.target("prod"), _impatient(scene.project()), scene.run("first", "prod"))
         scene.start_operator()
-        wait_for("the first one runs", lambda: scene.seen("first").get("phase") == "Running", _SOON)
+        wait_for("the first one runs", lambda: scene.seen("first").get("phase") == "Running")
         apply(scene.run("waiting", "prod"))
-        wait_for(
-            "the other one is queued", lambda: scene.seen("waiting").get("phase") == "Queued", _SOON
-        )
+        wait_for("the other one is queued", lambda: scene.seen("waiting").get("phase") == "Queued")
         lose(scene)
         wait_for("it says why it waits", lambda: scene.seen("waiting").get("reason"), limit)
         (held,) = scene.status("prod", "dbttarget")["holders"]
         waiting, jobs = scene.seen("waiting"), len(scene.jobs_of("waiting"))
         act(scene, held)
-        wait_for("the slot has gone to the other one", lambda: over(scene), 2 * _SOON)
+        wait_for("the slot has gone to the other one", lambda: over(scene))
         target = scene.status("prod", "dbttarget")
         return Found(
             waiting,
