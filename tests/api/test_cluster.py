@@ -8,7 +8,8 @@ import uuid
 
 import pytest
 
-from dbt_operator.cluster.client import Cluster, ConflictError, InvalidError, NotFoundError
+from dbt_operator.cluster.client import Cluster
+from dbt_operator.cluster.errors import ConflictError, InvalidError, NotFoundError
 from dbt_operator.planning.common.plan import Event
 from dbt_operator.process.health import Health
 from dbt_operator.process.leader import Elector

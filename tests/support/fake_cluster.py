@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from dbt_operator.cluster.client import ConflictError, NotFoundError, _translated
+from dbt_operator.cluster.errors import ConflictError, NotFoundError, translate_error
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.names import HOLDER_LABEL, STOP, TARGET_LABEL
 from dbt_operator.planning.common.plan import Event
@@ -55,7 +55,7 @@ class FakeCluster:
 
     def _weigh(self, manifest: Mapping[str, Any]) -> None:
         if len(json.dumps(manifest)) > self.largest:
-            raise _translated(
+            raise translate_error(
                 500, "Internal Server Error", b'{"message": "etcdserver: request is too large"}'
             )
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from dbt_operator.cluster.client import ClusterError
+from dbt_operator.cluster.errors import ClusterError
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.names import RUN_LABEL, SLOT_GATE

@@ -1,20 +1,17 @@
-"""The only module that talks to the API server; its client's exceptions end here."""
+"""What is asked of the API server, and what it is told; nothing else in the operator asks it."""
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode
 
-import kubernetes
-import urllib3
-
-from dbt_operator.api.base import API_VERSION, GROUP, NAME_PATTERN, VERSION
+from dbt_operator.api.base import API_VERSION
 from dbt_operator.api.registry import KINDS
 from dbt_operator.api.texts import NOTE, cut
+from dbt_operator.cluster.api_server import ApiServer, Request, path_of
+from dbt_operator.cluster.errors import ConflictError, NotFoundError
 from dbt_operator.planning.common.names import (
     HOLDER_LABEL,
     RUN_UID_LABEL,
@@ -23,67 +20,24 @@ from dbt_operator.planning.common.names import (
     TARGET_LABEL,
 )
 from dbt_operator.planning.common.plan import Event
-from dbt_protocol.json_input import parse_json
 
 Manifest = Mapping[str, Any]
 
-_TIMEOUT = (5, 30)  # seconds to connect, seconds to read
 _LOG_TIMEOUT = (5, 5)  # a kubelet answers, which may be away; nothing depends on it
-_LEASE_TIMEOUT = (
-    2,
-    2,
-)  # tried four times by the client, which must fit into the deadline of a leader
+# Tried four times by the client, which must fit into the deadline of a leader.
+_LEASE_TIMEOUT = (2, 2)
 _LINE_BYTES = 2048
 _PAGE = "500"  # objects; ten thousand runs at once would take more memory than everything else
 _MERGE, _STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
-_NAME, _NAME_LENGTH = re.compile(NAME_PATTERN), 253
 _OURS = {kind.kind for kind in KINDS}
-_RESOURCES = {
-    "Job": "apis/batch/v1/{}jobs",
-    "Pod": "api/v1/{}pods",
-    "Event": "api/v1/{}events",
-    "Lease": "apis/coordination.k8s.io/v1/{}leases",
-    **{kind.kind: f"apis/{GROUP}/{VERSION}/{{}}{kind.plural}" for kind in KINDS},
-}
-
-
-class ClusterError(Exception):
-    """The API server refused a request or did not answer; the request may be tried again."""
-
-
-class NotFoundError(ClusterError):
-    """The object does not exist."""
-
-
-class ConflictError(ClusterError):
-    """The object has changed since it was read, or exists already."""
-
-
-class InvalidError(ClusterError):
-    """The API server finds the object wrong (400, 403, 422): trying again changes nothing by
-    itself.
-    """
-
-
-class NoNameError(InvalidError, NotFoundError):
-    """No object can have this name, or no namespace: so there is none, and nothing is asked for."""
-
-
-class TooLargeError(InvalidError):
-    """The object is larger than the API server or its etcd takes."""
 
 
 class Cluster:
-    """Reads and writes, each one request, all of them safe to repeat.
-
-    Requests are made through the client's ApiClient: its classes for each group of the API would
-    load models of all kinds that Kubernetes has, which take 85 MB, and manifests are dicts here
-    anyway.
-    """
+    """Reads and writes, each one request, all of them safe to repeat."""
 
     def __init__(self, client: Any | None = None, connections: int = 4) -> None:
         """``connections`` are kept open: as many as threads make requests."""
-        self._client = client or _connect(connections)
+        self._server = ApiServer(client, connections)
 
     # Reads
 
@@ -98,7 +52,7 @@ class Cluster:
         """
         query = {"limit": _PAGE} | ({} if kind in _OURS else {"labelSelector": RUN_UID_LABEL})
         while True:
-            answer = self._request("GET", _path(kind, namespace), query)
+            answer = self._server.ask(Request("GET", path_of(kind, namespace), query))
             yield list(answer["items"]), str(answer["metadata"]["resourceVersion"])
             if not answer["metadata"].get("continue"):
                 return
@@ -106,7 +60,7 @@ class Cluster:
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest:
         """An object of ours, as it is now."""
-        return self._request("GET", _path(kind, namespace, name))
+        return self._server.ask(Request("GET", path_of(kind, namespace, name)))
 
     def get_job(self, namespace: str, name: str) -> Manifest | None:
         """A Job as it is now; None where there is none."""
@@ -149,9 +103,8 @@ class Cluster:
         is none.
         """
         query = {"container": container, "tailLines": "1", "limitBytes": str(_LINE_BYTES)}
-        answer = self._send(
-            "GET", f"{_path('Pod', namespace, pod)}/log", query, timeout=_LOG_TIMEOUT
-        )
+        path = f"{path_of('Pod', namespace, pod)}/log"
+        answer = self._server.send(Request("GET", path, query, timeout=_LOG_TIMEOUT))
         return answer.decode(errors="replace").rstrip("\n")
 
     # Writes
@@ -179,9 +132,9 @@ class Cluster:
         """
         gates = [{"$patch": "delete", "name": SLOT_GATE}]
         body = {"metadata": {"uid": uid}, "spec": {"schedulingGates": gates}}
-        return self._request(
-            "PATCH", _path("Pod", namespace, name), body=body, content_type=_STRATEGIC
-        )
+        path = path_of("Pod", namespace, name)
+        request = Request("PATCH", path, body=body, content_type=_STRATEGIC)
+        return self._server.ask(request)
 
     def stop_pod(self, namespace: str, name: str, uid: str) -> Manifest:
         """Ask a pod to begin no further window. Nothing happens where it has been asked already.
@@ -191,7 +144,8 @@ class Cluster:
             ConflictError: it is another one by now.
         """
         body = {"metadata": {"uid": uid, "annotations": {STOP: "true"}}}
-        return self._request("PATCH", _path("Pod", namespace, name), body=body, content_type=_MERGE)
+        path = path_of("Pod", namespace, name)
+        return self._server.ask(Request("PATCH", path, body=body, content_type=_MERGE))
 
     def create_run(self, manifest: Manifest) -> Manifest:
         """Create a DbtRun; where one of its name exists, that one, whoever it belongs to."""
@@ -216,8 +170,8 @@ class Cluster:
             "metadata": {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"]},
             "status": patch,
         }
-        path = f"{_path(kind, metadata['namespace'], metadata['name'])}/status"
-        return self._request("PATCH", path, body=body, content_type=_MERGE)
+        path = f"{path_of(kind, metadata['namespace'], metadata['name'])}/status"
+        return self._server.ask(Request("PATCH", path, body=body, content_type=_MERGE))
 
     def post_event(self, kind: str, manifest: Manifest, event: Event) -> None:
         """Tell people what happened, where they look with ``kubectl describe``."""
@@ -245,14 +199,15 @@ class Cluster:
             "lastTimestamp": now,
             "count": 1,
         }
-        self._request("POST", _path("Event", metadata["namespace"]), body=body)
+        self._server.ask(Request("POST", path_of("Event", metadata["namespace"]), body=body))
 
     # The Lease of the election
 
     def get_lease(self, namespace: str, name: str) -> Manifest | None:
         """A Lease as it is now; None where there is none."""
         try:
-            return self._request("GET", _path("Lease", namespace, name), timeout=_LEASE_TIMEOUT)
+            path = path_of("Lease", namespace, name)
+            return self._server.ask(Request("GET", path, timeout=_LEASE_TIMEOUT))
         except NotFoundError:
             return None
 
@@ -262,8 +217,8 @@ class Cluster:
         Raises:
             ConflictError: there is one by now.
         """
-        path = _path("Lease", manifest["metadata"]["namespace"])
-        return self._request("POST", path, body=manifest, timeout=_LEASE_TIMEOUT)
+        path = path_of("Lease", manifest["metadata"]["namespace"])
+        return self._server.ask(Request("POST", path, body=manifest, timeout=_LEASE_TIMEOUT))
 
     def replace_lease(self, manifest: Manifest) -> Manifest:
         """Write a Lease, provided that it has not changed since it was read.
@@ -271,18 +226,19 @@ class Cluster:
         Raises:
             ConflictError: it has.
         """
-        path = _path("Lease", manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-        return self._request("PUT", path, body=manifest, timeout=_LEASE_TIMEOUT)
+        path = path_of("Lease", manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        return self._server.ask(Request("PUT", path, body=manifest, timeout=_LEASE_TIMEOUT))
 
-    # Requests
+    # What several of them use
 
     def _list(self, kind: str, namespace: str, **query: str) -> list[Manifest]:
-        return list(self._request("GET", _path(kind, namespace), query)["items"])
+        return list(self._server.ask(Request("GET", path_of(kind, namespace), query))["items"])
 
     def _create(self, kind: str, manifest: Manifest) -> Manifest:
         metadata = manifest["metadata"]
         try:
-            return self._request("POST", _path(kind, metadata["namespace"]), body=manifest)
+            path = path_of(kind, metadata["namespace"])
+            return self._server.ask(Request("POST", path, body=manifest))
         except ConflictError as error:
             try:
                 return self.get(kind, metadata["namespace"], metadata["name"])
@@ -291,109 +247,7 @@ class Cluster:
 
     def _delete(self, kind: str, namespace: str, name: str, uid: str, **options: str) -> None:
         try:
-            self._send(
-                "DELETE",
-                _path(kind, namespace, name),
-                body={"preconditions": {"uid": uid}, **options},
-            )
+            body = {"preconditions": {"uid": uid}, **options}
+            self._server.send(Request("DELETE", path_of(kind, namespace, name), body=body))
         except (NotFoundError, ConflictError):
             return  # gone, or another one by now
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        body: Manifest | None = None,
-        content_type: str = "application/json",
-        timeout: tuple[float, float] = _TIMEOUT,
-    ) -> dict[str, Any]:
-        """Send a request and read the answer as JSON."""
-        found: dict[str, Any] = parse_json(
-            self._send(method, path, query, body, content_type, timeout)
-        )
-        return found
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        body: Manifest | None = None,
-        content_type: str = "application/json",
-        timeout: tuple[float, float] = _TIMEOUT,
-    ) -> bytes:
-        """Send a request, with this module's exceptions for what may come of it."""
-        headers = {"Accept": "application/json", "Content-Type": content_type}
-        self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        url = f"{self._client.configuration.host}/{path}" + (
-            f"?{urlencode(query)}" if query else ""
-        )
-        try:
-            answer = self._client.call_api(method, url, headers, body, _request_timeout=timeout)
-            data: bytes = answer.read()
-        except kubernetes.client.ApiException as error:
-            raise ClusterError(f"the API server cannot be reached: {error.reason}") from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ClusterError(f"the API server cannot be reached: {error}") from error
-        if not 200 <= answer.status <= 299:
-            raise _translated(answer.status, answer.reason, data)
-        return data
-
-
-def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
-    """Where a kind's objects are, or one of them; without a namespace those of all."""
-    within = "" if namespace is None else f"namespaces/{_part(namespace)}/"
-    path = _RESOURCES[kind].format(within)
-    return path if name is None else f"{path}/{_part(name)}"
-
-
-def _part(name: str) -> str:
-    """A name as part of a URL, which it must not lead out of: some come from owner references,
-    which hold anything.
-
-    Raises:
-        NoNameError: it is no name.
-    """
-    if len(name) > _NAME_LENGTH or not _NAME.fullmatch(name):
-        raise NoNameError(f"{name[:_NAME_LENGTH]!r} is no name of an object or a namespace")
-    return quote(name, safe="")
-
-
-def _connect(connections: int) -> Any:
-    """In the cluster with the ServiceAccount, else with the kubeconfig."""
-    configuration = kubernetes.client.Configuration()
-    configuration.connection_pool_maxsize = connections
-    try:
-        kubernetes.config.load_incluster_config(client_configuration=configuration)
-    except kubernetes.config.ConfigException:
-        kubernetes.config.load_kube_config(client_configuration=configuration)
-    return kubernetes.client.ApiClient(configuration)
-
-
-# As etcd says it, and its client before it asks etcd; the API server passes both on as an internal
-# error (500).
-_TOO_LARGE = ("request is too large", "trying to send message larger than max")
-
-
-def _translated(status: int, reason: str, body: bytes) -> ClusterError:
-    message = _message(body)
-    kinds = {
-        400: InvalidError,
-        403: InvalidError,
-        404: NotFoundError,
-        409: ConflictError,
-        413: TooLargeError,
-        422: InvalidError,
-    }
-    kind = kinds.get(status, ClusterError)
-    if status >= 500 and any(words in message for words in _TOO_LARGE):
-        kind = TooLargeError
-    return kind(f"{status} {reason}: {message}")
-
-
-def _message(body: bytes) -> str:
-    try:
-        return str(parse_json(body)["message"])
-    except (ValueError, TypeError, KeyError):
-        return body.decode(errors="replace")[:500]

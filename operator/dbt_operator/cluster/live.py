@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dbt_operator.cluster.client import Cluster, NotFoundError
+from dbt_operator.cluster.client import Cluster
+from dbt_operator.cluster.errors import NotFoundError
 from dbt_operator.cluster.store import Store
 
 Manifest = Mapping[str, Any]

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from dbt_operator.cluster.client import ClusterError
+from dbt_operator.cluster.errors import ClusterError
 from dbt_operator.planning.attempt.pod_facts import PodFacts
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.run.progress import LONGEST, looks

@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 import structlog
 
 from dbt_operator.api.registry import KINDS
-from dbt_operator.cluster.client import Cluster, ClusterError
+from dbt_operator.cluster.client import Cluster
+from dbt_operator.cluster.errors import ClusterError
 from dbt_operator.cluster.store import PARTS, Store
 from dbt_operator.common.keys import Key
 from dbt_operator.common.settings import Settings, SettingsError

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from dbt_operator.cluster.client import ClusterError, ConflictError, Manifest
+from dbt_operator.cluster.client import Manifest
+from dbt_operator.cluster.errors import ClusterError, ConflictError
 from dbt_operator.common.pulse import Pulse
 from dbt_operator.planning.leadership import (
     TERMS,

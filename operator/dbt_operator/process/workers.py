@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from dbt_operator.cluster.client import ClusterError
+from dbt_operator.cluster.errors import ClusterError
 from dbt_operator.common.keys import Key
 from dbt_operator.common.pulse import Pulse
 from dbt_operator.common.workqueue import WorkQueue

@@ -11,7 +11,8 @@ import structlog
 
 from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.cluster import live
-from dbt_operator.cluster.client import Cluster, ConflictError, InvalidError, NotFoundError
+from dbt_operator.cluster.client import Cluster
+from dbt_operator.cluster.errors import ConflictError, InvalidError, NotFoundError
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.manifests import parent_of

@@ -7,7 +7,8 @@ from typing import Any
 
 import structlog
 
-from dbt_operator.cluster.client import Cluster, ClusterError
+from dbt_operator.cluster.client import Cluster
+from dbt_operator.cluster.errors import ClusterError
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.plan import Event
 from dbt_operator.reconcile.kinds import find_concerned_by_write

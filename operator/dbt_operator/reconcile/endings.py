@@ -10,7 +10,7 @@ import structlog
 
 from dbt_operator.api.status import Reason
 from dbt_operator.api.texts import NOTE, cut
-from dbt_operator.cluster.client import InvalidError, TooLargeError
+from dbt_operator.cluster.errors import InvalidError, TooLargeError
 from dbt_operator.cluster.projection import has_ended
 from dbt_operator.common.keys import Key
 from dbt_operator.observing.run import Runs

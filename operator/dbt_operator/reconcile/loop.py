@@ -14,7 +14,8 @@ import structlog
 from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.api.registry import TARGET
 from dbt_operator.cluster import live
-from dbt_operator.cluster.client import Cluster, ConflictError, TooLargeError
+from dbt_operator.cluster.client import Cluster
+from dbt_operator.cluster.errors import ConflictError, TooLargeError
 from dbt_operator.cluster.projection import MANAGED, PROJECTED, has_ended
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key

@@ -18,7 +18,8 @@ import structlog
 
 from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.cluster import live
-from dbt_operator.cluster.client import Cluster, ConflictError, NotFoundError
+from dbt_operator.cluster.client import Cluster
+from dbt_operator.cluster.errors import ConflictError, NotFoundError
 from dbt_operator.cluster.projection import has_ended
 from dbt_operator.cluster.store import Store
 from dbt_operator.planning.attempt.pod_facts import PodFacts, foreign, job_facts, pod_facts

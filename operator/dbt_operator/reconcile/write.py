@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dbt_operator.api.status import Phase
-from dbt_operator.cluster.client import Cluster, NotFoundError
+from dbt_operator.cluster.client import Cluster
+from dbt_operator.cluster.errors import NotFoundError
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.plan import Event, Plan

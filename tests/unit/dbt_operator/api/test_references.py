@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 from dbt_operator.api.kinds.run import DbtRun
 from dbt_operator.api.registry import KINDS
 from dbt_operator.cluster import live
-from dbt_operator.cluster.client import Cluster, InvalidError, NotFoundError
+from dbt_operator.cluster.client import Cluster
+from dbt_operator.cluster.errors import InvalidError, NotFoundError
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.reconcile.loop import Reconciler

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dbt_operator.api.crd import schema
 from dbt_operator.api.registry import KINDS
 from dbt_operator.api.texts import cut
-from dbt_operator.cluster.client import InvalidError
+from dbt_operator.cluster.errors import InvalidError
 from tests.support.backfill_world import BackfillWorld
 from tests.support.builders import ended_status, project, run, target
 from tests.support.run_world import World

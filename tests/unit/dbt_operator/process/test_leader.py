@@ -14,7 +14,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbt_operator.cluster.client import ClusterError, ConflictError
+from dbt_operator.cluster.errors import ClusterError, ConflictError
 from dbt_operator.planning.leadership import (
     TERMS,
     Record,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_operator.cluster.client import ClusterError, InvalidError
+from dbt_operator.cluster.errors import ClusterError, InvalidError
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.reconcile.loop import Reconciler

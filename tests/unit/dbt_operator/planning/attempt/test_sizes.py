@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dbt_operator.cluster.client import ClusterError, InvalidError, TooLargeError, _translated
+from dbt_operator.cluster.errors import ClusterError, InvalidError, TooLargeError, translate_error
 from dbt_operator.cluster.projection import has_ended
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.attempt import sizes
@@ -164,7 +164,8 @@ def test_an_answer_that_says_too_large_is_known(
     status: int, message: str, expected: type[ClusterError]
 ) -> None:
     assert (
-        type(_translated(status, "Reason", json.dumps({"message": message}).encode())) is expected
+        type(translate_error(status, "Reason", json.dumps({"message": message}).encode()))
+        is expected
     )
 
 
@@ -210,7 +211,7 @@ def test_a_job_that_is_too_large_ends_in_an_error_that_says_why() -> None:
     world = World()
 
     def too_large(_: Any) -> Any:
-        raise _translated(413, "Payload Too Large", b'{"message": "Request entity too large"}')
+        raise translate_error(413, "Payload Too Large", b'{"message": "Request entity too large"}')
 
     world.cluster.create_job = too_large  # type: ignore[method-assign]
     world.settle()
@@ -236,7 +237,7 @@ def test_a_state_that_does_not_fit_into_its_project_keeps_no_run_from_its_end(
 
     def refuse(kind: str, manifest: Any, status: Any) -> Any:
         if "states" in status:
-            raise _translated(
+            raise translate_error(
                 422, "Unprocessable Entity", b'{"message": "status.states: Too many: 257"}'
             )
         return patch(kind, manifest, status)

@@ -20,13 +20,8 @@ from hypothesis import strategies as st
 
 from dbt_operator.api.kinds.run import DbtRunStatus, NodeCounts, RunProgress
 from dbt_operator.api.status import Phase
-from dbt_operator.cluster.client import (
-    Cluster,
-    ClusterError,
-    ConflictError,
-    InvalidError,
-    NotFoundError,
-)
+from dbt_operator.cluster.client import Cluster
+from dbt_operator.cluster.errors import ClusterError, ConflictError, InvalidError, NotFoundError
 from dbt_operator.planning.attempt.pod_facts import ContainerFacts, PodFacts
 from dbt_operator.planning.run.planner import plan
 from dbt_operator.planning.run.progress import FIRST, LONGEST, can_be_seen, looks, shown
