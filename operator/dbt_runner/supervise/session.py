@@ -42,7 +42,7 @@ from dbt_runner.deadline import Deadline
 from dbt_runner.json_files import read_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify, merge, resume
-from dbt_runner.outcome.classify import NOT_FRESH, Outcome, Seen
+from dbt_runner.outcome.classify import NOT_FRESH, Outcome, StepEvidence
 from dbt_runner.outcome.resume import Earlier, StartOver
 from dbt_runner.outcome.steps import StepResult, digest, last_line, selection, summarize, verdict
 from dbt_runner.redact import Redactor
@@ -377,12 +377,12 @@ class Supervisor:
             for path in sorted(self._layout.parse.glob(f"*/{name}"))[-1:]:
                 shutil.copyfile(path, work / name)
 
-    def _seen(self, step: Step, event: Event, work: Path, *, parsing: bool) -> Seen:
+    def _seen(self, step: Step, event: Event, work: Path, *, parsing: bool) -> StepEvidence:
         status = event.get("status")
         number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
         failed = event.get("exit_code") != 0
         early = failed and event.get("expected") is None and step.command != "runOperation"
-        return Seen(
+        return StepEvidence(
             command=step.command,
             selection=selection(step),
             allow_empty=step.allow_empty,
