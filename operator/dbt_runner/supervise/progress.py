@@ -50,15 +50,15 @@ class Tally:
             windows=self._windows,
         )
 
-    def window(self, windows: str) -> None:
+    def set_windows(self, windows: str) -> None:
         """A window begins or is over, and this is how all of them stand: its nodes are counted from
         zero.
         """
         self._windows = windows
         self._finished = Nodes()
-        self.end(Nodes())
+        self.end_step(Nodes())
 
-    def begin(self, *, counts: bool, done: int = 0) -> None:
+    def begin_step(self, *, counts: bool, done: int = 0) -> None:
         """A step begins; one that only compiles would count every node a second time.
 
         Args:
@@ -70,7 +70,7 @@ class Tally:
         self._done = self._total = 0
         self._before = done if counts else 0
 
-    def take(self, event: Mapping[str, Any]) -> None:
+    def count(self, event: Mapping[str, Any]) -> None:
         """Count what dbt tells of a node; other events are ignored.
 
         A microbatch model starts and ends once more in each of its batches, so it is done when it
@@ -91,7 +91,7 @@ class Tally:
                 del self._running[node]
                 self._done += event["status"] != "skipped"
 
-    def end(self, nodes: Nodes) -> None:
+    def end_step(self, nodes: Nodes) -> None:
         """The step is over: from now on its results stand for it."""
         self._finished += nodes
         self._before = self._done = self._total = 0
@@ -115,6 +115,6 @@ class Tally:
         return None
 
 
-def soonest(*seconds: float | None) -> float | None:
+def find_soonest(*seconds: float | None) -> float | None:
     """The shortest of some waits; None stands for one without an end."""
     return min((each for each in seconds if each is not None), default=None)

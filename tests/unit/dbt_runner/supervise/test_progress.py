@@ -16,7 +16,7 @@ from dbt_protocol.plans import Bucket, UploadPlan
 from dbt_protocol.summaries import PROGRESS_BYTES, Nodes, Progress
 from dbt_runner.layout import Layout
 from dbt_runner.presence import held
-from dbt_runner.supervise.progress import Tally, soonest
+from dbt_runner.supervise.progress import Tally, find_soonest
 from dbt_runner.upload.teller import Teller
 from dbt_runner.upload.uploader import Uploader
 from tests.support.dbt_projects import SHOP, SLOW
@@ -94,20 +94,20 @@ def test_a_name_that_is_no_text_can_be_printed() -> None:
 
 def counted(tally: Tally, events: Iterable[dict[str, object]]) -> Progress:
     for event in events:
-        tally.take({"event": "progress", **event})
+        tally.count({"event": "progress", **event})
     return tally.progress
 
 
 def test_the_nodes_are_those_of_the_window_at_work(tmp_path: Path) -> None:
     tally = Tally(tmp_path / "progress.json")
-    tally.window(">-")
-    tally.begin(counts=True)
+    tally.set_windows(">-")
+    tally.begin_step(counts=True)
     assert (
         counted(tally, [{"total": 2}, {"started": "a"}, {"ended": "a", "status": "success"}]).done
         == 1
     )
-    tally.end(Nodes(total=2, success=2))
-    tally.window("+>")
+    tally.end_step(Nodes(total=2, success=2))
+    tally.set_windows("+>")
     assert tally.progress == Progress(0, 0, (), "+>")
 
 
@@ -148,14 +148,14 @@ def test_nodes_are_counted(
 def test_steps_add_up_and_one_that_only_compiles_does_not(tmp_path: Path) -> None:
     tally = Tally(tmp_path / "p")
     build = [{"total": 4}, *started("a", "lost"), *finished("a")]
-    tally.begin(counts=True)
+    tally.begin_step(counts=True)
     assert counted(tally, build) == Progress(1, 4, ("lost",))
-    tally.end(Nodes(total=4, success=2, error=1, skipped=1))
+    tally.end_step(Nodes(total=4, success=2, error=1, skipped=1))
     assert tally.progress == Progress(3, 4)
-    tally.begin(counts=False)
+    tally.begin_step(counts=False)
     assert counted(tally, build) == Progress(3, 4)
-    tally.end(Nodes())
-    tally.begin(counts=True)
+    tally.end_step(Nodes())
+    tally.begin_step(counts=True)
     assert counted(tally, build) == Progress(4, 8, ("lost",))
 
 
@@ -187,7 +187,7 @@ def test_a_disk_that_is_full_or_gone_stops_nothing(tmp_path: Path) -> None:
 def test_the_soonest_of_some_waits(
     seconds: tuple[float | None, ...], expected: float | None
 ) -> None:
-    assert soonest(*seconds) == expected
+    assert find_soonest(*seconds) == expected
 
 
 # The sidecar's lines
