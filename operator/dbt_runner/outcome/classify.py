@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dbt_protocol.result_file import NodeResult
 from dbt_protocol.summaries import Failure, Nodes
 
 _GOOD = {"success", "pass", "warn", "no-op", "reused"}
@@ -113,13 +114,8 @@ def is_hook(unique_id: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(NodeResult):
     """A row of dbt's results, as far as the verdict needs it."""
-
-    unique_id: str
-    status: str
-    message: str
-    may_warn: bool = True
 
     @property
     def is_hook(self) -> bool:

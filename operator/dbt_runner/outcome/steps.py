@@ -1,4 +1,4 @@
-"""What becomes of steps, as result.json tells it, and the run's verdict that follows from them."""
+"""What becomes of steps, and the run's verdict that follows from that."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 
 from dbt_protocol.plans import RunPlan, Step, Window
-from dbt_protocol.summaries import Failure, Nodes, Summary
+from dbt_protocol.result_file import StepResult
+from dbt_protocol.summaries import Nodes, Summary
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.classify import NOT_FRESH, Result
+from dbt_runner.outcome.classify import NOT_FRESH
 
 _SELECTION_FLAGS = (
     "--select",
@@ -27,37 +28,6 @@ _SELECTION_FLAGS = (
 _PLACEHOLDER = re.compile(r"\$\(([^()]+)\)")
 YIELDED = "Yielded"  # a run over windows was asked to begin no further one
 _CONFIG_REASONS = ("ConfigError", "ParseError", "EnvironmentMismatch", "MissingState")
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What result.json says about a step."""
-
-    name: str
-    command: str
-    # Succeeded, Failed, Skipped (not run) or NotFresh (sources are too old: the run ends as
-    # skipped)
-    state: str
-    exit_code: int | None = None
-    reason: str = ""
-    message: str = ""
-    allow_failure: bool = False
-    started_at: str = ""
-    finished_at: str = ""
-    nodes: Nodes = field(default_factory=Nodes)
-    failures: list[Failure] = field(default_factory=list)
-    attempt: int = 1  # the one in which it was last at work
-    digest: str = ""  # of its command line: another one's results prove nothing
-    # another attempt may leave out what is done (Nodes), or has to run the Step, or everything
-    resume: str = ""
-    results: list[Result] = field(default_factory=list)  # of all attempts, merged
-    # Nodes that a build was asked for and has not selected; None: that is not known.
-    left_out: int | None = None
-
-    @property
-    def fails_run(self) -> bool:
-        """Whether the run fails by this."""
-        return self.state == "Failed" and not self.allow_failure
 
 
 def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:

@@ -4,20 +4,19 @@ message and the last line of the log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from dbt_protocol.plans import RunPlan
+from dbt_protocol.result_file import Parse, ResultFile, StepResult, WindowParses
 from dbt_protocol.summaries import Summary
-from dbt_runner import json_files
+from dbt_runner.json_files import read_json, write_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import merge, window_ledger
-from dbt_runner.outcome.steps import StepResult, last_line, summarize
+from dbt_runner.outcome.steps import last_line, summarize
 from dbt_runner.outcome.window_ledger import Entry
 from dbt_runner.supervise.session import Session
-
-Parse = Mapping[str, Any]
 
 
 class Reporter:
@@ -31,12 +30,11 @@ class Reporter:
     def report_run(self, steps: list[StepResult], parse: Parse) -> int:
         """Report on a run without windows that is over; returns the exit code."""
         summary = summarize(steps, self._session.version, self._session.stop.reason)
-        result = {**asdict(summary), **self._describe_attempt()}
-        result.update(parse=parse, steps=[asdict(step) for step in steps])
-        merge.write(self._layout, steps, result)
+        file = replace(self._make_file(parse), summary=summary, steps=steps)
+        merge.write(self._layout, file)
         return self._end(summary)
 
-    def record_windows(self, entries: Sequence[Entry], parse: Parse) -> None:
+    def record_windows(self, entries: Sequence[Entry], parse: WindowParses) -> None:
         """Leave how the windows stand where the sidecar, and by it the next attempt, will find it,
         whatever happens to this process.
         """
@@ -44,8 +42,7 @@ class Reporter:
         partial = self._layout.windows.with_name(self._layout.windows.name + ".partial")
         partial.write_text(codes, encoding="utf-8")
         partial.replace(self._layout.windows)
-        result = self._describe_windows(entries, parse)
-        json_files.write_json(self._layout.run / merge.RESULT, result)
+        _write(self._layout.run, self._make_file_of_windows(entries, parse))
         self._session.tally.set_windows(codes)
         self._session.tally.flush()
 
@@ -59,39 +56,29 @@ class Reporter:
             entry: of the window.
             summary: how it ended.
             steps: its results.
-            parse: what result.json says of its parse.
+            parse: of the window.
         """
-        result = {**asdict(summary), **self._describe_attempt()}
-        result.update(key=entry.key, state=entry.state)
-        result.update(parse=parse, steps=[asdict(step) for step in steps])
-        del result["windows"]
-        json_files.write_json(layout.result, result)
+        file = replace(self._make_file(parse), summary=summary, steps=steps)
+        _write(layout.artifacts, replace(file, key=entry.key, state=entry.state))
 
-    def report_windows(self, entries: Sequence[Entry], parse: Parse) -> int:
+    def report_windows(self, entries: Sequence[Entry], parse: WindowParses) -> int:
         """Report on a run over windows that is over; returns the exit code."""
         summary = window_ledger.summarize(
             entries, self._session.version, cancelled=self._session.is_cancelled
         )
-        result = {**asdict(summary), **self._describe_windows(entries, parse)}
+        file = replace(self._make_file_of_windows(entries, parse), summary=summary)
         for folder in (self._layout.artifacts, self._layout.run):
-            json_files.write_json(folder / merge.RESULT, result)
+            _write(folder, file)
         return self._end(summary, window_ledger.failed_nodes(entries))
 
-    def _describe_attempt(self) -> dict[str, Any]:
-        return {
-            "run": self._plan.run,
-            "run_uid": self._plan.run_uid,
-            "attempt": self._plan.attempt,
-            "source": json_files.read_json(self._layout.source_info),
-        }
+    def _make_file(self, parse: Parse | WindowParses) -> ResultFile:
+        """What is the same in all files."""
+        source, plan = read_json(self._layout.source_info), self._plan
+        return ResultFile(plan.run, plan.run_uid, plan.attempt, source, parse)
 
-    def _describe_windows(self, entries: Sequence[Entry], parse: Parse) -> dict[str, Any]:
-        return {
-            **self._describe_attempt(),
-            "parse": parse,
-            "codes": window_ledger.codes(entries),
-            "windows": [entry.row for entry in entries],
-        }
+    def _make_file_of_windows(self, entries: Sequence[Entry], parse: WindowParses) -> ResultFile:
+        codes, rows = window_ledger.codes(entries), [entry.row for entry in entries]
+        return replace(self._make_file(parse), codes=codes, windows=rows)
 
     def _end(self, summary: Summary, failed: list[str] | None = None) -> int:
         """Leave the termination message, and the last line of the log, which names every failed
@@ -100,3 +87,7 @@ class Reporter:
         self._layout.report(summary.to_json())
         self._session.output.say(last_line(summary, failed))
         return summary.exit_code
+
+
+def _write(folder: Path, file: ResultFile) -> None:
+    write_json(folder / merge.RESULT, file.to_document())

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbt_protocol.plans import RunPlan, Step
+from dbt_protocol.result_file import StepResult
 from dbt_runner.artifact_files import LOGS, RUN_RESULTS, SOURCES
 from dbt_runner.json_files import read_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify
 from dbt_runner.outcome.classify import NOT_FRESH, Outcome, StepEvidence
 from dbt_runner.outcome.resume import Earlier
-from dbt_runner.outcome.steps import StepResult, digest, selection, verdict
+from dbt_runner.outcome.steps import digest, selection, verdict
 from dbt_runner.supervise.child import Event, count_oom_kills, read_exit_code
 from dbt_runner.supervise.publish import publish
 from dbt_runner.supervise.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dbt_protocol.plans import Step
-from dbt_runner.outcome.steps import StepResult
+from dbt_protocol.result_file import StepResult
 from dbt_runner.supervise.step_runner import StepRunner
 
 

@@ -6,15 +6,14 @@ import json
 import shlex
 import shutil
 from dataclasses import replace
-from typing import Any
 
 from dbt_protocol.paths import DEPS
 from dbt_protocol.plans import RunPlan, Step
+from dbt_protocol.result_file import Parse, StepResult
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify
 from dbt_runner.outcome.classify import Outcome
 from dbt_runner.outcome.resume import Earlier
-from dbt_runner.outcome.steps import StepResult
 from dbt_runner.redact import Known
 from dbt_runner.supervise.child import Child, Event
 from dbt_runner.supervise.interpreter import InterpreterError
@@ -39,7 +38,7 @@ class StepRunner:
         self.session = session
         self.steps = plan.steps
         self.earlier = earlier
-        self.parse: dict[str, Any] = {}  # what result.json says of the parse
+        self.parse = Parse()  # what result.json says of it
         self._layout = layout
         self._window = window
         self._closer = StepCloser(session, layout, plan, earlier)
@@ -60,7 +59,7 @@ class StepRunner:
         if self._window is None:
             self.session.end_child()
         else:
-            self.parse = {"count": event.get("parses", 0)}
+            self.parse = Parse(count=event.get("parses", 0))
         step = self.steps[event.get("step", 0)]
         self._closer.keep_parse_logs(step)
         end = StepEnd(step, event, started_at, parsing=True)
@@ -87,6 +86,12 @@ class StepRunner:
         result = self._closer.close(end, outcome)
         self.session.tally.end_step(result.nodes)
         return result
+
+    def count_parses(self) -> int:
+        """How often the project was parsed, before the first step."""
+        if self.parse.count is not None:
+            return self.parse.count
+        return int(self.parse.seconds is not None)
 
     def take_from_earlier(self, result: StepResult) -> StepResult:
         """Let the result of an attempt before stand for a step."""
@@ -137,10 +142,10 @@ class StepRunner:
         words, unasked = event.get("words", ()), event.get("unasked", ())
         session.output.learn_words(Known(frozenset(words), frozenset(unasked)))
         # Nothing where dbt is a command: each step parses for itself.
-        self.parse = event.get("parse", {})
-        if self.parse and self.parse.get("count", 1):
-            cached = ", with the cache of an earlier run" if self.parse["cached"] else ""
-            session.output.say(f"parsed in {self.parse['seconds']:.1f} s{cached}")
+        self.parse = Parse(**event.get("parse", {}))
+        if self.parse.seconds is not None and self.count_parses():
+            cached = ", with the cache of an earlier run" if self.parse.cached else ""
+            session.output.say(f"parsed in {self.parse.seconds:.1f} s{cached}")
 
     # A step
 

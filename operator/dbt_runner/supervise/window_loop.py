@@ -8,9 +8,9 @@ wait in its own folder until it is over, and then appear among the artifacts by 
 from __future__ import annotations
 
 import shutil
-from typing import Any
 
 from dbt_protocol.plans import RunPlan
+from dbt_protocol.result_file import WindowParses
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import window_ledger
 from dbt_runner.outcome.steps import at_window, summarize
@@ -51,9 +51,9 @@ class WindowLoop:
         return self._reporter.report_windows(self._entries, self._parse)
 
     @property
-    def _parse(self) -> dict[str, Any]:
+    def _parse(self) -> WindowParses:
         """What result.json says of the parses of all windows."""
-        return {"count": self._parses, "obstacle": self._obstacle}
+        return WindowParses(self._parses, self._obstacle)
 
     def _is_asked_to_stop(self) -> bool:
         try:
@@ -75,7 +75,7 @@ class WindowLoop:
         if refused is None:
             self._tell_obstacle(runner)
         steps = run_steps(runner, refused)
-        self._parses += runner.parse.get("count", 1) if runner.parse else 0
+        self._parses += runner.count_parses()
         summary = summarize(steps, self._session.version, self._session.stop.reason)
         entry.end(summary, steps)
         self._reporter.report_window(layout, entry, summary, steps, runner.parse)
@@ -86,7 +86,9 @@ class WindowLoop:
 
     def _tell_obstacle(self, runner: StepRunner) -> None:
         """Say whether the windows share a parse, when that is new."""
-        obstacle: str = runner.parse.get("obstacle", f"isolation {self._session.isolation}")
+        obstacle = runner.parse.obstacle
+        if obstacle is None:
+            obstacle = f"isolation {self._session.isolation}"
         if obstacle != self._obstacle:
             self._obstacle = obstacle
             shared = "the windows share one parse"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 import pytest
 
 from dbt_protocol.plans import RunPlan
+from dbt_protocol.result_file import NodeResult, ResultFile, StepResult
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import merge, resume
-from dbt_runner.outcome.classify import Outcome, Result, classify, done
+from dbt_runner.outcome.classify import Outcome, classify, done
 from dbt_runner.outcome.resume import StartOver
-from dbt_runner.outcome.steps import StepResult, digest
+from dbt_runner.outcome.steps import digest
 from tests.support.pods import step
 from tests.support.step_evidence import HOOK, MODEL, TEST, seen
 
@@ -144,7 +144,7 @@ def plan(**fields: Any) -> RunPlan:
 
 def result(name: str = "1-build", state: str = "Failed", **fields: Any) -> StepResult:
     argv = (BUILD if name == BUILD.name else DOCS).argv
-    results = [Result(MODEL, "success", ""), Result(TEST, "fail", "Got 3 results")]
+    results = [NodeResult(MODEL, "success", ""), NodeResult(TEST, "fail", "Got 3 results")]
     base: dict[str, Any] = {
         "digest": digest(argv),
         "resume": "Nodes",
@@ -156,12 +156,7 @@ def result(name: str = "1-build", state: str = "Failed", **fields: Any) -> StepR
 
 def leave(layout: Layout, *steps: StepResult, **fields: Any) -> None:
     layout.previous.mkdir(parents=True)
-    document = {
-        "run_uid": "uid-1",
-        "attempt": 1,
-        "source": None,
-        "steps": [asdict(each) for each in steps],
-    }
+    document = ResultFile("nightly", "uid-1", 1, None, steps=list(steps)).to_document()
     (layout.previous / merge.RESULT).write_text(json.dumps({**document, **fields}))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from dbt_protocol.result_file import StepResult
 from dbt_protocol.summaries import Nodes, Summary
-from dbt_runner.outcome.steps import StepResult, last_line, summarize
+from dbt_runner.outcome.steps import last_line, summarize
 
 OK = StepResult("build", "build", "Succeeded", 0, nodes=Nodes(total=2, success=1, warn=1))
 STALE = StepResult(

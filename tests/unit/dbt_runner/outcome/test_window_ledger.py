@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import pytest
 
 from dbt_protocol import window_codes
 from dbt_protocol.plans import RunPlan, Step, Window
+from dbt_protocol.result_file import NodeResult, ResultFile, StepResult
 from dbt_protocol.summaries import Failure, Nodes, Summary
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import window_ledger
 from dbt_runner.outcome.classify import Result
-from dbt_runner.outcome.steps import StepResult, at_window, digest, last_line, of_window
+from dbt_runner.outcome.steps import at_window, digest, last_line, of_window
 from dbt_runner.outcome.window_ledger import Entry
 
 BUILD = Step("1-build", "build", ["build", "--vars", '{"ds":"$(window.start)","x":"$(other)"}'])
@@ -31,6 +32,7 @@ PLAN = RunPlan(
     resume=1,
 )
 GOOD = Result("model.shop.a", "success", "")
+OLD = StepResult("0-old", "build", "Failed")
 
 
 def step_of(key: str, **other: Any) -> StepResult:
@@ -38,7 +40,7 @@ def step_of(key: str, **other: Any) -> StepResult:
         "state": "Failed",
         "reason": "ModelError",
         "resume": "Nodes",
-        "results": [GOOD],
+        "results": [NodeResult(GOOD.unique_id, GOOD.status, GOOD.message)],
     }
     argv = of_window(BUILD, Window(key, {"window.start": key})).argv
     return StepResult(BUILD.name, BUILD.command, **{**fields, "digest": digest(argv), **other})
@@ -56,20 +58,15 @@ def ended(key: str, reason: str, *steps: StepResult, attempt: int = 1) -> Entry:
 
 
 def at_work(key: str) -> Entry:
-    entry = Entry(key, steps=["old"])
+    entry = Entry(key, steps=[OLD])
     entry.begin(1)
     return entry
 
 
 def left(layout: Layout, entries: list[Entry], **fields: Any) -> None:
-    document = {
-        "run_uid": "uid",
-        "attempt": 1,
-        "source": None,
-        "windows": [entry.row for entry in entries],
-        **fields,
-    }
+    file = ResultFile("run", "uid", 1, None, windows=[entry.row for entry in entries])
     layout.previous.mkdir(parents=True)
+    document = {**file.to_document(), **fields}
     (layout.previous / "result.json").write_text(json.dumps(document))
 
 
@@ -103,7 +100,7 @@ def test_of_an_older_attempt_only_what_has_succeeded_counts(tmp_path: Path) -> N
     layout = Layout(str(tmp_path))
     left(layout, [ended("a", ""), ended("b", "ModelError", step_of("b"))])
     entries, _ = loaded(layout, resume=2, attempt=3)
-    assert (window_ledger.codes(entries), entries[1].steps) == ("+---", ())
+    assert (window_ledger.codes(entries), entries[1].steps) == ("+---", [])
 
 
 @pytest.mark.parametrize(
@@ -132,11 +129,31 @@ def test_a_result_survives_another_attempt_that_does_not_get_to_it(tmp_path: Pat
     layout = Layout(str(tmp_path))
     left(layout, [ended("a", "ModelError", step_of("a"))])
     entries, _ = loaded(layout)
-    row = json.loads(json.dumps(entries[0].row))
-    assert (row["state"], row["attempt"]) == ("Pending", 1)
-    assert window_ledger.earlier(
-        Entry("a", steps=row["steps"]), steps_of("a"), lambda _: None
-    ).results("1-build") == [GOOD]
+    row = entries[0].row
+    assert (row.state, row.attempt) == ("Pending", 1)
+    found = window_ledger.earlier(Entry("a", steps=row.steps), steps_of("a"), lambda _: None)
+    assert found.results("1-build") == [GOOD]
+
+
+def test_a_window_whose_steps_cannot_be_read_starts_over(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    broken = {**asdict(ended("a", "ModelError", step_of("a")).row), "steps": [{}]}
+    whole = asdict(ended("b", "ModelError", step_of("b")).row)
+    left(layout, [], windows=[broken, whole])
+    entries, said = loaded(layout)
+    found = [window_ledger.earlier(entry, steps_of(entry.key), said.append) for entry in entries]
+    assert [list(each.steps) for each in found] == [[], ["1-build"], [], []]
+    assert said[-1].startswith("window a: everything runs again: ")
+
+
+def test_a_file_of_no_windows_says_nothing_of_them(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    layout.previous.mkdir(parents=True)
+    document = ResultFile("run", "uid", 1, None, steps=[]).to_document()
+    (layout.previous / "result.json").write_text(json.dumps(document))
+    entries, said = loaded(layout)
+    assert window_ledger.codes(entries) == "----"
+    assert "without windows" in said[-1]
 
 
 def test_every_reason_has_a_character_and_comes_back() -> None:
