@@ -6,7 +6,6 @@ no Python program.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,11 +13,20 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import dbt_runner
 from dbt_runner.layout import Layout
 from dbt_runner.supervise.interpreter import InterpreterError
+from dbt_runner.worker_messages import (
+    BeginWindow,
+    EndWindow,
+    Failed,
+    Message,
+    MessageError,
+    RunStep,
+    decode,
+    encode,
+)
 
 # Where this package was imported from: the zipapp, or a folder while it is being tested.
 _HOME = str(Path(dbt_runner.__file__).parent.parent)
@@ -28,8 +36,6 @@ _START = (
     "import sys; sys.path[0] = sys.argv.pop(1); from dbt_runner.__main__ import main; "
     "sys.exit(main())"
 )
-
-Event = dict[str, Any]
 
 
 class Child:
@@ -80,21 +86,23 @@ class Child:
         # The supervisor reaps all its children itself; Popen need not look after this one.
         process.returncode = 0
         self.status: int | None = None  # wait status, once it is over
-        self.received: deque[Event] = deque()
+        self.received: deque[Message] = deque()
+        # What stands for a line that is no message: nothing that it says is believed after that.
+        self.refusal: Failed | None = None
         self._rest = b""
 
     def run_step(self, step: int) -> None:
-        """Tell a zygote to run a step. One that is gone shows by its status, not here."""
-        with suppress(BrokenPipeError):
-            os.write(self._commands, (json.dumps({"run": step}) + "\n").encode())
+        """Tell a zygote to run a step."""
+        self._send(RunStep(step))
 
-    def begin_window(self, window: int, **plan: object) -> None:
-        """Tell a zygote that the window before is over, to get this one ready, and what has changed
-        in the plan.
-        """
+    def begin_window(self, window: BeginWindow) -> None:
+        """Tell a zygote that the window before is over, and to get this one ready."""
+        self._send(EndWindow(), window)
+
+    def _send(self, *messages: Message) -> None:
+        """Send to one that may be gone, which shows by its status, not here."""
         with suppress(BrokenPipeError):
-            lines = ({"end": True}, {"window": window, "plan": plan})
-            os.write(self._commands, "".join(json.dumps(line) + "\n" for line in lines).encode())
+            os.write(self._commands, b"".join(map(encode, messages)))
 
     def finish(self) -> None:
         """Tell a zygote that there is nothing more to do: it ends when it reads the end of the
@@ -104,12 +112,26 @@ class Child:
             os.close(self._commands)
             self._commands = -1
 
-    def read_events(self) -> bool:
-        """Take in what has arrived; False at the end."""
+    def read_messages(self) -> bool:
+        """Take in what has arrived; False at the end.
+
+        The whole group ends when a line is no message: whoever wrote it, what it says of the step
+        is not to be relied on.
+        """
         data = _read_all(self.events)
-        *lines, self._rest = (self._rest + (data or b"")).split(b"\n")
-        self.received.extend(json.loads(line) for line in lines)
+        if self.refusal is None:
+            try:
+                self._decode(data or b"")
+            except MessageError as error:
+                self.refusal = Failed("Unknown", f"what runs dbt was ended, since {error}")
+                self.received.append(self.refusal)
+                self.send_signal(signal.SIGKILL)
         return data is not None
+
+    def _decode(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self.received.append(decode(line))
 
     def read_output(self) -> bytes | None:
         """What has been printed since; None at the end."""
@@ -139,16 +161,6 @@ def _read_all(descriptor: int) -> bytes | None:
         if not part:
             return b"".join(parts) if parts else None
         parts.append(part)
-
-
-def read_exit_code(event: Event) -> int | None:
-    """dbt's, or 128 and the signal, as a shell has it."""
-    status = event.get("status")
-    if status is not None and os.WIFSIGNALED(status):
-        return 128 + os.WTERMSIG(status)
-    if "exit_code" in event:
-        return int(event["exit_code"])
-    return os.WEXITSTATUS(status) if status is not None else None
 
 
 def count_oom_kills(layout: Layout) -> int:

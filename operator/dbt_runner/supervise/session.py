@@ -1,6 +1,6 @@
 """The process that runs dbt, from start to end, and the one loop in which the supervisor waits.
 
-While it waits for an event of that process, it passes dbt's output on, counts the nodes, reaps
+While it waits for a message of that process, it passes dbt's output on, counts the nodes, reaps
 children, and acts on signals and deadlines. Nothing else in the supervisor waits for anything.
 """
 
@@ -9,16 +9,20 @@ from __future__ import annotations
 import selectors
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from dbt_protocol.plans import PLAN_VARIABLE, RunPlan
 from dbt_runner.deadline import Deadline
 from dbt_runner.layout import Layout
-from dbt_runner.supervise.child import Child, Event
+from dbt_runner.supervise.child import Child
 from dbt_runner.supervise.interpreter import find_entry_point
 from dbt_runner.supervise.os_signals import Signals, reap
 from dbt_runner.supervise.output import Output
 from dbt_runner.supervise.progress import Tally, find_soonest
 from dbt_runner.supervise.stopping import Stop
+from dbt_runner.worker_messages import Message, NodeProgress, Secrets, StepEnded
+
+Wanted = TypeVar("Wanted", bound=Message)
 
 
 class Session:
@@ -94,14 +98,14 @@ class Session:
         if self.child:
             self.child.finish()
             if self.child.status is None:
-                self.wait_for("ended")
+                self.wait_for(StepEnded)
             self._pass_output_on(self.child)
             self.child.close()
             self.child = None
 
-    def wait_for(self, *wanted: str) -> Event:
-        """Wait for one of these events, or for the process's end, which comes as ``ended`` with its
-        status.
+    def wait_for(self, *wanted: type[Wanted]) -> Wanted | StepEnded:
+        """Wait for a message of one of these kinds, or for the process's end, which comes as
+        ``StepEnded`` with its status.
         """
         child = self.child
         if child is None:
@@ -109,10 +113,10 @@ class Session:
         with self._select() as selector:
             while True:
                 self.stop_if_due()
-                event = self._take_event(child, wanted)
-                if event:
+                message = self._take_message(child, wanted)
+                if message:
                     self._pass_output_on(child)
-                    return event
+                    return message
                 seconds = find_soonest(self.stop.seconds_left(), self.tally.flush())
                 self._handle_next(selector, seconds)
 
@@ -143,23 +147,25 @@ class Session:
             selector.register(self.child.output, selectors.EVENT_READ)
         return selector
 
-    def _take_event(self, child: Child, wanted: tuple[str, ...]) -> Event | None:
-        """The first of the wanted events that has arrived; those before it are counted."""
+    def _take_message(
+        self, child: Child, wanted: tuple[type[Wanted], ...]
+    ) -> Wanted | StepEnded | None:
+        """The first of the wanted messages that has arrived; those before it are counted."""
         self._learn_secrets(child)
         while child.received:
-            event = child.received.popleft()
-            if event["event"] in wanted:
-                return event
-            self.tally.count(event)
-        if child.status is None:
-            return None
-        return {"event": "ended", "step": 0, "status": child.status}
+            message = child.received.popleft()
+            if isinstance(message, wanted):
+                return message
+            if isinstance(message, NodeProgress):
+                self.tally.count(message)
+        return None if child.status is None else StepEnded(step=0, status=child.status)
 
     def _learn_secrets(self, child: Child) -> None:
         """Take in what has arrived. Secrets come before everything else."""
-        child.read_events()
-        while child.received and child.received[0]["event"] == "secrets":
-            self.output.learn_secrets(child.received.popleft()["values"])
+        child.read_messages()
+        while child.received and isinstance(child.received[0], Secrets):
+            self.output.learn_secrets(child.received[0].values)
+            child.received.popleft()
 
     def _handle_next(self, selector: selectors.BaseSelector, seconds: float | None) -> None:
         """Wait for so long, or for something to happen, and act on that."""
@@ -173,7 +179,7 @@ class Session:
         """Read from one of the process's pipes; False at its end."""
         if descriptor == child.output:
             return self._pass_output_on(child)
-        return child.read_events()
+        return child.read_messages()
 
     def _reap(self) -> None:
         self._signals.drain()

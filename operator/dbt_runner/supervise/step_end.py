@@ -17,27 +17,36 @@ from dbt_runner.outcome import classify
 from dbt_runner.outcome.classify import NOT_FRESH, Outcome, StepEvidence
 from dbt_runner.outcome.resume import Earlier
 from dbt_runner.outcome.steps import digest, selection, verdict
-from dbt_runner.supervise.child import Event, count_oom_kills, read_exit_code
+from dbt_runner.supervise.child import count_oom_kills
 from dbt_runner.supervise.publish import publish
 from dbt_runner.supervise.session import Session
+from dbt_runner.worker_messages import DbtEnd
 
 
 @dataclass(frozen=True)
 class StepEnd:
-    """A step that is over: the message about it, with the wait status of its process if it had
-    one.
-    """
+    """A step that is over, and what is known of that."""
 
     step: Step
-    event: Event
+    dbt: DbtEnd
     started_at: str
+    status: int | None = None  # the wait status of its process, if it had one
     parsing: bool = False  # it was not even begun, since there was nothing to be begun with
 
     @property
     def signal(self) -> int | None:
         """The signal that ended its process."""
-        status = self.event.get("status")
-        return os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
+        is_signal = self.status is not None and os.WIFSIGNALED(self.status)
+        return os.WTERMSIG(self.status) if self.status is not None and is_signal else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """dbt's, or 128 and the signal, as a shell has it."""
+        if self.signal is not None:
+            return 128 + self.signal
+        if self.dbt.exit_code is not None or self.status is None:
+            return self.dbt.exit_code
+        return os.WEXITSTATUS(self.status)
 
 
 class StepCloser:
@@ -52,9 +61,8 @@ class StepCloser:
 
     def judge(self, end: StepEnd) -> Outcome:
         """Draw the verdict on a step."""
-        reason = end.event.get("reason")
-        if reason and not self._session.stop.reason:
-            return Outcome(reason, end.event.get("message", ""))
+        if end.dbt.reason and not self._session.stop.reason:
+            return Outcome(end.dbt.reason, end.dbt.message)
         outcome = classify.classify(self._gather_evidence(end))
         if outcome.stale and end.step.on_stale == "Skip":
             return classify.not_fresh(outcome)
@@ -87,7 +95,7 @@ class StepCloser:
             name=end.step.name,
             command=end.step.command,
             state=_find_state(outcome),
-            exit_code=read_exit_code(end.event),
+            exit_code=end.exit_code,
             reason=outcome.reason,
             message=redact(outcome.message),
             allow_failure=end.step.allow_failure,
@@ -99,29 +107,29 @@ class StepCloser:
             digest=digest(end.step.argv),
             resume=outcome.resume,
             results=[replace(each, message=redact(each.message)) for each in outcome.results],
-            left_out=end.event.get("left_out"),
+            left_out=end.dbt.left_out,
         )
 
     def _gather_evidence(self, end: StepEnd) -> StepEvidence:
-        step, event = end.step, end.event
+        step, dbt = end.step, end.dbt
         folder: Path = self._layout.work / step.name
         return StepEvidence(
             command=step.command,
             selection=selection(step),
             allow_empty=step.allow_empty,
             fail_on_warn=self._plan.fail_on_warn,
-            exit_code=event.get("exit_code"),
+            exit_code=dbt.exit_code,
             signal=end.signal,
             out_of_memory=count_oom_kills(self._layout) > self._oom_kills,
             stopped=self._session.stop.reason,
-            exception=event.get("exception", ()),
-            message=event.get("message", ""),
+            exception=dbt.exception,
+            message=dbt.message,
             parsing=end.parsing or _ended_early(end),
-            invocation_id=event.get("invocation_id", ""),
-            expected=event.get("expected"),
-            empty=event.get("empty", False),
-            errors=event.get("errors", ()),
-            raised=event.get("raised", ()),
+            invocation_id=dbt.invocation_id,
+            expected=dbt.expected,
+            empty=dbt.empty,
+            errors=dbt.errors,
+            raised=dbt.raised,
             earlier=self._earlier.results(step.name),
             run_results=read_json(folder / RUN_RESULTS),
             sources=read_json(folder / SOURCES),
@@ -141,7 +149,7 @@ def _find_state(outcome: Outcome) -> str:
 
 def _ended_early(end: StepEnd) -> bool:
     """Whether dbt came to its own end before it had selected anything."""
-    has_failed = end.event.get("exit_code") != 0
-    has_selected = end.event.get("expected") is not None
+    has_failed = end.dbt.exit_code != 0
+    has_selected = end.dbt.expected is not None
     selects = end.step.command != "runOperation"
     return has_failed and not has_selected and selects and end.signal is None

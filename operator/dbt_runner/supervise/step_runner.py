@@ -15,11 +15,19 @@ from dbt_runner.outcome import classify
 from dbt_runner.outcome.classify import Outcome
 from dbt_runner.outcome.resume import Earlier
 from dbt_runner.redact import Known
-from dbt_runner.supervise.child import Child, Event
+from dbt_runner.supervise.child import Child
 from dbt_runner.supervise.interpreter import InterpreterError
 from dbt_runner.supervise.publish import publish
 from dbt_runner.supervise.session import Session
 from dbt_runner.supervise.step_end import StepCloser, StepEnd, format_now
+from dbt_runner.worker_messages import (
+    BeginWindow,
+    DbtEnd,
+    Failed,
+    Ready,
+    StepEnded,
+    StepOutcome,
+)
 
 _FIRST_PAUSE, _LAST_PAUSE = 5.0, 60.0  # seconds between two checks of sources that are waited for
 
@@ -51,18 +59,20 @@ class StepRunner:
             run although the step itself may be allowed to fail.
         """
         started_at = format_now()
-        event = self._get_ready()
+        answer = self._get_ready()
         self._publish_deps()
-        if event["event"] == "ready":
-            self._take_over(event)
+        if isinstance(answer, Ready):
+            self._take_over(answer)
             return None
+        failed = Failed() if isinstance(answer, StepEnded) else answer
+        status = answer.status if isinstance(answer, StepEnded) else None
         if self._window is None:
             self.session.end_child()
         else:
-            self.parse = Parse(count=event.get("parses", 0))
-        step = self.steps[event.get("step", 0)]
+            self.parse = Parse(count=failed.parses)
+        step = self.steps[failed.step]
         self._closer.keep_parse_logs(step)
-        end = StepEnd(step, event, started_at, parsing=True)
+        end = StepEnd(step, failed, started_at, status, parsing=True)
         return replace(self._closer.close(end, self._closer.judge(end)), allow_failure=False)
 
     def run_step(self, number: int) -> StepResult:
@@ -71,7 +81,7 @@ class StepRunner:
         of = f"{number + 1} of {len(self.steps)}"
         self.session.output.say(f"step {step.name} ({of}): dbt {shlex.join(step.argv)}")
         self._leave_out(step)
-        end = StepEnd(step, self._run_once(number), started_at)
+        end = self._run_once(number, started_at)
         outcome = self._closer.judge(end)
         pause = _FIRST_PAUSE
         while self._must_wait(step, outcome):
@@ -81,7 +91,7 @@ class StepRunner:
                 break
             pause = min(pause * 2, _LAST_PAUSE)
             shutil.rmtree(self._layout.work / step.name)
-            end = replace(end, event=self._run_once(number))
+            end = self._run_once(number, started_at)
             outcome = self._closer.judge(end)
         result = self._closer.close(end, outcome)
         self.session.tally.end_step(result.nodes)
@@ -101,26 +111,26 @@ class StepRunner:
 
     # Before the first step
 
-    def _get_ready(self) -> Event:
+    def _get_ready(self) -> Ready | Failed | StepEnded:
         """Have the process that is there get ready for the window, or start one."""
         session = self.session
         if session.child and (session.isolation != "Fork" or session.has_died):
             session.end_child()
         if session.child and self._window is not None:
-            event = self._begin_window(session.child, self._window)
-            if event["event"] != "ended" or session.stop.reason:
-                return event
+            answer = self._begin_window(session.child, self._window)
+            if not isinstance(answer, StepEnded) or session.stop.reason:
+                return answer
             session.end_child()  # it had died since it was needed last
         try:
             session.start_child(self._window)
         except InterpreterError as error:
-            return {"event": "failed", "step": 0, "reason": "ConfigError", "message": str(error)}
-        return session.wait_for("ready", "failed")
+            return Failed("ConfigError", str(error))
+        return session.wait_for(Ready, Failed)
 
-    def _begin_window(self, child: Child, window: int) -> Event:
+    def _begin_window(self, child: Child, window: int) -> Ready | Failed | StepEnded:
         plan = self.session.plan
-        child.begin_window(window, project_dir=plan.project_dir, deps=plan.deps, cached=plan.cached)
-        return self.session.wait_for("ready", "failed")
+        child.begin_window(BeginWindow(window, plan.project_dir, plan.deps, plan.cached))
+        return self.session.wait_for(Ready, Failed)
 
     def _publish_deps(self) -> None:
         """Hand the logs of ``dbt deps`` over, if that has run."""
@@ -132,20 +142,17 @@ class StepRunner:
                 self._layout.parsed_manifest,
             )
 
-    def _take_over(self, event: Event) -> None:
+    def _take_over(self, ready: Ready) -> None:
         """Keep what the process that is ready has told."""
         session = self.session
-        folder = event.get("project_dir", session.plan.project_dir)
-        session.move_project(folder, to_share=self._window is not None)
-        session.version = event["dbt_version"]
-        session.isolation = event["isolation"]
-        words, unasked = event.get("words", ()), event.get("unasked", ())
-        session.output.learn_words(Known(frozenset(words), frozenset(unasked)))
-        # Nothing where dbt is a command: each step parses for itself.
-        self.parse = Parse(**event.get("parse", {}))
-        if self.parse.seconds is not None and self.count_parses():
-            cached = ", with the cache of an earlier run" if self.parse.cached else ""
-            session.output.say(f"parsed in {self.parse.seconds:.1f} s{cached}")
+        session.move_project(ready.project_dir, to_share=self._window is not None)
+        session.version = ready.dbt_version
+        session.isolation = ready.isolation
+        session.output.learn_words(Known(frozenset(ready.words), frozenset(ready.unasked)))
+        self.parse = Parse(ready.seconds, ready.cached, ready.count, ready.obstacle)
+        if ready.seconds is not None and self.count_parses():
+            cached = ", with the cache of an earlier run" if ready.cached else ""
+            session.output.say(f"parsed in {ready.seconds:.1f} s{cached}")
 
     # A step
 
@@ -158,21 +165,30 @@ class StepRunner:
             self.session.output.say(f"step {step.name}: {count}")
             self._layout.done(step.name).write_text(json.dumps(done), encoding="utf-8")
 
-    def _run_once(self, number: int) -> Event:
+    def _run_once(self, number: int, started_at: str) -> StepEnd:
         """Run a step's command; what is known of its end."""
         session, step = self.session, self.steps[number]
         done = len(classify.done(self.earlier.results(step.name)))
         session.tally.begin_step(counts=step.command not in classify.NOT_COUNTED, done=done)
         self._start_step(number)
-        outcome: Event = {}
-        event = session.wait_for("outcome", "ended", "failed")
-        if event["event"] in ("outcome", "failed"):
-            outcome, event = event, session.wait_for("ended")
-        session.version = outcome.get("dbt_version") or session.version
+        dbt, status = self._wait_for_end()
+        session.version = dbt.dbt_version or session.version
         if session.isolation == "Process" or session.has_died:
             session.end_child()  # also of what it has left behind
-        outcome.setdefault("invocation_id", session.tally.invocation_id)
-        return {**outcome, "status": event["status"]}
+        return StepEnd(step, dbt, started_at, status)
+
+    def _wait_for_end(self) -> tuple[DbtEnd, int]:
+        """What dbt has told of the end of a step, and the wait status of the step's process."""
+        session = self.session
+        told = DbtEnd()
+        message: StepOutcome | Failed | StepEnded
+        message = session.wait_for(StepOutcome, Failed, StepEnded)
+        if not isinstance(message, StepEnded):
+            told, message = message, session.wait_for(StepEnded)
+        if session.child and session.child.refusal:
+            told = session.child.refusal
+        invocation_id = told.invocation_id or session.tally.invocation_id
+        return replace(told, invocation_id=invocation_id), message.status
 
     def _start_step(self, number: int) -> None:
         """Have the step run by the process that is there, or by one of its own where that is wanted

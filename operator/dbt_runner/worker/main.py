@@ -13,6 +13,7 @@ from dbt_runner.worker.channel import Channel, Commands
 from dbt_runner.worker.forking import leave
 from dbt_runner.worker.profile_secrets import send_secrets
 from dbt_runner.worker.zygote import Zygote, run_here
+from dbt_runner.worker_messages import INTERRUPTED, Failed
 
 
 def main(
@@ -48,9 +49,7 @@ def main(
         else:
             Zygote(dbt, plan, layout, redactor, channel).serve(Commands(commands))
     except KeyboardInterrupt:
-        channel.send(
-            "failed", step=0, exit_code=2, exception=["KeyboardInterrupt"], message="interrupted"
-        )
+        channel.send(INTERRUPTED)
     return leave(0)
 
 
@@ -62,12 +61,7 @@ def _import_dbt(channel: Channel) -> Any:
     try:
         from dbt_runner.worker import invocation
     except ImportError as error:
-        channel.send(
-            "failed",
-            step=0,
-            exit_code=2,
-            exception=["ImportError"],
-            message=f"dbt cannot be imported: {error}",
-        )
+        message = f"dbt cannot be imported: {error}"
+        channel.send(Failed(message=message, exit_code=2, exception=["ImportError"]))
         return None
     return invocation

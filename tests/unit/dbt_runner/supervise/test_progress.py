@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from dbt_runner.presence import held
 from dbt_runner.supervise.progress import Tally, find_soonest
 from dbt_runner.upload.teller import Teller
 from dbt_runner.upload.uploader import Uploader
+from dbt_runner.worker_messages import NodeProgress
 from tests.support.dbt_projects import SHOP, SLOW
 from tests.support.kube import PATIENCE, wait_for
 from tests.support.pods import Pod, step
@@ -92,9 +94,9 @@ def test_a_name_that_is_no_text_can_be_printed() -> None:
 # The supervisor's count
 
 
-def counted(tally: Tally, events: Iterable[dict[str, object]]) -> Progress:
-    for event in events:
-        tally.count({"event": "progress", **event})
+def counted(tally: Tally, progress: Iterable[dict[str, Any]]) -> Progress:
+    for each in progress:
+        tally.count(NodeProgress(**each))
     return tally.progress
 
 
@@ -111,11 +113,11 @@ def test_the_nodes_are_those_of_the_window_at_work(tmp_path: Path) -> None:
     assert tally.progress == Progress(0, 0, (), "+>")
 
 
-def started(*nodes: str) -> list[dict[str, object]]:
+def started(*nodes: str) -> list[dict[str, Any]]:
     return [{"started": node} for node in nodes]
 
 
-def finished(*nodes: str, status: str = "success") -> list[dict[str, object]]:
+def finished(*nodes: str, status: str = "success") -> list[dict[str, Any]]:
     return [{"ended": node, "status": status} for node in nodes]
 
 
@@ -140,7 +142,7 @@ def finished(*nodes: str, status: str = "success") -> list[dict[str, object]]:
     ],
 )
 def test_nodes_are_counted(
-    tmp_path: Path, events: list[dict[str, object]], expected: Progress
+    tmp_path: Path, events: list[dict[str, Any]], expected: Progress
 ) -> None:
     assert counted(Tally(tmp_path / "p"), events) == expected
 

@@ -5,6 +5,7 @@ will.
 from __future__ import annotations
 
 import calendar
+import fcntl
 import json
 import signal
 import sys
@@ -16,15 +17,17 @@ import pytest
 from dbt_protocol.plans import RunPlan
 from dbt_protocol.summaries import Nodes
 from dbt_runner.__main__ import main
-from tests.support.kube import PATIENCE
+from tests.support.kube import PATIENCE, wait_for
 from tests.support.pods import Pod, step
 
 # Stands in for the zygote: talks its protocol and does what STUB says.
 STUB = f"""#!{sys.executable}
 import json, os, signal, sys, time
 given = dict(a[2:].split("=") for a in sys.argv if a.startswith("--"))
-def send(event, **content):
-    os.write(int(given["events"]), (json.dumps(dict(content, event=event)) + "\\n").encode())
+def send(kind, **content):
+    write(json.dumps(dict(content, kind=kind)) + "\\n")
+def write(text):
+    os.write(int(given["events"]), text.encode())
 def say(text):
     sys.stdout.write(text)
     sys.stdout.flush()
@@ -33,7 +36,7 @@ exec(os.environ["STUB"])
 """
 
 READY = (
-    "send('ready', dbt_version='1.11.16', isolation='Fork', parse={'seconds': 1, 'cached': False}, "
+    "send('ready', dbt_version='1.11.16', isolation='Fork', seconds=1, cached=False, "
     "project_dir='.')\n"
 )
 FOREVER = "signal.pause()\n"
@@ -116,8 +119,8 @@ for line in os.fdopen(int(given["commands"])):
     results = [{"unique_id": "source.shop.raw.orders", "status": "error" if stale else "pass"}]
     with open(os.path.join(work, "sources.json"), "w") as file:
         json.dump({"metadata": {"invocation_id": str(count)}, "results": results}, file)
-    send("outcome", step=0, exit_code=int(stale), invocation_id=str(count), expected=["source.shop.raw.orders"])
-    send("ended", step=0, status=0)
+    send("step-outcome", step=0, exit_code=int(stale), invocation_id=str(count), expected=["source.shop.raw.orders"])
+    send("step-ended", step=0, status=0)
 """
 )
 
@@ -231,3 +234,55 @@ def test_an_image_without_dbt_is_told_so(pod: Pod, tmp_path: Path) -> None:
 def test_a_plan_with_more_in_it_is_understood(pod: Pod) -> None:
     newer = {**json.loads(pod.plan(step("build")).to_json()), "brand_new": 1}
     assert RunPlan.from_json(json.dumps(newer)) == pod.plan(step("build"))
+
+
+GARBLED = [
+    "write('no message about the-secret\\n')\n",
+    'write(\'{"kind": "the-secret"}\\n\')\n',
+    "write('[' * 100000 + 'the-secret\\n')\n",
+    "send('step-outcome', step=0, exit_code='the-secret')\n",
+]
+SUCCEEDED = "send('step-outcome', step=0, exit_code=0, expected=[], empty=True)\n"
+
+
+@pytest.mark.parametrize("garbled", GARBLED)
+@pytest.mark.parametrize("before", ["", READY, READY + SUCCEEDED])
+def test_what_is_no_message_fails_the_step_and_is_not_quoted(
+    pod: Pod, before: str, garbled: str
+) -> None:
+    pod.env["STUB"] = before + garbled + FOREVER
+    ended = pod.run(step("build", allow_empty=True), step("docs"))
+    assert ended.summary.reason == "Unknown"
+    assert "what runs dbt was ended, since" in ended.summary.message
+    assert [each["state"] for each in ended.result["steps"]] == ["Failed", "Skipped"]
+    assert "the-secret" not in ended.log + ended.layout.result.read_text()
+
+
+HOLD = """
+import fcntl
+if not os.fork():
+    lock = open({path!r}, "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.write("held")
+    lock.flush()
+    while True: signal.pause()
+while not os.path.exists({path!r}) or not open({path!r}).read(): time.sleep(0.01)
+"""
+
+
+def test_nothing_of_the_group_outlives_what_is_no_message(pod: Pod, tmp_path: Path) -> None:
+    path = tmp_path / "held"
+    pod.env["STUB"] = READY + HOLD.format(path=str(path)) + "write('garbled\\n')\n" + FOREVER
+    assert pod.run(step("build")).summary.reason == "Unknown"
+    assert path.read_text() == "held"
+    # A lock is free once nobody of the group lives, also if nobody has reaped it.
+    wait_for("the end of the group", lambda: is_free(path))
+
+
+def is_free(path: Path) -> bool:
+    with path.open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
