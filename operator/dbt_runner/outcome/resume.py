@@ -19,7 +19,7 @@ from dbt_runner.json_files import read_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.classify import Result
 from dbt_runner.outcome.merge import RESULT
-from dbt_runner.outcome.steps import digest
+from dbt_runner.outcome.steps import hash_arguments
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Earlier:
 
     steps: Mapping[str, StepResult] = field(default_factory=dict)
 
-    def finished(self, name: str, *, always: bool) -> StepResult | None:
+    def find_finished(self, name: str, *, always: bool) -> StepResult | None:
         """The result of a step that need not run again. One that runs whatever happens has more to
         tell now.
         """
         step = self.steps.get(name)
         return step if step is not None and step.state == "Succeeded" and not always else None
 
-    def results(self, name: str) -> list[Result]:
+    def list_results(self, name: str) -> list[Result]:
         """The results of a step that is continued node by node."""
         step = self.steps.get(name)
         if step is None or step.state != "Failed" or step.resume != "Nodes":
@@ -49,7 +49,7 @@ class StartOver(Exception):  # noqa: N818 - no error: it is the careful way to g
     """Everything has to run again; the message says why."""
 
 
-def load(layout: Layout, plan: RunPlan) -> Earlier:
+def load_earlier(layout: Layout, plan: RunPlan) -> Earlier:
     """What to continue from.
 
     Raises:
@@ -99,7 +99,7 @@ def _check(plan: Sequence[Step], steps: Mapping[str, StepResult]) -> None:
         raise StartOver("the steps are not the same")
     for planned in plan:
         step = steps[planned.name]
-        if step.state != "Skipped" and step.digest != digest(planned.argv):
+        if step.state != "Skipped" and step.digest != hash_arguments(planned.argv):
             raise StartOver(f"step {step.name} has another command line now")
         if step.state == "Failed" and not step.resume:
             raise StartOver(

@@ -80,7 +80,7 @@ def _whole(steps: list[StepResult]) -> bool:
     return bool(builds) and all(step.left_out == 0 for step in builds)
 
 
-def last_line(summary: Summary, failed: Sequence[str] | None = None) -> str:
+def format_last_line(summary: Summary, failed: Sequence[str] | None = None) -> str:
     """The last line of the container's log; ``failed`` are names for the nodes that are better than
     their own.
     """
@@ -106,7 +106,7 @@ def last_line(summary: Summary, failed: Sequence[str] | None = None) -> str:
     )
 
 
-def verdict(result: StepResult) -> str:
+def describe_end(result: StepResult) -> str:
     """How a step ended, for the log."""
     if result.reason:
         return f"failed ({result.reason}): {result.message}"
@@ -116,19 +116,19 @@ def verdict(result: StepResult) -> str:
     return "succeeded" + "".join(f", {count} {name}" for name, count in nodes.items())
 
 
-def of_window(step: Step, window: Window) -> Step:
+def fill_step(step: Step, window: Window) -> Step:
     """The step as it is in a window: with the window's values in place of their names."""
     full = None if step.full is None else [_filled(word, window.values) for word in step.full]
     return replace(step, argv=[_filled(word, window.values) for word in step.argv], full=full)
 
 
-def at_window(layout: Layout, plan: RunPlan, number: int | None) -> tuple[Layout, RunPlan]:
+def narrow_to_window(layout: Layout, plan: RunPlan, number: int | None) -> tuple[Layout, RunPlan]:
     """The paths and the plan while a window is at work; as they are, where there is none."""
     if number is None:
         return layout, plan
     window = plan.windows[number]
     return replace(layout, window=window.key), replace(
-        plan, steps=[of_window(step, window) for step in plan.steps]
+        plan, steps=[fill_step(step, window) for step in plan.steps]
     )
 
 
@@ -136,7 +136,7 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), word)
 
 
-def selection(step: Step) -> str:
+def find_selection(step: Step) -> str:
     """The part of the command line that selects nodes."""
     words: list[str] = []
     keep = False
@@ -148,6 +148,6 @@ def selection(step: Step) -> str:
     return shlex.join(words)
 
 
-def digest(argv: Sequence[str]) -> str:
+def hash_arguments(argv: Sequence[str]) -> str:
     """What tells two command lines apart without showing their vars."""
     return hashlib.sha256(json.dumps(list(argv)).encode()).hexdigest()[:16]

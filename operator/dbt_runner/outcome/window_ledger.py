@@ -87,7 +87,7 @@ class Entry:
         self.steps = list(steps) if self.state == FAILED else []
 
 
-def codes(entries: Sequence[Entry]) -> str:
+def format_codes(entries: Sequence[Entry]) -> str:
     """How they stand, a character each."""
     return "".join(entry.code for entry in entries)
 
@@ -132,7 +132,7 @@ def _make_entry(key: str, code: str, row: WindowResult | None, *, is_latest: boo
     return Entry(key, attempt=row.attempt, steps=row.steps if can_continue else [])
 
 
-def earlier(entry: Entry, steps: Sequence[Step], say: Callable[[str], None]) -> Earlier:
+def find_earlier(entry: Entry, steps: Sequence[Step], say: Callable[[str], None]) -> Earlier:
     """What the attempts before have done of a window."""
     if entry.steps == []:
         return Earlier()
@@ -178,12 +178,12 @@ def summarize(entries: Sequence[Entry], version: str, *, cancelled: bool) -> Sum
         for entry in failed
         for failure in entry.failures
     ]
-    return Summary(
-        reason, message, code, version, nodes, failures, len(failures), windows=codes(entries)
-    )
+    codes = format_codes(entries)
+    total = len(failures)
+    return Summary(reason, message, code, version, nodes, failures, total, windows=codes)
 
 
-def failed_nodes(entries: Sequence[Entry]) -> list[str]:
+def list_failed_nodes(entries: Sequence[Entry]) -> list[str]:
     """The nodes that failed, each with its window, for the last line of the log."""
     return [
         f"{entry.key} {failure.unique_id}"

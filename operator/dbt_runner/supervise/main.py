@@ -62,7 +62,7 @@ def _load_earlier(layout: Layout, plan: RunPlan, output: Output) -> Earlier:
     if plan.resume is None:
         return Earlier()
     try:
-        earlier = resume.load(layout, plan)
+        earlier = resume.load_earlier(layout, plan)
     except StartOver as why:
         output.say(f"everything runs again: {why}")
         return Earlier()

@@ -14,7 +14,7 @@ from dbt_protocol.summaries import Summary
 from dbt_runner.json_files import read_json, write_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import merge, window_ledger
-from dbt_runner.outcome.steps import last_line, summarize
+from dbt_runner.outcome.steps import format_last_line, summarize
 from dbt_runner.outcome.window_ledger import Entry
 from dbt_runner.supervise.session import Session
 
@@ -38,7 +38,7 @@ class Reporter:
         """Leave how the windows stand where the sidecar, and by it the next attempt, will find it,
         whatever happens to this process.
         """
-        codes = window_ledger.codes(entries)
+        codes = window_ledger.format_codes(entries)
         partial = self._layout.windows.with_name(self._layout.windows.name + ".partial")
         partial.write_text(codes, encoding="utf-8")
         partial.replace(self._layout.windows)
@@ -69,7 +69,7 @@ class Reporter:
         file = replace(self._make_file_of_windows(entries, parse), summary=summary)
         for folder in (self._layout.artifacts, self._layout.run):
             _write(folder, file)
-        return self._end(summary, window_ledger.failed_nodes(entries))
+        return self._end(summary, window_ledger.list_failed_nodes(entries))
 
     def _make_file(self, parse: Parse | WindowParses) -> ResultFile:
         """What is the same in all files."""
@@ -77,7 +77,7 @@ class Reporter:
         return ResultFile(plan.run, plan.run_uid, plan.attempt, source, parse)
 
     def _make_file_of_windows(self, entries: Sequence[Entry], parse: WindowParses) -> ResultFile:
-        codes, rows = window_ledger.codes(entries), [entry.row for entry in entries]
+        codes, rows = window_ledger.format_codes(entries), [entry.row for entry in entries]
         return replace(self._make_file(parse), codes=codes, windows=rows)
 
     def _end(self, summary: Summary, failed: list[str] | None = None) -> int:
@@ -85,7 +85,7 @@ class Reporter:
         node.
         """
         self._layout.report(summary.to_json())
-        self._session.output.say(last_line(summary, failed))
+        self._session.output.say(format_last_line(summary, failed))
         return summary.exit_code
 
 

@@ -16,7 +16,7 @@ from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify
 from dbt_runner.outcome.classify import NOT_FRESH, Outcome, StepEvidence
 from dbt_runner.outcome.resume import Earlier
-from dbt_runner.outcome.steps import digest, selection, verdict
+from dbt_runner.outcome.steps import describe_end, find_selection, hash_arguments
 from dbt_runner.supervise.child import count_oom_kills
 from dbt_runner.supervise.publish import publish
 from dbt_runner.supervise.session import Session
@@ -78,7 +78,7 @@ class StepCloser:
             self._layout.parsed_manifest,
         )
         result = self._make_result(end, outcome)
-        self._session.output.say(f"step {name}: {verdict(result)}")
+        self._session.output.say(f"step {name}: {describe_end(result)}")
         return result
 
     def keep_parse_logs(self, step: Step) -> None:
@@ -104,7 +104,7 @@ class StepCloser:
             nodes=outcome.nodes,
             failures=[replace(each, message=redact(each.message)) for each in outcome.failures],
             attempt=self._plan.attempt,
-            digest=digest(end.step.argv),
+            digest=hash_arguments(end.step.argv),
             resume=outcome.resume,
             results=[replace(each, message=redact(each.message)) for each in outcome.results],
             left_out=end.dbt.left_out,
@@ -115,7 +115,7 @@ class StepCloser:
         folder: Path = self._layout.work / step.name
         return StepEvidence(
             command=step.command,
-            selection=selection(step),
+            selection=find_selection(step),
             allow_empty=step.allow_empty,
             fail_on_warn=self._plan.fail_on_warn,
             exit_code=dbt.exit_code,
@@ -130,7 +130,7 @@ class StepCloser:
             empty=dbt.empty,
             errors=dbt.errors,
             raised=dbt.raised,
-            earlier=self._earlier.results(step.name),
+            earlier=self._earlier.list_results(step.name),
             run_results=read_json(folder / RUN_RESULTS),
             sources=read_json(folder / SOURCES),
         )

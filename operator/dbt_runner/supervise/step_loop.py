@@ -30,7 +30,7 @@ def _settle_step(
     step = runner.steps[number]
     if refused and refused.name == step.name:
         return refused
-    finished = runner.earlier.finished(step.name, always=step.always)
+    finished = runner.earlier.find_finished(step.name, always=step.always)
     if finished:
         return runner.take_from_earlier(finished)
     if refused or runner.session.stop.reason or _is_blocked(step, before):

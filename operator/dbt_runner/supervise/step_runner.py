@@ -158,7 +158,7 @@ class StepRunner:
 
     def _leave_out(self, step: Step) -> None:
         """Tell dbt's process which nodes of a step are done."""
-        done = classify.done(self.earlier.results(step.name))
+        done = classify.done(self.earlier.list_results(step.name))
         # A dbt that is a command knows of no way to leave nodes out.
         if done and self.session.isolation != "Command":
             count = f"{len(done)} nodes are done, by the results of earlier attempts"
@@ -168,7 +168,7 @@ class StepRunner:
     def _run_once(self, number: int, started_at: str) -> StepEnd:
         """Run a step's command; what is known of its end."""
         session, step = self.session, self.steps[number]
-        done = len(classify.done(self.earlier.results(step.name)))
+        done = len(classify.done(self.earlier.list_results(step.name)))
         session.tally.begin_step(counts=step.command not in classify.NOT_COUNTED, done=done)
         self._start_step(number)
         dbt, status = self._wait_for_end()

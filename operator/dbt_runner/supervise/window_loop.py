@@ -13,7 +13,7 @@ from dbt_protocol.plans import RunPlan
 from dbt_protocol.result_file import WindowParses
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import window_ledger
-from dbt_runner.outcome.steps import at_window, summarize
+from dbt_runner.outcome.steps import narrow_to_window, summarize
 from dbt_runner.outcome.window_ledger import FAILED, Entry
 from dbt_runner.supervise.reporter import Reporter
 from dbt_runner.supervise.session import Session
@@ -63,8 +63,8 @@ class WindowLoop:
 
     def _work_on(self, number: int, entry: Entry) -> None:
         """One window, from its beginning to the hand-over of its artifacts."""
-        layout, plan = at_window(self._layout, self._plan, number)
-        earlier = window_ledger.earlier(entry, plan.steps, self._say)
+        layout, plan = narrow_to_window(self._layout, self._plan, number)
+        earlier = window_ledger.find_earlier(entry, plan.steps, self._say)
         layout.work.mkdir(parents=True, exist_ok=True)
         entry.begin(plan.attempt)
         self._reporter.record_windows(self._entries, self._parse)

@@ -36,7 +36,7 @@ from dbt_protocol.json_input import parse_json
 from dbt_protocol.plans import RunPlan, Step
 from dbt_runner import redact
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.steps import at_window
+from dbt_runner.outcome.steps import narrow_to_window
 from dbt_runner.redact import Redactor, environment_secrets, scan_profiles
 from dbt_runner.worker import deps, environment, full_refresh, sharing
 from dbt_runner.worker.channel import Channel, Commands
@@ -135,7 +135,7 @@ def main(
 ) -> int:
     """Run until the supervisor closes the pipe, or, with a step's number, this step alone."""
     channel = Channel(events)
-    layout, plan = at_window(layout, plan, window)
+    layout, plan = narrow_to_window(layout, plan, window)
     worker = _Worker(layout, plan, channel)
     if step is not None:
         return worker.alone(step)

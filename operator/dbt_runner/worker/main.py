@@ -8,7 +8,7 @@ from typing import Any
 
 from dbt_protocol.plans import RunPlan
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.steps import at_window
+from dbt_runner.outcome.steps import narrow_to_window
 from dbt_runner.worker.channel import Channel, Commands
 from dbt_runner.worker.forking import leave
 from dbt_runner.worker.profile_secrets import send_secrets
@@ -29,7 +29,7 @@ def main(
     first = None  # of the windows that are one after another gotten ready here
     if step is None and plan.isolation != "Process":
         first, window = window, None
-    layout, plan = at_window(layout, plan, window)
+    layout, plan = narrow_to_window(layout, plan, window)
     try:
         redactor = send_secrets(layout, channel)
         known = dict(os.environ)

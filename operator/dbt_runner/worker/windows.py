@@ -22,7 +22,7 @@ from typing import Any
 
 from dbt_protocol.plans import RunPlan
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.steps import at_window
+from dbt_runner.outcome.steps import narrow_to_window
 from dbt_runner.redact import Redactor
 from dbt_runner.worker import sharing
 from dbt_runner.worker.channel import Channel, Commands
@@ -70,7 +70,7 @@ class WindowZygote:
 
     def _begin(self, number: int, commands: Commands) -> bool:
         """Get a window ready; False if this process can do nothing more."""
-        layout, plan = at_window(self._layout, self._plan, number)
+        layout, plan = narrow_to_window(self._layout, self._plan, number)
         if self._obstacle:
             self._delegate(plan, layout, commands)
             return True

@@ -6,7 +6,7 @@ import pytest
 
 from dbt_protocol.result_file import StepResult
 from dbt_protocol.summaries import Nodes, Summary
-from dbt_runner.outcome.steps import last_line, summarize
+from dbt_runner.outcome.steps import format_last_line, summarize
 
 OK = StepResult("build", "build", "Succeeded", 0, nodes=Nodes(total=2, success=1, warn=1))
 STALE = StepResult(
@@ -43,15 +43,20 @@ def test_the_first_failure_that_counts_decides(
 
 
 def test_the_last_line_counts_a_success() -> None:
-    assert last_line(summarize([OK], "", "")) == "Succeeded: 2 nodes: 1 success, 0 pass, 1 warn"
+    assert (
+        format_last_line(summarize([OK], "", "")) == "Succeeded: 2 nodes: 1 success, 0 pass, 1 warn"
+    )
 
 
 def test_the_last_line_of_a_run_that_is_skipped_speaks_of_no_failure() -> None:
     assert (
-        last_line(summarize([STALE], "", ""))
+        format_last_line(summarize([STALE], "", ""))
         == "Skipped (NotFresh): raw.orders is older than it may be"
     )
 
 
 def test_the_last_line_of_a_failure_without_nodes_says_why() -> None:
-    assert last_line(Summary("ParseError", "it is broken")) == "Failed (ParseError): it is broken"
+    assert (
+        format_last_line(Summary("ParseError", "it is broken"))
+        == "Failed (ParseError): it is broken"
+    )
