@@ -46,14 +46,15 @@ class Message:
                 raise ProtocolError(f"expected a JSON object, found {type(data).__name__}")
             if not 1 <= int(data["protocol"]) <= PROTOCOL:
                 raise ProtocolError(f"protocol {data['protocol']} is not one of 1 to {PROTOCOL}")
-            return cls._from_mapping(data)
+            return cls.from_mapping(data)
         except ProtocolError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolError(f"{cls.__name__} cannot be read: {error!r}") from error
 
     @classmethod
-    def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
+    def from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        """Read a message that has been parsed; errors are those that :meth:`from_json` expects."""
         return cls(**known_fields(cls, data))
 
 

@@ -77,7 +77,8 @@ class RunPlan(Message):
     protocol: int = PROTOCOL
 
     @classmethod
-    def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
+    def from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        """Read a message, and what is in it."""
         known = known_fields(cls, data)
         known["steps"] = [Step(**known_fields(Step, step)) for step in data["steps"]]
         known["windows"] = [
@@ -116,7 +117,8 @@ class PreparePlan(Message):
     protocol: int = PROTOCOL
 
     @classmethod
-    def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
+    def from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        """Read a message, and what is in it."""
         known = known_fields(cls, data)
         if known.get("bucket") is not None:
             known["bucket"] = Bucket(**known_fields(Bucket, known["bucket"]))
@@ -136,7 +138,8 @@ class UploadPlan(Message):
     protocol: int = PROTOCOL
 
     @classmethod
-    def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
+    def from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        """Read a message, and what is in it."""
         known = known_fields(cls, data)
         known["bucket"] = Bucket(**known_fields(Bucket, data["bucket"]))
         return cls(**known)

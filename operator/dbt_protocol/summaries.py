@@ -85,7 +85,8 @@ class Summary(Message):
     SHORTENED: ClassVar[str] = "..."
 
     @classmethod
-    def _from_mapping(cls, data: Mapping[str, Any]) -> Self:
+    def from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        """Read a message, and what is in it."""
         known = known_fields(cls, data)
         known["nodes"] = Nodes(**known_fields(Nodes, data.get("nodes", {})))
         known["failures"] = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dbt_runner.outcome.classify import Seen
+from dbt_runner.outcome.classify import StepEvidence
 
 ID = "this-invocation"
 
@@ -18,11 +18,11 @@ def results(*each: tuple[str, str] | tuple[str, str, str], invocation: str = ID)
 
 def seen(
     command: str = "build", *each: tuple[str, ...], code: int | None = 0, **other: Any
-) -> Seen:
+) -> StepEvidence:
     artifact = "sources" if command == "sourceFreshness" else "run_results"
     fields: dict[str, Any] = {"exit_code": code, "invocation_id": ID}
     fields |= {artifact: results(*each), "expected": [row[0] for row in each]}  # type: ignore[arg-type]
-    return Seen(command, **{**fields, **other})
+    return StepEvidence(command, **{**fields, **other})
 
 
 MODEL, TEST = "model.shop.orders", "test.shop.unique_orders"

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dbt_protocol.result_file import NodeResult
 from dbt_protocol.summaries import Failure, Nodes
 
 _GOOD = {"success", "pass", "warn", "no-op", "reused"}
@@ -79,7 +80,7 @@ _LOCATION = re.compile(r"^(compiled code at|in macro|> in macro|> called by)\b",
 
 
 @dataclass(frozen=True)
-class Seen:
+class StepEvidence:
     """What was seen of one dbt invocation."""
 
     command: str  # the step's type
@@ -113,13 +114,8 @@ def is_hook(unique_id: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(NodeResult):
     """A row of dbt's results, as far as the verdict needs it."""
-
-    unique_id: str
-    status: str
-    message: str
-    may_warn: bool = True
 
     @property
     def is_hook(self) -> bool:
@@ -154,7 +150,7 @@ class Outcome:
     stale: bool = False  # all that is wrong is the age of sources
 
 
-def classify(seen: Seen) -> Outcome:
+def classify(seen: StepEvidence) -> Outcome:
     """Draw the verdict on a step, from the results of all attempts: the latest of each node
     counts.
     """
@@ -185,7 +181,7 @@ def done(results: Iterable[Result]) -> list[str]:
     return [result.unique_id for result in results if result.is_good]
 
 
-def _resume(seen: Seen, latest: Sequence[Result]) -> str:
+def _resume(seen: StepEvidence, latest: Sequence[Result]) -> str:
     """How another attempt may go on after this end, if it was none that succeeded.
 
     After an interrupt or a kill nodes may be half done, and dbt has no results of them; a failed
@@ -203,7 +199,7 @@ def _resume(seen: Seen, latest: Sequence[Result]) -> str:
     return "Nodes" if seen.command in _BY_NODE and ended and whole else "Step"
 
 
-def _lacking(seen: Seen, results: Iterable[Result]) -> list[str]:
+def _lacking(seen: StepEvidence, results: Iterable[Result]) -> list[str]:
     """What has to have a result and has none.
 
     Names are compared and not numbers, since dbt's results hold more than it counts as selected:
@@ -226,7 +222,7 @@ def waited(outcome: Outcome, stopped: str) -> Outcome:
     return Outcome(stopped, message, outcome.nodes, outcome.failures)
 
 
-def _results(seen: Seen) -> list[Result]:
+def _results(seen: StepEvidence) -> list[Result]:
     """The results of this very invocation: a stale file of an earlier one proves nothing."""
     artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
     if not artifact or artifact.get("metadata", {}).get("invocation_id") != seen.invocation_id:
@@ -245,7 +241,9 @@ def _results(seen: Seen) -> list[Result]:
     ]
 
 
-def _completed(seen: Seen, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _completed(
+    seen: StepEvidence, rows: Iterable[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
     """What the artifact holds, with what dbt reported in the place of what it lacks or calls
     skipped all the same.
     """
@@ -257,11 +255,11 @@ def _completed(seen: Seen, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mappin
         yield from reported.values()
 
 
-def _interrupted(seen: Seen) -> bool:
+def _interrupted(seen: StepEvidence) -> bool:
     return bool(seen.stopped) or "KeyboardInterrupt" in seen.exception
 
 
-def _count(seen: Seen, results: Iterable[Result]) -> Nodes:
+def _count(seen: StepEvidence, results: Iterable[Result]) -> Nodes:
     """Nodes by status. Hooks are no nodes, and a step that only compiles would count every node a
     second time.
     """
@@ -282,7 +280,7 @@ def _failures(results: Iterable[Result]) -> list[Failure]:
     return [Failure(result.unique_id, result.status, first_lines(result.message)) for result in bad]
 
 
-def _stopped(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+def _stopped(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | None:
     if not _interrupted(seen):
         return None
     why = "ran longer than its timeout" if seen.stopped == "Timeout" else "was cancelled"
@@ -294,7 +292,7 @@ def _stopped(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
     return seen.stopped or "Cancelled", f"the run {why}; {done}{of} nodes had ended by then"
 
 
-def _killed(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+def _killed(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | None:
     del results
     if seen.out_of_memory and (seen.signal == signal.SIGKILL or "MemoryError" in seen.exception):
         return (
@@ -320,7 +318,7 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _raised(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+def _raised(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | None:
     if not seen.exception or any(not result.is_good for result in results):
         return None  # with failed nodes at hand, those say more (fail-fast, for example)
     text = first_lines(seen.message) or seen.exception[0]
@@ -384,7 +382,7 @@ _EXCEPTIONS: list[tuple[set[str], str, str, str]] = [
 ]
 
 
-def _failed(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+def _failed(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | None:
     bad = [result for result in results if not result.is_good]
     errors = [result for result in bad if result.status in _ERRORS]
     causes = [result for result in bad if result.status != "skipped"]
@@ -410,7 +408,7 @@ def _failed(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
     return "Unknown", f"nodes were skipped although none failed: {_sentence(bad)}"
 
 
-def _freshness(seen: Seen, bad: Sequence[Result]) -> tuple[str, str] | None:
+def _freshness(seen: StepEvidence, bad: Sequence[Result]) -> tuple[str, str] | None:
     stale = [result for result in bad if result.status in _STALE]
     if stale:
         limit = "error_after" if any(result.status == "error" for result in stale) else "warn_after"
@@ -424,13 +422,13 @@ def _freshness(seen: Seen, bad: Sequence[Result]) -> tuple[str, str] | None:
     return None
 
 
-def _is_stale(seen: Seen, results: Sequence[Result]) -> bool:
+def _is_stale(seen: StepEvidence, results: Sequence[Result]) -> bool:
     """Whether every source was asked for its age, and some are too old."""
     complete = not _lacking(seen, results)
     return complete and all(result.status in _STALE for result in results if not result.is_good)
 
 
-def _incomplete(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+def _incomplete(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | None:
     """Everything looks good; is it all there?"""
     if seen.exit_code != 0:
         log = first_lines(next(iter(seen.errors), "")) or "its log gives no error"
@@ -452,7 +450,7 @@ def _incomplete(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None
     return None
 
 
-def _nothing_selected(seen: Seen, results: Sequence[Result]) -> tuple[str, str] | None:
+def _nothing_selected(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | None:
     if seen.allow_empty or seen.parsing or seen.command in _MAY_BE_EMPTY:
         return None
     if seen.empty or (seen.command != "list" and not any(not result.is_hook for result in results)):

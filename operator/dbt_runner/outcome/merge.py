@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dbt_protocol.result_file import ResultFile, StepResult
 from dbt_runner.artifact_files import MANIFEST, RUN_RESULTS, SOURCES
 from dbt_runner.json_files import read_json, write_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.classify import COUNTED
-from dbt_runner.outcome.steps import StepResult
 
 RESULT = "result.json"
 Rows = dict[str, dict[str, Any]]
 
 
-def write(layout: Layout, steps: Iterable[StepResult], result: Mapping[str, Any]) -> None:
+def write(layout: Layout, result: ResultFile) -> None:
     """Write what belongs beside the attempts: the merged results, and the state for later runs to
     compare with.
     """
-    steps = list(steps)
-    write_json(layout.artifacts / RESULT, result)
+    steps = result.steps or []
+    write_json(layout.artifacts / RESULT, result.to_document())
     layout.run.mkdir(parents=True, exist_ok=True)
     _link(layout.artifacts / RESULT, layout.run / RESULT)
     merged = _merged(layout, steps)

@@ -10,16 +10,16 @@ line. So a failure stands until that very node has succeeded later.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
+from dbt_protocol.messages import ProtocolError
 from dbt_protocol.plans import RunPlan, Step
-from dbt_protocol.summaries import Failure, Nodes
+from dbt_protocol.result_file import ResultFile, StepResult
 from dbt_runner.json_files import read_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.classify import Result
 from dbt_runner.outcome.merge import RESULT
-from dbt_runner.outcome.steps import StepResult, digest
+from dbt_runner.outcome.steps import hash_arguments
 
 
 @dataclass(frozen=True)
@@ -30,42 +30,38 @@ class Earlier:
 
     steps: Mapping[str, StepResult] = field(default_factory=dict)
 
-    def finished(self, name: str, *, always: bool) -> StepResult | None:
+    def find_finished(self, name: str, *, always: bool) -> StepResult | None:
         """The result of a step that need not run again. One that runs whatever happens has more to
         tell now.
         """
         step = self.steps.get(name)
         return step if step is not None and step.state == "Succeeded" and not always else None
 
-    def results(self, name: str) -> list[Result]:
+    def list_results(self, name: str) -> list[Result]:
         """The results of a step that is continued node by node."""
         step = self.steps.get(name)
-        return (
-            step.results
-            if step is not None and step.state == "Failed" and step.resume == "Nodes"
-            else []
-        )
+        if step is None or step.state != "Failed" or step.resume != "Nodes":
+            return []
+        return [Result(**asdict(result)) for result in step.results]
 
 
 class StartOver(Exception):  # noqa: N818 - no error: it is the careful way to go on
     """Everything has to run again; the message says why."""
 
 
-def load(layout: Layout, plan: RunPlan) -> Earlier:
+def load_earlier(layout: Layout, plan: RunPlan) -> Earlier:
     """What to continue from.
 
     Raises:
         StartOver: there is nothing that this attempt could safely continue from.
     """
-    document = results_at_hand(layout, plan)
-    if document.get("attempt") != plan.resume:
-        raise StartOver(
-            f"the results at hand are of attempt {document.get('attempt')}, not of {plan.resume}"
-        )
-    return earlier(document.get("steps"), plan.steps)
+    found = read_previous(layout, plan)
+    if found.attempt != plan.resume:
+        raise StartOver(f"the results at hand are of attempt {found.attempt}, not of {plan.resume}")
+    return find_earlier(found.steps, plan.steps)
 
 
-def results_at_hand(layout: Layout, plan: RunPlan) -> dict[str, Any]:
+def read_previous(layout: Layout, plan: RunPlan) -> ResultFile:
     """The result.json that an attempt of this very run has left, with the same source.
 
     Raises:
@@ -74,25 +70,26 @@ def results_at_hand(layout: Layout, plan: RunPlan) -> dict[str, Any]:
     document = read_json(layout.previous / RESULT)
     if document is None:
         raise StartOver("the results of the attempt before are not at hand")
-    if document.get("run_uid") != plan.run_uid:
-        raise StartOver(
-            f"the results at hand are of attempt {document.get('attempt')}, not of {plan.resume}"
-        )
-    if document.get("source") != read_json(layout.source_info):
+    try:
+        found = ResultFile.from_document(document)
+    except ProtocolError as error:
+        raise StartOver(f"the results of the attempt before cannot be read: {error}") from error
+    if found.run_uid != plan.run_uid:
+        raise StartOver(f"the results at hand are of attempt {found.attempt}, not of {plan.resume}")
+    if found.source != read_json(layout.source_info):
         raise StartOver("the project has changed since")
-    return document
+    return found
 
 
-def earlier(rows: Any, planned: Sequence[Step]) -> Earlier:
-    """What these rows of a result.json say of the steps that are planned.
+def find_earlier(results: Sequence[StepResult] | None, planned: Sequence[Step]) -> Earlier:
+    """What these results say of the steps that are planned.
 
     Raises:
         StartOver: they do not tell what is done of them.
     """
-    try:
-        steps = {step.name: step for step in map(_step, rows)}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise StartOver(f"the results of the attempt before cannot be read: {error!r}") from error
+    if results is None:
+        raise StartOver("the results of the attempt before cannot be read")
+    steps = {step.name: step for step in results}
     _check(planned, steps)
     return Earlier(steps)
 
@@ -102,17 +99,9 @@ def _check(plan: Sequence[Step], steps: Mapping[str, StepResult]) -> None:
         raise StartOver("the steps are not the same")
     for planned in plan:
         step = steps[planned.name]
-        if step.state != "Skipped" and step.digest != digest(planned.argv):
+        if step.state != "Skipped" and step.digest != hash_arguments(planned.argv):
             raise StartOver(f"step {step.name} has another command line now")
         if step.state == "Failed" and not step.resume:
             raise StartOver(
                 f"step {step.name} ended in a way ({step.reason}) that does not tell what is done"
             )
-
-
-def _step(data: Mapping[str, Any]) -> StepResult:
-    known = {name: data[name] for name in StepResult.__dataclass_fields__ if name in data}
-    known["nodes"] = Nodes(**data["nodes"])
-    known["failures"] = [Failure(**failure) for failure in data["failures"]]
-    known["results"] = [Result(**result) for result in data["results"]]
-    return StepResult(**known)

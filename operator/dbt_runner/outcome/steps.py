@@ -1,4 +1,4 @@
-"""What becomes of steps, as result.json tells it, and the run's verdict that follows from them."""
+"""What becomes of steps, and the run's verdict that follows from that."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 
 from dbt_protocol.plans import RunPlan, Step, Window
-from dbt_protocol.summaries import Failure, Nodes, Summary
+from dbt_protocol.result_file import StepResult
+from dbt_protocol.summaries import Nodes, Summary
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.classify import NOT_FRESH, Result
+from dbt_runner.outcome.classify import NOT_FRESH
 
 _SELECTION_FLAGS = (
     "--select",
@@ -27,37 +28,6 @@ _SELECTION_FLAGS = (
 _PLACEHOLDER = re.compile(r"\$\(([^()]+)\)")
 YIELDED = "Yielded"  # a run over windows was asked to begin no further one
 _CONFIG_REASONS = ("ConfigError", "ParseError", "EnvironmentMismatch", "MissingState")
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What result.json says about a step."""
-
-    name: str
-    command: str
-    # Succeeded, Failed, Skipped (not run) or NotFresh (sources are too old: the run ends as
-    # skipped)
-    state: str
-    exit_code: int | None = None
-    reason: str = ""
-    message: str = ""
-    allow_failure: bool = False
-    started_at: str = ""
-    finished_at: str = ""
-    nodes: Nodes = field(default_factory=Nodes)
-    failures: list[Failure] = field(default_factory=list)
-    attempt: int = 1  # the one in which it was last at work
-    digest: str = ""  # of its command line: another one's results prove nothing
-    # another attempt may leave out what is done (Nodes), or has to run the Step, or everything
-    resume: str = ""
-    results: list[Result] = field(default_factory=list)  # of all attempts, merged
-    # Nodes that a build was asked for and has not selected; None: that is not known.
-    left_out: int | None = None
-
-    @property
-    def fails_run(self) -> bool:
-        """Whether the run fails by this."""
-        return self.state == "Failed" and not self.allow_failure
 
 
 def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
@@ -110,7 +80,7 @@ def _whole(steps: list[StepResult]) -> bool:
     return bool(builds) and all(step.left_out == 0 for step in builds)
 
 
-def last_line(summary: Summary, failed: Sequence[str] | None = None) -> str:
+def format_last_line(summary: Summary, failed: Sequence[str] | None = None) -> str:
     """The last line of the container's log; ``failed`` are names for the nodes that are better than
     their own.
     """
@@ -136,7 +106,7 @@ def last_line(summary: Summary, failed: Sequence[str] | None = None) -> str:
     )
 
 
-def verdict(result: StepResult) -> str:
+def describe_end(result: StepResult) -> str:
     """How a step ended, for the log."""
     if result.reason:
         return f"failed ({result.reason}): {result.message}"
@@ -146,19 +116,19 @@ def verdict(result: StepResult) -> str:
     return "succeeded" + "".join(f", {count} {name}" for name, count in nodes.items())
 
 
-def of_window(step: Step, window: Window) -> Step:
+def fill_step(step: Step, window: Window) -> Step:
     """The step as it is in a window: with the window's values in place of their names."""
     full = None if step.full is None else [_filled(word, window.values) for word in step.full]
     return replace(step, argv=[_filled(word, window.values) for word in step.argv], full=full)
 
 
-def at_window(layout: Layout, plan: RunPlan, number: int | None) -> tuple[Layout, RunPlan]:
+def narrow_to_window(layout: Layout, plan: RunPlan, number: int | None) -> tuple[Layout, RunPlan]:
     """The paths and the plan while a window is at work; as they are, where there is none."""
     if number is None:
         return layout, plan
     window = plan.windows[number]
     return replace(layout, window=window.key), replace(
-        plan, steps=[of_window(step, window) for step in plan.steps]
+        plan, steps=[fill_step(step, window) for step in plan.steps]
     )
 
 
@@ -166,7 +136,7 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), word)
 
 
-def selection(step: Step) -> str:
+def find_selection(step: Step) -> str:
     """The part of the command line that selects nodes."""
     words: list[str] = []
     keep = False
@@ -178,6 +148,6 @@ def selection(step: Step) -> str:
     return shlex.join(words)
 
 
-def digest(argv: Sequence[str]) -> str:
+def hash_arguments(argv: Sequence[str]) -> str:
     """What tells two command lines apart without showing their vars."""
     return hashlib.sha256(json.dumps(list(argv)).encode()).hexdigest()[:16]

@@ -9,18 +9,18 @@ keeps the results of its steps, so that another attempt continues it as it would
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from dbt_protocol import window_codes
 from dbt_protocol.plans import RunPlan, Step
+from dbt_protocol.result_file import StepResult, WindowResult
 from dbt_protocol.summaries import Failure, Nodes, Summary
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import resume
 from dbt_runner.outcome.classify import NOT_FRESH
 from dbt_runner.outcome.resume import Earlier, StartOver
-from dbt_runner.outcome.steps import YIELDED, StepResult
+from dbt_runner.outcome.steps import YIELDED
 
 PENDING, RUNNING, SUCCEEDED, SKIPPED, FAILED = (
     "Pending",
@@ -48,7 +48,8 @@ class Entry:
     message: str = ""
     attempt: int = 0  # the one in which it was last at work; 0: that is not known
     nodes: Nodes = field(default_factory=Nodes)
-    steps: Any = ()  # rows of result.json, for an attempt that continues it
+    # For an attempt that continues it; None: they cannot be read.
+    steps: list[StepResult] | None = field(default_factory=list)
     exit_code: int = 0
     failures: list[Failure] = field(default_factory=list)
 
@@ -63,14 +64,14 @@ class Entry:
         return self.state in _OVER
 
     @property
-    def row(self) -> dict[str, Any]:
+    def row(self) -> WindowResult:
         """As result.json has it."""
-        names = ("key", "state", "reason", "message", "attempt", "nodes", "steps")
-        return {name: value for name, value in asdict(self).items() if name in names}
+        about = (self.key, self.state, self.reason, self.message, self.attempt)
+        return WindowResult(*about, self.nodes, self.steps)
 
     def begin(self, attempt: int) -> None:
         """It is at work from now on."""
-        self.state, self.attempt, self.steps = RUNNING, attempt, ()
+        self.state, self.attempt, self.steps = RUNNING, attempt, []
 
     def end(self, summary: Summary, steps: Sequence[StepResult]) -> None:
         """It is over."""
@@ -83,70 +84,60 @@ class Entry:
             summary.exit_code,
         )
         self.nodes, self.failures = summary.nodes, summary.failures
-        self.steps = [asdict(step) for step in steps] if self.state == FAILED else ()
+        self.steps = list(steps) if self.state == FAILED else []
 
 
-def codes(entries: Sequence[Entry]) -> str:
+def format_codes(entries: Sequence[Entry]) -> str:
     """How they stand, a character each."""
     return "".join(entry.code for entry in entries)
 
 
 def load(layout: Layout, plan: RunPlan, say: Callable[[str], None]) -> list[Entry]:
     """How the windows stand before this attempt."""
-    rows: Mapping[str, Mapping[str, Any]] = {}
-    latest = False
+    rows: dict[str, WindowResult] = {}
+    is_latest = False
     if plan.resume is not None:
         try:
-            document = resume.results_at_hand(layout, plan)
-            rows = {row["key"]: row for row in document["windows"]}
-            latest = document.get("attempt") == plan.resume
-            say(f"continuing attempt {document.get('attempt')}")
+            found = resume.read_previous(layout, plan)
+            if found.windows is None:
+                raise StartOver("the results at hand are of a run without windows")
+            rows = {row.key: row for row in found.windows}
+            is_latest = found.attempt == plan.resume
+            say(f"continuing attempt {found.attempt}")
         except StartOver as why:
             say(f"every window that is not known to be done runs again: {why}")
-        except (KeyError, TypeError) as error:
-            say(
-                "every window that is not known to be done runs again: its results cannot be "
-                f"read: {error!r}"
-            )
     done = plan.done.ljust(len(plan.windows), window_codes.PENDING)
     return [
-        _entry(window.key, code, rows.get(window.key, {}), latest)
+        _make_entry(window.key, code, rows.get(window.key), is_latest=is_latest)
         for window, code in zip(plan.windows, done)
     ]
 
 
-def _entry(key: str, code: str, row: Mapping[str, Any], latest: bool) -> Entry:
+def _make_entry(key: str, code: str, row: WindowResult | None, *, is_latest: bool) -> Entry:
     """What is known of a window: from the operator by its code, and from the row of an earlier
     attempt's result.
 
     Only the latest attempt's row tells what is done of a window: a later one may have begun it
     again.
     """
-    state, attempt = row.get("state"), row.get("attempt", 0)
-    if state in _OVER:
-        return Entry(
-            key,
-            state,
-            row.get("reason", ""),
-            row.get("message", ""),
-            attempt,
-            Nodes(**row.get("nodes", {})),
-        )
+    if row is not None and row.state in _OVER:
+        return Entry(key, row.state, row.reason, row.message, row.attempt, row.nodes)
     if code == window_codes.SUCCEEDED:
         return Entry(key, SUCCEEDED)
     if code == window_codes.SKIPPED:
         return Entry(key, SKIPPED, NOT_FRESH)
-    return Entry(
-        key, attempt=attempt, steps=row.get("steps", ()) if latest and state != RUNNING else ()
-    )
+    if row is None:
+        return Entry(key)
+    can_continue = is_latest and row.state != RUNNING
+    return Entry(key, attempt=row.attempt, steps=row.steps if can_continue else [])
 
 
-def earlier(entry: Entry, steps: Sequence[Step], say: Callable[[str], None]) -> Earlier:
+def find_earlier(entry: Entry, steps: Sequence[Step], say: Callable[[str], None]) -> Earlier:
     """What the attempts before have done of a window."""
-    if not entry.steps:
+    if entry.steps == []:
         return Earlier()
     try:
-        return resume.earlier(entry.steps, steps)
+        return resume.find_earlier(entry.steps, steps)
     except StartOver as why:
         say(f"window {entry.key}: everything runs again: {why}")
         return Earlier()
@@ -187,12 +178,12 @@ def summarize(entries: Sequence[Entry], version: str, *, cancelled: bool) -> Sum
         for entry in failed
         for failure in entry.failures
     ]
-    return Summary(
-        reason, message, code, version, nodes, failures, len(failures), windows=codes(entries)
-    )
+    codes = format_codes(entries)
+    total = len(failures)
+    return Summary(reason, message, code, version, nodes, failures, total, windows=codes)
 
 
-def failed_nodes(entries: Sequence[Entry]) -> list[str]:
+def list_failed_nodes(entries: Sequence[Entry]) -> list[str]:
     """The nodes that failed, each with its window, for the last line of the log."""
     return [
         f"{entry.key} {failure.unique_id}"

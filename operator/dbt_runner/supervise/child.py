@@ -6,21 +6,27 @@ no Python program.
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
-import shutil
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import dbt_runner
 from dbt_runner.layout import Layout
+from dbt_runner.supervise.interpreter import InterpreterError
+from dbt_runner.worker_messages import (
+    BeginWindow,
+    EndWindow,
+    Failed,
+    Message,
+    MessageError,
+    RunStep,
+    decode,
+    encode,
+)
 
 # Where this package was imported from: the zipapp, or a folder while it is being tested.
 _HOME = str(Path(dbt_runner.__file__).parent.parent)
@@ -30,63 +36,6 @@ _START = (
     "import sys; sys.path[0] = sys.argv.pop(1); from dbt_runner.__main__ import main; "
     "sys.exit(main())"
 )
-
-Event = dict[str, Any]
-
-
-class InterpreterError(Exception):
-    """There is no Python with dbt to be found; the message says what to do."""
-
-
-class NoPythonError(InterpreterError):
-    """The ``dbt`` command is no Python program."""
-
-
-def entry_point(path: str | None, isolation: str) -> tuple[str, str]:
-    """The Python to start, and what of this package to run in it: ``zygote``, or ``command`` for a
-    dbt without Python.
-
-    Raises:
-        InterpreterError: dbt is no Python program, and the isolation asks for one.
-    """
-    if isolation != "Command":
-        try:
-            return find_interpreter(path), "zygote"
-        except NoPythonError:
-            if isolation != "Auto":
-                raise
-    return sys.executable, "command"
-
-
-def find_interpreter(path: str | None) -> str:
-    """The Python that the ``dbt`` command on this PATH is written for; without such a command, this
-    one.
-
-    The shebang counts, since images put dbt into a virtual environment, next to a system Python
-    that has no dbt.
-
-    Raises:
-        NoPythonError: the command is no Python program.
-    """
-    command = shutil.which("dbt", path=path)
-    if command is None:
-        return sys.executable
-    with Path(command).open("rb") as file:
-        lines = file.read(4096).decode(errors="replace").splitlines()[:2]
-    words = shlex.split(lines[0][2:]) if lines and lines[0].startswith("#!") else []
-    if words and words[0].endswith("/sh") and len(lines) > 1 and lines[1].startswith("'''exec'"):
-        words = shlex.split(
-            lines[1].replace("'''exec'", "", 1)
-        )  # how pip writes a shebang that would be too long
-    if words and Path(words[0]).name == "env":
-        words = [
-            shutil.which(word, path=path) or word for word in words[1:] if not word.startswith("-")
-        ]
-    if not words or "python" not in Path(words[0]).name:
-        raise NoPythonError(
-            f"{command} is no Python program, such as dbt Fusion: isolation must be Auto or Command"
-        )
-    return words[0]
 
 
 class Child:
@@ -134,25 +83,26 @@ class Child:
             for end in (commands, events, output):
                 os.close(end)
         self.pid = process.pid
-        process.returncode = (
-            0  # the supervisor reaps all its children itself; Popen need not look after this one
-        )
+        # The supervisor reaps all its children itself; Popen need not look after this one.
+        process.returncode = 0
         self.status: int | None = None  # wait status, once it is over
-        self.received: deque[Event] = deque()
+        self.received: deque[Message] = deque()
+        # What stands for a line that is no message: nothing that it says is believed after that.
+        self.refusal: Failed | None = None
         self._rest = b""
 
-    def ask(self, step: int) -> None:
-        """Tell a zygote to run a step. One that is gone shows by its status, not here."""
-        with suppress(BrokenPipeError):
-            os.write(self._commands, (json.dumps({"run": step}) + "\n").encode())
+    def run_step(self, step: int) -> None:
+        """Tell a zygote to run a step."""
+        self._send(RunStep(step))
 
-    def begin(self, window: int, **plan: object) -> None:
-        """Tell a zygote that the window before is over, to get this one ready, and what has changed
-        in the plan.
-        """
+    def begin_window(self, window: BeginWindow) -> None:
+        """Tell a zygote that the window before is over, and to get this one ready."""
+        self._send(EndWindow(), window)
+
+    def _send(self, *messages: Message) -> None:
+        """Send to one that may be gone, which shows by its status, not here."""
         with suppress(BrokenPipeError):
-            lines = ({"end": True}, {"window": window, "plan": plan})
-            os.write(self._commands, "".join(json.dumps(line) + "\n" for line in lines).encode())
+            os.write(self._commands, b"".join(map(encode, messages)))
 
     def finish(self) -> None:
         """Tell a zygote that there is nothing more to do: it ends when it reads the end of the
@@ -162,31 +112,45 @@ class Child:
             os.close(self._commands)
             self._commands = -1
 
-    def read_events(self) -> bool:
-        """Take in what has arrived; False at the end."""
-        data = _read(self.events)
-        *lines, self._rest = (self._rest + (data or b"")).split(b"\n")
-        self.received.extend(json.loads(line) for line in lines)
+    def read_messages(self) -> bool:
+        """Take in what has arrived; False at the end.
+
+        The whole group ends when a line is no message: whoever wrote it, what it says of the step
+        is not to be relied on.
+        """
+        data = _read_all(self.events)
+        if self.refusal is None:
+            try:
+                self._decode(data or b"")
+            except MessageError as error:
+                self.refusal = Failed("Unknown", f"what runs dbt was ended, since {error}")
+                self.received.append(self.refusal)
+                self.send_signal(signal.SIGKILL)
         return data is not None
+
+    def _decode(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self.received.append(decode(line))
 
     def read_output(self) -> bytes | None:
         """What has been printed since; None at the end."""
-        return _read(self.output)
+        return _read_all(self.output)
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send a signal to it and all its children."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
     def close(self) -> None:
         """Make an end of what is left of the group, and close the pipes."""
-        self.signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
         self.finish()
         os.close(self.events)
         os.close(self.output)
 
 
-def _read(descriptor: int) -> bytes | None:
+def _read_all(descriptor: int) -> bytes | None:
     """All there is now; None if there is nothing and will be nothing."""
     parts: list[bytes] = []
     while True:
@@ -199,17 +163,7 @@ def _read(descriptor: int) -> bytes | None:
         parts.append(part)
 
 
-def exit_code(event: Event) -> int | None:
-    """dbt's, or 128 and the signal, as a shell has it."""
-    status = event.get("status")
-    if status is not None and os.WIFSIGNALED(status):
-        return 128 + os.WTERMSIG(status)
-    if "exit_code" in event:
-        return int(event["exit_code"])
-    return os.WEXITSTATUS(status) if status is not None else None
-
-
-def oom_kills(layout: Layout) -> int:
+def count_oom_kills(layout: Layout) -> int:
     """How often the OOM killer has taken a process of this container; 0 where the kernel does not
     tell.
     """

@@ -10,13 +10,12 @@ Nothing depends on any of it: a count that is lost is made good by the next.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from dbt_protocol.summaries import Nodes, Progress
 from dbt_runner.deadline import Deadline
+from dbt_runner.worker_messages import NodeProgress
 
 FILE_SECONDS = 1.0
 
@@ -50,15 +49,15 @@ class Tally:
             windows=self._windows,
         )
 
-    def window(self, windows: str) -> None:
+    def set_windows(self, windows: str) -> None:
         """A window begins or is over, and this is how all of them stand: its nodes are counted from
         zero.
         """
         self._windows = windows
         self._finished = Nodes()
-        self.end(Nodes())
+        self.end_step(Nodes())
 
-    def begin(self, *, counts: bool, done: int = 0) -> None:
+    def begin_step(self, *, counts: bool, done: int = 0) -> None:
         """A step begins; one that only compiles would count every node a second time.
 
         Args:
@@ -70,28 +69,29 @@ class Tally:
         self._done = self._total = 0
         self._before = done if counts else 0
 
-    def take(self, event: Mapping[str, Any]) -> None:
-        """Count what dbt tells of a node; other events are ignored.
+    def count(self, progress: NodeProgress) -> None:
+        """Count what dbt tells of a node.
 
         A microbatch model starts and ends once more in each of its batches, so it is done when it
         has ended as often as it has started.
         """
-        if event["event"] != "progress":
-            return
-        self.invocation_id = event.get("invocation_id", self.invocation_id)
+        self.invocation_id = progress.invocation_id or self.invocation_id
         if not self._counts:
             return
-        self._total = event.get("total", self._total)
-        if "started" in event:
-            self._running[event["started"]] += 1
-        elif "ended" in event and event["ended"] in self._running:
-            node = event["ended"]
-            self._running[node] -= 1
-            if not self._running[node]:
-                del self._running[node]
-                self._done += event["status"] != "skipped"
+        if progress.total is not None:
+            self._total = progress.total
+        if progress.started:
+            self._running[progress.started] += 1
+        elif progress.ended in self._running:
+            self._end_node(progress.ended, progress.status)
 
-    def end(self, nodes: Nodes) -> None:
+    def _end_node(self, node: str, status: str) -> None:
+        self._running[node] -= 1
+        if not self._running[node]:
+            del self._running[node]
+            self._done += status != "skipped"
+
+    def end_step(self, nodes: Nodes) -> None:
         """The step is over: from now on its results stand for it."""
         self._finished += nodes
         self._before = self._done = self._total = 0
@@ -115,6 +115,6 @@ class Tally:
         return None
 
 
-def soonest(*seconds: float | None) -> float | None:
+def find_soonest(*seconds: float | None) -> float | None:
     """The shortest of some waits; None stands for one without an end."""
     return min((each for each in seconds if each is not None), default=None)

@@ -1,37 +1,38 @@
-"""The pipes between the supervisor and the process that runs dbt: JSON lines."""
+"""The worker's ends of the pipes between it and the supervisor."""
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+from dbt_runner.worker_messages import Message, NodeProgress, decode, encode
+
 
 class Channel:
-    """Sends events to the supervisor, one line each. Parent and child take turns, and so do the
-    threads of one.
+    """Sends messages to the supervisor. Parent and child take turns, and so do the threads of
+    one.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._turn = threading.Lock()
 
-    def send(self, event: str, **content: object) -> None:
-        """Send one event."""
-        data = (json.dumps({"event": event, **content}) + "\n").encode()
+    def send(self, message: Message) -> None:
+        """Send one message."""
+        data = encode(message)
         with self._turn:
             while data:
                 data = data[os.write(self._descriptor, data) :]
 
-    def node(self, **what: object) -> None:
-        """Tell how far dbt is: how many nodes there are, and which one has started or ended."""
-        self.send("progress", **what)
+    def send_progress(self, **what: Any) -> None:
+        """Tell how far dbt is: the fields of :class:`NodeProgress`."""
+        self.send(NodeProgress(**what))
 
 
 class Commands:
-    """What the supervisor wants, one JSON object a line, up to the end of the pipe.
+    """What the supervisor wants, up to the end of the pipe.
 
     Nothing is read ahead: the process that takes over for a window finds its commands still in the
     pipe.
@@ -40,11 +41,11 @@ class Commands:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Message]:
         line = b""
         while byte := os.read(self._descriptor, 1):
             if byte != b"\n":
                 line += byte
                 continue
-            yield json.loads(line)
+            yield decode(line)
             line = b""

@@ -15,7 +15,6 @@ than the step.
 from __future__ import annotations
 
 import calendar
-import json
 import os
 import re
 import shutil
@@ -37,10 +36,11 @@ from dbt_protocol.json_input import parse_json
 from dbt_protocol.plans import RunPlan, Step
 from dbt_runner import redact
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.steps import at_window
+from dbt_runner.outcome.steps import narrow_to_window
 from dbt_runner.redact import Redactor, environment_secrets, scan_profiles
 from dbt_runner.worker import deps, environment, full_refresh, sharing
-from dbt_runner.worker.channel import Channel
+from dbt_runner.worker.channel import Channel, Commands
+from dbt_runner.worker_messages import Failed, Ready, RunStep, StepEnded, StepOutcome
 
 # Of a step's flags these decide what ``dbt list`` lists ...
 _SELECTING = frozenset(
@@ -114,7 +114,7 @@ _REST_SECONDS = 5.0  # for output that is still in the pipe when dbt has ended
 class _FailedError(Exception):
     """The run cannot begin; ``content`` goes to the supervisor."""
 
-    def __init__(self, **content: object) -> None:
+    def __init__(self, **content: Any) -> None:
         super().__init__(str(content))
         self.content = content
 
@@ -135,26 +135,22 @@ def main(
 ) -> int:
     """Run until the supervisor closes the pipe, or, with a step's number, this step alone."""
     channel = Channel(events)
-    layout, plan = at_window(layout, plan, window)
+    layout, plan = narrow_to_window(layout, plan, window)
     worker = _Worker(layout, plan, channel)
     if step is not None:
         return worker.alone(step)
     try:
         worker.prepare()
     except _FailedError as error:
-        channel.send("failed", step=worker.at, **error.content)
+        channel.send(Failed(step=worker.at, **error.content))
         return 0
-    channel.send(
-        "ready",
-        dbt_version=worker.version,
-        isolation="Command",
-        project_dir=worker.project,
-        **worker.survey(),
-    )
-    with os.fdopen(commands, encoding="utf-8") as lines:
-        for line in lines:
-            number = int(json.loads(line)["run"])
-            channel.send("ended", step=number, status=worker.run(number))
+    known = worker.survey()
+    words, unasked = sorted(known.words), sorted(known.unasked)
+    ready = Ready(worker.version, "Command", worker.project, words=words, unasked=unasked)
+    channel.send(ready)
+    for command in Commands(commands):
+        if isinstance(command, RunStep):
+            channel.send(StepEnded(command.step, worker.run(command.step)))
     return 0
 
 
@@ -197,13 +193,12 @@ class _Worker:
             except environment.PatternError as error:
                 raise _FailedError(reason="ConfigError", message=str(error)) from error
 
-    def survey(self) -> dict[str, list[str]]:
+    def survey(self) -> redact.Known:
         """What the project says, by which its words are told from secrets."""
         redactor = Redactor(self._secrets.values())
         texts = map(redact.read_text, sharing.code(Path(self.project)))
         profile = redact.read_text(self._layout.profiles / "profiles.yml")
-        known = redact.survey(redactor, texts, profile, os.environ)
-        return {"words": sorted(known.words), "unasked": sorted(known.unasked)}
+        return redact.survey(redactor, texts, profile, os.environ)
 
     def _install(self) -> None:
         """Run ``dbt deps`` where packages are declared; if need be in a copy, which then is the
@@ -323,10 +318,12 @@ class _Worker:
             ended = self._dbt(step.argv, folder, keep=_KEPT_LINES)
         except OSError as error:
             message = f"dbt cannot be started: {error.strerror}"
-            self._channel.send("outcome", step=number, reason="ConfigError", message=message)
+            self._channel.send(StepOutcome("ConfigError", message, step=number))
             return 0
         except KeyboardInterrupt:
-            self._channel.send("outcome", step=number, exit_code=2, exception=["KeyboardInterrupt"])
+            self._channel.send(
+                StepOutcome(exit_code=2, exception=["KeyboardInterrupt"], step=number)
+            )
             return 0
         if ended.code < 0:
             return -ended.code
@@ -334,7 +331,7 @@ class _Worker:
         content["left_out"] = self._left_out(step)
         expected = self._expected.get(step.name, set()) | set(content["expected"] or ())
         content["expected"] = sorted(expected) or None
-        self._channel.send("outcome", step=number, **content)
+        self._channel.send(StepOutcome(step=number, **content))
         return 0
 
     def _left_out(self, step: Step) -> int | None:

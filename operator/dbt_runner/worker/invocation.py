@@ -23,7 +23,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from jinja2.filters import FILTERS
 from jinja2.runtime import Context
 
 from dbt_runner.redact import Redactor
+from dbt_runner.worker_messages import DbtEnd
 
 # Flags that take no part in parsing: what is selected, how it is run, what is shown.
 _NOT_PARSED = frozenset(
@@ -114,28 +115,10 @@ class Loaded:
     asked: set[str] = field(default_factory=set)
 
 
-@dataclass
-class Ended:
-    """How an invocation ended; the JSON of this goes to the supervisor."""
-
-    exit_code: int
-    exception: list[str] = field(default_factory=list)
-    message: str = ""
-    invocation_id: str = ""
-    expected: list[str] | None = None  # what has to have a result, hooks included
-    empty: bool = False
-    errors: list[str] = field(default_factory=list)
-    raised: list[dict[str, str]] = field(
-        default_factory=list
-    )  # results that the artifacts may lack
-    # Nodes that a build was asked for and has not selected; None: that is not known.
-    left_out: int | None = None
-
-
 class LoadError(Exception):
     """dbt could not load the project; ``ended`` says why."""
 
-    def __init__(self, ended: Ended) -> None:
+    def __init__(self, ended: DbtEnd) -> None:
         super().__init__(ended.message)
         self.ended = ended
 
@@ -433,7 +416,7 @@ def run(
     redactor: Redactor,
     done: Collection[str] = (),
     on_node: Callable[..., None] = lambda **_: None,
-) -> Ended:
+) -> DbtEnd:
     """Run a dbt command.
 
     Args:
@@ -455,9 +438,7 @@ def run(
     events = Events(folder, redactor, adopt, on_node)
     with _left_out(done), _narrowing() as counts, _expecting(events.expect):
         result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(argv)
-    ended = _ended(result, events)
-    ended.left_out = counts[0] if counts else None
-    return ended
+    return _ended(result, events, left_out=counts[0] if counts else None)
 
 
 @contextmanager
@@ -577,14 +558,23 @@ def _raise_failure(result: Any, events: Events | None) -> None:
         raise LoadError(_ended(result, events))
 
 
-def _ended(result: Any, events: Events | None) -> Ended:
+def _ended(result: Any, events: Events | None, left_out: int | None = None) -> DbtEnd:
     """Make the exit code as dbt's command line does around dbtRunner: 2 if it raised, else 1."""
     error = result.exception
-    ended = Ended(exit_code=0 if result.success else 2 if error else 1)
-    if error is not None:
-        ended.exception = [cls.__name__ for cls in type(error).__mro__ if cls is not object]
-        ended.message = str(error)
-    if events is not None:
-        ended.invocation_id, ended.expected = events.invocation_id, events.expected
-        ended.empty, ended.errors, ended.raised = events.empty, events.errors, events.raised
-    return ended
+    classes = [] if error is None else type(error).__mro__
+    ended = DbtEnd(
+        message="" if error is None else str(error),
+        exit_code=0 if result.success else 2 if error else 1,
+        exception=[cls.__name__ for cls in classes if cls is not object],
+        left_out=left_out,
+    )
+    if events is None:
+        return ended
+    return replace(
+        ended,
+        invocation_id=events.invocation_id,
+        expected=events.expected,
+        empty=events.empty,
+        errors=events.errors,
+        raised=events.raised,
+    )

@@ -8,11 +8,12 @@ from typing import Any
 
 from dbt_protocol.plans import RunPlan
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.steps import at_window
+from dbt_runner.outcome.steps import narrow_to_window
 from dbt_runner.worker.channel import Channel, Commands
 from dbt_runner.worker.forking import leave
 from dbt_runner.worker.profile_secrets import send_secrets
 from dbt_runner.worker.zygote import Zygote, run_here
+from dbt_runner.worker_messages import INTERRUPTED, Failed
 
 
 def main(
@@ -28,7 +29,7 @@ def main(
     first = None  # of the windows that are one after another gotten ready here
     if step is None and plan.isolation != "Process":
         first, window = window, None
-    layout, plan = at_window(layout, plan, window)
+    layout, plan = narrow_to_window(layout, plan, window)
     try:
         redactor = send_secrets(layout, channel)
         known = dict(os.environ)
@@ -48,9 +49,7 @@ def main(
         else:
             Zygote(dbt, plan, layout, redactor, channel).serve(Commands(commands))
     except KeyboardInterrupt:
-        channel.send(
-            "failed", step=0, exit_code=2, exception=["KeyboardInterrupt"], message="interrupted"
-        )
+        channel.send(INTERRUPTED)
     return leave(0)
 
 
@@ -62,12 +61,7 @@ def _import_dbt(channel: Channel) -> Any:
     try:
         from dbt_runner.worker import invocation
     except ImportError as error:
-        channel.send(
-            "failed",
-            step=0,
-            exit_code=2,
-            exception=["ImportError"],
-            message=f"dbt cannot be imported: {error}",
-        )
+        message = f"dbt cannot be imported: {error}"
+        channel.send(Failed(message=message, exit_code=2, exception=["ImportError"]))
         return None
     return invocation

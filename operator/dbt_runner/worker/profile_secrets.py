@@ -8,6 +8,7 @@ from dbt_runner import redact
 from dbt_runner.layout import Layout
 from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
 from dbt_runner.worker.channel import Channel
+from dbt_runner.worker_messages import Secrets
 
 
 def send_secrets(layout: Layout, channel: Channel) -> Redactor:
@@ -25,7 +26,7 @@ def send_secrets(layout: Layout, channel: Channel) -> Redactor:
         # dbt will say what is wrong with it; until then the supervisor's scan has to do.
         return Redactor(found)
     redactor = Redactor(profile_secrets(profiles, os.environ, also=found))
-    channel.send("secrets", values=sorted(redactor.secrets))
+    channel.send(Secrets(sorted(redactor.secrets)))
     for number, secret in enumerate(sorted(redactor.secrets)):
         os.environ[f"{redact.OWN_VARIABLES}{number}"] = secret
     return redactor

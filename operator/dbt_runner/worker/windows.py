@@ -6,9 +6,8 @@ Where nothing of what windows differ in can change what is parsed
 are forked off the process that has it. Else this process parses nothing: it forks a zygote for each
 window, which parses, runs the window's steps and is gone with all that dbt keeps in memory.
 
-Beside the commands of :mod:`dbt_runner.worker.zygote` there are ``{"end": true}``, after which the
-zygote of a window ends, and ``{"window": 1, "plan": {...}}``, which gets the next one ready;
-``plan`` is what has changed in the plan since.
+Upon ``EndWindow`` the zygote of a window ends, and upon ``BeginWindow`` this one gets the next one
+ready.
 """
 
 from __future__ import annotations
@@ -23,12 +22,13 @@ from typing import Any
 
 from dbt_protocol.plans import RunPlan
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.steps import at_window
+from dbt_runner.outcome.steps import narrow_to_window
 from dbt_runner.redact import Redactor
 from dbt_runner.worker import sharing
 from dbt_runner.worker.channel import Channel, Commands
 from dbt_runner.worker.forking import fork, leave, run_child
 from dbt_runner.worker.zygote import Zygote
+from dbt_runner.worker_messages import INTERRUPTED, BeginWindow, RunStep
 
 
 class WindowZygote:
@@ -54,18 +54,23 @@ class WindowZygote:
         if not self._begin(first, commands):
             return
         for command in commands:
-            if "window" in command:
-                self._plan = replace(self._plan, **command["plan"])
+            if isinstance(command, BeginWindow):
+                self._plan = replace(
+                    self._plan,
+                    project_dir=command.project_dir,
+                    deps=command.deps,
+                    cached=command.cached,
+                )
                 os.environ["DBT_PROJECT_DIR"] = self._plan.project_dir
                 os.chdir(self._plan.project_dir)
-                if not self._begin(command["window"], commands):
+                if not self._begin(command.window, commands):
                     return
-            elif "run" in command and self._kept:
-                self._kept.step(command["run"])
+            elif isinstance(command, RunStep) and self._kept:
+                self._kept.step(command.step)
 
     def _begin(self, number: int, commands: Commands) -> bool:
         """Get a window ready; False if this process can do nothing more."""
-        layout, plan = at_window(self._layout, self._plan, number)
+        layout, plan = narrow_to_window(self._layout, self._plan, number)
         if self._obstacle:
             self._delegate(plan, layout, commands)
             return True
@@ -127,13 +132,7 @@ class WindowZygote:
                     commands, static_parser=not self._static_parser, obstacle=self._obstacle
                 )
             except KeyboardInterrupt:
-                self._channel.send(
-                    "failed",
-                    step=0,
-                    exit_code=2,
-                    exception=["KeyboardInterrupt"],
-                    message="interrupted",
-                )
+                self._channel.send(INTERRUPTED)
 
         child = fork()
         if child == 0:

@@ -10,10 +10,10 @@ ones (rayon), which children never use because they get DBT_STATIC_PARSER=false;
 those, as cloud warehouses' clients start them, makes every step run in a process of its own that
 imports and parses again (isolation Process).
 
-The supervisor (:mod:`dbt_runner.supervise.session`) talks to it in JSON lines over two pipes:
-``{"run": 0}`` goes in; ``secrets``, ``ready`` or ``failed``, then ``progress``, ``outcome`` and
-``ended`` of each step come out. Runs over windows have a zygote that does this for each of them:
-:mod:`dbt_runner.worker.windows`.
+The supervisor (:mod:`dbt_runner.supervise.session`) talks to it over two pipes, in the messages of
+:mod:`dbt_runner.worker_messages`: ``RunStep`` goes in; ``Secrets``, ``Ready`` or ``Failed``, then
+``NodeProgress``, ``StepOutcome`` and ``StepEnded`` of each step come out. Runs over windows have a
+zygote that does this for each of them: :mod:`dbt_runner.worker.windows`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from dbt_protocol import flag_variables
+from dbt_protocol.json_input import parse_json
 from dbt_protocol.plans import RunPlan, Step
 from dbt_runner import redact
 from dbt_runner.layout import Layout
@@ -39,6 +40,15 @@ from dbt_runner.redact import Redactor
 from dbt_runner.worker import cache, deps, environment, full_refresh, sharing
 from dbt_runner.worker.channel import Channel, Commands
 from dbt_runner.worker.forking import count_threads, fork, run_child, start_static_parser
+from dbt_runner.worker_messages import (
+    Failed,
+    Ready,
+    RunStep,
+    Selected,
+    StepEnded,
+    StepOutcome,
+    decode,
+)
 
 
 class Refused(Exception):  # noqa: N818 - it is the environment that is wrong, not the program
@@ -102,13 +112,13 @@ class Zygote:
             self.start_static_parser()
         if not self.prepare():
             return
-        about = {} if obstacle is None else {"count": self.parses, "obstacle": obstacle}
-        if not self.announce(**about):
+        count = None if obstacle is None else self.parses
+        if not self.announce(count=count, obstacle=obstacle):
             return
         for command in commands:
-            if "run" not in command:
+            if not isinstance(command, RunStep):
                 break
-            self.step(command["run"])
+            self.step(command.step)
 
     @property
     def project(self) -> Path:
@@ -124,8 +134,13 @@ class Zygote:
         """Start dbt's static parser, whose idle threads do not speak against forking."""
         self._idle_threads = start_static_parser()
 
-    def announce(self, **about: object) -> bool:
-        """Tell the supervisor that steps can be run; whether this process is to run them."""
+    def announce(self, *, count: int | None = None, obstacle: str | None = None) -> bool:
+        """Tell the supervisor that steps can be run; whether this process is to run them.
+
+        Args:
+            count: how often the project was parsed, where there are windows.
+            obstacle: why this was for one window only.
+        """
         fork = self.may_fork()
         if fork:
             # What is there now stays: the collector of a child need not look through it, which
@@ -134,15 +149,18 @@ class Zygote:
             signal.signal(
                 signal.SIGINT, lambda *_: None
             )  # meant for the child; this process ends with the pipe
-        self._channel.send(
-            "ready",
+        ready = Ready(
             dbt_version=_dbt_version(),
             isolation="Fork" if fork else "Process",
             project_dir=self._plan.project_dir,
-            parse={"seconds": round(self._parse_seconds, 3), "cached": self._from_cache, **about},
+            seconds=round(self._parse_seconds, 3),
+            cached=self._from_cache,
+            count=count,
+            obstacle=obstacle,
             words=sorted(self._redactor.known.words),
             unasked=sorted(self._redactor.known.unasked),
         )
+        self._channel.send(ready)
         return fork
 
     def at(self, plan: RunPlan, layout: Layout, manifest: Path) -> None:
@@ -171,18 +189,18 @@ class Zygote:
             for step in self._each_step():
                 self._validate(step, self._loaded[self._at])
         except self._dbt.LoadError as error:
-            self._fail(step=self._at, **asdict(error.ended))
+            self._fail(self._at, **error.ended.list_fields())
         except DepsFailed as error:
-            self._fail(step=0, reason="DepsFailed", message=str(error), exit_code=error.exit_code)
+            self._fail(0, reason="DepsFailed", message=str(error), exit_code=error.exit_code)
         except (Refused, Misconfigured, environment.PatternError) as error:
             reason = "EnvironmentMismatch" if isinstance(error, Refused) else "ConfigError"
-            self._fail(step=self._at, reason=reason, message=str(error))
+            self._fail(self._at, reason=reason, message=str(error))
         else:
             return True
         return False
 
-    def _fail(self, **content: object) -> None:
-        self._channel.send("failed", parses=self.parses, **content)
+    def _fail(self, step: int, **end: Any) -> None:
+        self._channel.send(Failed(step=step, parses=self.parses, **end))
 
     def _each_step(self) -> Iterator[Step]:
         """The steps, and keep in mind which of them is at work, for the message of a failure."""
@@ -338,14 +356,13 @@ class Zygote:
         if child == 0:
             run_child(lambda: _answer(self._dbt, step, loaded, folder, Channel(writer)))
         os.close(writer)
-        with os.fdopen(reader, encoding="utf-8") as lines:
-            answer = json.loads(lines.readline() or "{}")
+        with os.fdopen(reader, "rb") as lines:
+            line = lines.readline()
         os.waitpid(child, 0)
-        if "unique_ids" not in answer:
-            raise self._dbt.LoadError(
-                self._dbt.Ended(**answer["ended"]) if answer else self._dbt.Ended(exit_code=2)
-            )
-        return list(answer["unique_ids"])
+        answer = decode(line) if line else Failed(exit_code=2)
+        if isinstance(answer, Selected):
+            return answer.unique_ids
+        raise self._dbt.LoadError(answer)
 
     def step(self, number: int) -> None:
         """Run a step in a child, and tell how that ended."""
@@ -355,9 +372,14 @@ class Zygote:
             folder = self._layout.work / step.name
             done = _done(self._layout, step)
             ended = self._dbt.run(
-                step.argv, loaded.manifest, folder, self._redactor, done, self._channel.node
+                step.argv,
+                loaded.manifest,
+                folder,
+                self._redactor,
+                done,
+                self._channel.send_progress,
             )
-            self._channel.send("outcome", step=number, **asdict(ended))
+            self._channel.send(StepOutcome(step=number, **ended.list_fields()))
 
         child = fork()
         if child == 0:
@@ -369,27 +391,27 @@ class Zygote:
         if not self._layout.parsed_manifest.exists():
             os.link(self._manifest, self._layout.parsed_manifest)
         _, status = os.waitpid(child, 0)
-        self._channel.send("ended", step=number, status=status)
+        self._channel.send(StepEnded(number, status))
 
 
 def _done(layout: Layout, step: Step) -> list[str]:
     """The nodes of a step that the supervisor says are done."""
     try:
-        return list(json.loads(layout.done(step.name).read_text(encoding="utf-8")))
+        return list(parse_json(layout.done(step.name).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return []
 
 
 def _answer(dbt: Any, step: Step, loaded: Any, folder: Path, channel: Channel) -> None:
     try:
-        channel.send("selected", unique_ids=dbt.selected(step.argv, loaded.manifest, folder))
+        channel.send(Selected(dbt.selected(step.argv, loaded.manifest, folder)))
     except dbt.LoadError as error:
-        channel.send("selected", ended=asdict(error.ended))
+        channel.send(Failed(**error.ended.list_fields()))
 
 
 def run_here(dbt: Any, step: Step, layout: Layout, redactor: Redactor, channel: Channel) -> None:
     """Run a step in this very process, which is there for that step alone."""
     gc.enable()
     done = _done(layout, step)
-    ended = dbt.run(step.argv, None, layout.work / step.name, redactor, done, channel.node)
-    channel.send("outcome", step=0, **asdict(ended))
+    ended = dbt.run(step.argv, None, layout.work / step.name, redactor, done, channel.send_progress)
+    channel.send(StepOutcome(**ended.list_fields()))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dbt_protocol.summaries import Failure, Nodes
-from dbt_runner.outcome.classify import Outcome, Seen, classify, first_lines
+from dbt_runner.outcome.classify import Outcome, StepEvidence, classify, first_lines
 from tests.support.step_evidence import HOOK, MODEL, TEST, results, seen
 
 REFUSED = 'connection to server at "warehouse" (10.0.0.1), port 5432 failed: Connection refused'
@@ -86,7 +86,7 @@ def test_good_statuses_succeed(status: str) -> None:
         ),
     ],
 )
-def test_failed_nodes(case: Seen, reason: str, words: str) -> None:
+def test_failed_nodes(case: StepEvidence, reason: str, words: str) -> None:
     outcome = classify(case)
     assert outcome.reason == reason
     assert words in outcome.message
@@ -116,7 +116,7 @@ def test_failed_nodes(case: Seen, reason: str, words: str) -> None:
         (seen("sourceFreshness", (SOURCE, "pass")), "", ""),
     ],
 )
-def test_a_gate_may_let_what_warns_fail(case: Seen, reason: str, words: str) -> None:
+def test_a_gate_may_let_what_warns_fail(case: StepEvidence, reason: str, words: str) -> None:
     outcome = classify(replace(case, fail_on_warn=True))
     assert outcome.reason == reason
     assert words in outcome.message
@@ -143,7 +143,9 @@ NO_ANSWER = {"unique_id": "s2", "status": "runtime error", "message": "no such t
         (seen("build", (MODEL, "error", "boom"), code=1), False),
     ],
 )
-def test_sources_are_stale_when_their_age_is_all_that_is_wrong(case: Seen, stale: bool) -> None:
+def test_sources_are_stale_when_their_age_is_all_that_is_wrong(
+    case: StepEvidence, stale: bool
+) -> None:
     assert classify(case).stale is stale
 
 
@@ -164,7 +166,7 @@ def test_the_first_of_several_causes_gives_the_reason(first: int) -> None:
     assert classify(seen("build", *each, code=1, **other)).reason == ORDER[first][1]  # type: ignore[arg-type]
 
 
-def raised(names: str, message: str, **other: Any) -> Seen:
+def raised(names: str, message: str, **other: Any) -> StepEvidence:
     classes = [*names.split(), "DbtRuntimeError", "RuntimeError", "DbtBaseException", "Exception"]
     fields: dict[str, Any] = {
         "code": 2,
@@ -216,7 +218,7 @@ def raised(names: str, message: str, **other: Any) -> Seen:
         (raised("", "IO Error: Could not set lock on file", parsing=False), "Unavailable"),
     ],
 )
-def test_exceptions(case: Seen, reason: str) -> None:
+def test_exceptions(case: StepEvidence, reason: str) -> None:
     assert classify(case).reason == reason
 
 
@@ -258,7 +260,7 @@ def test_an_exception_with_failed_nodes_at_hand_is_about_those() -> None:
         (seen(code=None), "Unknown", "without an exit code"),
     ],
 )
-def test_ends_by_signals(case: Seen, reason: str, words: str) -> None:
+def test_ends_by_signals(case: StepEvidence, reason: str, words: str) -> None:
     outcome = classify(case)
     assert outcome.reason == reason
     assert words in outcome.message

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 import pytest
 
 from dbt_protocol.plans import RunPlan
+from dbt_protocol.result_file import NodeResult, ResultFile, StepResult
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import merge, resume
-from dbt_runner.outcome.classify import Outcome, Result, classify, done
+from dbt_runner.outcome.classify import Outcome, classify, done
 from dbt_runner.outcome.resume import StartOver
-from dbt_runner.outcome.steps import StepResult, digest
+from dbt_runner.outcome.steps import hash_arguments
 from tests.support.pods import step
 from tests.support.step_evidence import HOOK, MODEL, TEST, seen
 
@@ -144,9 +144,9 @@ def plan(**fields: Any) -> RunPlan:
 
 def result(name: str = "1-build", state: str = "Failed", **fields: Any) -> StepResult:
     argv = (BUILD if name == BUILD.name else DOCS).argv
-    results = [Result(MODEL, "success", ""), Result(TEST, "fail", "Got 3 results")]
+    results = [NodeResult(MODEL, "success", ""), NodeResult(TEST, "fail", "Got 3 results")]
     base: dict[str, Any] = {
-        "digest": digest(argv),
+        "digest": hash_arguments(argv),
         "resume": "Nodes",
         "results": results,
         "reason": "TestFailed",
@@ -156,23 +156,20 @@ def result(name: str = "1-build", state: str = "Failed", **fields: Any) -> StepR
 
 def leave(layout: Layout, *steps: StepResult, **fields: Any) -> None:
     layout.previous.mkdir(parents=True)
-    document = {
-        "run_uid": "uid-1",
-        "attempt": 1,
-        "source": None,
-        "steps": [asdict(each) for each in steps],
-    }
+    document = ResultFile("nightly", "uid-1", 1, None, steps=list(steps)).to_document()
     (layout.previous / merge.RESULT).write_text(json.dumps({**document, **fields}))
 
 
 def test_what_is_done_is_known_by_step_and_node(tmp_path: Path) -> None:
     layout = Layout(str(tmp_path))
     leave(layout, result(), result("2-docs", "Succeeded"))
-    earlier = resume.load(layout, plan())
-    assert done(earlier.results("1-build")) == [MODEL]
-    assert earlier.finished("1-build", always=False) is None
-    assert earlier.finished("2-docs", always=False) == result("2-docs", "Succeeded")
-    assert earlier.finished("2-docs", always=True) is None, "it tells of what has changed since"
+    earlier = resume.load_earlier(layout, plan())
+    assert done(earlier.list_results("1-build")) == [MODEL]
+    assert earlier.find_finished("1-build", always=False) is None
+    assert earlier.find_finished("2-docs", always=False) == result("2-docs", "Succeeded")
+    assert earlier.find_finished("2-docs", always=True) is None, (
+        "it tells of what has changed since"
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,7 +200,7 @@ def test_everything_runs_again_where_nothing_is_proved(
     layout = Layout(str(tmp_path))
     leave(layout, *steps, **fields)
     with pytest.raises(StartOver, match=words):
-        resume.load(layout, plan(**planned))
+        resume.load_earlier(layout, plan(**planned))
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", '{"run_uid"'])
@@ -213,4 +210,4 @@ def test_results_that_did_not_arrive_prove_nothing(tmp_path: Path, text: str | N
     if text is not None:
         (layout.previous / merge.RESULT).write_text(text)
     with pytest.raises(StartOver, match="not at hand"):
-        resume.load(layout, plan())
+        resume.load_earlier(layout, plan())

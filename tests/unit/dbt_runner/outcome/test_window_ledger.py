@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import pytest
 
 from dbt_protocol import window_codes
 from dbt_protocol.plans import RunPlan, Step, Window
+from dbt_protocol.result_file import NodeResult, ResultFile, StepResult
 from dbt_protocol.summaries import Failure, Nodes, Summary
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import window_ledger
 from dbt_runner.outcome.classify import Result
-from dbt_runner.outcome.steps import StepResult, at_window, digest, last_line, of_window
+from dbt_runner.outcome.steps import fill_step, format_last_line, hash_arguments, narrow_to_window
 from dbt_runner.outcome.window_ledger import Entry
 
 BUILD = Step("1-build", "build", ["build", "--vars", '{"ds":"$(window.start)","x":"$(other)"}'])
@@ -31,6 +32,7 @@ PLAN = RunPlan(
     resume=1,
 )
 GOOD = Result("model.shop.a", "success", "")
+OLD = StepResult("0-old", "build", "Failed")
 
 
 def step_of(key: str, **other: Any) -> StepResult:
@@ -38,10 +40,12 @@ def step_of(key: str, **other: Any) -> StepResult:
         "state": "Failed",
         "reason": "ModelError",
         "resume": "Nodes",
-        "results": [GOOD],
+        "results": [NodeResult(GOOD.unique_id, GOOD.status, GOOD.message)],
     }
-    argv = of_window(BUILD, Window(key, {"window.start": key})).argv
-    return StepResult(BUILD.name, BUILD.command, **{**fields, "digest": digest(argv), **other})
+    argv = fill_step(BUILD, Window(key, {"window.start": key})).argv
+    return StepResult(
+        BUILD.name, BUILD.command, **{**fields, "digest": hash_arguments(argv), **other}
+    )
 
 
 def ended(key: str, reason: str, *steps: StepResult, attempt: int = 1) -> Entry:
@@ -56,20 +60,15 @@ def ended(key: str, reason: str, *steps: StepResult, attempt: int = 1) -> Entry:
 
 
 def at_work(key: str) -> Entry:
-    entry = Entry(key, steps=["old"])
+    entry = Entry(key, steps=[OLD])
     entry.begin(1)
     return entry
 
 
 def left(layout: Layout, entries: list[Entry], **fields: Any) -> None:
-    document = {
-        "run_uid": "uid",
-        "attempt": 1,
-        "source": None,
-        "windows": [entry.row for entry in entries],
-        **fields,
-    }
+    file = ResultFile("run", "uid", 1, None, windows=[entry.row for entry in entries])
     layout.previous.mkdir(parents=True)
+    document = {**file.to_document(), **fields}
     (layout.previous / "result.json").write_text(json.dumps(document))
 
 
@@ -82,20 +81,20 @@ def test_what_has_succeeded_is_over_and_what_failed_is_continued(tmp_path: Path)
     layout = Layout(str(tmp_path))
     left(layout, [ended("a", ""), ended("b", "ModelError", step_of("b")), at_work("c"), Entry("d")])
     entries, _ = loaded(layout)
-    assert window_ledger.codes(entries) == "+---", "those that are not over are begun again"
+    assert window_ledger.format_codes(entries) == "+---", "those that are not over are begun again"
     assert entries[0].nodes.total == 1
     continued = [
-        list(window_ledger.earlier(entry, steps_of(entry.key), lambda _: None).steps)
+        list(window_ledger.find_earlier(entry, steps_of(entry.key), lambda _: None).steps)
         for entry in entries
     ]
     assert continued == [[], ["1-build"], [], []]
-    again = window_ledger.earlier(entries[1], steps_of("b"), lambda _: None)
-    assert again.results("1-build") == [GOOD]
+    again = window_ledger.find_earlier(entries[1], steps_of("b"), lambda _: None)
+    assert again.list_results("1-build") == [GOOD]
 
 
 def steps_of(key: str) -> list[Step]:
     number = "abcd".index(key)
-    return at_window(Layout(), PLAN, number)[1].steps
+    return narrow_to_window(Layout(), PLAN, number)[1].steps
 
 
 def test_of_an_older_attempt_only_what_has_succeeded_counts(tmp_path: Path) -> None:
@@ -103,7 +102,7 @@ def test_of_an_older_attempt_only_what_has_succeeded_counts(tmp_path: Path) -> N
     layout = Layout(str(tmp_path))
     left(layout, [ended("a", ""), ended("b", "ModelError", step_of("b"))])
     entries, _ = loaded(layout, resume=2, attempt=3)
-    assert (window_ledger.codes(entries), entries[1].steps) == ("+---", ())
+    assert (window_ledger.format_codes(entries), entries[1].steps) == ("+---", [])
 
 
 @pytest.mark.parametrize(
@@ -115,13 +114,13 @@ def test_results_that_are_not_of_this_say_nothing_but_the_plan_does(
     layout = Layout(str(tmp_path))
     left(layout, [ended("a", "")], **fields)
     entries, said = loaded(layout, done="-+~M")
-    assert window_ledger.codes(entries) == "-+~-"
+    assert window_ledger.format_codes(entries) == "-+~-"
     assert said[0].startswith("every window that is not known to be done runs again: ")
 
 
 def test_a_window_with_other_arguments_now_starts_over() -> None:
     said: list[str] = []
-    found = window_ledger.earlier(
+    found = window_ledger.find_earlier(
         ended("a", "ModelError", step_of("a", digest="x")), steps_of("a"), said.append
     )
     assert not found.steps
@@ -132,11 +131,33 @@ def test_a_result_survives_another_attempt_that_does_not_get_to_it(tmp_path: Pat
     layout = Layout(str(tmp_path))
     left(layout, [ended("a", "ModelError", step_of("a"))])
     entries, _ = loaded(layout)
-    row = json.loads(json.dumps(entries[0].row))
-    assert (row["state"], row["attempt"]) == ("Pending", 1)
-    assert window_ledger.earlier(
-        Entry("a", steps=row["steps"]), steps_of("a"), lambda _: None
-    ).results("1-build") == [GOOD]
+    row = entries[0].row
+    assert (row.state, row.attempt) == ("Pending", 1)
+    found = window_ledger.find_earlier(Entry("a", steps=row.steps), steps_of("a"), lambda _: None)
+    assert found.list_results("1-build") == [GOOD]
+
+
+def test_a_window_whose_steps_cannot_be_read_starts_over(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    broken = {**asdict(ended("a", "ModelError", step_of("a")).row), "steps": [{}]}
+    whole = asdict(ended("b", "ModelError", step_of("b")).row)
+    left(layout, [], windows=[broken, whole])
+    entries, said = loaded(layout)
+    found = [
+        window_ledger.find_earlier(entry, steps_of(entry.key), said.append) for entry in entries
+    ]
+    assert [list(each.steps) for each in found] == [[], ["1-build"], [], []]
+    assert said[-1].startswith("window a: everything runs again: ")
+
+
+def test_a_file_of_no_windows_says_nothing_of_them(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    layout.previous.mkdir(parents=True)
+    document = ResultFile("run", "uid", 1, None, steps=[]).to_document()
+    (layout.previous / "result.json").write_text(json.dumps(document))
+    entries, said = loaded(layout)
+    assert window_ledger.format_codes(entries) == "----"
+    assert "without windows" in said[-1]
 
 
 def test_every_reason_has_a_character_and_comes_back() -> None:
@@ -191,14 +212,14 @@ def test_the_first_window_that_failed_decides(
 ) -> None:
     summary = window_ledger.summarize(entries, "1.11", cancelled=cancelled)
     assert (summary.reason, summary.message, summary.exit_code) == (reason, message, code)
-    assert summary.windows == window_ledger.codes(entries)
+    assert summary.windows == window_ledger.format_codes(entries)
 
 
 def test_failures_name_their_window() -> None:
     summary = window_ledger.summarize([A, BROKEN], "1.11", cancelled=False)
     assert summary.failures == [Failure("model.shop.b", "error", "c: it broke")]
     assert summary.nodes.total == 2
-    line = last_line(summary, window_ledger.failed_nodes([A, BROKEN]))
+    line = format_last_line(summary, window_ledger.list_failed_nodes([A, BROKEN]))
     assert line == "Failed (ModelError): 1 node failed: c model.shop.b"
 
 
@@ -213,6 +234,6 @@ def test_a_hundred_windows_fit_into_the_termination_message() -> None:
 
 def test_only_known_names_are_replaced() -> None:
     step = replace(BUILD, full=["build", "$(window.start)$(window.start)"])
-    found = of_window(step, Window("a", {"window.start": "2024-01-01T00:00:00+01"}))
+    found = fill_step(step, Window("a", {"window.start": "2024-01-01T00:00:00+01"}))
     assert json.loads(found.argv[2]) == {"ds": "2024-01-01T00:00:00+01", "x": "$(other)"}
     assert found.full == ["build", "2024-01-01T00:00:00+012024-01-01T00:00:00+01"]

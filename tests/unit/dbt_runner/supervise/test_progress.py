@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,9 +17,10 @@ from dbt_protocol.plans import Bucket, UploadPlan
 from dbt_protocol.summaries import PROGRESS_BYTES, Nodes, Progress
 from dbt_runner.layout import Layout
 from dbt_runner.presence import held
-from dbt_runner.supervise.progress import Tally, soonest
+from dbt_runner.supervise.progress import Tally, find_soonest
 from dbt_runner.upload.teller import Teller
 from dbt_runner.upload.uploader import Uploader
+from dbt_runner.worker_messages import NodeProgress
 from tests.support.dbt_projects import SHOP, SLOW
 from tests.support.kube import PATIENCE, wait_for
 from tests.support.pods import Pod, step
@@ -92,30 +94,30 @@ def test_a_name_that_is_no_text_can_be_printed() -> None:
 # The supervisor's count
 
 
-def counted(tally: Tally, events: Iterable[dict[str, object]]) -> Progress:
-    for event in events:
-        tally.take({"event": "progress", **event})
+def counted(tally: Tally, progress: Iterable[dict[str, Any]]) -> Progress:
+    for each in progress:
+        tally.count(NodeProgress(**each))
     return tally.progress
 
 
 def test_the_nodes_are_those_of_the_window_at_work(tmp_path: Path) -> None:
     tally = Tally(tmp_path / "progress.json")
-    tally.window(">-")
-    tally.begin(counts=True)
+    tally.set_windows(">-")
+    tally.begin_step(counts=True)
     assert (
         counted(tally, [{"total": 2}, {"started": "a"}, {"ended": "a", "status": "success"}]).done
         == 1
     )
-    tally.end(Nodes(total=2, success=2))
-    tally.window("+>")
+    tally.end_step(Nodes(total=2, success=2))
+    tally.set_windows("+>")
     assert tally.progress == Progress(0, 0, (), "+>")
 
 
-def started(*nodes: str) -> list[dict[str, object]]:
+def started(*nodes: str) -> list[dict[str, Any]]:
     return [{"started": node} for node in nodes]
 
 
-def finished(*nodes: str, status: str = "success") -> list[dict[str, object]]:
+def finished(*nodes: str, status: str = "success") -> list[dict[str, Any]]:
     return [{"ended": node, "status": status} for node in nodes]
 
 
@@ -140,7 +142,7 @@ def finished(*nodes: str, status: str = "success") -> list[dict[str, object]]:
     ],
 )
 def test_nodes_are_counted(
-    tmp_path: Path, events: list[dict[str, object]], expected: Progress
+    tmp_path: Path, events: list[dict[str, Any]], expected: Progress
 ) -> None:
     assert counted(Tally(tmp_path / "p"), events) == expected
 
@@ -148,14 +150,14 @@ def test_nodes_are_counted(
 def test_steps_add_up_and_one_that_only_compiles_does_not(tmp_path: Path) -> None:
     tally = Tally(tmp_path / "p")
     build = [{"total": 4}, *started("a", "lost"), *finished("a")]
-    tally.begin(counts=True)
+    tally.begin_step(counts=True)
     assert counted(tally, build) == Progress(1, 4, ("lost",))
-    tally.end(Nodes(total=4, success=2, error=1, skipped=1))
+    tally.end_step(Nodes(total=4, success=2, error=1, skipped=1))
     assert tally.progress == Progress(3, 4)
-    tally.begin(counts=False)
+    tally.begin_step(counts=False)
     assert counted(tally, build) == Progress(3, 4)
-    tally.end(Nodes())
-    tally.begin(counts=True)
+    tally.end_step(Nodes())
+    tally.begin_step(counts=True)
     assert counted(tally, build) == Progress(4, 8, ("lost",))
 
 
@@ -187,7 +189,7 @@ def test_a_disk_that_is_full_or_gone_stops_nothing(tmp_path: Path) -> None:
 def test_the_soonest_of_some_waits(
     seconds: tuple[float | None, ...], expected: float | None
 ) -> None:
-    assert soonest(*seconds) == expected
+    assert find_soonest(*seconds) == expected
 
 
 # The sidecar's lines

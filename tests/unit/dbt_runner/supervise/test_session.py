@@ -5,6 +5,7 @@ will.
 from __future__ import annotations
 
 import calendar
+import fcntl
 import json
 import signal
 import sys
@@ -14,21 +15,19 @@ from pathlib import Path
 import pytest
 
 from dbt_protocol.plans import RunPlan
-from dbt_protocol.summaries import Nodes, Summary
+from dbt_protocol.summaries import Nodes
 from dbt_runner.__main__ import main
-from dbt_runner.layout import Layout
-from dbt_runner.outcome.steps import StepResult, last_line, summarize
-from dbt_runner.supervise.child import InterpreterError, entry_point, find_interpreter
-from dbt_runner.supervise.session import environment
-from tests.support.kube import PATIENCE
-from tests.support.pods import BIN, Pod, step
+from tests.support.kube import PATIENCE, wait_for
+from tests.support.pods import Pod, step
 
 # Stands in for the zygote: talks its protocol and does what STUB says.
 STUB = f"""#!{sys.executable}
 import json, os, signal, sys, time
 given = dict(a[2:].split("=") for a in sys.argv if a.startswith("--"))
-def send(event, **content):
-    os.write(int(given["events"]), (json.dumps(dict(content, event=event)) + "\\n").encode())
+def send(kind, **content):
+    write(json.dumps(dict(content, kind=kind)) + "\\n")
+def write(text):
+    os.write(int(given["events"]), text.encode())
 def say(text):
     sys.stdout.write(text)
     sys.stdout.flush()
@@ -37,7 +36,7 @@ exec(os.environ["STUB"])
 """
 
 READY = (
-    "send('ready', dbt_version='1.11.16', isolation='Fork', parse={'seconds': 1, 'cached': False}, "
+    "send('ready', dbt_version='1.11.16', isolation='Fork', seconds=1, cached=False, "
     "project_dir='.')\n"
 )
 FOREVER = "signal.pause()\n"
@@ -120,8 +119,8 @@ for line in os.fdopen(int(given["commands"])):
     results = [{"unique_id": "source.shop.raw.orders", "status": "error" if stale else "pass"}]
     with open(os.path.join(work, "sources.json"), "w") as file:
         json.dump({"metadata": {"invocation_id": str(count)}, "results": results}, file)
-    send("outcome", step=0, exit_code=int(stale), invocation_id=str(count), expected=["source.shop.raw.orders"])
-    send("ended", step=0, status=0)
+    send("step-outcome", step=0, exit_code=int(stale), invocation_id=str(count), expected=["source.shop.raw.orders"])
+    send("step-ended", step=0, status=0)
 """
 )
 
@@ -224,50 +223,6 @@ def test_a_plan_that_cannot_be_read_is_reported(
         assert "protocol 99" in (tmp_path / "dev/termination-log").read_text()
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (f"#!{BIN}/python3.11\n", f"{BIN}/python3.11"),
-        (f"#!{BIN}/python -E\n", f"{BIN}/python"),
-        (f"#!/bin/sh\n'''exec' \"{BIN}/python\" \"$0\" \"$@\"\n' '''\n", f"{BIN}/python"),
-        ("#!/usr/bin/env python\n", "{folder}/python"),
-        ("#!/usr/bin/env -S python -E\n", "{folder}/python"),
-    ],
-)
-def test_the_interpreter_is_that_of_the_dbt_command(
-    tmp_path: Path, text: str, expected: str
-) -> None:
-    for name, content in (("dbt", text), ("python", "")):
-        (tmp_path / name).write_text(content)
-        (tmp_path / name).chmod(0o755)
-    assert find_interpreter(str(tmp_path)) == expected.format(folder=tmp_path)
-
-
-def test_without_a_dbt_command_this_interpreter_has_to_do(tmp_path: Path) -> None:
-    assert find_interpreter(str(tmp_path)) == sys.executable
-
-
-def test_a_dbt_that_is_no_python_program_is_run_by_its_command_or_refused(tmp_path: Path) -> None:
-    (tmp_path / "dbt").write_bytes(b"\x7fELF\x02\x01\xff")
-    (tmp_path / "dbt").chmod(0o755)
-    with pytest.raises(InterpreterError, match="Fusion"):
-        find_interpreter(str(tmp_path))
-    for isolation in ("Fork", "Process"):
-        with pytest.raises(InterpreterError, match="Fusion"):
-            entry_point(str(tmp_path), isolation)
-    assert entry_point(str(tmp_path), "Auto") == (sys.executable, "command")
-
-
-@pytest.mark.parametrize(
-    ("isolation", "expected"),
-    [("Auto", "zygote"), ("Fork", "zygote"), ("Process", "zygote"), ("Command", "command")],
-)
-def test_a_dbt_that_is_a_python_program_is_imported_unless_its_command_is_asked_for(
-    isolation: str, expected: str
-) -> None:
-    assert entry_point(BIN, isolation)[1] == expected
-
-
 def test_an_image_without_dbt_is_told_so(pod: Pod, tmp_path: Path) -> None:
     base = str(Path(getattr(sys, "_base_executable", sys.executable)))
     (tmp_path / "bin/dbt").write_text(f"#!{base}\n")
@@ -276,73 +231,58 @@ def test_an_image_without_dbt_is_told_so(pod: Pod, tmp_path: Path) -> None:
     assert "cannot be imported" in ended.summary.message
 
 
-def test_dbt_gets_its_variables(tmp_path: Path) -> None:
-    plan = Pod(tmp_path / "pod", {}).plan(step("build"))
-    given = {
-        "HOME": "/no/such/home",
-        "DBT_OPERATOR_PLAN": "x",
-        "DBT_USE_COLORS": "true",
-        "OTHER": "1",
-    }
-    env = environment(Layout(), plan, given)
-    assert env["HOME"] == "/tmp"  # noqa: S108 - only named
-    assert env["DBT_USE_COLORS"] == "true"
-    assert env["OTHER"] == "1"
-    assert (env["DBT_TARGET"], env["DBT_PROFILES_DIR"]) == ("prod", "/dbt-operator-profiles")
-    assert env["DBT_SEND_ANONYMOUS_USAGE_STATS"] == "false"
-    assert env["DBT_ENV_CUSTOM_ENV_RUN_UID"] == "uid-1"
-    assert not any(name.startswith(("DBT_ENGINE_", "DBT_OPERATOR_")) for name in env)
-
-
-OK = StepResult("build", "build", "Succeeded", 0, nodes=Nodes(total=2, success=1, warn=1))
-STALE = StepResult(
-    "fresh", "sourceFreshness", "NotFresh", 1, "NotFresh", "raw.orders is older than it may be"
-)
-BAD = StepResult("test", "test", "Failed", 1, "TestFailed", "a test failed")
-
-
-@pytest.mark.parametrize(
-    ("steps", "stopped", "reason", "code"),
-    [
-        ([OK], "", "", 0),
-        ([OK, BAD], "", "TestFailed", 1),
-        ([BAD, StepResult("docs", "docs", "Failed", 2, "ModelError", "x")], "", "TestFailed", 1),
-        (
-            [StepResult("docs", "docs", "Failed", 1, "ModelError", "x", allow_failure=True), OK],
-            "",
-            "",
-            0,
-        ),
-        ([StepResult("b", "build", "Failed", 0, "NothingSelected", "x")], "", "NothingSelected", 1),
-        ([StepResult("b", "build", "Failed", None, "ConfigError", "x")], "", "ConfigError", 2),
-        ([OK, StepResult("docs", "docs", "Skipped")], "Cancelled", "Cancelled", 1),
-        ([OK, STALE, StepResult("build", "build", "Skipped")], "", "NotFresh", 0),
-        ([STALE, OK, BAD], "", "TestFailed", 1),
-        ([STALE, StepResult("docs", "docs", "Skipped")], "Cancelled", "Cancelled", 1),
-    ],
-)
-def test_the_first_failure_that_counts_decides(
-    steps: list[StepResult], stopped: str, reason: str, code: int
-) -> None:
-    summary = summarize(steps, "1.11.16", stopped)
-    assert (summary.reason, summary.exit_code) == (reason, code)
-
-
-def test_the_last_line_counts_a_success() -> None:
-    assert last_line(summarize([OK], "", "")) == "Succeeded: 2 nodes: 1 success, 0 pass, 1 warn"
-
-
-def test_the_last_line_of_a_run_that_is_skipped_speaks_of_no_failure() -> None:
-    assert (
-        last_line(summarize([STALE], "", ""))
-        == "Skipped (NotFresh): raw.orders is older than it may be"
-    )
-
-
-def test_the_last_line_of_a_failure_without_nodes_says_why() -> None:
-    assert last_line(Summary("ParseError", "it is broken")) == "Failed (ParseError): it is broken"
-
-
 def test_a_plan_with_more_in_it_is_understood(pod: Pod) -> None:
     newer = {**json.loads(pod.plan(step("build")).to_json()), "brand_new": 1}
     assert RunPlan.from_json(json.dumps(newer)) == pod.plan(step("build"))
+
+
+GARBLED = [
+    "write('no message about the-secret\\n')\n",
+    'write(\'{"kind": "the-secret"}\\n\')\n',
+    "write('[' * 100000 + 'the-secret\\n')\n",
+    "send('step-outcome', step=0, exit_code='the-secret')\n",
+]
+SUCCEEDED = "send('step-outcome', step=0, exit_code=0, expected=[], empty=True)\n"
+
+
+@pytest.mark.parametrize("garbled", GARBLED)
+@pytest.mark.parametrize("before", ["", READY, READY + SUCCEEDED])
+def test_what_is_no_message_fails_the_step_and_is_not_quoted(
+    pod: Pod, before: str, garbled: str
+) -> None:
+    pod.env["STUB"] = before + garbled + FOREVER
+    ended = pod.run(step("build", allow_empty=True), step("docs"))
+    assert ended.summary.reason == "Unknown"
+    assert "what runs dbt was ended, since" in ended.summary.message
+    assert [each["state"] for each in ended.result["steps"]] == ["Failed", "Skipped"]
+    assert "the-secret" not in ended.log + ended.layout.result.read_text()
+
+
+HOLD = """
+import fcntl
+if not os.fork():
+    lock = open({path!r}, "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.write("held")
+    lock.flush()
+    while True: signal.pause()
+while not os.path.exists({path!r}) or not open({path!r}).read(): time.sleep(0.01)
+"""
+
+
+def test_nothing_of_the_group_outlives_what_is_no_message(pod: Pod, tmp_path: Path) -> None:
+    path = tmp_path / "held"
+    pod.env["STUB"] = READY + HOLD.format(path=str(path)) + "write('garbled\\n')\n" + FOREVER
+    assert pod.run(step("build")).summary.reason == "Unknown"
+    assert path.read_text() == "held"
+    # A lock is free once nobody of the group lives, also if nobody has reaped it.
+    wait_for("the end of the group", lambda: is_free(path))
+
+
+def is_free(path: Path) -> bool:
+    with path.open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,0 +1,57 @@
+"""What the dbt container prints: dbt's lines and the runner's own, all of them without secrets."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+
+from dbt_runner import redact
+from dbt_runner.layout import Layout
+from dbt_runner.redact import Known, Redactor
+
+_LINE_LIMIT = 1 << 20  # bytes without a line's end that are passed on nevertheless
+
+
+class Output:
+    """Prints whole lines: a secret that comes in two pieces would not be recognized."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self.redactor = redactor
+        self._rest = b""  # of a line that has not got its end yet
+
+    def learn_secrets(self, secrets: Iterable[str]) -> None:
+        """Take these secrets, which are exact, in place of those that were scanned for."""
+        self.redactor = Redactor(secrets, self.redactor.known)
+
+    def learn_words(self, known: Known) -> None:
+        """Take in what the project says, by which its words are told from secrets."""
+        self.redactor = self.redactor.knowing(known)
+
+    def pass_on(self, data: bytes | None) -> None:
+        """Print those of dbt's lines that are complete; None is the end, and prints the rest."""
+        lines, newline, self._rest = (self._rest + (data or b"")).rpartition(b"\n")
+        if data is None or len(self._rest) > _LINE_LIMIT:
+            lines, self._rest = lines + newline + self._rest, b""
+            newline = b"\n" if lines and not lines.endswith(b"\n") else b""
+        if lines:
+            _print(self.redactor.data(lines) + newline)
+
+    def say(self, text: str) -> None:
+        """Print a line of the runner's own."""
+        _print(f"dbt-operator: {self.redactor.text(text)}\n".encode())
+
+
+def make_redactor(layout: Layout, env: Mapping[str, str]) -> Redactor:
+    """A redactor that knows what can be known before dbt's own Python has read the profile."""
+    secrets = redact.environment_secrets(env)
+    try:
+        profiles = (layout.profiles / "profiles.yml").read_text(encoding="utf-8")
+        secrets |= redact.scan_profiles(profiles, env)
+    except (OSError, ValueError):
+        pass  # dbt will say that it is missing
+    return Redactor(secrets)
+
+
+def _print(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
