@@ -249,7 +249,7 @@ class FakeNode:
             )
         )
 
-    def _sent(self, request: Callable[[], Any]) -> None:
+    def _sent(self, request: Callable[[], object]) -> None:
         """Send a request until it is answered."""
         while not self._stopped.is_set():
             try:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -97,7 +97,7 @@ def _serve() -> None:
         print(pid, flush=True)
 
 
-def _become_operator(main, log: str, environment: dict[str, str]) -> NoReturn:
+def _become_operator(main: Callable[[], object], log: str, environment: dict[str, str]) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.environ.update(environment)
     # Read from the environment when the module is imported.

@@ -5,10 +5,9 @@ seen of it all.
 from __future__ import annotations
 
 import itertools
-import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from typing import Any
 import kubernetes
 import urllib3
 
-from tests.support import product
-from tests.support.fake_nodes import End, FakeNode, fake_node
+from tests.support.fake_nodes import End, FakeNode, Life, fake_node
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.kube import (
     PATIENCE,
@@ -29,13 +27,13 @@ from tests.support.kube import (
     resource,
     wait_for,
 )
-from tests.support.operators import operator
+from tests.support.operators import OperatorProcess, operator
+from tests.support.places import ROOT
 
 GROUP, VERSION = "dbt-operator.dev", "v1alpha1"
 RUN, HOLDER = "dbt-operator.dev/run", "dbt-operator.dev/holder-uid"
-Begin = Callable[
-    ..., AbstractContextManager[Any]
-]  # starts an operator: operators.operator, or another way
+# Starts an operator: operators.operator, or another way.
+Begin = Callable[..., AbstractContextManager[OperatorProcess]]
 FINISHED = ("Succeeded", "Failed", "Cancelled", "Skipped")
 
 
@@ -51,21 +49,19 @@ class Stage:
         self._begin = begin
         self.log = folder / "operator.log"
         self.jobs: set[tuple[str, str]] = set()  # name and UID of every Job that ever was
-        self.holders: list[
-            tuple[str, int]
-        ] = []  # of every version of every target: its name, and how many hold it
+        # Of every version of every target: its name, and how many hold it.
+        self.holders: list[tuple[str, int]] = []
         self.runs: dict[str, Manifest] = {}  # every DbtRun, as the watch shows it last
-        self.ends: dict[
-            str, list[End]
-        ] = {}  # by run: how its pods end, one after another; then all succeed at once
+        # By run: how its pods end, one after another; then all succeed at once.
+        self.ends: dict[str, list[End]] = {}
         self._given: dict[str, End] = {}  # by UID of the pod
         self._operators = ExitStack()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: OperatorProcess | None = None
         self._stopped = threading.Event()
         self._watches: list[kubernetes.watch.Watch] = []
         self._threads: list[threading.Thread] = []
 
-    def decide(self, pod: Manifest) -> End:
+    def decide(self, pod: Mapping[str, Any]) -> End:
         """How a pod ends."""
         uid = pod["metadata"]["uid"]
         if uid not in self._given:
@@ -75,7 +71,7 @@ class Stage:
 
     # Operators
 
-    def start_operator(self, **settings: str) -> subprocess.Popen[bytes]:
+    def start_operator(self, **settings: str) -> OperatorProcess:
         """An operator whose requests go through the proxy."""
         self._process = self._operators.enter_context(
             self._begin(
@@ -84,7 +80,7 @@ class Stage:
         )
         return self._process
 
-    def another_operator(self) -> subprocess.Popen[bytes]:
+    def another_operator(self) -> OperatorProcess:
         """One more, which talks to the API server itself."""
         return self._operators.enter_context(
             self._begin(self.namespace, log=self.log.with_name("another.log"))
@@ -229,7 +225,7 @@ class Stage:
         """How many pods of a run have ever been on the node."""
         return sum(1 for life in self._lives() if life.labels[RUN] == run)
 
-    def _lives(self) -> list[Any]:
+    def _lives(self) -> list[Life]:
         return [life for life in list(self.node.lives.values()) if life.namespace == self.namespace]
 
     # Watching
@@ -244,7 +240,7 @@ class Stage:
             kubernetes.client.CustomObjectsApi(client),
         )
         ours = custom.list_namespaced_custom_object
-        watches: list[tuple[Callable[..., Any], tuple[str, ...], Callable[[Manifest], None]]] = [
+        watches: list[tuple[Callable[..., object], tuple[str, ...], Callable[[Manifest], None]]] = [
             (jobs.list_namespaced_job, (self.namespace,), self._saw_job),
             (ours, (GROUP, VERSION, self.namespace, "dbttargets"), self._saw_target),
             (ours, (GROUP, VERSION, self.namespace, "dbtruns"), self._saw_run),
@@ -254,7 +250,7 @@ class Stage:
 
     def _start_following(
         self,
-        source: Callable[..., Any],
+        source: Callable[..., object],
         arguments: tuple[str, ...],
         see: Callable[[Manifest], None],
     ) -> None:
@@ -264,7 +260,7 @@ class Stage:
 
     def follow(
         self,
-        source: Callable[..., Any],
+        source: Callable[..., object],
         arguments: tuple[str, ...],
         see: Callable[[Manifest], None],
     ) -> None:
@@ -334,6 +330,6 @@ def stage(name: str, begin: Begin = operator) -> Iterator[Stage]:
 
 def install_crds() -> None:
     """Ours, as they stand in the checkout."""
-    folder = str(product.ROOT / "crds")
+    folder = str(ROOT / "crds")
     kubectl("apply", "--server-side", "--force-conflicts", "-f", folder)
     kubectl("wait", "--for=condition=Established", "-f", folder)
