@@ -72,7 +72,7 @@ def run_spec(on: str, **spec: Any) -> Manifest:
     return {"projectRef": {"name": PROJECT}, "targetRef": {"name": on}, "steps": [BUILD]} | spec
 
 
-def backfill(
+def backfill(  # noqa: PLR0913 -- by name, each a field of what it makes
     name: str,
     windows: Manifest,
     *,

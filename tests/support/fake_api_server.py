@@ -149,7 +149,7 @@ class FakeAPIServer:
                     write({"type": kind, "object": manifest})
                 since = version
 
-    def write_lease(self, name: str, wanted: Manifest, create: bool) -> bool:
+    def write_lease(self, name: str, wanted: Manifest, *, create: bool) -> bool:
         """Whether it was written."""
         with self._changed:
             kept = self.leases.get(name)
@@ -272,7 +272,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         fake, path, _ = begun
         if "/leases" in path:
-            written = fake.write_lease(body["metadata"]["name"], body, self.command == "POST")
+            create = self.command == "POST"
+            written = fake.write_lease(body["metadata"]["name"], body, create=create)
             self._json(200 if written else 409, body if written else _status(409, "Conflict"))
         elif path.endswith("/status"):
             token = self.headers["Authorization"].removeprefix("Bearer ")

@@ -163,7 +163,8 @@ class FaultProxy:
         own pipe.
         """
         async with asyncio.timeout(PATIENCE):
-            while len(self._loop._selector.get_map()) > 1:  # type: ignore[attr-defined]
+            selector = self._loop._selector  # type: ignore[attr-defined]  # noqa: SLF001 -- nothing else knows
+            while len(selector.get_map()) > 1:  # noqa: ASYNC110 -- nothing tells of it
                 await asyncio.sleep(0.01)
 
     def _write_kubeconfig(self, port: int) -> None:
@@ -200,7 +201,7 @@ class FaultProxy:
         if rule.before:
             await asyncio.to_thread(rule.before, request)
         await asyncio.sleep(rule.wait)
-        while rule.held is not None and not rule.held.is_set():
+        while rule.held is not None and not rule.held.is_set():  # noqa: ASYNC110 -- threads set it
             await asyncio.sleep(0.02)
         if rule.answer:
             request.status = rule.answer

@@ -191,7 +191,7 @@ class Operator:
                     self._reconcile(self.keys.pop(0))
         except StoppedError:
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 -- the test's thread raises it
             self.broken = error
         self._waits.release()
 

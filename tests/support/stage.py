@@ -45,6 +45,7 @@ class Stage:
     ) -> None:
         self.namespace = name
         self.node = node
+        node.decide = self.decide
         self.proxy = proxy
         self._begin = begin
         self.log = folder / "operator.log"
@@ -312,14 +313,12 @@ def stage(name: str, begin: Begin = operator) -> Iterator[Stage]:
     """A namespace of a name of its own, its fake node, a proxy, and a way to begin an operator:
     there is none yet.
     """
-    node_of: list[Stage] = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        fake_node(name, lambda pod: node_of[0].decide(pod)) as node,
+        fake_node(name) as node,
         fault_proxy(Path(folder)) as proxy,
     ):
         found = Stage(name, Path(folder), node, proxy, begin)
-        node_of.append(found)
         apply(namespace(name))
         try:
             found.watch()
