@@ -51,7 +51,7 @@ def candidates() -> list[str]:
     found += map(str, sorted(Path.home().glob(".pyenv/versions/3.9.*/bin/python3.9")))
     uv = Path(sys.executable).with_name("uv")
     if uv.exists():
-        find = [uv, "python", "find", "--no-python-downloads", "3.9"]
+        find = [str(uv), "python", "find", "--no-python-downloads", "3.9"]
         done = subprocess.run(find, capture_output=True, text=True, check=False)
         found.append(done.stdout.strip())
     return [path for path in found if path]
