@@ -37,9 +37,8 @@ class Meter:
     """What a watch sees of runs and Jobs: when each was created, and when it had ended."""
 
     def __init__(self, scene: Stage) -> None:
-        self.created: dict[
-            str, float
-        ] = {}  # by name: when the request that created it was answered
+        # By name: when the request that created it was answered.
+        self.created: dict[str, float] = {}
         self.job_seen: dict[str, float] = {}  # by name of the run
         self.ended: dict[str, float] = {}  # by name
         self._scene = scene

@@ -299,10 +299,9 @@ class Stage:
             thread.join(10)
         self._client.rest_client.pool_manager.clear()
         self._operators.close()
+        # Shown where a test has failed.
         for log in sorted(self.log.parent.glob("*.log")):
-            print(
-                f"{log.name}:", *log.read_text().splitlines()[-50:], sep="\n"
-            )  # shown where a test has failed
+            print(f"{log.name}:", *log.read_text().splitlines()[-50:], sep="\n")
         kubectl(
             "delete", "namespace", self.namespace, "--ignore-not-found", "--wait=false", check=False
         )
