@@ -157,5 +157,5 @@ def test_killed_at_every_write_it_goes_on_and_does_nothing_twice(
 
 
 def test_no_run_takes_more_than_twelve_writes(rounds: Rounds) -> None:
-    writes, _ = rounds("queue", True)  # noqa: FBT003 -- one of CASES
+    writes, _ = rounds("queue", True)
     assert writes / 3 <= 12
