@@ -55,7 +55,7 @@ def _make(target: Path, version: str, lock: Path) -> None:
     """
     shutil.rmtree(target, ignore_errors=True)
     run([_UV, "venv", "--quiet", "--python", sys.executable, target])
-    install = [_UV, "pip", "install", "--python", target / "bin" / "python"]
+    install: list[str | Path] = [_UV, "pip", "install", "--python", target / "bin" / "python"]
     follow(
         [*install, "--require-hashes", "--no-deps", "--requirement", lock],
         f"installing dbt {version}",

@@ -5,6 +5,8 @@ exceptions.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -69,7 +71,7 @@ def test_an_object_created_anew_gets_no_status_of_the_old_one(cluster: Cluster, 
         cluster.patch_status("DbtTarget", run, {"observedGeneration": 1})
 
 
-def _name(manifest: Manifest) -> Manifest:
+def _name(manifest: Mapping[str, Any]) -> Manifest:
     return {key: manifest["metadata"][key] for key in ("name", "namespace")}
 
 

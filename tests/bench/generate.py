@@ -150,7 +150,7 @@ class Node:
             lines.append("{{ only_new('events.occurred_at') }}")
         return "\n".join(lines) + "\n"
 
-    def properties(self, tested: bool) -> str:
+    def properties(self, *, tested: bool) -> str:
         source = " and ".join(self.parents) or "the source"
         tests = "        data_tests: [unique, not_null]\n" if tested else ""
         return (
@@ -213,7 +213,7 @@ def events() -> str:
     """The seed's rows."""
     chance = random.Random(ROWS)  # noqa: S311 -- as above
     lines = ["event_id,customer_id,amount,occurred_at,loaded_at"]
-    moment = datetime(2025, 1, 1)
+    moment = datetime(2025, 1, 1)  # noqa: DTZ001 -- the column is a timestamp without zone
     for number in range(1, ROWS + 1):
         moment += timedelta(minutes=chance.randint(5, 300))
         lines.append(
@@ -236,7 +236,7 @@ def files(models: int) -> dict[str, str]:
     found |= {f"models/{node.layer}/{node.name}.sql": node.sql for node in nodes}
     for layer in LAYERS:
         properties = (
-            node.properties(number % TESTED == 0)
+            node.properties(tested=number % TESTED == 0)
             for number, node in enumerate(nodes)
             if node.layer == layer
         )

@@ -55,9 +55,8 @@ def main() -> None:
     print(f"{options.models} models: building them once", flush=True)
     prepare(case)
     first = f"first-{uuid.uuid4().hex[:6]}"
-    timed(
-        lambda: apply(run(case, first, [STEP])), "dbtrun", first, "Succeeded"
-    )  # it fills the cache
+    # It fills the cache.
+    timed(lambda: apply(run(case, first, [STEP])), "dbtrun", first, "Succeeded")
     pairs = []
     for number in range(1, options.pairs + 1):
         pair = (measure(case, cached=True), measure(case, cached=False))

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import statistics
-import subprocess
 import threading
 import time
 import uuid
@@ -26,6 +25,7 @@ import kubernetes
 
 from tests.support import product
 from tests.support.kube import Manifest, apply, wait_for
+from tests.support.operators import OperatorProcess
 from tests.support.stage import GROUP, VERSION, Stage, install_crds, stage
 
 WORKERS = 8  # that create objects side by side
@@ -37,9 +37,8 @@ class Meter:
     """What a watch sees of runs and Jobs: when each was created, and when it had ended."""
 
     def __init__(self, scene: Stage) -> None:
-        self.created: dict[
-            str, float
-        ] = {}  # by name: when the request that created it was answered
+        # By name: when the request that created it was answered.
+        self.created: dict[str, float] = {}
         self.job_seen: dict[str, float] = {}  # by name of the run
         self.ended: dict[str, float] = {}  # by name
         self._scene = scene
@@ -160,7 +159,7 @@ def make_finished(scene: Stage, meter: Meter, count: int) -> None:
 # The operator, from outside
 
 
-def memory(process: subprocess.Popen[bytes]) -> float:
+def memory(process: OperatorProcess) -> float:
     """RSS in MB."""
     return (
         int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[0])
@@ -168,7 +167,7 @@ def memory(process: subprocess.Popen[bytes]) -> float:
     )
 
 
-def cpu(process: subprocess.Popen[bytes]) -> float:
+def cpu(process: OperatorProcess) -> float:
     """Seconds that it has used."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -216,7 +215,7 @@ def throughput(scene: Stage, meter: Meter, options: argparse.Namespace) -> None:
     stop(process)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: OperatorProcess) -> None:
     process.kill()
     process.wait()
 

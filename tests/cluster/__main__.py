@@ -42,8 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         (
             "exec",
             _exec,
-            "run a command in the cluster's network, with KUBECONFIG set and kubectl and helm at "
-            "hand",
+            "run a command in the cluster's network, with kubectl, helm and a kubeconfig at hand",
         ),
     ):
         command = commands.add_parser(name, help=text, description=text)

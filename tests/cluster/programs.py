@@ -14,11 +14,17 @@ from tests.cluster.state import CACHE, ClusterError, new_folder
 _SOURCE = Path(__file__).parent / "programs"
 _INPUTS = ("go.mod", "go.sum", "main.go", "pause/main.go")
 _VERSION = "k8s.io/component-base/version"
+_LINKER_FLAGS = (
+    "-s",
+    "-w",
+    f"-X {_VERSION}.gitVersion=v1.34.4",
+    f"-X {_VERSION}.gitMajor=1",
+    f"-X {_VERSION}.gitMinor=34",
+)
 _FLAGS = (
     "-trimpath",
     "-buildvcs=false",
-    f"-ldflags=-s -w -X {_VERSION}.gitVersion=v1.34.4 -X {_VERSION}.gitMajor=1 -X "
-    f"{_VERSION}.gitMinor=34",
+    f"-ldflags={' '.join(_LINKER_FLAGS)}",
 )
 _PACKAGES = (".", "./pause", "helm.sh/helm/v3/cmd/helm", "github.com/minio/minio")
 _KEPT = 2

@@ -8,10 +8,11 @@ begin a second attempt.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -42,7 +43,11 @@ SOON = timedelta(seconds=2)
 STAY = [each for each in EVERY if each not in (DELETED, LOST_WITH_NAMESPACE)]
 INTERRUPTED = (CANCELLED, TIMED_OUT, DELETED, EVICTED, DRAINED, LOST_WITH_NAMESPACE)
 TWICE = (EVICTED, DRAINED, EDITED, WAREHOUSE_RESTARTED)
-IDS = {"ids": lambda scenario: scenario.name}
+
+
+def for_each(scenarios: Iterable[Scenario]) -> pytest.MarkDecorator:
+    """A test for each of some scenarios, under its name."""
+    return pytest.mark.parametrize("scenario", scenarios, ids=lambda scenario: scenario.name)
 
 
 @dataclass
@@ -94,7 +99,7 @@ def started(installed: None, images: Mapping[str, str]) -> Iterator[Course]:  # 
         for scenario in (STORE_GONE, STORE_GONE_FAILS):
             wait_for(
                 f"dbt has ended in {scenario.name}",
-                lambda s=scenario: faults.dbt_has_ended(s.name),
+                partial(faults.dbt_has_ended, scenario.name),
                 240,
             )
         yield course
@@ -107,7 +112,7 @@ def interrupted(started: Course) -> Course:
     cancel(CANCELLED)
     kubectl("delete", "dbtrun", DELETED.name, "--wait=false", namespace=NAMESPACE)
     for scenario in (CANCELLED, DELETED):
-        wait_for(f"{scenario.name} has no pod", lambda s=scenario: faults.pod_of(s.name) is None)
+        wait_for(f"{scenario.name} has no pod", partial(has_no_pod, scenario.name))
     faults.stop_store()
     faults.open_gate(STORE_BACK)
     apply(*manifests(TIMED_OUT, started.images, NAMESPACE))
@@ -130,11 +135,20 @@ def disturbed(interrupted: Course) -> Course:
     for scenario in TWICE:
         wait_for(
             f"the end of an attempt of {scenario.name}",
-            lambda s=scenario: faults.first_attempt_is_over(s),
+            partial(faults.first_attempt_is_over, scenario),
             90,
         )
         faults.open_gate(scenario)
     return interrupted
+
+
+def has_no_pod(run: str) -> bool:
+    return faults.pod_of(run) is None
+
+
+def is_gone(run: str, kind: str) -> bool:
+    """Whether no object of a kind has the run's name in its own."""
+    return run not in kubectl("get", kind, "-o", "name", namespace=NAMESPACE)
 
 
 def cancel(scenario: Scenario) -> None:
@@ -184,15 +198,11 @@ def statuses(artifacts: Mapping[str, bytes], path: str) -> dict[str, str]:
 @pytest.mark.usefixtures("interrupted")
 def test_a_deleted_run_leaves_nothing_behind() -> None:
     for kind in ("dbtruns", "jobs", "pods"):
-        wait_for(
-            f"no {kind}",
-            lambda k=kind: DELETED.name not in kubectl("get", k, "-o", "name", namespace=NAMESPACE),
-            30,
-        )
+        wait_for(f"no {kind}", partial(is_gone, DELETED.name, kind), 30)
 
 
 @pytest.mark.usefixtures("disturbed")
-@pytest.mark.parametrize("scenario", STAY, **IDS)
+@for_each(STAY)
 def test_it_ends_as_it_must(scenario: Scenario) -> None:
     found = finished(scenario)["status"]
     assert (found["phase"], found.get("reason")) == (scenario.phase, scenario.reason), found[
@@ -201,7 +211,7 @@ def test_it_ends_as_it_must(scenario: Scenario) -> None:
     assert scenario.message in found["message"]
 
 
-@pytest.mark.parametrize("scenario", INTERRUPTED, **IDS)
+@for_each(INTERRUPTED)
 def test_a_query_is_gone_two_seconds_after_the_signal(
     disturbed: Course, scenario: Scenario
 ) -> None:
@@ -211,7 +221,7 @@ def test_a_query_is_gone_two_seconds_after_the_signal(
     assert timedelta() < outlived < SOON
 
 
-@pytest.mark.parametrize("scenario", INTERRUPTED, **IDS)
+@for_each(INTERRUPTED)
 def test_what_was_finished_before_the_signal_is_in_the_bucket(
     disturbed: Course, scenario: Scenario
 ) -> None:
@@ -233,7 +243,7 @@ def _whole(artifacts: dict[str, bytes]) -> dict[str, bytes] | None:
 
 
 @pytest.mark.usefixtures("disturbed")
-@pytest.mark.parametrize("scenario", [EVICTED, DRAINED, EDITED], **IDS)
+@for_each([EVICTED, DRAINED, EDITED])
 def test_a_pod_that_is_taken_away_is_infrastructure_and_tried_again(scenario: Scenario) -> None:
     run = finished(scenario)
     first, second = run["status"]["attempts"]
@@ -245,7 +255,7 @@ def test_a_pod_that_is_taken_away_is_infrastructure_and_tried_again(scenario: Sc
     assert condition(run, "ArtifactsUploaded")["status"] == "True"
 
 
-@pytest.mark.parametrize("scenario", TWICE, **IDS)
+@for_each(TWICE)
 def test_pods_of_a_run_never_overlap(disturbed: Course, scenario: Scenario) -> None:
     finished(scenario)
     assert disturbed.pods.seen_and_most_at_a_time(scenario.name) == (2, 1)
@@ -328,7 +338,7 @@ def test_uploads_wait_for_a_store_that_comes_back(interrupted: Course) -> None: 
 
 
 @pytest.mark.usefixtures("started")
-@pytest.mark.parametrize("scenario", [STORE_GONE, STORE_GONE_FAILS], **IDS)
+@for_each([STORE_GONE, STORE_GONE_FAILS])
 def test_a_store_that_is_gone_is_named_and_dbt_is_not_run_again(scenario: Scenario) -> None:
     run = finished(scenario)
     uploaded = condition(run, "ArtifactsUploaded")

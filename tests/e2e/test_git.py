@@ -76,13 +76,9 @@ def project(url: str, secret: str, **git: Any) -> Manifest:
     return {"source": {"git": {"url": url, "secretRef": {"name": secret}, **git}}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _started(world: World, images: Mapping[str, str]) -> None:
-    """All runs, started together; and the branch of one is moved as soon as its first attempt has
-    failed.
-    """
+def _scenarios(world: World) -> list[Scenario]:
     https, ssh = world.server.https("shop"), world.server.ssh("shop")
-    scenarios = [
+    return [
         Scenario("git-branch", project=project(https, "git-https", ref="main")),
         Scenario("git-default", project=project(https, "git-https")),
         Scenario("git-tag", project=project(ssh, "git-ssh", ref="v1")),
@@ -113,6 +109,14 @@ def _started(world: World, images: Mapping[str, str]) -> None:
             },
         ),
     ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _started(world: World, images: Mapping[str, str]) -> None:
+    """All runs, started together; and the branch of one is moved as soon as its first attempt has
+    failed.
+    """
+    scenarios = _scenarios(world)
     create_user()
     apply(namespace(NAMESPACE))
     for scenario in scenarios:

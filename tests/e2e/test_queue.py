@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 
@@ -38,8 +39,7 @@ def waiting(warehouse: None, images: Mapping[str, str]) -> dict[str, Manifest]: 
         run["spec"]["priority"] = PRIORITIES[name]
         apply(run)
     return {
-        name: wait_for(f"{name} is queued", lambda name=name: queued(name))
-        for name in list(PRIORITIES)[1:]
+        name: wait_for(f"{name} is queued", partial(queued, name)) for name in list(PRIORITIES)[1:]
     }
 
 

@@ -74,8 +74,12 @@ def test_409_422_429_500_on_any_write(
     assert scene.all_ended(*names) == dict.fromkeys(names, "Succeeded")
     assert [len(scene.jobs_of(name)) for name in names] == [1] * len(names)
     for name in names:
-        wait_for(f"the slot of {name} is free", lambda name=name: not scene.holders_of(name))
+        _wait_for_slot(scene, name)
     assert [name for name, rule in refused[fault].items() if not rule.taken] == []
+
+
+def _wait_for_slot(scene: Stage, target: str) -> None:
+    wait_for(f"the slot of {target} is free", lambda: not scene.holders_of(target))
 
 
 def _queue(scene: Stage, name: str) -> dict[str, int]:
@@ -112,9 +116,8 @@ def test_api_server_away_for_a_while(scene: Stage) -> None:
 
 # Watches
 
-Tell = Callable[
-    [list[bytes]], Iterable[tuple[float, bytes]]
-]  # of all events so far: those told now, or later
+# Of all events so far: those told now, or later.
+Tell = Callable[[list[bytes]], Iterable[tuple[float, bytes]]]
 
 
 def _twice(heard: list[bytes]) -> Iterable[tuple[float, bytes]]:
@@ -144,12 +147,9 @@ WATCHES: dict[str, tuple[Tell, tuple[str, ...]]] = {
 }
 
 
-def _twisted(tell: Tell, kinds: tuple[str, ...]) -> list[Rule]:
+def _twisted(tell: Tell, kind: str) -> Rule:
     """Each watch has a memory of its own."""
-    return [
-        Rule(lambda r, kind=kind: r.watch and r.kind == kind, events=_with_memory(tell))
-        for kind in kinds
-    ]
+    return Rule(lambda r: r.watch and r.kind == kind, events=_with_memory(tell))
 
 
 def _with_memory(tell: Tell) -> Callable[[bytes], Iterable[tuple[float, bytes]]]:
@@ -167,7 +167,7 @@ def _with_memory(tell: Tell) -> Callable[[bytes], Iterable[tuple[float, bytes]]]
 def _work_with(name: str) -> None:
     tell, kinds = WATCHES[name]
     with stage(f"watches-{name}-{uuid.uuid4().hex[:6]}") as scene:
-        scene.proxy.rules += _twisted(tell, kinds)
+        scene.proxy.rules += [_twisted(tell, kind) for kind in kinds]
         apply(scene.project())
         scene.start_operator(DBT_OPERATOR_RESYNC_SECONDS="2")
         wait_for("it watches", lambda: all(rule.taken for rule in scene.proxy.rules))

@@ -86,9 +86,8 @@ def _check(scene: Stage, path: Path, target: str, names: dict[str, str]) -> None
     scene.all_ended(*names.values())
     assert {suffix: scene.seen(name)["phase"] for suffix, name in names.items()} == path.phases
     for suffix, name in names.items():
-        least = (
-            0 if suffix == path.cancelled else path.attempts[suffix]
-        )  # it may be cancelled before it has a Job
+        # It may be cancelled before it has a Job.
+        least = 0 if suffix == path.cancelled else path.attempts[suffix]
         assert least <= len(scene.jobs_of(name)) <= path.attempts[suffix], (
             name,
             scene.jobs_of(name),

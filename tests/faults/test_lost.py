@@ -5,6 +5,7 @@ namespace.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ STRANGER = {
 }
 
 
-def start(scene: Stage, name: str, end: End, **spec: object) -> None:
+def start(scene: Stage, name: str, end: End, **spec: Any) -> None:
     """A run with a target of its own, whose first pod ends in a certain way."""
     scene.ends[name] = [end]
     apply(scene.target(name), scene.run(name, name, **(RETRIED | spec)))
@@ -37,6 +38,11 @@ def pod_at_work(scene: Stage, name: str) -> Manifest:
 
 def pods(scene: Stage, name: str) -> list[Manifest]:
     return items("pods", scene.namespace, f"--selector={RUN}={name}")
+
+
+def wait_until_gone(scene: Stage, name: str) -> None:
+    """Wait until the run has no pod."""
+    wait_for(f"the pod of {name} is gone", lambda: not pods(scene, name))
 
 
 def next_one_runs(scene: Stage, name: str) -> None:
@@ -99,7 +105,7 @@ def damaged(scene: Stage) -> Stage:
     kubectl("delete", "pod", of["pod-deleted"]["name"], *AT_ONCE, namespace=scene.namespace)
     kubectl("delete", "dbtrun", "run-deleted", namespace=scene.namespace)
     for name in ("job-deleted", "pod-deleted", "run-deleted"):
-        wait_for(f"the pod of {name} is gone", lambda name=name: not pods(scene, name))
+        wait_until_gone(scene, name)
     scene.start_operator()
     return scene
 

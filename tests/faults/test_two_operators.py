@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import threading
 from collections.abc import Callable
 from itertools import cycle
@@ -17,6 +16,7 @@ import pytest
 from tests.support.fake_nodes import End
 from tests.support.fault_proxy import Request, Rule
 from tests.support.kube import apply, items, wait_for
+from tests.support.operators import OperatorProcess
 from tests.support.stage import RUN, Stage
 
 PROJECTS = ("shop", "billing", "stock")
@@ -54,6 +54,10 @@ class Crowd:
         before = self.ended
         wait_for(f"{runs} more runs end", lambda: self.ended >= min(before + runs, RUNS), LONG)
 
+    def wait_for_moment(self, what: str, rule: Rule) -> None:
+        """Wait until a rule was applied, or nothing is left that it could be applied to."""
+        wait_for(f"a moment {what}", lambda: bool(rule.taken) or self.over, LONG)
+
     def check(self, *, limit: int = 1) -> None:
         """Every run has succeeded with one Job, and never more held the target or were at work than
         may be.
@@ -83,7 +87,7 @@ def test_two_operators_at_once_never_have_two_pods_at_work(
         with empty.proxy.rule(
             _nth_write(chance.randint(1, 4), before=lambda _: _stop(crowd.first))
         ) as rule:
-            wait_for("a moment to stop", lambda rule=rule: rule.taken or crowd.over, LONG)
+            crowd.wait_for_moment("to stop", rule)
         try:
             crowd.get_on(chance.randint(1, 2))
         finally:
@@ -107,7 +111,7 @@ def test_two_operators_at_once_and_requests_that_arrive_late(
         with empty.proxy.rule(
             _nth_write(chance.randint(1, 2), kind=kind, held=threading.Event())
         ) as rule:
-            wait_for("a write is held back", lambda rule=rule: rule.taken or crowd.over, LONG)
+            crowd.wait_for_moment("to hold a write back", rule)
             crowd.get_on(2)
         late += rule.taken
     crowd.check(limit=2)
@@ -132,7 +136,7 @@ def _nth_write(
     return Rule(picks, times=1, before=before, held=held)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: OperatorProcess) -> None:
     """It has sent a request, and will not hear the answer before it goes on."""
     process.send_signal(signal.SIGSTOP)
 

@@ -8,7 +8,13 @@ from typing import Any
 from tests.support.kube import Manifest, resource
 
 ARTIFACTS = {"endpoint": "https://s3.example.com", "bucket": "artifacts"}
-
+DEPLOY_KEY: Manifest = {"secretRef": {"name": "deploy-key"}}
+VOLUME = {"name": "data", "mountPath": "/data", "persistentVolumeClaim": {"claimName": "duckdb"}}
+RUN: Manifest = {
+    "projectRef": {"name": "p"},
+    "targetRef": {"name": "t"},
+    "steps": [{"build": {}}],
+}
 
 SPECS: dict[str, Manifest] = {
     "DbtTarget": {"profiles": {"secretRef": {"name": "warehouse", "key": "profiles.yml"}}},
@@ -17,8 +23,14 @@ SPECS: dict[str, Manifest] = {
         "source": {"image": {"path": "/project"}},
         "artifacts": ARTIFACTS,
     },
-    "DbtRun": {"projectRef": {"name": "p"}, "targetRef": {"name": "t"}, "steps": [{"build": {}}]},
+    "DbtRun": RUN,
+    "DbtBackfill": {"runTemplate": {"spec": RUN}, "windows": {"keys": ["a"]}},
 }
+
+
+def git(url: str, **fields: Any) -> Manifest:
+    """The source of a project that is in Git."""
+    return {"git": {"url": url, **fields}}
 
 
 def manifest(kind: str, where: str, **spec: Any) -> Manifest:

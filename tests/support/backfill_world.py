@@ -166,15 +166,14 @@ class BackfillWorld:
 
     def add(self, manifest: Manifest) -> None:
         """Somebody applies an object."""
-        self.server.objects[manifest["kind"], manifest["metadata"]["name"]] = self.server._touch(
-            manifest
-        )
+        name = manifest["metadata"]["name"]
+        self.server.objects[manifest["kind"], name] = self.server._touch(manifest)  # noqa: SLF001 -- as tests do
 
     def edit(self, name: str = "past", kind: str = "DbtBackfill", **spec: Any) -> None:
         manifest = self.server.objects[kind, name]
         manifest["spec"] |= copy.deepcopy(spec)
         manifest["metadata"]["generation"] += 1
-        self.server._touch(manifest)
+        self.server._touch(manifest)  # noqa: SLF001 -- as above
 
     def check(self) -> None:
         """Never more holders than the limit, and nobody else at work."""

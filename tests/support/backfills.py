@@ -72,7 +72,7 @@ def run_spec(on: str, **spec: Any) -> Manifest:
     return {"projectRef": {"name": PROJECT}, "targetRef": {"name": on}, "steps": [BUILD]} | spec
 
 
-def backfill(
+def backfill(  # noqa: PLR0913 -- by name, each a field of what it makes
     name: str,
     windows: Manifest,
     *,
@@ -227,9 +227,8 @@ class Sql:
 
     def lay_tables(self) -> None:
         """Make the schema anew, as the user that dbt is."""
-        self.do(
-            "SELECT pg_terminate_backend(pid)" + _HELD
-        )  # of a test that was broken off: it would keep its locks
+        # Of a test that was broken off: it would keep its locks.
+        self.do("SELECT pg_terminate_backend(pid)" + _HELD)
         self.do(
             "SET client_min_messages = warning; SET ROLE e2e; "
             + (FOLDER / "tables.sql").read_text()

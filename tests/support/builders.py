@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -84,8 +85,8 @@ def target(**spec: Any) -> dict[str, Any]:
 
 def summary(reason: str = "", message: str = "28 nodes", **fields: Any) -> str:
     nodes = fields.pop("nodes", Nodes(total=28, success=20, passed=8))
-    known = {"dbt_version": "1.11.16", "whole": True} | fields
-    return Summary(reason=reason, message=message, nodes=nodes, **known).to_json()
+    usual = Summary(reason=reason, message=message, nodes=nodes, dbt_version="1.11.16", whole=True)
+    return replace(usual, **fields).to_json()
 
 
 def failed_summary(reason: str = "ModelError") -> str:
@@ -121,8 +122,10 @@ def ended(
 
 def ended_pod(dbt: ContainerFacts, **fields: Any) -> PodFacts:
     phase = "Succeeded" if dbt.exit_code == 0 else "Failed"
-    defaults = {"phase": phase, "prepare": ended(0), "artifacts": ended(0, upload()), "uid": "pod"}
-    return PodFacts(**defaults | {"dbt": dbt} | fields)  # type: ignore[arg-type]
+    usual = PodFacts(
+        uid="pod", phase=phase, prepare=ended(0), dbt=dbt, artifacts=ended(0, upload())
+    )
+    return replace(usual, **fields)
 
 
 def part_labels(run_uid: str = UID, **changed: str | None) -> dict[str, str]:

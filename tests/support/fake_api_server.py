@@ -149,7 +149,7 @@ class FakeAPIServer:
                     write({"type": kind, "object": manifest})
                 since = version
 
-    def write_lease(self, name: str, wanted: Manifest, create: bool) -> bool:
+    def write_lease(self, name: str, wanted: Manifest, *, create: bool) -> bool:
         """Whether it was written."""
         with self._changed:
             kept = self.leases.get(name)
@@ -220,7 +220,7 @@ class _Server(ThreadingHTTPServer):
         self.fake = fake
         super().__init__(("127.0.0.1", 0), _Handler)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         pass  # whoever asked has gone away
 
 
@@ -237,9 +237,11 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         fake.requests.append(f"{self.command} {self.path}")
         if fake.token and self.headers["Authorization"] != f"Bearer {fake.token}":
-            return self._refuse(401, "Unauthorized")
+            self._refuse(401, "Unauthorized")
+            return None
         if namespace_of(url.path.split("/")) in fake.refused:
-            return self._refuse(403, "Forbidden")
+            self._refuse(403, "Forbidden")
+            return None
         return fake, url.path, dict(urllib.parse.parse_qsl(url.query))
 
     def do_GET(self) -> None:
@@ -270,7 +272,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         fake, path, _ = begun
         if "/leases" in path:
-            written = fake.write_lease(body["metadata"]["name"], body, self.command == "POST")
+            create = self.command == "POST"
+            written = fake.write_lease(body["metadata"]["name"], body, create=create)
             self._json(200 if written else 409, body if written else _status(409, "Conflict"))
         elif path.endswith("/status"):
             token = self.headers["Authorization"].removeprefix("Bearer ")
@@ -302,7 +305,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base class's name
         pass
 
 

@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from dbt_operator.cluster.errors import ConflictError, NotFoundError, translate_error
 from dbt_operator.planning.common.durations import format_time
@@ -15,6 +15,7 @@ from dbt_operator.planning.common.plan import Event
 from tests.support.builders import NOW
 
 Manifest = dict[str, Any]
+Answer = TypeVar("Answer")
 
 
 class KilledError(BaseException):
@@ -41,12 +42,11 @@ class FakeCluster:
         self.before_write: Callable[[int], None] = lambda _: None
         self.after_write: Callable[[int], None] = lambda _: None
         self.clock: Callable[[], datetime] = lambda: NOW
-        self.largest = (
-            1_500_000  # bytes of an object; etcd's answer to a larger one is that of the API server
-        )
+        # Bytes of an object; etcd's answer to a larger one is that of the API server.
+        self.largest = 1_500_000
         self._version = 100
 
-    def _write(self, change: Callable[[], Any]) -> Any:
+    def _write(self, change: Callable[[], Answer]) -> Answer:
         self.writes += 1
         self.before_write(self.writes)
         result = copy.deepcopy(change())
@@ -106,7 +106,7 @@ class FakeCluster:
                 self.created_jobs.append(name)
             return self.objects["Job", name]
 
-        return self._write(create)  # type: ignore[no-any-return]
+        return self._write(create)
 
     def delete_job(self, _namespace: str, name: str, uid: str) -> None:
         def delete() -> None:
@@ -135,7 +135,7 @@ class FakeCluster:
                     return pod
             raise NotFoundError(name)
 
-        return self._write(change)  # type: ignore[no-any-return]
+        return self._write(change)
 
     def stop_pod(self, _namespace: str, name: str, uid: str) -> Manifest:
         def change() -> Manifest:
@@ -146,7 +146,7 @@ class FakeCluster:
                     return pod
             raise NotFoundError(name)
 
-        return self._write(change)  # type: ignore[no-any-return]
+        return self._write(change)
 
     def create_run(self, manifest: Mapping[str, Any]) -> Manifest:
         def create() -> Manifest:
@@ -165,7 +165,7 @@ class FakeCluster:
                 self.created_runs.append(name)
             return self.objects["DbtRun", name]
 
-        return self._write(create)  # type: ignore[no-any-return]
+        return self._write(create)
 
     def delete_run(self, _namespace: str, name: str, uid: str) -> None:
         def delete() -> None:
@@ -190,7 +190,7 @@ class FakeCluster:
             stored["metadata"]["resourceVersion"] = self._next_version()
             return stored
 
-        return self._write(change)  # type: ignore[no-any-return]
+        return self._write(change)
 
     def post_event(self, _kind: str, _manifest: Mapping[str, Any], event: Event) -> None:
         self.events.append(event)

@@ -75,9 +75,9 @@ def always(_: Manifest) -> End:
 class FakeNode:
     """A node of the cluster. Use :func:`fake_node`."""
 
-    def __init__(self, name: str, decide: Callable[[Manifest], End]) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.decide = decide
+        self.decide: Callable[[Manifest], End] = always
         self.lives: dict[str, Life] = {}  # by UID of the pod
         self._client = client = kubernetes.config.new_client_from_config()
         client.configuration.connection_pool_maxsize = _WORKERS + 2
@@ -249,7 +249,7 @@ class FakeNode:
             )
         )
 
-    def _sent(self, request: Callable[[], Any]) -> None:
+    def _sent(self, request: Callable[[], object]) -> None:
         """Send a request until it is answered."""
         while not self._stopped.is_set():
             try:
@@ -282,9 +282,9 @@ class FakeNode:
 
 
 @contextmanager
-def fake_node(name: str, decide: Callable[[Manifest], End] = always) -> Iterator[FakeNode]:
+def fake_node(name: str) -> Iterator[FakeNode]:
     """A node of a name of its own, for as long as it is needed."""
-    node = FakeNode(name, decide)
+    node = FakeNode(name)
     node.start()
     try:
         yield node

@@ -72,18 +72,17 @@ class Rule:
 
     picks: Callable[[Request], bool]
     times: int = 1_000_000_000
-    before: Callable[[Request], None] | None = None  # called when it has come, before it is sent on
-    after: Callable[[Request], None] | None = (
-        None  # called when it was answered, before the operator hears of it
-    )
+    # Called when it has come, before it is sent on.
+    before: Callable[[Request], None] | None = None
+    # Called when it was answered, before the operator hears of it.
+    after: Callable[[Request], None] | None = None
     wait: float = 0.0  # seconds before it is sent on
     held: threading.Event | None = None  # it is sent on once this is set
     answer: int = 0  # a status code, in the API server's place
     reset: bool = False  # the connection is cut in the place of an answer
     lose_answer: bool = False  # it is sent on, and then the connection is cut
-    events: Callable[[bytes], Iterable[tuple[float, bytes]]] | None = (
-        None  # those told for one of a watch, and when
-    )
+    # Those told for one of a watch, and when.
+    events: Callable[[bytes], Iterable[tuple[float, bytes]]] | None = None
     taken: list[Request] = field(default_factory=list)  # those it was applied to
 
 
@@ -164,7 +163,8 @@ class FaultProxy:
         own pipe.
         """
         async with asyncio.timeout(PATIENCE):
-            while len(self._loop._selector.get_map()) > 1:  # type: ignore[attr-defined]
+            selector = self._loop._selector  # type: ignore[attr-defined]  # noqa: SLF001 -- nothing else knows
+            while len(selector.get_map()) > 1:  # noqa: ASYNC110 -- nothing tells of it
                 await asyncio.sleep(0.01)
 
     def _write_kubeconfig(self, port: int) -> None:
@@ -201,7 +201,7 @@ class FaultProxy:
         if rule.before:
             await asyncio.to_thread(rule.before, request)
         await asyncio.sleep(rule.wait)
-        while rule.held is not None and not rule.held.is_set():
+        while rule.held is not None and not rule.held.is_set():  # noqa: ASYNC110 -- threads set it
             await asyncio.sleep(0.02)
         if rule.answer:
             request.status = rule.answer

@@ -69,18 +69,13 @@ def install(images: Mapping[str, str]) -> GitServer:
     return server
 
 
-def _deployment(image: str, version: str) -> Manifest:
-    https = [
-        "python3",
-        "/server.py",
-        "--repositories",
-        _REPOSITORIES,
-        "--address",
-        "0.0.0.0",  # noqa: S104 -- in a pod
-        "--port",
-        "8443",
-    ]
-    https += ["--certificate", f"{_KEYS}/tls.crt", "--key", f"{_KEYS}/tls.key"]
+def _https_command() -> list[str]:
+    command = ["python3", "/server.py", "--repositories", _REPOSITORIES]
+    command += ["--address", "0.0.0.0", "--port", "8443"]  # noqa: S104 -- in a pod
+    return [*command, "--certificate", f"{_KEYS}/tls.crt", "--key", f"{_KEYS}/tls.key"]
+
+
+def _ssh_command() -> list[str]:
     options = {
         "Port": "2222",
         "PidFile": "none",
@@ -91,9 +86,13 @@ def _deployment(image: str, version: str) -> Manifest:
         "AuthorizedKeysFile": f"{_KEYS}/authorized_keys",
         "AcceptEnv": "GIT_PROTOCOL",
     }
-    ssh = ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-h", f"{_KEYS}/host_key"]
+    command = ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-h", f"{_KEYS}/host_key"]
     for name, value in options.items():
-        ssh += ["-o", f"{name}={value}"]
+        command += ["-o", f"{name}={value}"]
+    return command
+
+
+def _deployment(image: str, version: str) -> Manifest:
     login = [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": _SECRET, "key": key}}}
         for name, key in (("GIT_USER", "user"), ("GIT_PASSWORD", "password"))
@@ -111,8 +110,8 @@ def _deployment(image: str, version: str) -> Manifest:
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [
-                _container("https", image, https, 8443, login),
-                _container("ssh", image, ssh, 2222, []),
+                _container("https", image, _https_command(), 8443, login),
+                _container("ssh", image, _ssh_command(), 2222, []),
             ],
             "volumes": [
                 {"name": "repositories", "emptyDir": {}},

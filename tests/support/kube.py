@@ -95,7 +95,7 @@ def wait_for(what: str, look: Callable[[], Found | None], timeout: float = PATIE
     return found
 
 
-def namespace(name: str, restricted: bool = True) -> Manifest:
+def namespace(name: str, *, restricted: bool = True) -> Manifest:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"} if restricted else {}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 

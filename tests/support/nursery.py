@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -86,7 +86,8 @@ def nursery() -> Iterator[Nursery]:
 
 
 def _serve() -> None:
-    from dbt_operator.process.assembly import main  # here: who only asks for operators does without
+    # Who only asks for operators does without.
+    from dbt_operator.process.assembly import main  # noqa: PLC0415 -- as said above
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for those that have ended
     for line in sys.stdin:
@@ -97,7 +98,7 @@ def _serve() -> None:
         print(pid, flush=True)
 
 
-def _become_operator(main, log: str, environment: dict[str, str]) -> NoReturn:
+def _become_operator(main: Callable[[], object], log: str, environment: dict[str, str]) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.environ.update(environment)
     # Read from the environment when the module is imported.
@@ -108,7 +109,7 @@ def _become_operator(main, log: str, environment: dict[str, str]) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
         main()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 -- nothing of the parent may go on in here
         traceback.print_exc()
     os._exit(1)  # it has ended itself before
 

@@ -46,7 +46,8 @@ class Ended:
 
     @property
     def result(self) -> dict[str, Any]:
-        return json.loads(self.layout.result.read_text())
+        found: dict[str, Any] = json.loads(self.layout.result.read_text())
+        return found
 
     @property
     def last_line(self) -> str:

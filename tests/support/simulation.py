@@ -156,20 +156,20 @@ class Operator:
         self._stopped = False
         self._idle = True
         self.next = ""  # the request that it is stopped before
-        self.done: list[Any] = []
+        self.done: list[tuple[Key, object]] = []
         self.broken: BaseException | None = None
         self._reconciler = Reconciler(self, self.store, "runner:1", clock, self.keys.append)  # type: ignore[arg-type]
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
         self._waits.acquire()
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Callable[..., object]:
         """The cluster, as the reconciler sees it: every request waits for its step."""
         if name not in (*READS, *WRITES, "post_event", "last_log_line"):
             raise AttributeError(name)
         method = getattr(self._server, name)
 
-        def request(*arguments: Any) -> Any:
+        def request(*arguments: object) -> object:
             self.next = name
             self._pause()
             self.next = ""
@@ -191,7 +191,7 @@ class Operator:
                     self._reconcile(self.keys.pop(0))
         except StoppedError:
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 -- the test's thread raises it
             self.broken = error
         self._waits.release()
 

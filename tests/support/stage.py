@@ -5,10 +5,9 @@ seen of it all.
 from __future__ import annotations
 
 import itertools
-import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from typing import Any
 import kubernetes
 import urllib3
 
-from tests.support import product
-from tests.support.fake_nodes import End, FakeNode, fake_node
+from tests.support.fake_nodes import End, FakeNode, Life, fake_node
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.kube import (
     PATIENCE,
@@ -29,13 +27,13 @@ from tests.support.kube import (
     resource,
     wait_for,
 )
-from tests.support.operators import operator
+from tests.support.operators import OperatorProcess, operator
+from tests.support.places import ROOT
 
 GROUP, VERSION = "dbt-operator.dev", "v1alpha1"
 RUN, HOLDER = "dbt-operator.dev/run", "dbt-operator.dev/holder-uid"
-Begin = Callable[
-    ..., AbstractContextManager[Any]
-]  # starts an operator: operators.operator, or another way
+# Starts an operator: operators.operator, or another way.
+Begin = Callable[..., AbstractContextManager[OperatorProcess]]
 FINISHED = ("Succeeded", "Failed", "Cancelled", "Skipped")
 
 
@@ -47,25 +45,24 @@ class Stage:
     ) -> None:
         self.namespace = name
         self.node = node
+        node.decide = self.decide
         self.proxy = proxy
         self._begin = begin
         self.log = folder / "operator.log"
         self.jobs: set[tuple[str, str]] = set()  # name and UID of every Job that ever was
-        self.holders: list[
-            tuple[str, int]
-        ] = []  # of every version of every target: its name, and how many hold it
+        # Of every version of every target: its name, and how many hold it.
+        self.holders: list[tuple[str, int]] = []
         self.runs: dict[str, Manifest] = {}  # every DbtRun, as the watch shows it last
-        self.ends: dict[
-            str, list[End]
-        ] = {}  # by run: how its pods end, one after another; then all succeed at once
+        # By run: how its pods end, one after another; then all succeed at once.
+        self.ends: dict[str, list[End]] = {}
         self._given: dict[str, End] = {}  # by UID of the pod
         self._operators = ExitStack()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: OperatorProcess | None = None
         self._stopped = threading.Event()
         self._watches: list[kubernetes.watch.Watch] = []
         self._threads: list[threading.Thread] = []
 
-    def decide(self, pod: Manifest) -> End:
+    def decide(self, pod: Mapping[str, Any]) -> End:
         """How a pod ends."""
         uid = pod["metadata"]["uid"]
         if uid not in self._given:
@@ -75,7 +72,7 @@ class Stage:
 
     # Operators
 
-    def start_operator(self, **settings: str) -> subprocess.Popen[bytes]:
+    def start_operator(self, **settings: str) -> OperatorProcess:
         """An operator whose requests go through the proxy."""
         self._process = self._operators.enter_context(
             self._begin(
@@ -84,7 +81,7 @@ class Stage:
         )
         return self._process
 
-    def another_operator(self) -> subprocess.Popen[bytes]:
+    def another_operator(self) -> OperatorProcess:
         """One more, which talks to the API server itself."""
         return self._operators.enter_context(
             self._begin(self.namespace, log=self.log.with_name("another.log"))
@@ -229,7 +226,7 @@ class Stage:
         """How many pods of a run have ever been on the node."""
         return sum(1 for life in self._lives() if life.labels[RUN] == run)
 
-    def _lives(self) -> list[Any]:
+    def _lives(self) -> list[Life]:
         return [life for life in list(self.node.lives.values()) if life.namespace == self.namespace]
 
     # Watching
@@ -244,7 +241,7 @@ class Stage:
             kubernetes.client.CustomObjectsApi(client),
         )
         ours = custom.list_namespaced_custom_object
-        watches: list[tuple[Callable[..., Any], tuple[str, ...], Callable[[Manifest], None]]] = [
+        watches: list[tuple[Callable[..., object], tuple[str, ...], Callable[[Manifest], None]]] = [
             (jobs.list_namespaced_job, (self.namespace,), self._saw_job),
             (ours, (GROUP, VERSION, self.namespace, "dbttargets"), self._saw_target),
             (ours, (GROUP, VERSION, self.namespace, "dbtruns"), self._saw_run),
@@ -254,7 +251,7 @@ class Stage:
 
     def _start_following(
         self,
-        source: Callable[..., Any],
+        source: Callable[..., object],
         arguments: tuple[str, ...],
         see: Callable[[Manifest], None],
     ) -> None:
@@ -264,7 +261,7 @@ class Stage:
 
     def follow(
         self,
-        source: Callable[..., Any],
+        source: Callable[..., object],
         arguments: tuple[str, ...],
         see: Callable[[Manifest], None],
     ) -> None:
@@ -302,10 +299,9 @@ class Stage:
             thread.join(10)
         self._client.rest_client.pool_manager.clear()
         self._operators.close()
+        # Shown where a test has failed.
         for log in sorted(self.log.parent.glob("*.log")):
-            print(
-                f"{log.name}:", *log.read_text().splitlines()[-50:], sep="\n"
-            )  # shown where a test has failed
+            print(f"{log.name}:", *log.read_text().splitlines()[-50:], sep="\n")
         kubectl(
             "delete", "namespace", self.namespace, "--ignore-not-found", "--wait=false", check=False
         )
@@ -316,14 +312,12 @@ def stage(name: str, begin: Begin = operator) -> Iterator[Stage]:
     """A namespace of a name of its own, its fake node, a proxy, and a way to begin an operator:
     there is none yet.
     """
-    node_of: list[Stage] = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        fake_node(name, lambda pod: node_of[0].decide(pod)) as node,
+        fake_node(name) as node,
         fault_proxy(Path(folder)) as proxy,
     ):
         found = Stage(name, Path(folder), node, proxy, begin)
-        node_of.append(found)
         apply(namespace(name))
         try:
             found.watch()
@@ -334,6 +328,6 @@ def stage(name: str, begin: Begin = operator) -> Iterator[Stage]:
 
 def install_crds() -> None:
     """Ours, as they stand in the checkout."""
-    folder = str(product.ROOT / "crds")
+    folder = str(ROOT / "crds")
     kubectl("apply", "--server-side", "--force-conflicts", "-f", folder)
     kubectl("wait", "--for=condition=Established", "-f", folder)

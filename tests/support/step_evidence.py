@@ -9,7 +9,7 @@ from dbt_runner.outcome.classify import StepEvidence
 ID = "this-invocation"
 
 
-def results(*each: tuple[str, str] | tuple[str, str, str], invocation: str = ID) -> dict[str, Any]:
+def results(*each: tuple[str, ...], invocation: str = ID) -> dict[str, Any]:
     found = [
         {"unique_id": r[0], "status": r[1], "message": r[2] if len(r) > 2 else None} for r in each
     ]
@@ -21,7 +21,7 @@ def seen(
 ) -> StepEvidence:
     artifact = "sources" if command == "sourceFreshness" else "run_results"
     fields: dict[str, Any] = {"exit_code": code, "invocation_id": ID}
-    fields |= {artifact: results(*each), "expected": [row[0] for row in each]}  # type: ignore[arg-type]
+    fields |= {artifact: results(*each), "expected": [row[0] for row in each]}
     return StepEvidence(command, **{**fields, **other})
 
 

@@ -58,12 +58,7 @@ class Actions:
         """
         namespace = manifest["metadata"]["namespace"]
         try:
-            if isinstance(action, CreateJob):
-                self._store.put("Job", self._cluster.create_job(action.manifest))
-            elif isinstance(action, CreateRun):
-                self._store.put("DbtRun", self._cluster.create_run(action.manifest))
-            else:
-                self._do(namespace, manifest, action)
+            self._do(namespace, manifest, action)
         except InvalidError as error:
             if isinstance(action, (CreateJob, CreateRun, PromoteState)):
                 return str(error)
@@ -81,6 +76,10 @@ class Actions:
 
     def _do(self, namespace: str, manifest: Manifest, action: Action) -> None:
         match action:
+            case CreateJob():
+                self._store.put("Job", self._cluster.create_job(action.manifest))
+            case CreateRun():
+                self._store.put("DbtRun", self._cluster.create_run(action.manifest))
             case DeleteJob():
                 self._cluster.delete_job(namespace, action.name, action.uid)
             case DeletePod():

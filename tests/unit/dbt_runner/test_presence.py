@@ -42,10 +42,17 @@ def test_it_shows_however_the_holder_ends_and_whatever_it_has_started(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     argv = [sys.executable, "-c", HOLD, str(tmp_path / "alive")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     watch = Watch(tmp_path / "alive")
     env = {"PYTHONPATH": HOME}
-    with subprocess.Popen(argv, text=True, env=env, start_new_session=True, **pipes) as holder:  # type: ignore[call-overload]
+    with subprocess.Popen(
+        argv,
+        text=True,
+        env=env,
+        start_new_session=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
         end_later(partial(os.killpg, holder.pid, signal.SIGKILL))  # the child is of its group
         assert holder.stdout.readline()
         assert not watch.over

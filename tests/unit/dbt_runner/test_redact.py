@@ -197,7 +197,7 @@ def test_the_secret_itself_does_not(text: str, clean: str) -> None:
     assert redactor_of(*FILES[1:], "user_passwords").text(text) == clean
 
 
-MANIFEST = {
+MANIFEST: dict[str, Any] = {
     "metadata": {"adapter_type": "duckdb", "env": {"NOTE": "password"}},
     "nodes": {
         "model.shop.user_passwords": {

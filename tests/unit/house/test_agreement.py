@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from dbt_operator.api.crd import schema
+from dbt_operator.api.parts.retry import Retry
 from dbt_operator.api.registry import BACKFILL, RUN
 from dbt_operator.api.status import Reason
 from dbt_operator.planning.attempt.verdict import Verdict
@@ -28,6 +29,7 @@ MAY_PASS = {
     Reason.DEPS_FAILED: "packages could not be installed",
     Reason.INFRASTRUCTURE: "the pod was evicted",
 }
+REASONS: set[str] = set(Reason)
 # A queued run says the one, and a part of a backfill the other: neither is why a run failed.
 NO_FAILURES = {Reason.SLOT_HELD_BY_LOST_NODE, Reason.YIELDED}
 # Said by the operator alone, which sees pods, queues and other objects.
@@ -72,7 +74,7 @@ def test_what_is_tried_again_by_default_is_what_the_docs_say() -> None:
 
 
 def test_the_waits_between_attempts_are_what_the_docs_say() -> None:
-    resolved = retry.resolve(retry.Retry(max_attempts=2))
+    resolved = retry.resolve(Retry(max_attempts=2))
     assert seconds(default_of("retry.backoff.initial")) == resolved.initial_seconds
     assert seconds(default_of("retry.backoff.max")) == resolved.max_seconds
     assert default_of("retry.backoff.factor") == str(resolved.factor)
@@ -97,9 +99,9 @@ def test_the_defaults_of_a_backfill_are_what_readme_says() -> None:
 
 def test_every_reason_for_which_a_window_fails_has_a_code() -> None:
     coded = set(window_codes._FAILED.values())
-    assert coded <= set(Reason)
+    assert coded <= REASONS
     # A window whose sources are too old is skipped.
-    assert set(Reason) - coded == NO_FAILURES | {Reason.NOT_FRESH}
+    assert REASONS - coded == NO_FAILURES | {Reason.NOT_FRESH}
     for reason in coded:
         assert window_codes.reason_of(window_codes.code_of(reason)) == reason
 
@@ -108,7 +110,7 @@ def test_readme_explains_every_reason_for_which_a_run_ends() -> None:
     table = README.split("| reason | the run ended because |")[1].split("`kubectl explain")[0]
     first_cells = re.findall(r"\| ((?:`\w+`(?:, )?)+) \|", table)
     named = re.findall(r"`(\w+)`", " ".join(first_cells))
-    assert sorted(named) == sorted(set(Reason) - NO_FAILURES)
+    assert sorted(named) == sorted(REASONS - NO_FAILURES)
     assert f"`{Reason.SLOT_HELD_BY_LOST_NODE}`" in README
 
 
@@ -116,8 +118,8 @@ def test_the_runner_says_no_reason_that_the_api_does_not_know() -> None:
     said = {
         word for path in modules(OPERATOR / "dbt_runner") for word in reasons_in(path.read_text())
     }
-    assert said - set(Reason) == set()
-    assert set(Reason) - said == OF_THE_OPERATOR
+    assert said - REASONS == set()
+    assert REASONS - said == OF_THE_OPERATOR
 
 
 def test_what_is_looked_for_is_found_in_every_form() -> None:
@@ -158,6 +160,8 @@ def places_of_reasons(node: ast.AST) -> Iterator[ast.AST]:
                 yield node.value
         case ast.Tuple(elts=[ast.Set() | ast.Call(), _, reason, _]):
             yield reason
+        case _:
+            pass
 
 
 def literals(node: ast.AST) -> Iterator[str]:
@@ -174,3 +178,5 @@ def literals(node: ast.AST) -> Iterator[str]:
         case ast.Tuple() | ast.List() | ast.Set():
             for value in node.elts:
                 yield from literals(value)
+        case _:
+            pass

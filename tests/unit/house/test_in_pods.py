@@ -38,7 +38,9 @@ def works(python: str) -> bool:
     """Whether a program is Python 3.9: a shim of that name may stand for nothing."""
     tell = "import sys; sys.exit(sys.version_info[:2] != (3, 9))"
     try:
-        return subprocess.run([python, "-c", tell], capture_output=True).returncode == 0
+        return (
+            subprocess.run([python, "-c", tell], capture_output=True, check=False).returncode == 0
+        )
     except OSError:
         return False
 
@@ -49,8 +51,9 @@ def candidates() -> list[str]:
     found += map(str, sorted(Path.home().glob(".pyenv/versions/3.9.*/bin/python3.9")))
     uv = Path(sys.executable).with_name("uv")
     if uv.exists():
-        find = [uv, "python", "find", "--no-python-downloads", "3.9"]
-        found.append(subprocess.run(find, capture_output=True, text=True).stdout.strip())
+        find = [str(uv), "python", "find", "--no-python-downloads", "3.9"]
+        done = subprocess.run(find, capture_output=True, text=True, check=False)
+        found.append(done.stdout.strip())
     return [path for path in found if path]
 
 
@@ -68,6 +71,7 @@ def bare(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
+        check=False,
     )
 
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 
 from tests.support.places import OPERATOR, TESTS, modules
 
-IMPORT_OF_TESTS = re.compile(r"\s*(from|import) (tests\.)?\S*\btest_")
+IMPORT_OF_TESTS = re.compile(r"\s*(from|import) .*\btest_")
 PYTHONS_OWN = {"__init__", "__main__"}
 # Once a kind; api/status.py has the words in which all of them speak.
 ONCE_A_KIND = {"facts", "planner", "status"}

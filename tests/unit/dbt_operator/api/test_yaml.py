@@ -39,7 +39,7 @@ MAPS_OF_STRINGS = {"stringData", "data", "labels", "annotations", "matchLabels",
 
 def is_read_as_string(text: str) -> bool:
     """Whether every reader of YAML takes this for a string where it has no quotes."""
-    tag = Resolver().resolve(yaml.ScalarNode, text, (True, False))
+    tag = Resolver().resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
     return tag == STRING and not MISREAD_ELSEWHERE.fullmatch(text)
 
 
@@ -142,12 +142,15 @@ def _misread(node: yaml.Node, meant: dict[str, Any] | None) -> Iterator[str]:
     elif isinstance(node, yaml.SequenceNode):
         for each in node.value:
             yield from _misread(each, meant.get("items"))
-    elif meant.get("type") == "string" and node.style is None and not _is_fine(node.value):
+    elif isinstance(node, yaml.ScalarNode) and meant.get("type") == "string" and _is_bare(node):
         yield f"line {node.start_mark.line + 1}: {node.value}"
 
 
-def _is_fine(text: str) -> bool:
-    return is_read_as_string(text) or DATE.fullmatch(text) is not None
+def _is_bare(node: yaml.ScalarNode) -> bool:
+    """Whether it needs quotes and has none."""
+    return (
+        node.style is None and not is_read_as_string(node.value) and not DATE.fullmatch(node.value)
+    )
 
 
 def _value(node: yaml.Node, name: str) -> str:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,10 +105,9 @@ def test_an_archive_is_unpacked_from_where_the_project_is(
 
 
 def test_a_folder_is_kept_when_the_project_is_not_in_it(layout: Layout) -> None:
-    config_map(
-        layout,
-        **{"dbt_project.yml": "name: shop", "models.tgz": archive(**{"models/a.sql": "select 1"})},
-    )
+    models = archive(**{"models/a.sql": "select 1"})
+    files: dict[str, str | bytes] = {"dbt_project.yml": "name: shop", "models.tgz": models}
+    config_map(layout, **files)
     assert run(layout)[0] == 0
     assert project(layout) == {"dbt_project.yml": "name: shop", "models/a.sql": "select 1"}
 
@@ -234,7 +234,7 @@ def commit(repository: Path) -> str:
     return done.stdout.strip()
 
 
-def clone(layout: Layout, repository: Path, **fields: str) -> tuple[int, Summary]:
+def clone(layout: Layout, repository: Path, **fields: Any) -> tuple[int, Summary]:
     code = preparation.main(
         layout, PreparePlan("git", repository.as_uri(), **fields), {}, protocols=("file",)
     )

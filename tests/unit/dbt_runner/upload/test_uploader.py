@@ -84,7 +84,7 @@ def test_a_store_that_stays_away_ends_with_the_grace_period(layout: Layout) -> N
 def test_an_upload_that_hangs_ends_with_the_grace_period(layout: Layout) -> None:
     release = threading.Event()
 
-    class Hanging:
+    class Hanging(FakeStore):
         def put(self, *_: object) -> None:
             release.wait(PATIENCE)
 
@@ -100,7 +100,7 @@ def test_what_failed_is_said_also_when_the_next_try_hangs(layout: Layout) -> Non
     release = threading.Event()
     again = threading.Event()
 
-    class FailsThenHangs:
+    class FailsThenHangs(FakeStore):
         tries = 0
 
         def put(self, *_: object) -> None:

@@ -96,7 +96,7 @@ def test_what_was_asked_for_validation_is_not_printed(succeeded: Ended) -> None:
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    may_fail = {"allow_failure": True}
+    may_fail: dict[str, Any] = {"allow_failure": True}
     return wrapped(tmp_path_factory.mktemp("failed"), BROKEN).run(
         step("seed"),
         step("build", name="model", **may_fail),

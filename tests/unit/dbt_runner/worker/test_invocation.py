@@ -14,6 +14,7 @@ import subprocess
 import sys
 import zipapp
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -155,7 +156,7 @@ def test_the_last_line_of_the_log_is_the_verdict(every_command: Ended) -> None:
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     pod = Pod(tmp_path_factory.mktemp("failures") / "pod", BROKEN)
-    may_fail = {"allow_failure": True}
+    may_fail: dict[str, Any] = {"allow_failure": True}
     return pod.run(
         step("seed"),
         step("build", name="model", **may_fail),

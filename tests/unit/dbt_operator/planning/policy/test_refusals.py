@@ -197,7 +197,7 @@ def test_what_a_protected_target_refuses(
     ],
 )
 def test_no_volume_replaces_the_code_of_a_protected_target(mount: str, refuses: bool) -> None:
-    volume = {"name": "x", "mountPath": mount, "emptyDir": {}}
+    volume: dict[str, Any] = {"name": "x", "mountPath": mount, "emptyDir": {}}
     spec = DbtProject.model_validate(project(image=PINNED)).spec
     pod = Pod.model_construct(volumes=[Volume.model_construct(**{**volume, "mount_path": mount})])
     found = unpinned(DbtRun.model_validate(run()).spec, spec.model_copy(update={"pod": pod}))

@@ -1,31 +1,16 @@
-"""What the API server takes and what it refuses: the schemas and the CEL rules, on a real one."""
+"""What the API server refuses, by the schemas and the CEL rules, and with which words."""
 
 from __future__ import annotations
 
-import json
 import re
-import uuid
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from dbt_operator.api.registry import KINDS
-from tests.support.api_objects import ARTIFACTS, SPECS, manifest
-from tests.support.kube import CommandError, Manifest, create, get, kubectl
-
-SPECS["DbtBackfill"] = {"runTemplate": {"spec": SPECS["DbtRun"]}, "windows": {"keys": ["a"]}}
+from tests.support.api_objects import ARTIFACTS, DEPLOY_KEY, VOLUME, git, manifest
+from tests.support.kube import CommandError, Manifest, create
 
 EXACTLY_ONE = "set exactly one of image, git and configMap"
-DEPLOY_KEY: Manifest = {"secretRef": {"name": "deploy-key"}}
-
-
-def git(url: str, **fields: Any) -> Manifest:
-    """The source of a project that is in Git."""
-    return {"git": {"url": url, **fields}}
-
-
-VOLUME = {"name": "data", "mountPath": "/data", "persistentVolumeClaim": {"claimName": "duckdb"}}
 
 MOUNT_PATHS = {
     "data": "spec.pod.volumes[0].mountPath",
@@ -36,160 +21,6 @@ MOUNT_PATHS = {
     "/dev/shm": "must not be in /dbt-operator*",  # noqa: S108 -- refused
     "/dbt-operator-profiles": "must not be in /dbt-operator*",
 }
-
-
-@pytest.mark.parametrize(
-    ("kind", "spec"),
-    [
-        ("DbtTarget", {}),
-        (
-            "DbtTarget",
-            {"schemaPattern": "^analytics(_.*)?$", "databasePattern": "db", "target": "prod"},
-        ),
-        ("DbtTarget", {"protected": True}),
-        ("DbtTarget", {"maxConcurrentRuns": 100}),
-        ("DbtProject", {"defaults": {"retry": {"maxAttempts": 2}, "timeout": "1h", "threads": 4}}),
-        (
-            "DbtTarget",
-            {
-                "env": [
-                    {"name": "A", "value": ""},
-                    {"name": "B", "secretKeyRef": {"name": "s", "key": "k"}},
-                ]
-            },
-        ),
-        ("DbtProject", {}),
-        ("DbtProject", {"image": "registry:5000/dbt@sha256:" + "a" * 64}),
-        ("DbtProject", {"image": "registry:5000/dbt:1.11"}),
-        (
-            "DbtProject",
-            {
-                "source": {
-                    "configMap": {"name": "c", "items": [{"key": "a", "path": "models/a.sql"}]}
-                }
-            },
-        ),
-        ("DbtProject", {"source": git("https://git.example.com:8443/team/shop.git")}),
-        ("DbtProject", {"source": git("http://git.example.com/shop")}),
-        (
-            "DbtProject",
-            {
-                "source": git(
-                    "ssh://git@git.example.com:2222/team/shop.git", ref="v1.2", **DEPLOY_KEY
-                )
-            },
-        ),
-        (
-            "DbtProject",
-            {"source": git("git@github.com:team/shop.git", ref="feature/#7_x", **DEPLOY_KEY)},
-        ),
-        (
-            "DbtProject",
-            {"source": git("https://git.example.com/shop", subPath="dbt/shop..v2", **DEPLOY_KEY)},
-        ),
-        ("DbtProject", {"deps": "Always"}),
-        ("DbtProject", {"parseCache": "Never"}),
-        (
-            "DbtProject",
-            {"env": [{"name": "DBT_FULL_REFRESH", "value": "1"}]},
-        ),  # the planner's to refuse
-        (
-            "DbtProject",
-            {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000", "insecure": True}},
-        ),
-        (
-            "DbtProject",
-            {"pod": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}, "runAsUser": 1000}},
-        ),
-        (
-            "DbtProject",
-            {
-                "pod": {
-                    "volumes": [VOLUME],
-                    "affinity": {"nodeAffinity": {}},
-                    "priorityClassName": "high",
-                }
-            },
-        ),
-        (
-            "DbtProject",
-            {"pod": {"sidecarResources": {"requests": {"cpu": "50m"}}, "ephemeralStorage": "2Gi"}},
-        ),
-        ("DbtRun", {}),
-        ("DbtRun", {"priority": -5}),
-        (
-            "DbtRun",
-            {"pod": {"resources": {"limits": {"memory": "4Gi"}}, "nodeSelector": {"disk": "fast"}}},
-        ),
-        (
-            "DbtRun",
-            {
-                "vars": {"a": {"b": [1, None]}},
-                "onEmptySelection": "Succeed",
-                "threads": 8,
-                "timeout": "1h30m",
-                "startTimeout": "90s",
-            },
-        ),
-        (
-            "DbtRun",
-            {
-                "steps": [
-                    {"runOperation": {"macro": "p.m", "args": {"x": 1}}},
-                    {"docs": {}, "when": "Always"},
-                ]
-            },
-        ),
-        ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}], "ttlAfterFinished": "24h"}),
-        ("DbtRun", {"source": {"ref": "refs/pull/7/head"}}),
-        (
-            "DbtRun",
-            {"eventTime": {"start": "2024-01-01", "end": "2024-01-01T06:00:00"}, "warnError": True},
-        ),
-        (
-            "DbtRun",
-            {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "reasons": ["OOMKilled"]}},
-        ),
-        (
-            "DbtRun",
-            {
-                "gate": {"failOn": "Warn"},
-                "warnErrorOptions": {"error": ["all"], "warn": ["NoNodesSelected"]},
-            },
-        ),
-        ("DbtRun", {"steps": [{"sourceFreshness": {"onStale": "Wait"}}], "timeout": "1h"}),
-        (
-            "DbtRun",
-            {
-                "steps": [
-                    {"build": {"sample": "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}"}}
-                ]
-            },
-        ),
-        ("DbtRun", {"steps": [{"run": {"sample": "3 days", "fullRefresh": True, "empty": False}}]}),
-        (
-            "DbtRun",
-            {"steps": [{"list": {"resourceTypes": ["model"], "excludeResourceTypes": ["test"]}}]},
-        ),
-        (
-            "DbtRun",
-            {
-                "steps": [{"clone": {"selector": "core", "fullRefresh": True}}],
-                "state": {"from": {"target": "prod"}},
-            },
-        ),
-        (
-            "DbtRun",
-            {"gate": {"failOn": "Error"}, "warnErrorOptions": {"silence": ["LogTestResult"]}},
-        ),
-    ],
-)
-def test_accepted(where: str, kind: str, spec: Manifest) -> None:
-    created = create(manifest(kind, where, **spec))
-    assert (
-        created["spec"].items()
-        >= {key: value for key, value in spec.items() if key != "steps"}.items()
-    )
 
 
 @pytest.mark.parametrize(
@@ -560,75 +391,3 @@ def test_no_reference_leads_out_of_the_namespace(where: str, field: str) -> None
     """
     with pytest.raises(CommandError, match="unknown field"):
         create(manifest("DbtRun", where, projectRef={"name": "p", field: "other"}))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"vars": {"a": {"b": 2}}},
-        {"steps": [{"runOperation": {"macro": "m", "args": {"x": 2}}}]},
-        {"timeout": "2m"},
-        {"threads": 4},
-        {"source": {"ref": "main"}},
-        {"targetRef": {"name": "prod"}},
-    ],
-)
-def test_no_field_of_a_runs_spec_can_be_changed_or_added(where: str, change: Manifest) -> None:
-    run = create(
-        manifest(
-            "DbtRun",
-            where,
-            vars={"a": {"b": 1}},
-            steps=[{"runOperation": {"macro": "m", "args": {"x": 1}}}],
-            timeout="1m",
-        )
-    )
-    patch = json.dumps({"spec": change})
-    with pytest.raises(CommandError, match="cannot be changed: create another object"):
-        kubectl(
-            "patch", "dbtrun", run["metadata"]["name"], "--type=merge", "-p", patch, namespace=where
-        )
-
-
-@pytest.mark.parametrize(("kind", "length"), [(kind.kind, kind.name_length) for kind in KINDS])
-def test_names_fit_into_labels(where: str, kind: str, length: int) -> None:
-    tail = uuid.uuid4().hex[:8]
-    fits = manifest(kind, where)
-    fits["metadata"]["name"] = "a" * (length - 8) + tail
-    create(fits)
-    too_long = manifest(kind, where)
-    too_long["metadata"]["name"] = "a" * (length - 7) + tail
-    with pytest.raises(CommandError, match=f"has at most {length} characters"):
-        create(too_long)
-
-
-@pytest.mark.parametrize(("kind", "short"), [(kind.kind, kind.short) for kind in KINDS])
-def test_a_new_object_is_not_taken_for_a_healthy_one_and_has_a_short_name(
-    where: str, kind: str, short: str
-) -> None:
-    run = create(manifest(kind, where))
-    assert run["status"]["observedGeneration"] == -1
-    assert get(short, run["metadata"]["name"], where)["kind"] == kind
-
-
-def test_the_columns_of_kubectl_get(where: str) -> None:
-    create(manifest("DbtRun", where))
-    header = kubectl("get", "dbtruns", namespace=where).splitlines()[0].split()
-    assert header == ["NAME", "PROJECT", "TARGET", "PHASE", "REASON", "NODES", "DURATION", "AGE"]
-
-
-def test_all_kinds_are_in_one_category(where: str) -> None:
-    for kind in SPECS:
-        create(manifest(kind, where))
-    listed = kubectl("get", "dbt", "-o", "name", namespace=where)
-    for kind in SPECS:
-        assert f"{kind.lower()}.dbt-operator.dev/" in listed
-
-
-def test_every_field_can_be_explained() -> None:
-    assert "spec.startTimeout" not in kubectl(
-        "explain", "dbtrun.spec"
-    )  # fields are named without their path
-    assert "From the Job's creation to the start of dbt" in kubectl(
-        "explain", "dbtrun.spec.startTimeout"
-    )

@@ -1,0 +1,162 @@
+"""What the API server takes, by the schemas and the CEL rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.api_objects import ARTIFACTS, DEPLOY_KEY, VOLUME, git, manifest
+from tests.support.kube import Manifest, create
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("DbtTarget", {}),
+        (
+            "DbtTarget",
+            {"schemaPattern": "^analytics(_.*)?$", "databasePattern": "db", "target": "prod"},
+        ),
+        ("DbtTarget", {"protected": True}),
+        ("DbtTarget", {"maxConcurrentRuns": 100}),
+        ("DbtProject", {"defaults": {"retry": {"maxAttempts": 2}, "timeout": "1h", "threads": 4}}),
+        (
+            "DbtTarget",
+            {
+                "env": [
+                    {"name": "A", "value": ""},
+                    {"name": "B", "secretKeyRef": {"name": "s", "key": "k"}},
+                ]
+            },
+        ),
+        ("DbtProject", {}),
+        ("DbtProject", {"image": "registry:5000/dbt@sha256:" + "a" * 64}),
+        ("DbtProject", {"image": "registry:5000/dbt:1.11"}),
+        (
+            "DbtProject",
+            {
+                "source": {
+                    "configMap": {"name": "c", "items": [{"key": "a", "path": "models/a.sql"}]}
+                }
+            },
+        ),
+        ("DbtProject", {"source": git("https://git.example.com:8443/team/shop.git")}),
+        ("DbtProject", {"source": git("http://git.example.com/shop")}),
+        (
+            "DbtProject",
+            {
+                "source": git(
+                    "ssh://git@git.example.com:2222/team/shop.git", ref="v1.2", **DEPLOY_KEY
+                )
+            },
+        ),
+        (
+            "DbtProject",
+            {"source": git("git@github.com:team/shop.git", ref="feature/#7_x", **DEPLOY_KEY)},
+        ),
+        (
+            "DbtProject",
+            {"source": git("https://git.example.com/shop", subPath="dbt/shop..v2", **DEPLOY_KEY)},
+        ),
+        ("DbtProject", {"deps": "Always"}),
+        ("DbtProject", {"parseCache": "Never"}),
+        (
+            "DbtProject",
+            {"env": [{"name": "DBT_FULL_REFRESH", "value": "1"}]},
+        ),  # the planner's to refuse
+        (
+            "DbtProject",
+            {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000", "insecure": True}},
+        ),
+        (
+            "DbtProject",
+            {"pod": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}, "runAsUser": 1000}},
+        ),
+        (
+            "DbtProject",
+            {
+                "pod": {
+                    "volumes": [VOLUME],
+                    "affinity": {"nodeAffinity": {}},
+                    "priorityClassName": "high",
+                }
+            },
+        ),
+        (
+            "DbtProject",
+            {"pod": {"sidecarResources": {"requests": {"cpu": "50m"}}, "ephemeralStorage": "2Gi"}},
+        ),
+        ("DbtRun", {}),
+        ("DbtRun", {"priority": -5}),
+        (
+            "DbtRun",
+            {"pod": {"resources": {"limits": {"memory": "4Gi"}}, "nodeSelector": {"disk": "fast"}}},
+        ),
+        (
+            "DbtRun",
+            {
+                "vars": {"a": {"b": [1, None]}},
+                "onEmptySelection": "Succeed",
+                "threads": 8,
+                "timeout": "1h30m",
+                "startTimeout": "90s",
+            },
+        ),
+        (
+            "DbtRun",
+            {
+                "steps": [
+                    {"runOperation": {"macro": "p.m", "args": {"x": 1}}},
+                    {"docs": {}, "when": "Always"},
+                ]
+            },
+        ),
+        ("DbtRun", {"env": [{"name": "SCHEMA", "value": "x"}], "ttlAfterFinished": "24h"}),
+        ("DbtRun", {"source": {"ref": "refs/pull/7/head"}}),
+        (
+            "DbtRun",
+            {"eventTime": {"start": "2024-01-01", "end": "2024-01-01T06:00:00"}, "warnError": True},
+        ),
+        (
+            "DbtRun",
+            {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}, "reasons": ["OOMKilled"]}},
+        ),
+        (
+            "DbtRun",
+            {
+                "gate": {"failOn": "Warn"},
+                "warnErrorOptions": {"error": ["all"], "warn": ["NoNodesSelected"]},
+            },
+        ),
+        ("DbtRun", {"steps": [{"sourceFreshness": {"onStale": "Wait"}}], "timeout": "1h"}),
+        (
+            "DbtRun",
+            {
+                "steps": [
+                    {"build": {"sample": "{'start': '2024-01-01', 'end': '2024-01-08 18:00:00'}"}}
+                ]
+            },
+        ),
+        ("DbtRun", {"steps": [{"run": {"sample": "3 days", "fullRefresh": True, "empty": False}}]}),
+        (
+            "DbtRun",
+            {"steps": [{"list": {"resourceTypes": ["model"], "excludeResourceTypes": ["test"]}}]},
+        ),
+        (
+            "DbtRun",
+            {
+                "steps": [{"clone": {"selector": "core", "fullRefresh": True}}],
+                "state": {"from": {"target": "prod"}},
+            },
+        ),
+        (
+            "DbtRun",
+            {"gate": {"failOn": "Error"}, "warnErrorOptions": {"silence": ["LogTestResult"]}},
+        ),
+    ],
+)
+def test_accepted(where: str, kind: str, spec: Manifest) -> None:
+    created = create(manifest(kind, where, **spec))
+    assert (
+        created["spec"].items()
+        >= {key: value for key, value in spec.items() if key != "steps"}.items()
+    )
