@@ -12,7 +12,7 @@ from dbt_operator.planning.attempt.pod_facts import ContainerFacts, JobFacts, Po
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.plan import Plan
 from dbt_operator.planning.queueing.positions import Slot
-from dbt_operator.planning.run.facts import Observed
+from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.planner import plan
 from tests.support.builders import (
     JOB_UID,
@@ -28,8 +28,8 @@ from tests.support.builders import (
 HELD = Slot(since="2026-01-02T03:04:05.000000Z")
 
 
-def seen(manifest: dict[str, Any] | None = None, **facts: Any) -> Observed:
-    return Observed(
+def seen(manifest: dict[str, Any] | None = None, **facts: Any) -> RunFacts:
+    return RunFacts(
         run=DbtRun.model_validate(manifest or run()),
         identity=Identity("analytics", "nightly", UID, 1),
         created_at=NOW,
@@ -45,13 +45,13 @@ def references() -> dict[str, Any]:
     }
 
 
-def admitted(**spec: Any) -> Observed:
+def admitted(**spec: Any) -> RunFacts:
     """A run after its admission, as it stands in status."""
     first = seen(run(**spec), **references())
     return planned_after(first, plan(first, NOW))
 
 
-def planned_after(before: Observed, planned: Plan) -> Observed:
+def planned_after(before: RunFacts, planned: Plan) -> RunFacts:
     assert isinstance(planned.status, DbtRunStatus)
     return replace(
         before,
@@ -74,7 +74,7 @@ def conditions(found: DbtRunStatus) -> dict[str, str]:
     return {condition.type: condition.status for condition in found.conditions or []}
 
 
-def cancelling(before: Observed) -> Observed:
+def cancelling(before: RunFacts) -> RunFacts:
     """A run whose cancellation is latched."""
     spec = before.run.spec.model_copy(update={"cancel": True})
     asked = replace(before, run=before.run.model_copy(update={"spec": spec}))

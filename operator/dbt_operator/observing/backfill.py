@@ -10,7 +10,7 @@ from dbt_operator.api.kinds.backfill import DbtBackfill, DbtBackfillStatus
 from dbt_operator.observing.reader import Reader, identity_of
 from dbt_operator.observing.run import look_at_slot
 from dbt_operator.planning.backfill.children import Child, child
-from dbt_operator.planning.backfill.facts import Seen
+from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.manifests import work
 from dbt_operator.planning.common.reading import UnreadableError, read, read_part
@@ -19,12 +19,12 @@ from dbt_operator.planning.run.facts import Stray
 Manifest = Mapping[str, Any]
 
 
-def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Seen:
+def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> BackfillFacts:
     """Everything about a backfill. ``asked``: it has just asked for a slot."""
     backfill, identity = read(DbtBackfill, manifest), identity_of(manifest)
     status = backfill.status or DbtBackfillStatus()
     created_at = parse_time(manifest["metadata"]["creationTimestamp"])
-    seen = Seen(
+    facts = BackfillFacts(
         backfill,
         identity,
         created_at,
@@ -32,30 +32,30 @@ def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Seen:
         strays=_strays(reader, manifest, status),
     )
     if status.phase and status.phase.finished:
-        return seen
+        return facts
     spec, namespace = backfill.spec, identity.namespace
     if status.definition is None and spec.resume_from is not None:
-        seen = _with_earlier(reader, seen, spec.resume_from.name)
-    if status.resolved is None and not seen.unreadable:
-        seen = replace(seen, **reader.references(spec.run_template.spec, namespace))
-    seen = replace(seen, children=_children(reader, namespace, status))
+        facts = _with_earlier(reader, facts, spec.resume_from.name)
+    if status.resolved is None and not facts.unreadable:
+        facts = replace(facts, **reader.references(spec.run_template.spec, namespace))
+    facts = replace(facts, children=_children(reader, namespace, status))
     known = reader.store.get("DbtTarget", namespace, work(manifest)["targetRef"]["name"])
     if known is None:
-        return seen
+        return facts
     others = reader.store.unfinished(namespace, known["metadata"]["name"])
-    return replace(seen, slot=look_at_slot(manifest, known, others, reader.clock(), asked=asked))
+    return replace(facts, slot=look_at_slot(manifest, known, others, reader.clock(), asked=asked))
 
 
-def _with_earlier(reader: Reader, seen: Seen, name: str) -> Seen:
+def _with_earlier(reader: Reader, facts: BackfillFacts, name: str) -> BackfillFacts:
     """With the backfill that it resumes, of which nothing but the status counts."""
-    earlier = reader.whole("DbtBackfill", seen.identity.namespace, name)
+    earlier = reader.whole("DbtBackfill", facts.identity.namespace, name)
     if earlier is None:
-        return seen
+        return facts
     try:
         status = read_part(DbtBackfill, earlier, "status")
     except UnreadableError as error:
-        return replace(seen, unreadable={f"DbtBackfill {name}": error.why})
-    return replace(seen, earlier=DbtBackfill.model_construct(spec=seen.spec, status=status))
+        return replace(facts, unreadable={f"DbtBackfill {name}": error.why})
+    return replace(facts, earlier=DbtBackfill.model_construct(spec=facts.spec, status=status))
 
 
 def _children(reader: Reader, namespace: str, status: DbtBackfillStatus) -> dict[str, Child]:

@@ -23,7 +23,7 @@ from dbt_operator.planning.common.manifests import controller_uid, parent_of
 from dbt_operator.planning.common.names import ATTEMPT_LABEL, job_name
 from dbt_operator.planning.common.reading import UnreadableError, read, read_part
 from dbt_operator.planning.queueing.positions import Slot, look, look_of_part
-from dbt_operator.planning.run.facts import Observed, Stray
+from dbt_operator.planning.run.facts import RunFacts, Stray
 from dbt_operator.planning.run.orders import Orders
 from dbt_operator.planning.run.progress import can_be_seen, longest
 from dbt_protocol.summaries import Progress
@@ -57,7 +57,7 @@ class Runs:
         """A run that is not at work needs no memory."""
         self._progress.forget(namespace, name)
 
-    def observe(self, manifest: Manifest, *, acted: bool = False, asked: bool = False) -> Observed:
+    def observe(self, manifest: Manifest, *, acted: bool = False, asked: bool = False) -> RunFacts:
         """Everything about a run.
 
         Args:
@@ -65,29 +65,29 @@ class Runs:
             acted: an action has just been taken for it, so what there is of it is looked up again.
             asked: it has just asked for a slot.
         """
-        seen = self._observe(manifest, acted=acted)
+        facts = self._observe(manifest, acted=acted)
         target = self._store.get(
-            "DbtTarget", seen.identity.namespace, seen.run.spec.target_ref.name
+            "DbtTarget", facts.identity.namespace, facts.run.spec.target_ref.name
         )
-        if target is None or (seen.status.phase and seen.status.phase.finished):
-            return seen
-        if seen.orders is not None:
-            return replace(seen, slot=look_of_part(seen.orders.parent_uid, target))
-        begun = seen.status.phase in (Phase.PENDING, Phase.RUNNING) and seen.status.attempts
+        if target is None or (facts.status.phase and facts.status.phase.finished):
+            return facts
+        if facts.orders is not None:
+            return replace(facts, slot=look_of_part(facts.orders.parent_uid, target))
+        begun = facts.status.phase in (Phase.PENDING, Phase.RUNNING) and facts.status.attempts
         others = (
             ()
             if begun
-            else self._store.unfinished(seen.identity.namespace, target["metadata"]["name"])
+            else self._store.unfinished(facts.identity.namespace, target["metadata"]["name"])
         )
         return replace(
-            seen, slot=look_at_slot(manifest, target, others, self._clock(), asked=asked)
+            facts, slot=look_at_slot(manifest, target, others, self._clock(), asked=asked)
         )
 
-    def _observe(self, manifest: Manifest, *, acted: bool) -> Observed:
+    def _observe(self, manifest: Manifest, *, acted: bool) -> RunFacts:
         run, identity = read(DbtRun, manifest), identity_of(manifest)
         status = run.status or DbtRunStatus()
         namespace = identity.namespace
-        seen = Observed(
+        facts = RunFacts(
             run=run,
             identity=identity,
             created_at=parse_time(manifest["metadata"]["creationTimestamp"]),
@@ -96,23 +96,23 @@ class Runs:
         if status.phase and status.phase.finished:
             self._progress.forget(namespace, identity.name)
             orders = self._orders(manifest) if run.spec.ttl_after_finished else None
-            return replace(seen, strays=self.strays(manifest), orders=orders)
-        seen = replace(seen, orders=self._orders(manifest))
-        if seen.orders is not None and not status.attempts:
-            return seen
+            return replace(facts, strays=self.strays(manifest), orders=orders)
+        facts = replace(facts, orders=self._orders(manifest))
+        if facts.orders is not None and not status.attempts:
+            return facts
         if not status.attempts:
-            return replace(seen, **self._reader.references(run.spec, namespace))
+            return replace(facts, **self._reader.references(run.spec, namespace))
         if status.resolved and status.resolved.promote:
-            seen = replace(seen, project=self._project(namespace, run.spec.project_ref.name))
+            facts = replace(facts, project=self._project(namespace, run.spec.project_ref.name))
         attempt = status.attempts[-1]
         if (
             attempt.job_uid is None
             and not acted
-            and _is_new(seen)
+            and _is_new(facts)
             and not self._store.of_run("Job", identity.uid)
         ):
-            return seen  # creating its Job tells whether there is one
-        return self._observe_attempt(seen, attempt)
+            return facts  # creating its Job tells whether there is one
+        return self._observe_attempt(facts, attempt)
 
     def _project(self, namespace: str, name: str) -> tuple[DbtProject, int] | None:
         """The project of a run that may promote its state. One that cannot be read has no place for
@@ -158,14 +158,14 @@ class Runs:
             for job in self._store.of_run("Job", metadata["uid"])
             if job["metadata"]["uid"] not in recorded
         ]
-        facts = {
+        found = {
             job["metadata"]["name"]: job_facts(job)
             for job in jobs
             if _belongs(job, metadata["uid"])
         }
         return tuple(
             Stray(name, job.uid)
-            for name, job in facts.items()
+            for name, job in found.items()
             if not job.ended and not job.deleting
         )
 
@@ -190,11 +190,11 @@ class Runs:
             tuple(Stray(job["metadata"]["name"], job["metadata"]["uid"]) for job in jobs), at_work
         )
 
-    def _observe_attempt(self, seen: Observed, attempt: Attempt) -> Observed:
+    def _observe_attempt(self, facts: RunFacts, attempt: Attempt) -> RunFacts:
         """Job and pod of an attempt. Absence is confirmed live: the store may not have heard yet,
         or have missed it.
         """
-        identity, number = seen.identity, attempt.number
+        identity, number = facts.identity, attempt.number
         name = job_name(identity.name, identity.uid, number)
         job = next(
             (j for j in self._store.of_run("Job", identity.uid) if j["metadata"]["name"] == name),
@@ -216,26 +216,26 @@ class Runs:
             key=lambda p: (GONE not in p, str(p["metadata"]["creationTimestamp"])),
             default=None,
         )
-        facts = pod_facts(pod) if pod else None
+        about_pod = pod_facts(pod) if pod else None
         return replace(
-            seen,
+            facts,
             job=job_facts(job) if job else None,
-            pod=facts,
+            pod=about_pod,
             warnings=self._warnings(identity.namespace, job, pod),
-            progress=self._how_far(seen, facts),
+            progress=self._how_far(facts, about_pod),
         )
 
-    def _how_far(self, seen: Observed, pod: PodFacts | None) -> Progress | None:
+    def _how_far(self, facts: RunFacts, pod: PodFacts | None) -> Progress | None:
         """How far dbt is. Where there is more urgent news, a start or a wish to cancel, nobody
         waits for a log.
         """
-        if pod is None or seen.status.phase is not Phase.RUNNING or seen.run.spec.cancel:
+        if pod is None or facts.status.phase is not Phase.RUNNING or facts.run.spec.cancel:
             return None
-        if not can_be_seen(seen.status, pod):
+        if not can_be_seen(facts.status, pod):
             return None
-        identity = seen.identity
+        identity = facts.identity
         return self._progress.look(
-            identity.namespace, identity.name, pod, self._clock(), longest(seen.run)
+            identity.namespace, identity.name, pod, self._clock(), longest(facts.run)
         )
 
     def _warnings(
@@ -286,12 +286,12 @@ def _of_attempt(pods: list[Manifest], attempt: Attempt, owner: str) -> list[Mani
     ]
 
 
-def _is_new(seen: Observed) -> bool:
+def _is_new(facts: RunFacts) -> bool:
     """Whether all that can be about to happen to a run is that its Job is created."""
-    status = seen.status
+    status = facts.status
     return (
         status.phase is Phase.PENDING
-        and not seen.run.spec.cancel
+        and not facts.run.spec.cancel
         and status.cancel_requested_at is None
     )
 

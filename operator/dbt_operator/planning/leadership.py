@@ -41,7 +41,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Seen:
+class LeaseFacts:
     """What the Lease said the last time, and since when, by our own monotonic clock. None: there
     was no Lease.
     """
@@ -50,21 +50,21 @@ class Seen:
     since: float
 
 
-def look(before: Seen | None, record: Record | None, now: float) -> Seen:
+def look(before: LeaseFacts | None, record: Record | None, now: float) -> LeaseFacts:
     """Take in what the Lease says now."""
-    return before if before is not None and before.record == record else Seen(record, now)
+    return before if before is not None and before.record == record else LeaseFacts(record, now)
 
 
-def claim(seen: Seen, identity: str, now: float, time: str, terms: Terms) -> Record | None:
+def claim(facts: LeaseFacts, identity: str, now: float, time: str, terms: Terms) -> Record | None:
     """What to write into the Lease in order to lead, or to go on leading; None while it is somebody
     else's.
     """
-    record = seen.record
+    record = facts.record
     if record is None:
         return Record(identity, terms.lease_duration, time, time)
     if record.holder == identity:
         return replace(record, duration=terms.lease_duration, renewed=time)
-    if record.holder and now < seen.since + (record.duration or terms.lease_duration):
+    if record.holder and now < facts.since + (record.duration or terms.lease_duration):
         return None
     return Record(identity, terms.lease_duration, time, time, record.transitions + 1)
 

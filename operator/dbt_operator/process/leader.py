@@ -24,8 +24,8 @@ from dbt_operator.cluster.errors import ClusterError, ConflictError
 from dbt_operator.common.pulse import Pulse
 from dbt_operator.planning.leadership import (
     TERMS,
+    LeaseFacts,
     Record,
-    Seen,
     Terms,
     claim,
     given_back,
@@ -85,7 +85,7 @@ class Elector:
         self._terms = terms
         self._clock = clock
         self._wall_clock = wall_clock
-        self._seen: Seen | None = None
+        self._seen: LeaseFacts | None = None
         self._renewed_at: float | None = None  # when the last renewal that succeeded was sent
         self._began = False  # to work; on_lead has come to its end
         self._taken = False  # somebody else holds what was ours

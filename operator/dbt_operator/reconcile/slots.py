@@ -148,7 +148,7 @@ class Slots:
         known = {holder["uid"]: (holder["kind"], holder["name"]) for holder in holders_of(manifest)}
         known |= {uid: (occupant.kind, occupant.name) for uid, occupant in occupants.items()}
         runs = {uid: self._run(kind, namespace, name, uid) for uid, (kind, name) in known.items()}
-        seen = slots.Seen(
+        facts = slots.SlotFacts(
             target=read(DbtTarget, manifest),
             states={uid: _state(run) for uid, run in runs.items()},
             occupants=occupants,
@@ -161,7 +161,7 @@ class Slots:
                 (manifest["metadata"].get("annotations") or {}).get(FORCE_RELEASE, "")
             ),
         )
-        return slots.allocate(seen, self._clock())
+        return slots.allocate(facts, self._clock())
 
     def _occupants(self, namespace: str, target: str) -> dict[str, Occupant]:
         found: dict[str, Occupant] = {}

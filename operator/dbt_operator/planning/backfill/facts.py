@@ -21,7 +21,7 @@ from dbt_operator.planning.run.facts import Stray
 
 
 @dataclass(frozen=True)
-class Seen:
+class BackfillFacts:
     """All that is known of a backfill when a decision is due.
 
     Project and target come with their generations; None where they do not exist. ``earlier`` is the

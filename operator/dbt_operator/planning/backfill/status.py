@@ -14,7 +14,7 @@ from dbt_operator.api.kinds.backfill import (
 from dbt_operator.api.status import BackfillPhase, ConditionType, Reason
 from dbt_operator.api.texts import cut
 from dbt_operator.planning.backfill import ledger as ledgers
-from dbt_operator.planning.backfill.facts import Seen
+from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.backfill.ledger import Ledger
 from dbt_operator.planning.common import window_states
 from dbt_operator.planning.common.compose import changed, elapsed, events, under_way
@@ -28,34 +28,34 @@ _FAILURES = 20
 _MESSAGE = 300  # characters of a run's
 
 
-def conditions_of(seen: Seen, now: datetime) -> Conditions:
+def conditions_of(facts: BackfillFacts, now: datetime) -> Conditions:
     """Its conditions, to be changed."""
-    return Conditions.of(seen.status.conditions, seen.identity.generation, now)
+    return Conditions.of(facts.status.conditions, facts.identity.generation, now)
 
 
-def recorded(seen: Seen, ledger: Ledger, keys: Sequence[str]) -> dict[str, object]:
+def recorded(facts: BackfillFacts, ledger: Ledger, keys: Sequence[str]) -> dict[str, object]:
     """The fields of status that hold the ledger."""
-    children = seen.children.values()
+    children = facts.children.values()
     return {
         "windows": window_states.counts(ledger.states),
         "ledger": ledgers.entries(ledger, keys),
         "runs": list(ledger.runs) or None,
-        "failures": _failures(seen, ledger, keys) or None,
-        "commit": seen.status.commit
+        "failures": _failures(facts, ledger, keys) or None,
+        "commit": facts.status.commit
         or next((child.commit for child in children if child.commit), None),
-        "image_id": seen.status.image_id
+        "image_id": facts.status.image_id
         or next((child.image_id for child in children if child.image_id), None),
     }
 
 
-def _failures(seen: Seen, ledger: Ledger, keys: Sequence[str]) -> list[WindowFailure]:
+def _failures(facts: BackfillFacts, ledger: Ledger, keys: Sequence[str]) -> list[WindowFailure]:
     """The first windows that failed, with what their runs said when they were still listened to."""
-    known = {failure.window: failure for failure in seen.status.failures or ()}
+    known = {failure.window: failure for failure in facts.status.failures or ()}
     for place in ledger.failed:
         key, run = keys[place], ledger.given.get(place, "")
         if key in known or len(known) >= _FAILURES:
             continue
-        child = seen.children.get(run)
+        child = facts.children.get(run)
         message = cut(child.message, _MESSAGE) if child and child.ended else None
         known[key] = WindowFailure(
             window=key, run=run, reason=Reason(reason_of(ledger.states[place])), message=message
@@ -64,7 +64,11 @@ def _failures(seen: Seen, ledger: Ledger, keys: Sequence[str]) -> list[WindowFai
 
 
 def compose(
-    seen: Seen, conditions: Conditions, phase: BackfillPhase, message: str, **changed: object
+    facts: BackfillFacts,
+    conditions: Conditions,
+    phase: BackfillPhase,
+    message: str,
+    **changed: object,
 ) -> Plan:
     """The status as it is, with what has changed; and an event if the phase has."""
     if not phase.finished:
@@ -72,17 +76,17 @@ def compose(
     update = {
         "phase": phase,
         "message": message,
-        "observed_generation": seen.identity.generation,
+        "observed_generation": facts.identity.generation,
         "conditions": conditions.list(),
-        **left_queue(seen.status, phase, conditions.now),
+        **left_queue(facts.status, phase, conditions.now),
         **changed,
     }
-    status = seen.status.model_copy(update=update)
-    return Plan(status=status, events=events(seen.status, status))
+    status = facts.status.model_copy(update=update)
+    return Plan(status=status, events=events(facts.status, status))
 
 
 def finish(
-    seen: Seen,
+    facts: BackfillFacts,
     phase: BackfillPhase,
     reason: Reason | None,
     message: str,
@@ -90,7 +94,7 @@ def finish(
     conditions: Conditions | None = None,
 ) -> Plan:
     """The end."""
-    conditions = conditions or conditions_of(seen, now)
+    conditions = conditions or conditions_of(facts, now)
     word, good = str(reason or phase), reason is None
     conditions.set(
         ConditionType.SUCCEEDED,
@@ -104,8 +108,8 @@ def finish(
     else:
         conditions.stalled(word, message)
     ended_at = format_time(now)
-    found = compose(seen, conditions, phase, message, reason=reason, finished_at=ended_at)
-    return changed(found, duration=elapsed(seen.status.started_at, ended_at))
+    found = compose(facts, conditions, phase, message, reason=reason, finished_at=ended_at)
+    return changed(found, duration=elapsed(facts.status.started_at, ended_at))
 
 
 def said_of_end(status: DbtBackfillStatus, ledger: Ledger) -> str:

@@ -80,7 +80,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SlotFacts:
     """All that is known of a target's slots."""
 
     target: DbtTarget
@@ -114,17 +114,17 @@ def limit_of(target: DbtTarget) -> int:
     return target.spec.max_concurrent_runs or 1
 
 
-def allocate(seen: Seen, now: datetime) -> Allocation:
+def allocate(facts: SlotFacts, now: datetime) -> Allocation:
     """Take back what is free, take in who is at work, and give the rest to those whose turn it
     is.
     """
-    status = seen.target.status or DbtTargetStatus()
-    forced = _forced(seen, status)
-    kept, waiting_for = _kept(seen, status.holders or [], forced)
-    limit = limit_of(seen.target)
-    released = [*(status.released or []), *_releases(seen, status, forced, now)][-_REMEMBERED:]
+    status = facts.target.status or DbtTargetStatus()
+    forced = _forced(facts, status)
+    kept, waiting_for = _kept(facts, status.holders or [], forced)
+    limit = limit_of(facts.target)
+    released = [*(status.released or []), *_releases(facts, status, forced, now)][-_REMEMBERED:]
     outside = 0
-    for occupant in _outside(seen, kept, {release.uid for release in released}):
+    for occupant in _outside(facts, kept, {release.uid for release in released}):
         if len(kept) < limit:
             kept.append(
                 _holder(
@@ -132,13 +132,13 @@ def allocate(seen: Seen, now: datetime) -> Allocation:
                     occupant.name,
                     occupant.uid,
                     now,
-                    seen.yielded.get(occupant.uid, ""),
+                    facts.yielded.get(occupant.uid, ""),
                 )
             )
         else:
             outside += 1
     claims = order(
-        claim for claim in seen.claims if claim.uid not in {holder.uid for holder in kept}
+        claim for claim in facts.claims if claim.uid not in {holder.uid for holder in kept}
     )
     granted = claims[: max(0, limit - len(kept) - outside)]
     kept += [_holder(claim.kind, claim.name, claim.uid, now, claim.yielded) for claim in granted]
@@ -146,7 +146,7 @@ def allocate(seen: Seen, now: datetime) -> Allocation:
 
 
 def _kept(
-    seen: Seen, holders: Sequence[Holder], forced: Collection[str]
+    facts: SlotFacts, holders: Sequence[Holder], forced: Collection[str]
 ) -> tuple[list[Holder], list[str]]:
     """The holders that stay, and the names of those that stay only because something of them
     lives.
@@ -154,9 +154,9 @@ def _kept(
     kept: list[Holder] = []
     waiting_for: list[str] = []
     for holder in holders:
-        state = seen.states.get(holder.uid, State.ACTIVE)
-        given_up = state is not State.ACTIVE or seen.yielded.get(holder.uid) == holder.since
-        occupant = seen.occupants.get(holder.uid)
+        state = facts.states.get(holder.uid, State.ACTIVE)
+        given_up = state is not State.ACTIVE or facts.yielded.get(holder.uid) == holder.since
+        occupant = facts.occupants.get(holder.uid)
         lives = occupant is not None and occupant.occupies(state)
         if holder.uid in forced or (given_up and not lives):
             continue
@@ -168,30 +168,30 @@ def _kept(
     return kept, waiting_for
 
 
-def _outside(seen: Seen, kept: Sequence[Holder], released: Collection[str]) -> list[Occupant]:
+def _outside(facts: SlotFacts, kept: Sequence[Holder], released: Collection[str]) -> list[Occupant]:
     """Who is at work and stands nowhere, those first that may really be running."""
     held = {holder.uid for holder in kept}
     found = [
         occupant
-        for uid, occupant in seen.occupants.items()
+        for uid, occupant in facts.occupants.items()
         if uid not in held
         and uid not in released
-        and occupant.occupies(seen.states.get(uid, State.ACTIVE))
+        and occupant.occupies(facts.states.get(uid, State.ACTIVE))
     ]
     return sorted(found, key=lambda occupant: (not occupant.running, occupant.name))
 
 
-def _forced(seen: Seen, status: DbtTargetStatus) -> set[str]:
-    known = {holder.uid for holder in status.holders or ()} | set(seen.occupants)
-    return {seen.force_release} & known
+def _forced(facts: SlotFacts, status: DbtTargetStatus) -> set[str]:
+    known = {holder.uid for holder in status.holders or ()} | set(facts.occupants)
+    return {facts.force_release} & known
 
 
 def _releases(
-    seen: Seen, status: DbtTargetStatus, forced: Collection[str], now: datetime
+    facts: SlotFacts, status: DbtTargetStatus, forced: Collection[str], now: datetime
 ) -> list[Release]:
     recorded = {release.uid for release in status.released or ()}
     names = {holder.uid: holder.name for holder in status.holders or ()}
-    names |= {uid: occupant.name for uid, occupant in seen.occupants.items()}
+    names |= {uid: occupant.name for uid, occupant in facts.occupants.items()}
     return [
         Release(name=names[uid], uid=uid, at=format_time(now))
         for uid in forced

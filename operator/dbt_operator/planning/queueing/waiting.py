@@ -23,7 +23,7 @@ NOT_FOUND, UNREADABLE = "ReferenceNotFound", "ReferenceInvalid"
 _LOOK_AGAIN = 5.0  # seconds
 
 
-class Seen(Protocol):
+class Waiter(Protocol):
     """What is known of something that waits for a slot: a run, or a backfill."""
 
     @property
@@ -39,16 +39,16 @@ class Seen(Protocol):
         """Its status."""
 
 
-def may_begin(seen: Seen) -> bool:
+def may_begin(facts: Waiter) -> bool:
     """Whether an attempt may begin: the run holds a slot, and not the one that it has given up."""
-    return bool(seen.slot.since) and seen.slot.since != seen.status.yielded_slot
+    return bool(facts.slot.since) and facts.slot.since != facts.status.yielded_slot
 
 
-def asks(seen: Seen) -> bool:
+def asks(facts: Waiter) -> bool:
     """Whether to ask for a slot: where none seems to be free it would be in vain, and who is queued
     is called.
     """
-    return seen.slot.free and not seen.slot.asked
+    return facts.slot.free and not facts.slot.asked
 
 
 def message(target: str, status: positions.Waiting, slot: Slot) -> str:
@@ -93,38 +93,38 @@ class Referring(Protocol):
         """What is wrong with what cannot be read, by kind and name."""
 
 
-def missing(spec: RunTemplateSpec, seen: Referring) -> str:
+def missing(spec: RunTemplateSpec, facts: Referring) -> str:
     """What a run refers to and does not exist, or cannot be read; empty where all is there."""
     wanted = [
-        (f"DbtProject {spec.project_ref.name}", seen.project),
-        (f"DbtTarget {spec.target_ref.name}", seen.target),
+        (f"DbtProject {spec.project_ref.name}", facts.project),
+        (f"DbtTarget {spec.target_ref.name}", facts.target),
     ]
-    absent = [who for who, found in wanted if found is None and who not in seen.unreadable]
-    said = [f"{who} cannot be read: {why}" for who, why in seen.unreadable.items()]
+    absent = [who for who, found in wanted if found is None and who not in facts.unreadable]
+    said = [f"{who} cannot be read: {why}" for who, why in facts.unreadable.items()]
     if absent:
-        said.insert(0, f"{' and '.join(absent)} not found in namespace {seen.identity.namespace}")
+        said.insert(0, f"{' and '.join(absent)} not found in namespace {facts.identity.namespace}")
     return "; ".join(said)
 
 
-def reason_of_missing(seen: Referring) -> str:
+def reason_of_missing(facts: Referring) -> str:
     """The reason of the condition Admitted while something is missing."""
-    return UNREADABLE if seen.unreadable else NOT_FOUND
+    return UNREADABLE if facts.unreadable else NOT_FOUND
 
 
-def remedy(seen: Referring, kind: str) -> str:
+def remedy(facts: Referring, kind: str) -> str:
     """What to do about something that is missing and has not come in time."""
-    if seen.unreadable:
+    if facts.unreadable:
         return f"correct it, and create a new {kind}"
     return f"create it, or correct the reference in a new {kind}"
 
 
-def missing_since(seen: Seen, now: datetime) -> datetime:
+def missing_since(facts: Waiter, now: datetime) -> datetime:
     """Since when a project or target is not there: from the beginning, or since the run was queued
     at the latest.
     """
-    found = {condition.type: condition for condition in seen.status.conditions or ()}
+    found = {condition.type: condition for condition in facts.status.conditions or ()}
     admitted = found.get(ConditionType.ADMITTED)
     if admitted is None:
-        return seen.created_at
+        return facts.created_at
     waits = admitted.reason in (NOT_FOUND, UNREADABLE)
     return parse_time(admitted.last_transition_time) if waits else now

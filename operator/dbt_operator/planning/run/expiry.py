@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from dbt_operator.api.status import ConditionType
 from dbt_operator.planning.common.durations import parse_time, seconds
 from dbt_operator.planning.common.plan import DeleteRun, Plan
-from dbt_operator.planning.run.facts import Observed
+from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.status import conditions_of
 
 _LOOK_AGAIN = 60.0  # seconds; a deletion that did not happen is asked for again
@@ -28,20 +28,20 @@ _MANAGERS = (
 )
 
 
-def plan(seen: Observed, now: datetime) -> Plan:
+def plan(facts: RunFacts, now: datetime) -> Plan:
     """Decide on a run that has ended."""
-    ttl, finished_at = seen.run.spec.ttl_after_finished, seen.status.finished_at
+    ttl, finished_at = facts.run.spec.ttl_after_finished, facts.status.finished_at
     if ttl is None or finished_at is None:
         return Plan()
-    if manager := managed_by({**seen.identity.labels, **seen.identity.annotations}):
-        return _kept(seen, manager, now)
+    if manager := managed_by({**facts.identity.labels, **facts.identity.annotations}):
+        return _kept(facts, manager, now)
     due = parse_time(finished_at) + timedelta(seconds=seconds(ttl))
     if now < due:
         return Plan(requeue_after=(due - now).total_seconds())
-    if seen.orders is not None and (seen.orders.resolved is not None or seen.orders.unreadable):
+    if facts.orders is not None and (facts.orders.resolved is not None or facts.orders.unreadable):
         return Plan(requeue_after=_LOOK_AGAIN)  # its backfill has not read yet what became of it
     return Plan(
-        actions=(DeleteRun(seen.identity.name, seen.identity.uid),), requeue_after=_LOOK_AGAIN
+        actions=(DeleteRun(facts.identity.name, facts.identity.uid),), requeue_after=_LOOK_AGAIN
     )
 
 
@@ -55,11 +55,11 @@ def managed_by(marks: Mapping[str, str]) -> str:
     )
 
 
-def _kept(seen: Observed, manager: str, now: datetime) -> Plan:
+def _kept(facts: RunFacts, manager: str, now: datetime) -> Plan:
     """Deleted here, it would come back at once and run again."""
-    conditions = conditions_of(seen, now)
+    conditions = conditions_of(facts, now)
     message = (
         f"ttlAfterFinished has no effect: {manager} manages this object and would create it again"
     )
     conditions.set(ConditionType.EXPIRES, "False", "ManagedByGitOps", message)
-    return Plan(status=seen.status.model_copy(update={"conditions": conditions.list()}))
+    return Plan(status=facts.status.model_copy(update={"conditions": conditions.list()}))

@@ -30,7 +30,7 @@ class Stray:
 
 
 @dataclass(frozen=True)
-class Observed:
+class RunFacts:
     """All that is known of a run when a decision is due.
 
     Project and target come with their generations; None where they do not exist. ``state_run`` is

@@ -21,7 +21,7 @@ from dbt_operator.planning.common.names import job_name
 from dbt_operator.planning.common.plan import Plan, StopPod
 from dbt_operator.planning.queueing import waiting
 from dbt_operator.planning.run.admission import START_TIMEOUT
-from dbt_operator.planning.run.facts import Observed
+from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.orders import Orders, resolved_for
 from dbt_operator.planning.run.status import compose, conditions_of
 from dbt_protocol.plans import Window
@@ -31,40 +31,40 @@ _NOT_IN_LEDGER = "NotInLedger"  # reason of the condition Admitted
 _LOOK_AGAIN = 5.0  # seconds
 
 
-def admit(seen: Observed, orders: Orders, now: datetime) -> Plan | Verdict:
+def admit(facts: RunFacts, orders: Orders, now: datetime) -> Plan | Verdict:
     """Begin under the backfill, once the run stands in its ledger; the verdict on a run that never
     will.
     """
     parent = f"DbtBackfill {orders.parent}"
     if orders.unreadable:
         text = f"waiting: {parent} cannot be read: {orders.unreadable}"
-        return _wait(seen, text, now, waiting.UNREADABLE, "Unknown")
+        return _wait(facts, text, now, waiting.UNREADABLE, "Unknown")
     if orders.gone or orders.resolved is None:
         text = (
             f"{parent} does not exist"
             if orders.gone
             else f"it does not stand in the ledger of {parent}"
         )
-        limit = timedelta(seconds=seconds(seen.run.spec.start_timeout or START_TIMEOUT))
-        if now >= _left_out_since(seen, now) + limit:
+        limit = timedelta(seconds=seconds(facts.run.spec.start_timeout or START_TIMEOUT))
+        if now >= _left_out_since(facts, now) + limit:
             return Verdict(Reason.INVALID_SPEC, f"{text}: only that one creates such runs")
-        return _wait(seen, f"waiting: {text}", now, _NOT_IN_LEDGER, "False")
-    resolved = resolved_for(seen.identity, orders)
+        return _wait(facts, f"waiting: {text}", now, _NOT_IN_LEDGER, "False")
+    resolved = resolved_for(facts.identity, orders)
     if resolved and (
         large := sizes.refusal(
-            seen.run.spec, resolved, seen.identity, windows_of(seen.run.spec.windows)
+            facts.run.spec, resolved, facts.identity, windows_of(facts.run.spec.windows)
         )
     ):
         return Verdict(Reason.INVALID_SPEC, large)
-    if not waiting.may_begin(seen):
-        return without_slot(seen, orders, now)
-    name = job_name(seen.identity.name, seen.identity.uid, 1)
-    conditions = conditions_of(seen, now)
+    if not waiting.may_begin(facts):
+        return wait_for_windows(facts, orders, now)
+    name = job_name(facts.identity.name, facts.identity.uid, 1)
+    conditions = conditions_of(facts, now)
     conditions.set(
         ConditionType.ADMITTED, "True", "Resolved", f"{parent} has resolved project and target"
     )
     return compose(
-        seen,
+        facts,
         conditions,
         Phase.PENDING,
         "the Job is being created",
@@ -76,35 +76,37 @@ def admit(seen: Observed, orders: Orders, now: datetime) -> Plan | Verdict:
     )
 
 
-def without_slot(seen: Observed, orders: Orders, now: datetime) -> Plan:
+def wait_for_windows(facts: RunFacts, orders: Orders, now: datetime) -> Plan:
     """The backfill has lost its slot, as the target was created anew, and asks for another one."""
-    phase = seen.status.phase if seen.status.phase is Phase.BACKING_OFF else Phase.PENDING
+    phase = facts.status.phase if facts.status.phase is Phase.BACKING_OFF else Phase.PENDING
     text = (
         f"waiting for DbtBackfill {orders.parent} to have a slot of DbtTarget "
-        f"{seen.run.spec.target_ref.name}"
+        f"{facts.run.spec.target_ref.name}"
     )
-    return replace(compose(seen, conditions_of(seen, now), phase, text), requeue_after=_LOOK_AGAIN)
+    return replace(
+        compose(facts, conditions_of(facts, now), phase, text), requeue_after=_LOOK_AGAIN
+    )
 
 
-def _left_out_since(seen: Observed, now: datetime) -> datetime:
+def _left_out_since(facts: RunFacts, now: datetime) -> datetime:
     """Since when its backfill, as far as that could be read, has not known of it."""
-    found = {condition.type: condition for condition in seen.status.conditions or ()}
+    found = {condition.type: condition for condition in facts.status.conditions or ()}
     admitted = found.get(ConditionType.ADMITTED)
     if admitted is None:
-        return seen.created_at
+        return facts.created_at
     return parse_time(admitted.last_transition_time) if admitted.reason == _NOT_IN_LEDGER else now
 
 
-def _wait(seen: Observed, text: str, now: datetime, reason: str, state: State) -> Plan:
-    conditions = conditions_of(seen, now)
+def _wait(facts: RunFacts, text: str, now: datetime, reason: str, state: State) -> Plan:
+    conditions = conditions_of(facts, now)
     conditions.set(ConditionType.ADMITTED, state, reason, text)
-    return replace(compose(seen, conditions, Phase.PENDING, text), requeue_after=_LOOK_AGAIN)
+    return replace(compose(facts, conditions, Phase.PENDING, text), requeue_after=_LOOK_AGAIN)
 
 
-def stop(seen: Observed) -> Plan | None:
+def pass_on_stop(facts: RunFacts) -> Plan | None:
     """Pass on the order to begin no further window."""
-    pod = seen.pod
-    if seen.orders is None or not seen.orders.stop or not seen.run.spec.windows:
+    pod = facts.pod
+    if facts.orders is None or not facts.orders.stop or not facts.run.spec.windows:
         return None
     if pod is None or pod.told_to_stop or pod.deleting or pod.ended:
         return None
@@ -126,19 +128,19 @@ def windows_of(given: Iterable[RunWindow] | None) -> list[Window]:
     return found
 
 
-def with_windows(found: Plan, seen: Observed, said: str, over: Reason | None = None) -> Plan:
+def with_windows(found: Plan, facts: RunFacts, said: str, over: Reason | None = None) -> Plan:
     """A plan whose status tells how the windows stand, as of what the pod says.
 
     Args:
         found: the plan.
-        seen: the run.
+        facts: the run.
         said: a character for each window, or nothing.
         over: why the attempt is over, if a window was at work then.
     """
-    total = len(seen.run.spec.windows or ())
+    total = len(facts.run.spec.windows or ())
     if not total:
         return found
-    old = seen.status.windows.states if seen.status.windows else PENDING * total
+    old = facts.status.windows.states if facts.status.windows else PENDING * total
     new = said if len(said) == total else old
     merged = "".join(
         before if before in window_states.DONE else after
@@ -149,9 +151,9 @@ def with_windows(found: Plan, seen: Observed, said: str, over: Reason | None = N
     return changed(found, windows=window_states.counts(merged))
 
 
-def checked(verdict: Verdict, seen: Observed, said: str) -> Verdict:
+def check_windows(verdict: Verdict, facts: RunFacts, said: str) -> Verdict:
     """A run has succeeded only if every window of it has."""
-    windows = seen.run.spec.windows
+    windows = facts.run.spec.windows
     if verdict.reason is not None or not windows:
         return verdict
     if len(said) == len(windows) and not said.strip("".join(window_states.DONE)):

@@ -47,7 +47,7 @@ def wait(retry: ResolvedRetry, failed: int) -> timedelta:
     )
 
 
-def following(resolved: Resolved, last: Attempt) -> datetime:
+def find_next_start(resolved: Resolved, last: Attempt) -> datetime:
     """When the attempt after this one starts: by what is recorded, so it is the same after a
     restart.
     """
@@ -55,7 +55,7 @@ def following(resolved: Resolved, last: Attempt) -> datetime:
     return parse_time(last.finished_at or last.created_at) + pause
 
 
-def again(
+def should_retry(
     resolved: Resolved, verdict: Verdict, attempts: int, started_at: str | None, now: datetime
 ) -> bool:
     """Whether another attempt follows on this one. None follows that could not start before

@@ -19,11 +19,11 @@ from dbt_operator.planning.common.compose import events, under_way
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.plan import Plan
 from dbt_operator.planning.queueing.positions import left_queue
-from dbt_operator.planning.run.facts import Observed
+from dbt_operator.planning.run.facts import RunFacts
 from dbt_protocol.summaries import FAILURES, Summary
 
 
-def results(seen: Observed, summary: Summary | None) -> dict[str, object]:
+def results(facts: RunFacts, summary: Summary | None) -> dict[str, object]:
     """What the pod reported of nodes and artifacts."""
     found: dict[str, object] = {}
     if summary is not None:
@@ -37,12 +37,12 @@ def results(seen: Observed, summary: Summary | None) -> dict[str, object]:
             NodeFailure(unique_id=f.unique_id, status=f.status, message=f.message or None)
             for f in summary.failures[:FAILURES]
         ] or None
-    if (upload := uploaded(seen.pod)) is not None:
+    if (upload := uploaded(facts.pod)) is not None:
         found["artifacts"] = ArtifactsStatus(location=upload.location, objects=upload.objects)
     return found
 
 
-def set_end(conditions: Conditions, seen: Observed, verdict: Verdict) -> None:
+def set_end(conditions: Conditions, facts: RunFacts, verdict: Verdict) -> None:
     """The conditions of a run that has ended."""
     reason = str(verdict.reason or "Succeeded")
     # A run that was skipped is as it should be, but who waits for Succeeded wants what it would
@@ -52,7 +52,7 @@ def set_end(conditions: Conditions, seen: Observed, verdict: Verdict) -> None:
     conditions.set(succeeded, state, reason, verdict.message)  # type: ignore[arg-type]
     conditions.set(ConditionType.FINISHED, "True", reason, verdict.message)
     _tests_condition(conditions, verdict)
-    _upload_condition(conditions, seen)
+    _upload_condition(conditions, facts)
     if verdict.reason and verdict.reason is not Reason.NOT_FRESH:
         conditions.stalled(reason, verdict.message)
     else:
@@ -94,10 +94,10 @@ def not_uploaded(pod: PodFacts | None) -> str:
     return upload.error if upload else "nothing says that artifacts were uploaded"
 
 
-def _upload_condition(conditions: Conditions, seen: Observed) -> None:
-    upload = uploaded(seen.pod)
+def _upload_condition(conditions: Conditions, facts: RunFacts) -> None:
+    upload = uploaded(facts.pod)
     kind = ConditionType.ARTIFACTS_UPLOADED
-    if missing := not_uploaded(seen.pod):
+    if missing := not_uploaded(facts.pod):
         conditions.set(kind, "False", "UploadFailed" if upload else "NoReport", missing)
     elif upload:
         conditions.set(
@@ -108,18 +108,18 @@ def _upload_condition(conditions: Conditions, seen: Observed) -> None:
         )
 
 
-def conditions_of(seen: Observed, now: datetime) -> Conditions:
+def conditions_of(facts: RunFacts, now: datetime) -> Conditions:
     """Its conditions, to be changed."""
-    return Conditions.of(seen.status.conditions, seen.identity.generation, now)
+    return Conditions.of(facts.status.conditions, facts.identity.generation, now)
 
 
-def replaced(seen: Observed, attempt: Attempt) -> list[Attempt]:
+def replaced(facts: RunFacts, attempt: Attempt) -> list[Attempt]:
     """Its attempts with another last one."""
-    return [*(seen.status.attempts or [])[:-1], attempt]
+    return [*(facts.status.attempts or [])[:-1], attempt]
 
 
 def compose(
-    seen: Observed, conditions: Conditions, phase: Phase, message: str, **changed: object
+    facts: RunFacts, conditions: Conditions, phase: Phase, message: str, **changed: object
 ) -> Plan:
     """The status as it is, with what has changed; and an event if the phase has."""
     if not phase.finished:
@@ -127,13 +127,13 @@ def compose(
     update = {
         "phase": phase,
         "message": message,
-        "observed_generation": seen.identity.generation,
+        "observed_generation": facts.identity.generation,
         "conditions": conditions.list(),
         # The first one stands: a branch that has moved since changes no later attempt.
-        "commit": seen.status.commit or checked_out(seen.pod),
-        "progress": seen.status.progress if phase is Phase.RUNNING else None,
-        **left_queue(seen.status, phase, conditions.now),
+        "commit": facts.status.commit or checked_out(facts.pod),
+        "progress": facts.status.progress if phase is Phase.RUNNING else None,
+        **left_queue(facts.status, phase, conditions.now),
         **changed,
     }
-    status = seen.status.model_copy(update=update)
-    return Plan(status=status, events=events(seen.status, status))
+    status = facts.status.model_copy(update=update)
+    return Plan(status=status, events=events(facts.status, status))

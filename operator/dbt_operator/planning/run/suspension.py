@@ -19,10 +19,10 @@ from dbt_operator.planning.attempt.pod_facts import JobFacts
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.names import QUEUE_LABEL
-from dbt_operator.planning.run.facts import Observed
+from dbt_operator.planning.run.facts import RunFacts
 
 
-def waiting(resolved: Resolved) -> str:
+def say_waiting(resolved: Resolved) -> str:
     """What a run with a suspended Job waits for."""
     queue = (resolved.labels or {}).get(QUEUE_LABEL)
     return (
@@ -32,7 +32,7 @@ def waiting(resolved: Resolved) -> str:
     )
 
 
-def queue_deadline(
+def find_queue_deadline(
     resolved: Resolved, attempts: Sequence[Attempt], job: JobFacts
 ) -> datetime | None:
     """When a run whose Job is suspended has waited for as long as it may; None if it may wait for
@@ -54,16 +54,16 @@ def queued_seconds(job: JobFacts | None) -> int | None:
     return round((job.started_at - job.created_at).total_seconds()) or None
 
 
-def started(job: JobFacts | None) -> datetime | None:
+def find_start(job: JobFacts | None) -> datetime | None:
     """Since when a Job may have a pod."""
     return (job.started_at or job.created_at) if job else None
 
 
-def without_preempted_pod(seen: Observed) -> Observed:
+def without_preempted_pod(facts: RunFacts) -> RunFacts:
     """The same without a pod that was taken away before it had started dbt: the Job makes another
     one in its turn.
     """
-    job, pod = seen.job, seen.pod
+    job, pod = facts.job, facts.pod
     if (
         job is None
         or job.ended
@@ -71,23 +71,23 @@ def without_preempted_pod(seen: Observed) -> Observed:
         or pod.dbt.started_at
         or not (pod.ended or pod.deleting)
     ):
-        return seen
+        return facts
     resumed = (
         job.started_at is not None
         and pod.created_at is not None
         and pod.created_at < job.started_at
     )
-    return replace(seen, pod=None) if job.suspended or resumed else seen
+    return replace(facts, pod=None) if job.suspended or resumed else facts
 
 
-def may_resume(seen: Observed) -> bool:
+def may_resume(facts: RunFacts) -> bool:
     """Whether the Job could start another pod, although this attempt's has ended."""
-    return seen.job is not None and seen.job.suspended and not seen.job.ended
+    return facts.job is not None and facts.job.suspended and not facts.job.ended
 
 
-def explained(verdict: Verdict, seen: Observed) -> Verdict:
+def explain_verdict(verdict: Verdict, facts: RunFacts) -> Verdict:
     """The verdict on an attempt, where a suspension explains what its containers saw."""
-    if not may_resume(seen) or verdict.reason not in (Reason.UNKNOWN, Reason.INFRASTRUCTURE):
+    if not may_resume(facts) or verdict.reason not in (Reason.UNKNOWN, Reason.INFRASTRUCTURE):
         return verdict
     message = "the Job was suspended while dbt was running, as queues do to make room for others"
     return replace(verdict, reason=Reason.INFRASTRUCTURE, message=message)

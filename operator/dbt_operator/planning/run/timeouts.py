@@ -11,7 +11,7 @@ from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.planning.common.durations import parse_time
 
 
-def left(run: DbtRun, resolved: Resolved, attempt: Attempt) -> float | None:
+def find_seconds_left(run: DbtRun, resolved: Resolved, attempt: Attempt) -> float | None:
     """The seconds that an attempt has when it begins; from status, so it is always the same. None:
     no other limit than ``resolved`` says.
     """
@@ -29,7 +29,7 @@ def left(run: DbtRun, resolved: Resolved, attempt: Attempt) -> float | None:
     return min(limits, default=None)
 
 
-def over_at(run: DbtRun, resolved: Resolved) -> datetime | None:
+def find_end(run: DbtRun, resolved: Resolved) -> datetime | None:
     """When spec.timeout is over, once dbt has started; None if it never is."""
     status = run.status or DbtRunStatus()
     if run.spec.windows or resolved.timeout_seconds is None or status.started_at is None:

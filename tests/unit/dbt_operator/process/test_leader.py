@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from dbt_operator.cluster.errors import ClusterError, ConflictError
 from dbt_operator.planning.leadership import (
     TERMS,
+    LeaseFacts,
     Record,
-    Seen,
     Terms,
     claim,
     leads,
@@ -53,14 +53,14 @@ THEIRS = Record("you", 15, "long ago", "before", 3)
 def test_who_may_take_the_lease_100_seconds_after_a_start(
     record: Record | None, since: float, wanted: Any
 ) -> None:
-    assert claim(Seen(record, since), "me", 100, NOW, TERMS) == wanted
+    assert claim(LeaseFacts(record, since), "me", 100, NOW, TERMS) == wanted
 
 
 def test_a_record_is_as_old_as_its_last_change_that_was_seen() -> None:
     seen = look(None, THEIRS, 10)
-    assert look(seen, THEIRS, 20) == Seen(THEIRS, 10)
+    assert look(seen, THEIRS, 20) == LeaseFacts(THEIRS, 10)
     renewed = Record("you", 15, "long ago", "now", 3)
-    assert look(seen, renewed, 20) == Seen(renewed, 20)
+    assert look(seen, renewed, 20) == LeaseFacts(renewed, 20)
 
 
 def test_a_leader_believes_in_itself_for_less_long_than_others_wait() -> None:

@@ -14,7 +14,7 @@ from dbt_operator.planning.queueing.slots import (
     STARVES_AFTER,
     Claim,
     Occupant,
-    Seen,
+    SlotFacts,
     State,
     allocate,
     order,
@@ -24,13 +24,13 @@ from tests.support.builders import NOW, later, stamp, target
 OLD = "2026-01-01T00:00:00.000000Z"
 
 
-def seen(*holders: str, limit: int | None = None, **fields: Any) -> Seen:
+def seen(*holders: str, limit: int | None = None, **fields: Any) -> SlotFacts:
     manifest = target(**({"maxConcurrentRuns": limit} if limit else {}))
     manifest["status"]["holders"] = [
         {"kind": "DbtRun", "name": name, "uid": f"uid-{name}", "since": OLD} for name in holders
     ]
     manifest["status"]["released"] = fields.pop("released", [])
-    return Seen(
+    return SlotFacts(
         target=DbtTarget.model_validate(manifest),
         states={f"uid-{name}": state for name, state in fields.pop("states", {}).items()},
         occupants={f"uid-{o.name}": o for o in fields.pop("occupants", ())},
@@ -47,7 +47,7 @@ def occupant(name: str, **fields: Any) -> Occupant:
     return Occupant("DbtRun", name, f"uid-{name}", **fields)
 
 
-def holders(found: Seen) -> list[str]:
+def holders(found: SlotFacts) -> list[str]:
     return [holder.name for holder in allocate(found, NOW).holders]
 
 

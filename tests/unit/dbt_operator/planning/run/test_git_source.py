@@ -11,7 +11,7 @@ from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.attempt.pod_facts import ContainerFacts, PodFacts
-from dbt_operator.planning.run.facts import Observed
+from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.planner import plan
 from dbt_protocol.plans import PreparePlan, RunPlan
 from dbt_protocol.summaries import Summary
@@ -24,7 +24,7 @@ GIT = {"git": {"url": "https://git.example.com/shop.git", "ref": "main"}}
 FIRST, SECOND = "1" * 40, "2" * 40
 
 
-def of(source: dict[str, Any], /, **spec: Any) -> Observed:
+def of(source: dict[str, Any], /, **spec: Any) -> RunFacts:
     """A run, and its project with this source."""
     facts = {
         "project": (DbtProject.model_validate(project(source=source)), 1),
@@ -33,7 +33,7 @@ def of(source: dict[str, Any], /, **spec: Any) -> Observed:
     return seen(run(**spec), **facts)
 
 
-def admitted(source: dict[str, Any], /, **spec: Any) -> Observed:
+def admitted(source: dict[str, Any], /, **spec: Any) -> RunFacts:
     first = of(source, **spec)
     return planned_after(first, plan(first, NOW))
 

@@ -14,18 +14,18 @@ from dbt_operator.planning.attempt.pod_facts import PodFacts
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.common.plan import Plan, StopPod
 from dbt_operator.planning.common.window_states import counts
-from dbt_operator.planning.run.facts import Observed
+from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.orders import Orders
-from dbt_operator.planning.run.part import checked, stop, with_windows
+from dbt_operator.planning.run.part import check_windows, pass_on_stop, with_windows
 from tests.support.builders import NOW, run
 
 
-def of_windows(states: str, **fields: Any) -> Observed:
+def of_windows(states: str, **fields: Any) -> RunFacts:
     """A run whose windows stand like this, as far as its status knows."""
     manifest = run(windows=[{"key": f"day-{number}"} for number in range(len(states))])
     status = DbtRunStatus(windows=counts(states))
     made = DbtRun.model_validate(manifest).model_copy(update={"status": status})
-    return Observed(made, identity_of(manifest), NOW, "runner:1", **fields)
+    return RunFacts(made, identity_of(manifest), NOW, "runner:1", **fields)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_what_a_pod_says_is_taken_in(
     [("++~", None), ("++-", Reason.UNKNOWN), ("++", Reason.UNKNOWN), ("", Reason.UNKNOWN)],
 )
 def test_a_run_has_succeeded_only_if_every_window_has(said: str, expected: Reason | None) -> None:
-    assert checked(Verdict(None, "all well"), of_windows("---"), said).reason is expected
+    assert check_windows(Verdict(None, "all well"), of_windows("---"), said).reason is expected
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_the_order_to_stop_is_passed_on_once(fields: dict[str, Any]) -> None:
         PodFacts(name="pod", uid="uid-of-pod"),
         Orders("past", "uid-of-past", stop="Boundary"),
     )
-    assert stop(of_windows("---", pod=pod, orders=orders)) == Plan(
+    assert pass_on_stop(of_windows("---", pod=pod, orders=orders)) == Plan(
         actions=(StopPod("pod", "uid-of-pod"),)
     )
-    assert stop(of_windows("---", pod=replace(pod, **fields), orders=orders)) is None
-    assert stop(of_windows("---", pod=pod, orders=replace(orders, stop=""))) is None
+    assert pass_on_stop(of_windows("---", pod=replace(pod, **fields), orders=orders)) is None
+    assert pass_on_stop(of_windows("---", pod=pod, orders=replace(orders, stop=""))) is None

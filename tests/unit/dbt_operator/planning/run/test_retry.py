@@ -72,20 +72,20 @@ def model_error(*messages: str, total: int = 0) -> Verdict:
 def test_only_what_may_pass_by_itself_is_tried_again_by_default(
     verdict: Verdict, expected: bool
 ) -> None:
-    assert retry.again(resolved(retry=THREE), verdict, 1, None, NOW) is expected
+    assert retry.should_retry(resolved(retry=THREE), verdict, 1, None, NOW) is expected
 
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_a_list_of_reasons_is_taken_literally(reason: Reason) -> None:
     found = resolved(retry=THREE | {"reasons": ["OOMKilled", "ModelError"]})
-    assert retry.again(found, Verdict(reason, ""), 1, None, NOW) is (
+    assert retry.should_retry(found, Verdict(reason, ""), 1, None, NOW) is (
         reason in ("OOMKilled", "ModelError")
     )
 
 
 def test_without_a_retry_there_is_none_and_a_success_gets_none() -> None:
-    assert not retry.again(resolved(), Verdict(Reason.UNAVAILABLE, ""), 1, None, NOW)
-    assert not retry.again(resolved(retry=THREE), Verdict(None, ""), 1, None, NOW)
+    assert not retry.should_retry(resolved(), Verdict(Reason.UNAVAILABLE, ""), 1, None, NOW)
+    assert not retry.should_retry(resolved(retry=THREE), Verdict(None, ""), 1, None, NOW)
 
 
 def test_waits_grow_up_to_a_limit() -> None:
@@ -96,8 +96,8 @@ def test_waits_grow_up_to_a_limit() -> None:
 def test_no_attempt_follows_that_could_not_start_before_the_timeout() -> None:
     found = resolved(retry=THREE, timeout="100s")
     away = Verdict(Reason.UNAVAILABLE, "")
-    assert retry.again(found, away, 1, stamp(0), later(89))
-    assert not retry.again(found, away, 1, stamp(0), later(90))
+    assert retry.should_retry(found, away, 1, stamp(0), later(89))
+    assert not retry.should_retry(found, away, 1, stamp(0), later(90))
 
 
 def retrying(**spec: Any) -> World:

@@ -12,7 +12,7 @@ from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.attempt.pod_facts import ContainerFacts, PodFacts, job_facts
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.plan import CreateJob, DeleteJob, DeletePod
-from dbt_operator.planning.run.facts import Observed
+from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.planner import plan
 from tests.support.builders import (
     JOB_UID,
@@ -42,8 +42,8 @@ QUEUE = {
 }
 
 
-def admitted(**spec: Any) -> Observed:
-    first = Observed(
+def admitted(**spec: Any) -> RunFacts:
+    first = RunFacts(
         run=DbtRun.model_validate(run(**spec)),
         identity=Identity("analytics", "nightly", UID, 1, labels=QUEUE),
         created_at=later(0),
@@ -126,7 +126,7 @@ def test_the_pod_of_an_earlier_admission_says_nothing_of_this_one() -> None:
     assert status(plan(own, later(5002))).reason is Reason.UNKNOWN
 
 
-def started(**spec: Any) -> Observed:
+def started(**spec: Any) -> RunFacts:
     before = replace(admitted(**spec), job=job(), pod=RUNNING)
     return planned_after(before, plan(before, later(6)))
 
