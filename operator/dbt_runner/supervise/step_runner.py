@@ -70,7 +70,8 @@ class StepRunner:
             self.session.end_child()
         else:
             self.parse = Parse(count=failed.parses)
-        step = self.steps[failed.step]
+        # The project's code runs behind the same pipe, and may name a step that there is none of.
+        step = self.steps[failed.step if failed.step < len(self.steps) else 0]
         self._closer.keep_parse_logs(step)
         end = StepEnd(step, failed, started_at, status, parsing=True)
         return replace(self._closer.close(end, self._closer.judge(end)), allow_failure=False)

@@ -207,6 +207,13 @@ def test_a_failure_of_a_later_step_ends_the_run_before_the_first(pod: Pod) -> No
     assert (ended.code, ended.summary.reason) == (2, "EnvironmentMismatch")
 
 
+def test_a_failure_of_a_step_that_is_none_is_one_of_the_first(pod: Pod) -> None:
+    pod.env["STUB"] = "send('failed', step=2, reason='ConfigError', message='no such step')"
+    ended = pod.run(step("build"), step("docs"))
+    assert (ended.code, ended.summary.reason) == (2, "ConfigError")
+    assert [each["state"] for each in ended.result["steps"]] == ["Failed", "Skipped"]
+
+
 def test_a_project_folder_that_is_missing_is_named(pod: Pod) -> None:
     ended = pod.run(step("build"), project_dir="/no/such/project")
     assert ended.summary.reason == "ConfigError"
