@@ -42,10 +42,9 @@ def follow() -> Manifest:
     pod = wait_for(
         "the run's pod",
         lambda: items("pods", NAMESPACE, f"--selector=dbt-operator.dev/run={RUN}"),
-        120,
     )[0]
     name = pod["metadata"]["name"]
-    wait_for("dbt runs", lambda: _phase() not in ("", "Pending") or None, 120)
+    wait_for("dbt runs", lambda: _phase() not in ("", "Pending") or None)
     say(f"kubectl logs -f {name} -c dbt")
     subprocess.run(["kubectl", "logs", "-f", name, "-c", "dbt", "-n", NAMESPACE], check=False)
     return product.wait_until_finished(RUN, NAMESPACE)

@@ -70,7 +70,7 @@ def upload(
         assert process.stdout is not None
         assert "waiting" in process.stdout.readline()  # from here on it hears the signal
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate()
     return process.returncode, UploadSummary.from_json(
         (Path(layout.root) / "dev/termination-log").read_text()
     )

@@ -46,7 +46,7 @@ def container_processes() -> set[int]:
 def restore() -> None:
     """Undo all changes. The cluster's processes must have ended."""
     _unmount(STATE)
-    wait_for("the pods' cgroups to go", _remove_cgroups, 10)
+    wait_for("the pods' cgroups to go", _remove_cgroups, 60)
     # These folders are built into the runtime's network library and into the kubelet.
     _remove(Path("/var/lib/cni/results").glob(f"{NAME}-*"))
     _remove(link for link in Path("/var/log/containers").glob("*.log") if _is_ours(link))

@@ -110,7 +110,7 @@ def _end(handles: Sequence[int], seconds: float) -> None:
         _signal(handles, signal.SIGTERM)
     alive = _wait(handles, seconds)
     _signal(alive, signal.SIGKILL)
-    _wait(alive, 10)
+    _wait(alive, 60)
 
 
 def _signal(handles: Iterable[int], number: signal.Signals) -> None:

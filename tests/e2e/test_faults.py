@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
@@ -33,13 +33,24 @@ from tests.support.faults import (
     STORE_GONE_FAILS,
     STUBBORN,
     TIMED_OUT,
+    TIMEOUTS,
     TOGETHER,
     WAREHOUSE_RESTARTED,
 )
-from tests.support.kube import Manifest, apply, get, items, kubectl, namespace, wait_for
-from tests.support.scenarios import Scenario, create_user, location, logs, manifests, secrets
+from tests.support.kube import PATIENCE, Manifest, apply, get, items, kubectl, namespace, wait_for
+from tests.support.scenarios import (
+    Scenario,
+    create_user,
+    location,
+    logs,
+    manifests,
+    restart,
+    secrets,
+)
 
-SOON = timedelta(seconds=2)
+# On a machine that does nothing else a query outlives the signal by less than two seconds. Left
+# alone it goes on until dbt is killed, which is a minute later.
+SOON = timedelta(seconds=20)
 STAY = [each for each in EVERY if each not in (DELETED, LOST_WITH_NAMESPACE)]
 INTERRUPTED = (CANCELLED, TIMED_OUT, DELETED, EVICTED, DRAINED, LOST_WITH_NAMESPACE)
 TWICE = (EVICTED, DRAINED, EDITED, WAREHOUSE_RESTARTED)
@@ -65,6 +76,24 @@ class Course:
         """Write down what is there once the run's query is being worked on."""
         name = scenario.name
         self.sessions[name] = wait_for(f"the query of {name}", lambda: faults.session(scenario))
+        self._note(scenario, where)
+
+    def attend_timed(self, scenario: Scenario) -> None:
+        """Start a run whose time is limited, and write down what is there once its query is being
+        worked on: with more time, if a busy machine has not got there within the limit.
+        """
+        for timeout in TIMEOUTS:
+            limited = replace(scenario, run=scenario.run | {"timeout": timeout})
+            restart(limited, self.images, NAMESPACE)
+            found = wait_for(f"the query of {scenario.name}", lambda: session_or_end(scenario))
+            if isinstance(found, int):
+                self.sessions[scenario.name] = found
+                self._note(scenario, NAMESPACE)
+                return
+        raise AssertionError(f"dbt has not got to its query in {TIMEOUTS[-1]}")
+
+    def _note(self, scenario: Scenario, where: str) -> None:
+        name = scenario.name
         self.logs[name] = faults.Log(scenario, where)
         self.closing.callback(self.logs[name].stop)
         self.runs[name] = get("dbtrun", name, where)
@@ -79,7 +108,8 @@ def started(installed: None, images: Mapping[str, str]) -> Iterator[Course]:  # 
     apply(namespace(NAMESPACE), namespace(DOOMED))
     apply(*faults.own_services(images), *secrets(NAMESPACE), *secrets(DOOMED))
     for name in ("postgres", "minio"):
-        kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s", namespace=NAMESPACE)
+        patience = f"--timeout={PATIENCE:g}s"
+        kubectl("rollout", "status", f"deployment/{name}", patience, namespace=NAMESPACE)
     create_user(NAMESPACE)
     with product.bucket(NAMESPACE) as client:
         client.make_bucket(product.BUCKET)
@@ -98,9 +128,7 @@ def started(installed: None, images: Mapping[str, str]) -> Iterator[Course]:  # 
         course.attend(LOST_WITH_NAMESPACE, DOOMED)
         for scenario in (STORE_GONE, STORE_GONE_FAILS):
             wait_for(
-                f"dbt has ended in {scenario.name}",
-                partial(faults.dbt_has_ended, scenario.name),
-                240,
+                f"dbt has ended in {scenario.name}", partial(faults.dbt_has_ended, scenario.name)
             )
         yield course
     kubectl("delete", "namespace", NAMESPACE, DOOMED, "--ignore-not-found", "--wait=false")
@@ -115,10 +143,9 @@ def interrupted(started: Course) -> Course:
         wait_for(f"{scenario.name} has no pod", partial(has_no_pod, scenario.name))
     faults.stop_store()
     faults.open_gate(STORE_BACK)
-    apply(*manifests(TIMED_OUT, started.images, NAMESPACE))
     wait_for("dbt has ended", lambda: faults.dbt_has_ended(STORE_BACK.name))
     faults.start_store(started.images)
-    started.attend(TIMED_OUT)
+    started.attend_timed(TIMED_OUT)
     product.wait_until_finished(TIMED_OUT.name, NAMESPACE)
     return started
 
@@ -136,10 +163,19 @@ def disturbed(interrupted: Course) -> Course:
         wait_for(
             f"the end of an attempt of {scenario.name}",
             partial(faults.first_attempt_is_over, scenario),
-            90,
         )
         faults.open_gate(scenario)
     return interrupted
+
+
+def session_or_end(scenario: Scenario) -> int | str | None:
+    """The process in the warehouse that waits for a run's gate, or the phase in which the run ended
+    before there was one.
+    """
+    if (found := faults.session(scenario)) is not None:
+        return found
+    run = get("dbtrun", scenario.name, NAMESPACE)
+    return str(run["status"]["phase"]) if product.condition(run, "Finished") == "True" else None
 
 
 def has_no_pod(run: str) -> bool:
@@ -198,7 +234,7 @@ def statuses(artifacts: Mapping[str, bytes], path: str) -> dict[str, str]:
 @pytest.mark.usefixtures("interrupted")
 def test_a_deleted_run_leaves_nothing_behind() -> None:
     for kind in ("dbtruns", "jobs", "pods"):
-        wait_for(f"no {kind}", partial(is_gone, DELETED.name, kind), 30)
+        wait_for(f"no {kind}", partial(is_gone, DELETED.name, kind))
 
 
 @pytest.mark.usefixtures("disturbed")
@@ -212,9 +248,7 @@ def test_it_ends_as_it_must(scenario: Scenario) -> None:
 
 
 @for_each(INTERRUPTED)
-def test_a_query_is_gone_two_seconds_after_the_signal(
-    disturbed: Course, scenario: Scenario
-) -> None:
+def test_a_query_is_gone_soon_after_the_signal(disturbed: Course, scenario: Scenario) -> None:
     """By the clocks of the runner's log and the warehouse's, which are the node's."""
     signalled = disturbed.logs[scenario.name].moment_of("interrupting dbt")
     outlived = faults.session_ended_at(disturbed.sessions[scenario.name]) - signalled
@@ -352,11 +386,10 @@ def test_a_store_that_is_gone_is_named_and_dbt_is_not_run_again(scenario: Scenar
 
 
 @pytest.mark.usefixtures("disturbed")
-def test_a_namespace_is_gone_soon_although_a_run_was_active_in_it() -> None:
+def test_a_namespace_goes_although_a_run_was_active_in_it() -> None:
     wait_for(
         "the namespace is gone",
         lambda: not kubectl("get", "namespace", DOOMED, "--ignore-not-found"),
-        30,
     )
 
 
@@ -366,7 +399,7 @@ def test_dbt_that_hears_no_signal_is_killed_after_its_grace_period() -> None:
     asked, ended = (
         faults.moment(run["status"][name]) for name in ("cancelRequestedAt", "finishedAt")
     )
-    assert timedelta(seconds=55) < ended - asked < timedelta(seconds=75)
+    assert timedelta(seconds=55) < ended - asked < timedelta(minutes=5)
     found = product.objects(location(run))
     assert b"OK created" in found["attempt-1/1-build/dbt.log"]
     assert condition(run, "ArtifactsUploaded")["status"] == "True"

@@ -55,7 +55,7 @@ def every_job() -> Iterator[set[tuple[str, str]]]:
             yield seen
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait()
             file.seek(0)
             seen.update(_identities(file.read()))
 

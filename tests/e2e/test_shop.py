@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import product
-from tests.support.kube import Manifest, apply, get, kubectl, resource
+from tests.support.kube import PATIENCE, Manifest, apply, get, kubectl, resource
 from tests.support.scenarios import NAMESPACE, create_user, location, manifests, secrets
 from tests.support.scenarios import Scenario as Usual
 
@@ -24,7 +24,13 @@ def shop(installed: None, images: Mapping[str, str]) -> Manifest:  # noqa: ARG00
     kubectl("delete", "dbtrun", RUN, "--ignore-not-found", "--wait", namespace=SHOP, check=False)
     for name in ("shop.yaml", "shop-build.yaml"):
         product.apply_example(product.EXAMPLES / name, images)
-    kubectl("wait", "--for=condition=Succeeded", f"dbtrun/{RUN}", "--timeout=300s", namespace=SHOP)
+    kubectl(
+        "wait",
+        "--for=condition=Succeeded",
+        f"dbtrun/{RUN}",
+        f"--timeout={PATIENCE:g}s",
+        namespace=SHOP,
+    )
     return get("dbtrun", RUN, SHOP)
 
 
@@ -89,7 +95,11 @@ def test_the_example_backfills_succeed(images: Mapping[str, str]) -> None:
         product.apply_example(product.EXAMPLES / name, images)
     for name, total in windows.items():
         kubectl(
-            "wait", "--for=condition=Succeeded", f"dbtb/{name}", "--timeout=300s", namespace=SHOP
+            "wait",
+            "--for=condition=Succeeded",
+            f"dbtb/{name}",
+            f"--timeout={PATIENCE:g}s",
+            namespace=SHOP,
         )
         assert get("dbtbackfill", name, SHOP)["status"]["windows"]["succeeded"] == total
     events = "SELECT count(*) FROM analytics_marts.order_events WHERE occurred_at::date"

@@ -149,7 +149,7 @@ def gone(empty: Stage) -> Stage:
     apply(empty.run("prod-waits", "prod"))
     wait_for("the other one is queued", lambda: empty.seen("prod-waits").get("phase") == "Queued")
     empty.kill_operator()
-    kubectl("delete", "namespace", empty.namespace, "--wait", "--timeout=60s")
+    kubectl("delete", "namespace", empty.namespace, "--wait")
     return empty
 
 

@@ -14,10 +14,6 @@ from tests.support.kube import Manifest, apply, kubectl, wait_for
 from tests.support.stage import Stage, stage
 
 FORCE_RELEASE = "dbt-operator.dev/force-release"
-_UNTIL_TAKEN_FOR_LOST = (
-    240.0  # after its grace period half a minute, and a queue is looked at once a minute
-)
-_UNTIL_NODE_IS_GIVEN_UP = 600.0
 
 
 @dataclass(frozen=True)
@@ -42,14 +38,14 @@ def released_by_force() -> Found:
     def over(scene: Stage) -> bool:
         return len(scene.ended("first", "waiting")) == 2
 
-    return _go(_delete_pod, _UNTIL_TAKEN_FOR_LOST, release, over)
+    return _go(_delete_pod, release, over)
 
 
 def node_removed() -> Found:
     """The same, and the node is removed. There is no other one, so the next pod cannot be
     scheduled.
     """
-    return _go(_delete_pod, _UNTIL_TAKEN_FOR_LOST, _remove_node, _next_has_begun)
+    return _go(_delete_pod, _remove_node, _next_has_begun)
 
 
 def node_fell_silent() -> Found:
@@ -60,7 +56,7 @@ def node_fell_silent() -> Found:
     def fall_silent(scene: Stage) -> None:
         scene.node.fall_silent()
 
-    return _go(fall_silent, _UNTIL_NODE_IS_GIVEN_UP, _remove_node, _next_has_begun)
+    return _go(fall_silent, _remove_node, _next_has_begun)
 
 
 CASES: dict[str, Callable[[], Found]] = {
@@ -73,7 +69,6 @@ if os.environ.get("DBT_OPERATOR_TEST_FULL"):
 
 def _go(
     lose: Callable[[Stage], None],
-    limit: float,
     act: Callable[[Stage, Manifest], None],
     over: Callable[[Stage], bool],
 ) -> Found:
@@ -85,7 +80,7 @@ def _go(
         apply(scene.run("waiting", "prod"))
         wait_for("the other one is queued", lambda: scene.seen("waiting").get("phase") == "Queued")
         lose(scene)
-        wait_for("it says why it waits", lambda: scene.seen("waiting").get("reason"), limit)
+        wait_for("it says why it waits", lambda: scene.seen("waiting").get("reason"))
         (held,) = scene.status("prod", "dbttarget")["holders"]
         waiting, jobs = scene.seen("waiting"), len(scene.jobs_of("waiting"))
         act(scene, held)

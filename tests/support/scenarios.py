@@ -16,6 +16,9 @@ NAMESPACE = "e2e"
 PROJECTS = ROOT / "tests" / "data" / "projects"
 PASSWORD = "canary-8f41c7d2e9"  # noqa: S105 -- looked for in everything that a run leaves behind
 BUCKET_SECRET = product.MINIO_PASSWORD
+# What a run whose pod cannot start is given, one after the other, until scheduler and kubelet have
+# said within it why: on a busy machine they take their time.
+START_TIMEOUTS = ("30s", "3m", "18m")
 
 
 @dataclass(frozen=True)
@@ -197,20 +200,20 @@ SCENARIOS = (
         reason="ConfigError",
         message="no-such-secret",
         target={"profiles": {"secretRef": {"name": "no-such-secret", "key": "profiles.yml"}}},
-        run={"startTimeout": "30s"},
+        run={"startTimeout": START_TIMEOUTS[0]},
     ),
     Scenario(
         "missing-image",
         reason="ImagePullFailed",
         message="no-such-image:1.0",
         project={"image": "dbt-operator.local/no-such-image:1.0"},
-        run={"startTimeout": "30s"},
+        run={"startTimeout": START_TIMEOUTS[0]},
     ),
     Scenario(
         "unschedulable",
         reason="Unschedulable",
         project={"pod": {"nodeSelector": {"no-such": "node"}}},
-        run={"startTimeout": "30s"},
+        run={"startTimeout": START_TIMEOUTS[0]},
     ),
     Scenario(
         "missing-project",
@@ -329,6 +332,12 @@ def start_all(images: Mapping[str, str]) -> None:
     """Start every scenario anew, except for those of other versions of dbt."""
     kubectl("delete", "dbtruns", "--all", "--wait", namespace=NAMESPACE)
     apply(*(manifest for scenario in SCENARIOS for manifest in manifests(scenario, images)))
+
+
+def restart(scenario: Scenario, images: Mapping[str, str], where: str = NAMESPACE) -> None:
+    """Start a scenario's run, in the place of the one that there was."""
+    kubectl("delete", "dbtrun", scenario.name, "--ignore-not-found", "--wait", namespace=where)
+    apply(*manifests(scenario, images, where))
 
 
 def start_other_dbt(images: Mapping[str, str]) -> None:
