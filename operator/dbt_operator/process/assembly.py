@@ -44,6 +44,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LAST_WORK = 20.0
 _OTHER_THREADS = 2  # that make requests: election and resync
 _GLANCE = 0.5  # seconds between two looks at whether this operator still leads
+# Python's parser of JSON, by which kopf reads every watch, gives up at 1,000 levels of nesting, and
+# the API server stores 10,000 of them in spec.vars: one such object would hide all others.
+RECURSION = 40_000  # the parser takes one for each level, a walk in Python two or three
 # Seconds in which threads show a sign of life, unless they hang.
 _ELECTION, _EVENT_LOOP, _LISTING = 60.0, 60.0, 600.0
 
@@ -216,6 +219,7 @@ def main(terms: Terms = TERMS) -> NoReturn:
         settings = Settings.from_environment()
     except SettingsError as error:
         sys.exit(f"dbt-operator: {error}")
+    sys.setrecursionlimit(RECURSION)
     configure_logging(settings)
     quieten_kopf()
     log.info(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from dbt_operator.api.base import Model, rules
 
@@ -32,8 +34,27 @@ OutputKey = Annotated[
     str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")
 ]
 ResourceTypes = Annotated[list[ResourceType], Field(min_length=1, max_length=12)]
+MOST_LEVELS = 50  # of maps and lists within each other
+
+
+def _check_levels(value: Any) -> Any:
+    """Refuse what is nested so deeply that whoever walks over it would fail. The API server takes
+    10,000 levels, and no schema can say fewer.
+    """
+    layer = [value] if isinstance(value, (Mapping, list)) else []
+    for _ in range(MOST_LEVELS):
+        contents = (each.values() if isinstance(each, Mapping) else each for each in layer)
+        layer = [item for each in contents for item in each if isinstance(item, (Mapping, list))]
+        if not layer:
+            return value
+    message = "is nested more than {levels} levels deep: make it flatter"
+    raise PydanticCustomError("nested", message, {"levels": MOST_LEVELS})
+
+
 FreeForm = Annotated[
-    dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+    dict[str, Any],
+    BeforeValidator(_check_levels),
+    Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}),
 ]
 
 _MOMENT = r"['\"]\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}:\d{2})?['\"]"
