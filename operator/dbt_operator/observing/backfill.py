@@ -14,7 +14,7 @@ from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.manifests import work
 from dbt_operator.planning.common.reading import UnreadableError, read, read_part
-from dbt_operator.planning.run.facts import Stray
+from dbt_operator.planning.common.strays import Stray
 
 Manifest = Mapping[str, Any]
 

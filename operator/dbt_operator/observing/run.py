@@ -22,8 +22,9 @@ from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.manifests import controller_uid, parent_of
 from dbt_operator.planning.common.names import ATTEMPT_LABEL, job_name
 from dbt_operator.planning.common.reading import UnreadableError, read, read_part
+from dbt_operator.planning.common.strays import Stray
 from dbt_operator.planning.queueing.positions import Slot, look, look_of_part
-from dbt_operator.planning.run.facts import RunFacts, Stray
+from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.orders import Orders
 from dbt_operator.planning.run.progress import can_be_seen, longest
 from dbt_protocol.summaries import Progress

@@ -16,8 +16,8 @@ from dbt_operator.api.kinds.run import DbtRun
 from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.planning.backfill.children import Child
 from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.common.strays import Stray
 from dbt_operator.planning.queueing.positions import Slot
-from dbt_operator.planning.run.facts import Stray
 
 
 @dataclass(frozen=True)

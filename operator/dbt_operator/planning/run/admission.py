@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from dbt_operator.api.base import PlainVariable, Variable
@@ -19,6 +20,7 @@ from dbt_operator.api.parts.resolved import (
     ResolvedStep,
 )
 from dbt_operator.api.parts.retry import Defaults
+from dbt_operator.api.parts.run_template import RunTemplateSpec
 from dbt_operator.api.parts.source import Source
 from dbt_operator.api.parts.steps import Step
 from dbt_operator.planning.attempt.dbt_args import argv
@@ -31,6 +33,11 @@ from dbt_operator.planning.state import compare, promote
 from dbt_protocol.messages import PROTOCOL
 
 START_TIMEOUT = "10m"
+
+
+def find_start_timeout(spec: RunTemplateSpec) -> timedelta:
+    """For how long a pod may take to start, and for how long what a run needs may be missing."""
+    return timedelta(seconds=seconds(spec.start_timeout or START_TIMEOUT))
 
 
 def resolve(
@@ -99,7 +106,7 @@ def resolve(
         pod=merge_pod(project_spec.pod, spec.pod),
         fail_on_warn=spec.fails_on_warn or None,
         timeout_seconds=seconds(spec.timeout) if spec.timeout else None,
-        start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
+        start_timeout_seconds=round(find_start_timeout(spec).total_seconds()),
         queue_timeout_seconds=seconds(spec.queue_timeout) if spec.queue_timeout else None,
         retry=retry.resolve(spec.retry) if spec.retry else None,
     )

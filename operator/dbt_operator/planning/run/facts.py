@@ -7,26 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dbt_operator.api.kinds.project import DbtProject
-from dbt_operator.api.kinds.run import (
-    DbtRun,
-    DbtRunStatus,
-)
+from dbt_operator.api.kinds.run import DbtRun, DbtRunStatus
 from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.planning.attempt.pod_facts import JobFacts, PodFacts
 from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.common.strays import Stray
 from dbt_operator.planning.queueing.positions import Slot
 from dbt_operator.planning.run.orders import Orders
 from dbt_protocol.summaries import Progress
-
-
-@dataclass(frozen=True)
-class Stray:
-    """A Job that an operator which had stopped for a while has created although the attempt was
-    over.
-    """
-
-    name: str
-    uid: str
 
 
 @dataclass(frozen=True)
@@ -64,3 +52,9 @@ class RunFacts:
     def status(self) -> DbtRunStatus:
         """The status as it stands."""
         return self.run.status or DbtRunStatus()
+
+    @property
+    def own_job(self) -> JobFacts | None:
+        """The Job, if it belongs to this run; somebody else may have made one of that name."""
+        is_own = self.job is not None and self.job.owner_uid == self.identity.uid
+        return self.job if is_own else None
