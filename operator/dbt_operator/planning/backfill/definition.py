@@ -74,8 +74,8 @@ def _find_obstacle(facts: BackfillFacts) -> str:
     if facts.spec.resume_from is None:
         return ""
     name = f"DbtBackfill {facts.spec.resume_from.name}"
-    if name in facts.unreadable:
-        return f"{name} cannot be read: {facts.unreadable[name]}"
+    if why := facts.references.unreadable.get(name):
+        return f"{name} cannot be read: {why}"
     if facts.earlier is None:
         return f"{name} not found in namespace {facts.identity.namespace}"
     phase = facts.earlier.status.phase if facts.earlier.status else None

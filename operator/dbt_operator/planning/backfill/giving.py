@@ -31,7 +31,8 @@ def count_lanes(facts: BackfillFacts, ledger: Ledger) -> int:
 
 
 def _has_moving_ref(facts: BackfillFacts) -> bool:
-    git = facts.project[0].spec.source.git if facts.project else None
+    project = facts.references.project
+    git = project[0].spec.source.git if project else None
     return git is not None and not COMMIT.fullmatch(git.ref or "")
 
 

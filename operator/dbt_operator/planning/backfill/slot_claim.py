@@ -14,6 +14,7 @@ from dbt_operator.planning.backfill.status import finish, recorded
 from dbt_operator.planning.common.compose import changed, compose, conditions_of
 from dbt_operator.planning.common.durations import seconds
 from dbt_operator.planning.common.plan import Plan, SettleSlots
+from dbt_operator.planning.common.references import find_missing
 from dbt_operator.planning.queueing import positions, waiting
 
 
@@ -22,7 +23,9 @@ def claim_slot(facts: BackfillFacts, ledger: Ledger, keys: list[str], now: datet
     refused before.
     """
     if facts.status.resolved is None:
-        if missing := waiting.missing(facts.spec.run_template.spec, facts):
+        if missing := find_missing(
+            facts.spec.run_template.spec, facts.references, facts.identity.namespace
+        ):
             return wait_for_references(facts, missing, now)
         if refused := find_refusal(facts):
             return refuse(facts, refused, now)

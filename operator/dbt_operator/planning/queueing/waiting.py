@@ -4,7 +4,6 @@ it refers to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -12,17 +11,13 @@ from typing import Protocol
 from dbt_operator.api.kinds.backfill import DbtBackfillStatus
 from dbt_operator.api.kinds.run import DbtRunStatus
 from dbt_operator.api.parts.queueing import Queue
-from dbt_operator.api.parts.run_template import RunTemplateSpec
 from dbt_operator.api.status import ConditionType, Reason
 from dbt_operator.planning.common.durations import parse_time
-from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.names import FORCE_RELEASE
 from dbt_operator.planning.common.queue_time import Waiting
+from dbt_operator.planning.common.references import NOT_FOUND, UNREADABLE
 from dbt_operator.planning.queueing import positions
 from dbt_operator.planning.queueing.positions import Slot
-
-# Reasons of the condition Admitted.
-NOT_FOUND, UNREADABLE = "ReferenceNotFound", "ReferenceInvalid"
 
 
 class Waiter(Protocol):
@@ -106,51 +101,6 @@ def find_place(target: str, facts: Waiter, due: datetime | None, now: datetime) 
         Reason.SLOT_HELD_BY_LOST_NODE if facts.slot.lost_pod else None,
         min(wait, (due - now).total_seconds()) if due else wait,
     )
-
-
-class Referring(Protocol):
-    """What refers to a project and a target: a run, or a backfill."""
-
-    @property
-    def identity(self) -> Identity:
-        """Its own."""
-
-    @property
-    def project(self) -> object | None:
-        """The project; None where there is none that can be read."""
-
-    @property
-    def target(self) -> object | None:
-        """The target; None where there is none that can be read."""
-
-    @property
-    def unreadable(self) -> Mapping[str, str]:
-        """What is wrong with what cannot be read, by kind and name."""
-
-
-def missing(spec: RunTemplateSpec, facts: Referring) -> str:
-    """What a run refers to and does not exist, or cannot be read; empty where all is there."""
-    wanted = [
-        (f"DbtProject {spec.project_ref.name}", facts.project),
-        (f"DbtTarget {spec.target_ref.name}", facts.target),
-    ]
-    absent = [who for who, found in wanted if found is None and who not in facts.unreadable]
-    said = [f"{who} cannot be read: {why}" for who, why in facts.unreadable.items()]
-    if absent:
-        said.insert(0, f"{' and '.join(absent)} not found in namespace {facts.identity.namespace}")
-    return "; ".join(said)
-
-
-def reason_of_missing(facts: Referring) -> str:
-    """The reason of the condition Admitted while something is missing."""
-    return UNREADABLE if facts.unreadable else NOT_FOUND
-
-
-def remedy(facts: Referring, kind: str) -> str:
-    """What to do about something that is missing and has not come in time."""
-    if facts.unreadable:
-        return f"correct it, and create a new {kind}"
-    return f"create it, or correct the reference in a new {kind}"
 
 
 def missing_since(facts: Waiter, now: datetime) -> datetime:

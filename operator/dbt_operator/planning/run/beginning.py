@@ -7,19 +7,28 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import DbtRun
-from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning.attempt import sizes
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.common.compose import conditions_of
 from dbt_operator.planning.common.durations import seconds
 from dbt_operator.planning.common.plan import Plan
+from dbt_operator.planning.common.references import (
+    Referred,
+    find_missing,
+    find_remedy,
+    reason_of_missing,
+)
 from dbt_operator.planning.policy.refusals import refusal
 from dbt_operator.planning.queueing import waiting
 from dbt_operator.planning.run import part, slot
-from dbt_operator.planning.run.admission import find_start_timeout, resolve, with_defaults
+from dbt_operator.planning.run.admission import (
+    find_start_timeout,
+    resolve,
+    resolve_largest,
+    with_defaults,
+)
 from dbt_operator.planning.run.ending import finish
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.status import compose, make_attempt
@@ -31,18 +40,21 @@ def admit(facts: RunFacts, now: datetime) -> Plan:
     if facts.orders is not None:
         found = part.admit(facts, facts.orders, now)
         return finish(facts, found, now) if isinstance(found, Verdict) else found
-    missing = waiting.missing(facts.run.spec, facts)
-    if missing or facts.project is None or facts.target is None:
+    references = facts.references
+    missing = find_missing(facts.run.spec, references, facts.identity.namespace)
+    referred = references.found
+    if missing or referred is None:
         return _wait_for_references(facts, missing, now)
-    run = with_defaults(facts.run, facts.project[0])
-    if refused := refusal(run.spec, facts.project[0].spec, facts.target[0].spec):
+    (project, _), (target, _) = referred.project, referred.target
+    run = with_defaults(facts.run, project)
+    if refused := refusal(run.spec, project.spec, target.spec):
         return _refuse(facts, refused, now)
-    if too_large := _find_too_large(facts, run, facts.project, facts.target):
+    if too_large := _find_too_large(facts, run, referred):
         return _refuse(facts, too_large, now)
     if not waiting.may_begin(facts):
         limit = seconds(run.spec.queue_timeout) if run.spec.queue_timeout else None
         return slot.claim_slot(facts, limit, now)
-    compared_with = compare.find_state(run, facts.project[0], facts.state_run)
+    compared_with = compare.find_state(run, project, references.state_run)
     if compared_with is None and compare.missing_is_failure(run.spec):
         return finish(facts, Verdict(Reason.MISSING_STATE, compare.NONE_YET), now)
     conditions = conditions_of(facts, now)
@@ -52,22 +64,14 @@ def admit(facts: RunFacts, now: datetime) -> Plan:
         conditions,
         Phase.PENDING,
         "the Job is being created",
-        resolved=resolve(
-            run, facts.identity, facts.project, facts.target, facts.runner_image, compared_with
-        ),
+        resolved=resolve(run, facts.identity, referred, facts.runner_image, compared_with),
         attempts=[make_attempt(facts.identity, 1, now)],
         reason=None,
     )
 
 
-def _find_too_large(
-    facts: RunFacts, run: DbtRun, project: tuple[DbtProject, int], target: tuple[DbtTarget, int]
-) -> str:
-    """What of the run is too large, whether or not there is a state to compare with once it
-    begins.
-    """
-    compared_with = sizes.UNKNOWN_STATE if compare.compares(run.spec) else None
-    resolved = resolve(run, facts.identity, project, target, facts.runner_image, compared_with)
+def _find_too_large(facts: RunFacts, run: DbtRun, referred: Referred) -> str:
+    resolved = resolve_largest(run, facts.identity, referred, facts.runner_image)
     return sizes.refusal(run.spec, resolved, facts.identity, part.windows_of(run.spec.windows))
 
 
@@ -83,9 +87,9 @@ def _wait_for_references(facts: RunFacts, missing: str, now: datetime) -> Plan:
     """
     deadline = waiting.missing_since(facts, now) + find_start_timeout(facts.run.spec)
     if now >= deadline:
-        message = f"{missing}: {waiting.remedy(facts, 'DbtRun')}"
+        message = f"{missing}: {find_remedy(facts.references, 'DbtRun')}"
         return finish(facts, Verdict(Reason.CONFIG_ERROR, message), now)
     conditions = conditions_of(facts, now)
-    conditions.set(ConditionType.ADMITTED, "False", waiting.reason_of_missing(facts), missing)
+    conditions.set(ConditionType.ADMITTED, "False", reason_of_missing(facts.references), missing)
     found = compose(facts, conditions, Phase.PENDING, f"waiting: {missing}")
     return replace(found, requeue_after=(deadline - now).total_seconds())

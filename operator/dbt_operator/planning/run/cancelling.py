@@ -10,7 +10,7 @@ from dbt_operator.planning.common.compose import conditions_of
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.plan import LOOK_AGAIN, Action, DeleteJob, DeletePod, Plan
 from dbt_operator.planning.run import suspension
-from dbt_operator.planning.run.ending import finish, is_over
+from dbt_operator.planning.run.ending import finish
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.status import compose
 
@@ -33,14 +33,14 @@ def latch_cancel(facts: RunFacts, now: datetime) -> Plan:
 
 def cancel(facts: RunFacts, now: datetime) -> Plan:
     """Stop what runs, and end the run when nothing does."""
-    job = facts.own_job
-    over = is_over(facts) and not suspension.may_resume(facts)
-    if (job is None and (facts.pod is None or facts.pod.ended)) or over:
+    job, pod = facts.own_job, facts.attempt.pod
+    over = facts.attempt.over and not suspension.may_resume(facts.attempt)
+    if (job is None and (pod is None or pod.ended)) or over:
         return finish(facts, _judge_cancelled(facts), now)
     actions: tuple[Action, ...] = ()
-    if facts.pod is not None and facts.pod.dbt.started_at and not facts.pod.ended:
+    if pod is not None and pod.dbt.started_at and not pod.ended:
         # The pod only: its end is graceful, and the Job keeps what became of it.
-        actions = () if facts.pod.deleting else (DeletePod(facts.pod.name, facts.pod.uid),)
+        actions = () if pod.deleting else (DeletePod(pod.name, pod.uid),)
     elif job is not None and facts.status.attempts:
         actions = (DeleteJob(facts.status.attempts[-1].job_name, job.uid),)
     return Plan(actions=actions, requeue_after=LOOK_AGAIN)
@@ -49,11 +49,12 @@ def cancel(facts: RunFacts, now: datetime) -> Plan:
 def _judge_cancelled(facts: RunFacts) -> Verdict:
     """A cancelled run is never a success, even if dbt was quicker."""
     attempts = facts.status.attempts or []
-    if facts.pod is None or not facts.pod.dbt.ended:
+    pod = facts.attempt.pod
+    if pod is None or not pod.dbt.ended:
         started = bool(attempts) and attempts[-1].started_at is not None
         return Verdict(
             Reason.CANCELLED, _REPORT_LOST if started else "cancelled before dbt had started"
         )
-    found = judge(facts.pod, facts.job)
+    found = judge(pod, facts.attempt.job)
     said = found.summary.message if found.summary else "dbt left no result"
     return Verdict(Reason.CANCELLED, f"cancelled: {said}", found.exit_code, found.summary)

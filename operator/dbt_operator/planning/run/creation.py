@@ -54,7 +54,7 @@ def has_other_job(facts: RunFacts, resolved: Resolved, attempt: Attempt) -> bool
     """Whether the Job that has the name of the attempt's is somebody else's, or is of this run and
     not the one that the attempt is to have.
     """
-    return facts.job is not None and (
+    return facts.attempt.job is not None and (
         facts.own_job is None or not _is_as_made(facts, facts.own_job, resolved, attempt)
     )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.status import Phase, Reason
+from dbt_operator.planning.attempt.pod_facts import PodFacts
 from dbt_operator.planning.attempt.verdict import Verdict, judge
 from dbt_operator.planning.common.compose import changed, conditions_of, elapsed
 from dbt_operator.planning.common.conditions import Conditions
@@ -32,29 +33,21 @@ _END = {
 }
 
 
-def is_over(facts: RunFacts) -> bool:
-    """Whether no container of the attempt runs or will run. The Job is asked only where the pod is
-    gone.
-    """
-    if facts.pod is not None:
-        return facts.pod.ended
-    return facts.job is not None and facts.job.ended
-
-
 def judge_attempt(facts: RunFacts) -> Verdict:
     """How the attempt ended; one that ran another image than the attempts before it proves
     nothing.
     """
-    ran = facts.pod.dbt.image_id if facts.pod else ""
+    pod = facts.attempt.pod
+    ran = pod.dbt.image_id if pod else ""
     if ran and facts.status.image_id and ran != facts.status.image_id:
         message = (
             f"the tag was moved since the first pod, from {facts.status.image_id} to {ran}: pin "
             "the image by digest"
         )
         return Verdict(Reason.CONFIG_ERROR, message)
-    found = judge(facts.pod, facts.job)
-    found = part.check_windows(found, facts, said_of_windows(facts.pod, found.summary))
-    resolved, missing = facts.status.resolved, not_uploaded(facts.pod)
+    found = judge(pod, facts.attempt.job)
+    found = part.check_windows(found, facts, said_of_windows(pod, found.summary))
+    resolved, missing = facts.status.resolved, not_uploaded(pod)
     if (
         found.reason is None
         and missing
@@ -69,14 +62,15 @@ def judge_attempt(facts: RunFacts) -> Verdict:
 
 def find_image_id(facts: RunFacts) -> str | None:
     """Which image runs; that of the first attempt stands. None as long as no pod has told."""
-    return facts.status.image_id or (facts.pod.dbt.image_id if facts.pod else None) or None
+    pod = facts.attempt.pod
+    return facts.status.image_id or (pod.dbt.image_id if pod else None) or None
 
 
-def record_end(facts: RunFacts, attempt: Attempt, verdict: Verdict, now: datetime) -> Attempt:
+def record_end(attempt: Attempt, pod: PodFacts | None, verdict: Verdict, now: datetime) -> Attempt:
     """What is recorded of an attempt at its end."""
     return attempt.model_copy(
         update={
-            "finished_at": (facts.pod.dbt.finished_at if facts.pod else "") or format_time(now),
+            "finished_at": (pod.dbt.finished_at if pod else "") or format_time(now),
             "exit_code": verdict.exit_code,
             "reason": verdict.reason,
             "message": verdict.message if verdict.reason else None,
@@ -108,12 +102,12 @@ def finish(
     ended_at = format_time(now)
     last = attempt or (attempts[-1] if attempts else None)
     if last is not None and last.finished_at is None:
-        ended = record_end(facts, last, verdict, now)
+        ended = record_end(last, facts.attempt.pod, verdict, now)
         ended_at = ended.finished_at or ended_at
         attempts = replaced(facts, ended)
     started_at = facts.status.started_at or (attempts[-1].started_at if attempts else None)
     conditions = conditions or conditions_of(facts, now)
-    set_end(conditions, facts, verdict)
+    set_end(conditions, facts.attempt.pod, verdict)
     found = compose(
         facts,
         conditions,
@@ -128,9 +122,9 @@ def finish(
     )
     if last is not None:
         found = part.with_windows(
-            found, facts, said_of_windows(facts.pod, verdict.summary), verdict.reason
+            found, facts, said_of_windows(facts.attempt.pod, verdict.summary), verdict.reason
         )
-    found = changed(found, **results(facts, verdict.summary))
+    found = changed(found, **results(facts.attempt.pod, verdict.summary))
     if promoted is None:
         return found
     # The run is what it is, and holds a slot: later ones compare with an older state, and build

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.status import Phase, Reason
-from dbt_operator.planning.attempt.pod_facts import JobFacts
+from dbt_operator.planning.attempt.pod_facts import AttemptFacts, JobFacts
 from dbt_operator.planning.attempt.verdict import Verdict, stuck
 from dbt_operator.planning.common.compose import conditions_of
 from dbt_operator.planning.common.durations import duration, parse_time
 from dbt_operator.planning.common.plan import LOOK_AGAIN, Plan
 from dbt_operator.planning.run import part, slot, suspension
-from dbt_operator.planning.run.ending import find_image_id, is_over, judge_attempt
+from dbt_operator.planning.run.ending import find_image_id, judge_attempt
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.giving_up import decide_to_give_up
 from dbt_operator.planning.run.next_attempt import end_attempt
@@ -26,11 +26,11 @@ def follow_attempt(facts: RunFacts, resolved: Resolved, attempt: Attempt, now: d
     """A Job or a pod is there: wait for its end, and see that its start takes no longer than it
     may.
     """
-    facts = suspension.without_preempted_pod(facts)
-    attempt = _look_at_attempt(facts, attempt)
-    if is_over(facts):
-        verdict = suspension.explain_verdict(judge_attempt(facts), facts)
-        if verdict.reason is not None and suspension.may_resume(facts):
+    facts = replace(facts, attempt=suspension.without_preempted_pod(facts.attempt))
+    attempt = _look_at_attempt(facts.attempt, attempt)
+    if facts.attempt.over:
+        verdict = suspension.explain_verdict(judge_attempt(facts), facts.attempt)
+        if verdict.reason is not None and suspension.may_resume(facts.attempt):
             return decide_to_give_up(facts, attempt, verdict, verdict.message, now)
         return end_attempt(facts, verdict, now, attempt)
     if (order := part.pass_on_stop(facts)) is not None:
@@ -41,6 +41,7 @@ def follow_attempt(facts: RunFacts, resolved: Resolved, attempt: Attempt, now: d
 
 
 def _say_running(facts: RunFacts, attempt: Attempt, started_at: str, now: datetime) -> Plan:
+    progress = facts.attempt.progress
     found = compose(
         facts,
         conditions_of(facts, now),
@@ -50,37 +51,38 @@ def _say_running(facts: RunFacts, attempt: Attempt, started_at: str, now: dateti
         started_at=facts.status.started_at or started_at,
         image_id=find_image_id(facts),
         reason=None,
-        **shown(facts.progress),
+        **shown(progress),
     )
-    found = part.with_windows(found, facts, facts.progress.windows if facts.progress else "")
-    if not can_be_seen(facts.status, facts.pod):
+    found = part.with_windows(found, facts, progress.windows if progress else "")
+    if not can_be_seen(facts.status, facts.attempt.pod):
         return found
     _, wait = looks((now - parse_time(started_at)).total_seconds(), longest(facts.run))
     return replace(found, requeue_after=wait)
 
 
-def _look_at_attempt(facts: RunFacts, attempt: Attempt) -> Attempt:
+def _look_at_attempt(seen: AttemptFacts, attempt: Attempt) -> Attempt:
     """The attempt with what can be seen of it now."""
-    started_at = (facts.pod.dbt.started_at if facts.pod else "") or attempt.started_at
-    job_uid = facts.job.uid if facts.job else attempt.job_uid
-    queued = suspension.queued_seconds(facts.job) or attempt.queued_seconds
+    started_at = (seen.pod.dbt.started_at if seen.pod else "") or attempt.started_at
+    job_uid = seen.job.uid if seen.job else attempt.job_uid
+    queued = suspension.queued_seconds(seen.job) or attempt.queued_seconds
     return attempt.model_copy(
         update={"started_at": started_at, "job_uid": job_uid, "queued_seconds": queued}
     )
 
 
 def _await_start(facts: RunFacts, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:
-    if facts.job is not None and facts.job.suspended:
-        return _await_turn(facts, facts.job, resolved, attempt, now)
+    seen = facts.attempt
+    if seen.job is not None and seen.job.suspended:
+        return _await_turn(facts, seen.job, resolved, attempt, now)
     if (gate := slot.open_gate(facts, now)) is not None:
         return gate
-    since = suspension.find_start(facts.job) or parse_time(attempt.created_at)
+    since = suspension.find_start(seen.job) or parse_time(attempt.created_at)
     if facts.slot.since:  # later than the Job only where the target was created anew
         since = max(since, parse_time(facts.slot.since))
     deadline = since + timedelta(seconds=resolved.start_timeout_seconds)
-    held_up = _find_obstacle(facts)
+    held_up = _find_obstacle(seen)
     if now >= deadline:
-        why = held_up or stuck(facts.pod, facts.warnings)
+        why = held_up or stuck(seen.pod, seen.warnings)
         limit = duration(resolved.start_timeout_seconds)
         return decide_to_give_up(facts, attempt, why, f"{why.message} (startTimeout {limit})", now)
     message = f"waiting: {held_up.message}" if held_up else "the pod is being started"
@@ -111,8 +113,8 @@ def _await_turn(
     return replace(found, requeue_after=(due - now).total_seconds() if due else None)
 
 
-def _find_obstacle(facts: RunFacts) -> Verdict | None:
+def _find_obstacle(seen: AttemptFacts) -> Verdict | None:
     """What keeps the pod from starting, where something says so already."""
-    why = stuck(facts.pod, facts.warnings)
-    told = facts.warnings or (facts.pod is not None and why.reason is not Reason.INFRASTRUCTURE)
+    why = stuck(seen.pod, seen.warnings)
+    told = seen.warnings or (seen.pod is not None and why.reason is not Reason.INFRASTRUCTURE)
     return why if told else None

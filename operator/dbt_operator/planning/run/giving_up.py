@@ -36,9 +36,9 @@ def give_up(facts: RunFacts, attempt: Attempt, now: datetime) -> Plan:
     actions: tuple[Action, ...] = ()
     if facts.own_job is not None:
         actions = (DeleteJob(attempt.job_name, facts.own_job.uid),)
-    if actions or (facts.pod is not None and not facts.pod.ended):
+    if actions or (facts.attempt.pod is not None and not facts.attempt.pod.ended):
         return Plan(actions=actions, requeue_after=LOOK_AGAIN)
-    left = judge(facts.pod, facts.job)
+    left = judge(facts.attempt.pod, facts.attempt.job)
     verdict = replace(left, reason=attempt.reason, message=attempt.message or "")
     return end_attempt(facts, verdict, now, attempt)
 

@@ -32,7 +32,7 @@ def end_attempt(facts: RunFacts, verdict: Verdict, now: datetime, attempt: Attem
     since = None if facts.run.spec.windows else started_at  # timeout is that of a window
     if resolved is None or not retry.should_retry(resolved, verdict, attempt.number, since, now):
         return finish(facts, verdict, now, attempt)
-    ended = record_end(facts, attempt, verdict, now)
+    ended = record_end(attempt, facts.attempt.pod, verdict, now)
     following = retry.find_next_start(resolved, ended)
     text = f"attempt {attempt.number} failed ({verdict.reason}): {verdict.message}"
     found = compose(
@@ -46,9 +46,9 @@ def end_attempt(facts: RunFacts, verdict: Verdict, now: datetime, attempt: Attem
         image_id=find_image_id(facts),
     )
     found = part.with_windows(
-        found, facts, said_of_windows(facts.pod, verdict.summary), verdict.reason
+        found, facts, said_of_windows(facts.attempt.pod, verdict.summary), verdict.reason
     )
-    found = changed(found, **results(facts, verdict.summary))
+    found = changed(found, **results(facts.attempt.pod, verdict.summary))
     return replace(found, requeue_after=max(0.0, (following - now).total_seconds()))
 
 
@@ -61,7 +61,7 @@ def wait_between_attempts(
     due = retry.find_next_start(resolved, last)
     if now < due:
         return slot.yield_slot(facts, now) or Plan(requeue_after=(due - now).total_seconds())
-    if facts.pod is not None and not facts.pod.ended:
+    if facts.attempt.pod is not None and not facts.attempt.pod.ended:
         return Plan(requeue_after=LOOK_AGAIN)
     over = timeouts.find_end(facts.run, resolved)
     if over is not None and now >= over:

@@ -17,6 +17,7 @@ from dbt_operator.planning.common.compose import changed, conditions_of
 from dbt_operator.planning.common.conditions import State
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.plan import LOOK_AGAIN, Plan, StopPod
+from dbt_operator.planning.common.references import UNREADABLE
 from dbt_operator.planning.queueing import waiting
 from dbt_operator.planning.run.admission import find_start_timeout
 from dbt_operator.planning.run.facts import RunFacts
@@ -35,7 +36,7 @@ def admit(facts: RunFacts, orders: Orders, now: datetime) -> Plan | Verdict:
     parent = f"DbtBackfill {orders.parent}"
     if orders.unreadable:
         text = f"waiting: {parent} cannot be read: {orders.unreadable}"
-        return _wait(facts, text, now, waiting.UNREADABLE, "Unknown")
+        return _wait(facts, text, now, UNREADABLE, "Unknown")
     if orders.gone or orders.resolved is None:
         text = (
             f"{parent} does not exist"
@@ -96,7 +97,7 @@ def _wait(facts: RunFacts, text: str, now: datetime, reason: str, state: State) 
 
 def pass_on_stop(facts: RunFacts) -> Plan | None:
     """Pass on the order to begin no further window."""
-    pod = facts.pod
+    pod = facts.attempt.pod
     if facts.orders is None or not facts.orders.stop or not facts.run.spec.windows:
         return None
     if pod is None or pod.told_to_stop or pod.deleting or pod.ended:

@@ -63,7 +63,7 @@ def _go_on(facts: RunFacts, resolved: Resolved, attempt: Attempt, now: datetime)
         return give_up(facts, attempt, now)
     if has_other_job(facts, resolved, attempt):
         return finish(facts, describe_conflict(attempt), now)
-    if facts.job is None and facts.pod is None:
+    if facts.attempt.job is None and facts.attempt.pod is None:
         return create_job(facts, resolved, attempt, now)
     return follow_attempt(facts, resolved, attempt, now)
 

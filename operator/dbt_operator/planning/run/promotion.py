@@ -16,7 +16,7 @@ def find_promotion(
     facts: RunFacts, verdict: Verdict, attempt: Attempt | None
 ) -> PromoteState | None:
     """What makes the state that a run has left the current one of its target, if that is due."""
-    resolved, project = facts.status.resolved, facts.project
+    resolved, project = facts.status.resolved, facts.references.project
     if (
         verdict.reason is not None
         or resolved is None
@@ -24,7 +24,7 @@ def find_promotion(
         or project is None
     ):
         return None
-    if not_uploaded(facts.pod):
+    if not_uploaded(facts.attempt.pod):
         return None
     if resolved.promote != "Always" and not (verdict.summary and verdict.summary.whole):
         return None  # the project may have narrowed the build, which the spec does not show

@@ -53,7 +53,7 @@ def open_gate(facts: RunFacts, now: datetime) -> Plan | None:
     """Open the gate of a pod whose Job stands in status; None where there is no gate to be opened
     yet.
     """
-    pod, attempts = facts.pod, facts.status.attempts or []
+    pod, attempts = facts.attempt.pod, facts.status.attempts or []
     if (
         pod is None
         or not pod.gated

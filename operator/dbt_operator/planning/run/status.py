@@ -25,7 +25,7 @@ from dbt_operator.planning.run.facts import RunFacts
 from dbt_protocol.summaries import FAILURES, Summary
 
 
-def results(facts: RunFacts, summary: Summary | None) -> dict[str, object]:
+def results(pod: PodFacts | None, summary: Summary | None) -> dict[str, object]:
     """What the pod reported of nodes and artifacts."""
     found: dict[str, object] = {}
     if summary is not None:
@@ -39,15 +39,15 @@ def results(facts: RunFacts, summary: Summary | None) -> dict[str, object]:
             NodeFailure(unique_id=f.unique_id, status=f.status, message=f.message or None)
             for f in summary.failures[:FAILURES]
         ] or None
-    if (upload := uploaded(facts.pod)) is not None:
+    if (upload := uploaded(pod)) is not None:
         found["artifacts"] = ArtifactsStatus(location=upload.location, objects=upload.objects)
     return found
 
 
-def set_end(conditions: Conditions, facts: RunFacts, verdict: Verdict) -> None:
+def set_end(conditions: Conditions, pod: PodFacts | None, verdict: Verdict) -> None:
     """The conditions of a run that has ended."""
     _tests_condition(conditions, verdict)
-    _upload_condition(conditions, facts)
+    _upload_condition(conditions, pod)
     # A run that was skipped is as it should be, but who waits for Succeeded wants what it would
     # have built.
     conditions.finish(
@@ -93,10 +93,10 @@ def not_uploaded(pod: PodFacts | None) -> str:
     return upload.error if upload else "nothing says that artifacts were uploaded"
 
 
-def _upload_condition(conditions: Conditions, facts: RunFacts) -> None:
-    upload = uploaded(facts.pod)
+def _upload_condition(conditions: Conditions, pod: PodFacts | None) -> None:
+    upload = uploaded(pod)
     kind = ConditionType.ARTIFACTS_UPLOADED
-    if missing := not_uploaded(facts.pod):
+    if missing := not_uploaded(pod):
         conditions.set(kind, "False", "UploadFailed" if upload else "NoReport", missing)
     elif upload:
         conditions.set(
@@ -123,7 +123,7 @@ def compose(
 ) -> Plan:
     """The status as it is, with what has changed; and an event if the phase has."""
     # The first commit stands: a branch that has moved since changes no later attempt.
-    commit = facts.status.commit or checked_out(facts.pod)
+    commit = facts.status.commit or checked_out(facts.attempt.pod)
     progress = facts.status.progress if phase is Phase.RUNNING else None
     fields = {"commit": commit, "progress": progress, **changed}
     return compose_status(facts, conditions, phase, message, **fields)
