@@ -258,7 +258,7 @@ class Runs:
             return ()
         if self._age(about) < _NO_WARNINGS_YET:
             return ()
-        return self._cluster.warnings(namespace, about["metadata"]["uid"])
+        return self._cluster.list_warnings(namespace, about["metadata"]["uid"])
 
     def _age(self, manifest: Manifest) -> float:
         """Seconds since an object was created."""

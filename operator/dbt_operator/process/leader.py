@@ -106,7 +106,7 @@ class Elector:
         """Whether this operator has led and does so no more."""
         return self._renewed_at is not None and not self.leads()
 
-    def missing(self) -> str:
+    def say_missing(self) -> str:
         """Why it cannot stand for election; empty when it can."""
         return self._missing
 
@@ -137,7 +137,7 @@ class Elector:
         try:
             lease = self._leases.get_lease(self._namespace, self._name)
             if lease is not None and (record := record_of(lease)).holder == self.identity:
-                self._write(lease, given_back(record, self._time()))
+                self._write(lease, given_back(record, self._format_now()))
                 log.info("gave the Lease back", lease=self._name)
         except ClusterError as error:
             log.warning(
@@ -162,7 +162,7 @@ class Elector:
         lease = self._leases.get_lease(self._namespace, self._name)
         now = self._clock()
         self._seen = look(self._seen, record_of(lease) if lease else None, now)
-        wanted = claim(self._seen, self.identity, now, self._time(), self._terms)
+        wanted = claim(self._seen, self.identity, now, self._format_now(), self._terms)
         if wanted is None:
             self._taken = self._renewed_at is not None
             return
@@ -184,7 +184,7 @@ class Elector:
             }
         )
 
-    def _time(self) -> str:
+    def _format_now(self) -> str:
         return micro_time(self._wall_clock())
 
     def _note(self, trouble: str) -> None:

@@ -158,7 +158,7 @@ class Watch:
         """Wait for its end."""
         self._thread.join(seconds)
 
-    def missing(self) -> str:
+    def say_missing(self) -> str:
         """What has not been listed yet; empty once everything was, or was refused."""
         return "" if self.sight.settled else f"{self._where} has not been listed yet"
 

@@ -184,10 +184,10 @@ def test_the_first_leads_and_goes_on_to() -> None:
         candidate(world, "first", lambda: begun.append("first")),
         candidate(world, "second"),
     )
-    assert first.missing()
+    assert first.say_missing()
     rounds(world, 60, first, second)
     assert (first.leads(), second.leads()) == (True, False)
-    assert (first.missing(), second.missing()) == ("", ""), "a standby is ready as well"
+    assert (first.say_missing(), second.say_missing()) == ("", ""), "a standby is ready as well"
     assert begun == ["first"]
     assert world.record == Record("first", 15, NOW, micro_time(START + timedelta(seconds=58)), 0)
 

@@ -60,7 +60,7 @@ class Watching:
     def on(self, *namespaces: str | None) -> Iterator[dict[str | None, Watch]]:
         found = {namespace: self.watch(namespace) for namespace in namespaces}
         for watch in found.values():
-            self.health.ready_once(watch.missing)
+            self.health.ready_once(watch.say_missing)
             watch.start()
         try:
             yield found
