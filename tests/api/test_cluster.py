@@ -12,6 +12,7 @@ import pytest
 
 from dbt_operator.cluster.client import Cluster
 from dbt_operator.cluster.errors import ConflictError, InvalidError, NotFoundError
+from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.plan import Event
 from dbt_operator.process.health import Health
 from dbt_operator.process.leader import Elector
@@ -80,7 +81,9 @@ def test_a_lease_is_written_only_over_the_version_that_was_read(
 ) -> None:
     assert cluster.get_lease(where, "election") is None
     electors = [
-        Elector(cluster, where, "election", Health().pulse("election", 60), lambda: None)
+        Elector(
+            cluster, Key("Lease", where, "election"), Health().pulse("election", 60), lambda: None
+        )
         for _ in range(2)
     ]
     for _ in range(2):

@@ -28,7 +28,7 @@ from dbt_operator.common.settings import Settings, SettingsError
 from dbt_operator.common.workqueue import WorkQueue
 from dbt_operator.planning.leadership import TERMS, Terms
 from dbt_operator.process.health import Health, HealthServer
-from dbt_operator.process.leader import Elector
+from dbt_operator.process.leader import Candidacy, Elector
 from dbt_operator.process.workers import Workers
 from dbt_operator.reconcile.kinds import find_concerned
 from dbt_operator.reconcile.loop import Reconciler
@@ -77,8 +77,8 @@ class Operator:
 
     def _make_elector(self, terms: Terms) -> Elector:
         pulse = self.health.pulse("election", _ELECTION)
-        where, name = self._settings.lease_namespace, self._settings.lease_name
-        return Elector(self._cluster, where, name, pulse, self._lead, terms=terms)
+        lease = Key("Lease", self._settings.lease_namespace, self._settings.lease_name)
+        return Elector(self._cluster, lease, pulse, self._lead, Candidacy(terms=terms))
 
     def _leads(self) -> bool:
         return self._elector is None or self._elector.leads()

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ import structlog
 
 from dbt_operator.cluster.client import Manifest
 from dbt_operator.cluster.errors import ClusterError, ConflictError
+from dbt_operator.common.keys import Key
 from dbt_operator.common.pulse import Pulse
 from dbt_operator.planning.leadership import (
     TERMS,
@@ -61,30 +63,36 @@ def own_identity() -> str:
     return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{secrets.token_hex(4)}"
 
 
+@dataclass(frozen=True)
+class Candidacy:
+    """Who stands for election, on which terms, and by which clocks."""
+
+    identity: str = field(default_factory=own_identity)
+    terms: Terms = TERMS
+    clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
 class Elector:
     """One candidate. :meth:`leads` and :meth:`lost` may be asked by any thread."""
 
     def __init__(
         self,
         leases: Leases,
-        namespace: str,
-        name: str,
+        lease: Key,
         pulse: Pulse,
         on_lead: Callable[[], Any],
-        *,
-        identity: str = "",
-        terms: Terms = TERMS,
-        clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        candidacy: Candidacy | None = None,
     ) -> None:
-        self.identity = identity or own_identity()
+        candidacy = candidacy or Candidacy()
+        self.identity = candidacy.identity
         self._leases = leases
-        self._namespace, self._name = namespace, name
+        self._namespace, self._name = lease.namespace, lease.name
         self._pulse = pulse
         self._on_lead = on_lead
-        self._terms = terms
-        self._clock = clock
-        self._wall_clock = wall_clock
+        self._terms = candidacy.terms
+        self._clock = candidacy.clock
+        self._wall_clock = candidacy.wall_clock
         self._seen: LeaseFacts | None = None
         self._renewed_at: float | None = None  # when the last renewal that succeeded was sent
         self._began = False  # to work; on_lead has come to its end

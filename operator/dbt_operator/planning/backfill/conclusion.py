@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from dbt_operator.api.kinds.backfill import DbtBackfillStatus
 from dbt_operator.api.status import BackfillPhase, Reason
 from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.backfill.ledger import Ledger
-from dbt_operator.planning.backfill.status import finish, recorded, said_of_end
+from dbt_operator.planning.backfill.status import End, finish, recorded, said_of_end
 from dbt_operator.planning.common import window_states
 from dbt_operator.planning.common.compose import changed
 from dbt_operator.planning.common.plan import Plan
@@ -18,27 +19,24 @@ from dbt_protocol.window_codes import reason_of
 def find_end(facts: BackfillFacts, ledger: Ledger, keys: list[str], now: datetime) -> Plan | None:
     """The end, if this is it."""
     fields = recorded(facts, ledger, keys)
-    told = facts.status.model_copy(update=fields)
+    end = _choose_end(facts, ledger, facts.status.model_copy(update=fields))
+    return changed(finish(facts, end, now), **fields) if end else None
+
+
+def _choose_end(facts: BackfillFacts, ledger: Ledger, told: DbtBackfillStatus) -> End | None:
+    """How it ends, if this is the end. ``told`` is its status with the ledger as it is now."""
     if facts.status.cancel_requested_at is not None:
         found = window_states.counts(ledger.states)
         message = f"cancelled: {found.done} windows had ended"
-        return changed(
-            finish(facts, BackfillPhase.CANCELLED, Reason.CANCELLED, message, now), **fields
-        )
+        return End(BackfillPhase.CANCELLED, Reason.CANCELLED, message)
     if facts.slot.released:
-        target = facts.spec.run_template.spec.target_ref.name
-        message = waiting.say_released(target)
-        return changed(
-            finish(facts, BackfillPhase.FAILED, Reason.INFRASTRUCTURE, message, now), **fields
-        )
+        message = waiting.say_released(facts.spec.run_template.spec.target_ref.name)
+        return End(BackfillPhase.FAILED, Reason.INFRASTRUCTURE, message)
     if ledger.failed and (facts.spec.on_failure != "Continue" or not ledger.free):
-        reason = _find_reason(ledger)
-        return changed(
-            finish(facts, BackfillPhase.FAILED, reason, said_of_end(told, ledger), now), **fields
-        )
+        return End(BackfillPhase.FAILED, _find_reason(ledger), said_of_end(told, ledger))
     if not ledger.free:
         message = f"{window_states.counts(ledger.states).done} windows have ended"
-        return changed(finish(facts, BackfillPhase.SUCCEEDED, None, message, now), **fields)
+        return End(BackfillPhase.SUCCEEDED, None, message)
     return None
 
 

@@ -9,7 +9,7 @@ from dbt_operator.api.status import BackfillPhase, Reason
 from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.backfill.ledger import Ledger
 from dbt_operator.planning.backfill.resolving import NOT_ENDED, refuse, wait_for_references
-from dbt_operator.planning.backfill.status import finish, recorded
+from dbt_operator.planning.backfill.status import End, finish, recorded
 from dbt_operator.planning.backfill.windows import WindowsError, span, windows_of
 from dbt_operator.planning.common import placeholders
 from dbt_operator.planning.common.compose import changed, compose, conditions_of
@@ -21,7 +21,7 @@ def define_windows(facts: BackfillFacts, now: datetime) -> Plan:
     """Write down which windows there are: now, and once."""
     if facts.status.cancel_requested_at is not None:
         return finish(
-            facts, BackfillPhase.CANCELLED, Reason.CANCELLED, "cancelled before it began", now
+            facts, End(BackfillPhase.CANCELLED, Reason.CANCELLED, "cancelled before it began"), now
         )
     if waits := _find_obstacle(facts):
         return wait_for_references(facts, waits, now)
@@ -38,7 +38,7 @@ def define_windows(facts: BackfillFacts, now: datetime) -> Plan:
     dry = bool(facts.spec.dry_run)
     message = f"{len(keys)} windows" + (", nothing is started (dryRun)" if dry else "")
     found = (
-        finish(facts, BackfillPhase.PLANNED, None, message, now)
+        finish(facts, End(BackfillPhase.PLANNED, None, message), now)
         if dry
         else compose(facts, conditions_of(facts, now), BackfillPhase.PENDING, message)
     )

@@ -12,7 +12,7 @@ from dbt_operator.planning.attempt import sizes
 from dbt_operator.planning.backfill import ledger as ledgers
 from dbt_operator.planning.backfill.children import as_given
 from dbt_operator.planning.backfill.facts import BackfillFacts
-from dbt_operator.planning.backfill.status import finish
+from dbt_operator.planning.backfill.status import End, finish
 from dbt_operator.planning.backfill.windows import windows_of
 from dbt_operator.planning.common.compose import compose, conditions_of
 from dbt_operator.planning.common.plan import LOOK_AGAIN, Plan
@@ -40,7 +40,7 @@ def refuse(facts: BackfillFacts, message: str, now: datetime) -> Plan:
     """End a backfill that cannot be admitted as it is."""
     conditions = conditions_of(facts, now)
     conditions.set(ConditionType.ADMITTED, "False", Reason.INVALID_SPEC, message)
-    return finish(facts, BackfillPhase.FAILED, Reason.INVALID_SPEC, message, now, conditions)
+    return finish(facts, End(BackfillPhase.FAILED, Reason.INVALID_SPEC, message), now, conditions)
 
 
 def wait_for_references(facts: BackfillFacts, missing: str, now: datetime) -> Plan:
@@ -51,7 +51,7 @@ def wait_for_references(facts: BackfillFacts, missing: str, now: datetime) -> Pl
     deadline = waiting.missing_since(facts, now) + limit
     if now >= deadline and not missing.endswith(NOT_ENDED):
         message = f"{missing}: {find_remedy(facts.references, 'DbtBackfill')}"
-        return finish(facts, BackfillPhase.FAILED, Reason.CONFIG_ERROR, message, now)
+        return finish(facts, End(BackfillPhase.FAILED, Reason.CONFIG_ERROR, message), now)
     conditions = conditions_of(facts, now)
     conditions.set(
         ConditionType.ADMITTED,
@@ -93,7 +93,7 @@ def resolve_runs(facts: BackfillFacts, now: datetime) -> Resolved | Plan:
     template = _complete_template(facts, referred)
     compared_with = compare.find_state(template, referred.project[0], references.state_run)
     if compared_with is None and compare.missing_is_failure(template.spec):
-        return finish(facts, BackfillPhase.FAILED, Reason.MISSING_STATE, compare.NONE_YET, now)
+        return finish(facts, End(BackfillPhase.FAILED, Reason.MISSING_STATE, compare.NONE_YET), now)
     found = resolve(template, facts.identity, referred, facts.runner_image, compared_with)
     # A window is not the state of the whole project.
     return found.model_copy(update={"promote": None, "state_location": None})

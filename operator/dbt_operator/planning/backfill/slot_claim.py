@@ -10,7 +10,7 @@ from dbt_operator.planning.backfill.at_work import show_work
 from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.backfill.ledger import Ledger
 from dbt_operator.planning.backfill.resolving import find_refusal, refuse, wait_for_references
-from dbt_operator.planning.backfill.status import finish, recorded
+from dbt_operator.planning.backfill.status import End, finish, recorded
 from dbt_operator.planning.common.compose import changed, compose, conditions_of
 from dbt_operator.planning.common.durations import seconds
 from dbt_operator.planning.common.plan import Plan, SettleSlots
@@ -36,7 +36,7 @@ def claim_slot(facts: BackfillFacts, ledger: Ledger, keys: list[str], now: datet
     due = positions.deadline(facts.status, seconds(limit) if limit else None, now)
     if due is not None and now >= due and not ledger.runs:
         message = waiting.say_timed_out(target, facts)
-        found = finish(facts, BackfillPhase.FAILED, Reason.QUEUE_TIMEOUT, message, now)
+        found = finish(facts, End(BackfillPhase.FAILED, Reason.QUEUE_TIMEOUT, message), now)
         return changed(found, **recorded(facts, ledger, keys))
     if ledger.runs:
         return show_work(facts, ledger, keys, None, now)

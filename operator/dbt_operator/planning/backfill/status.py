@@ -5,6 +5,7 @@ policies beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from dbt_operator.api.kinds.backfill import (
@@ -57,21 +58,30 @@ def _failures(facts: BackfillFacts, ledger: Ledger, keys: Sequence[str]) -> list
     return list(known.values())
 
 
+@dataclass(frozen=True)
+class End:
+    """How a backfill ends."""
+
+    phase: BackfillPhase
+    reason: Reason | None  # None where it ends as it should
+    message: str
+
+
 def finish(
-    facts: BackfillFacts,
-    phase: BackfillPhase,
-    reason: Reason | None,
-    message: str,
-    now: datetime,
-    conditions: Conditions | None = None,
+    facts: BackfillFacts, end: End, now: datetime, conditions: Conditions | None = None
 ) -> Plan:
-    """The end."""
+    """End the backfill. ``conditions`` are its own, where some of them have changed already."""
     conditions = conditions or conditions_of(facts, now)
-    succeeded = phase is BackfillPhase.SUCCEEDED
-    word = str(reason or phase)
-    conditions.finish(word, message, succeeded=succeeded, as_wanted=reason is None)
+    conditions.finish(
+        str(end.reason or end.phase),
+        end.message,
+        succeeded=end.phase is BackfillPhase.SUCCEEDED,
+        as_wanted=end.reason is None,
+    )
     ended_at = format_time(now)
-    found = compose(facts, conditions, phase, message, reason=reason, finished_at=ended_at)
+    found = compose(
+        facts, conditions, end.phase, end.message, reason=end.reason, finished_at=ended_at
+    )
     return changed(found, duration=elapsed(facts.status.started_at, ended_at))
 
 

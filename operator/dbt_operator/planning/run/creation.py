@@ -30,13 +30,9 @@ def create_job(facts: RunFacts, resolved: Resolved, attempt: Attempt, now: datet
     if facts.refusal:
         return _wait_for_permission(facts, resolved, attempt, now)
     spec = facts.run.spec
-    names = (spec.project_ref.name, spec.target_ref.name)
+    work = job_builder.Work(spec.project_ref.name, spec.target_ref.name, attempt.number)
     told = _tell_attempt(facts, resolved, attempt)
-    return Plan(
-        actions=(
-            CreateJob(job_builder.build(resolved, facts.identity, *names, attempt.number, told)),
-        )
-    )
+    return Plan(actions=(CreateJob(job_builder.build(resolved, facts.identity, work, told)),))
 
 
 def _tell_attempt(facts: RunFacts, resolved: Resolved, attempt: Attempt) -> job_builder.Told:

@@ -16,7 +16,7 @@ from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import DbtRun
 from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.api.parts.pod import Pod, RunPod
-from dbt_operator.planning.attempt.job import Told, build
+from dbt_operator.planning.attempt.job import Told, Work, build
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.names import job_name
 from dbt_operator.planning.common.references import Referred
@@ -141,7 +141,7 @@ def job(case: str) -> dict[str, Any]:
         ),
         "registry.example.com/runner:0.1.0",
     )
-    return build(resolved, identity, "shop", "prod", 1)
+    return build(resolved, identity, Work("shop", "prod", 1))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -268,7 +268,7 @@ def test_a_project_may_want_no_parse_cache(spec: dict[str, Any], cached: bool) -
         (DbtTarget.model_validate(target()), 1),
     )
     resolved = resolve(DbtRun.model_validate(run()), identity, referred, "runner:1")
-    pod = build(resolved, identity, "shop", "prod", 1)["spec"]["template"]["spec"]
+    pod = build(resolved, identity, Work("shop", "prod", 1))["spec"]["template"]["spec"]
     plans = [
         next(
             variable["value"]
@@ -301,7 +301,9 @@ def test_the_pod_has_a_deadline_behind_the_time_that_dbt_is_given(
         (DbtProject.model_validate(project()), 1), (DbtTarget.model_validate(target()), 1)
     )
     resolved = resolve(DbtRun.model_validate(run(**spec)), identity, referred, "runner:1")
-    template = build(resolved, identity, "shop", "prod", 2, Told(left))["spec"]["template"]["spec"]
+    template = build(resolved, identity, Work("shop", "prod", 2), Told(left))["spec"]["template"][
+        "spec"
+    ]
     assert template.get("activeDeadlineSeconds") == deadline
     plan = RunPlan.from_json(template["containers"][0]["env"][-1]["value"].replace("$$", "$"))
     assert (plan.timeout_seconds is None) == (deadline is None)
@@ -323,7 +325,7 @@ def test_kubernetes_expands_nothing_in_a_plan() -> None:
     )
     run_model = DbtRun.model_validate(run(vars={"a": "$(PGPASSWORD) costs $5"}))
     manifest = build(
-        resolve(run_model, identity, referred, "runner:1"), identity, "shop", "prod", 1
+        resolve(run_model, identity, referred, "runner:1"), identity, Work("shop", "prod", 1)
     )
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
     assert "$$(PGPASSWORD) costs $$5" in container["env"][-1]["value"]
@@ -381,9 +383,7 @@ def test_no_text_of_anybody_is_expanded_to_the_value_of_another_variable() -> No
             "runner",
         ),
         Identity("analytics", "nightly", UID, 1),
-        "shop",
-        "prod",
-        1,
+        Work("shop", "prod", 1),
     )
     spec = made["spec"]["template"]["spec"]
     values = []
