@@ -12,6 +12,7 @@ import pytest
 
 from dbt_operator.cluster.client import Cluster
 from dbt_operator.cluster.errors import ConflictError, InvalidError, NotFoundError
+from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.plan import Event
 from dbt_operator.process.health import Health
 from dbt_operator.process.leader import Elector
@@ -80,7 +81,9 @@ def test_a_lease_is_written_only_over_the_version_that_was_read(
 ) -> None:
     assert cluster.get_lease(where, "election") is None
     electors = [
-        Elector(cluster, where, "election", Health().pulse("election", 60), lambda: None)
+        Elector(
+            cluster, Key("Lease", where, "election"), Health().pulse("election", 60), lambda: None
+        )
         for _ in range(2)
     ]
     for _ in range(2):
@@ -143,7 +146,7 @@ def test_lists_hold_the_jobs_of_runs_only(cluster: Cluster, where: str) -> None:
     }  # with none at all, a Job gets those of its pods
     create(foreign)
     for namespace in (where, None):
-        ((listed, version),) = cluster.pages("Job", namespace)
+        ((listed, version),) = cluster.list_pages("Job", namespace)
         names = {item["metadata"]["name"] for item in listed}
         assert ours["metadata"]["name"] in names
         assert foreign["metadata"]["name"] not in names
@@ -156,7 +159,7 @@ def test_a_list_of_our_kinds_comes_in_pages(
     monkeypatch.setattr("dbt_operator.cluster.client._PAGE", "2")
     targets = {create(manifest("DbtTarget", where))["metadata"]["uid"] for _ in range(3)}
     for namespace in (where, None):
-        pages = list(cluster.pages("DbtTarget", namespace))
+        pages = list(cluster.list_pages("DbtTarget", namespace))
         assert max(len(listed) for listed, _ in pages) == 2
         assert targets <= {item["metadata"]["uid"] for listed, _ in pages for item in listed}
 
@@ -171,8 +174,8 @@ def test_events_are_posted_where_people_look_and_warnings_are_found(
 ) -> None:
     run = create(manifest("DbtRun", where))
     cluster.post_event("DbtRun", run, Event("Normal", "Running", "dbt is running"))
-    assert cluster.warnings(where, run["metadata"]["uid"]) == ()
+    assert cluster.list_warnings(where, run["metadata"]["uid"]) == ()
     cluster.post_event("DbtRun", run, Event("Warning", "ModelError", "1 node failed"))
-    assert cluster.warnings(where, run["metadata"]["uid"]) == ("ModelError: 1 node failed",)
+    assert cluster.list_warnings(where, run["metadata"]["uid"]) == ("ModelError: 1 node failed",)
     about = f"involvedObject.uid={run['metadata']['uid']}"
     assert len(items("events", where, f"--field-selector={about}")) == 2

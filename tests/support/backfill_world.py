@@ -57,7 +57,7 @@ class WindowServer(Server):
         for pod in self.pods:
             if pod["status"]["phase"] == "Pending" and not behind_gate(pod):
                 pod["status"] = running_status()
-                self._touch(pod)
+                self.touch(pod)
                 plan = self.plan(pod)
                 done = plan.done or PENDING * len(plan.windows)
                 states = [code if code in (SUCCEEDED, SKIPPED) else PENDING for code in done]
@@ -114,7 +114,7 @@ class WindowServer(Server):
         pod["status"] = ended_status(1 if reason else 0, said, states)
         for container in pod["status"]["containerStatuses"]:
             container["imageID"] = self.image_id or container["imageID"]
-        self._touch(pod)
+        self.touch(pod)
 
     def end_others(self) -> None:
         """Pods of runs without windows succeed."""
@@ -122,7 +122,7 @@ class WindowServer(Server):
             if pod["status"]["phase"] == "Running" and not self.plan(pod).windows:
                 self.worked.append(pod["metadata"]["labels"][RUN_LABEL])
                 pod["status"] = ended_status()
-                self._touch(pod)
+                self.touch(pod)
 
     def last_log_line(self, _namespace: str, pod: str, container: str) -> str:
         assert container == ARTIFACTS_CONTAINER
@@ -167,13 +167,13 @@ class BackfillWorld:
     def add(self, manifest: Manifest) -> None:
         """Somebody applies an object."""
         name = manifest["metadata"]["name"]
-        self.server.objects[manifest["kind"], name] = self.server._touch(manifest)  # noqa: SLF001 -- as tests do
+        self.server.objects[manifest["kind"], name] = self.server.touch(manifest)
 
     def edit(self, name: str = "past", kind: str = "DbtBackfill", **spec: Any) -> None:
         manifest = self.server.objects[kind, name]
         manifest["spec"] |= copy.deepcopy(spec)
         manifest["metadata"]["generation"] += 1
-        self.server._touch(manifest)  # noqa: SLF001 -- as above
+        self.server.touch(manifest)
 
     def check(self) -> None:
         """Never more holders than the limit, and nobody else at work."""

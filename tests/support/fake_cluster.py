@@ -84,7 +84,7 @@ class FakeCluster:
         living = [pod for pod in self.pods if pod["status"]["phase"] not in ("Succeeded", "Failed")]
         return [copy.deepcopy(pod) for pod in living if _is_of(target, pod)]
 
-    def warnings(self, _namespace: str, _uid: str) -> tuple[str, ...]:
+    def list_warnings(self, _namespace: str, _uid: str) -> tuple[str, ...]:
         return self.warning_events
 
     def last_log_line(self, _namespace: str, pod: str, container: str) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import dataclasses
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import DbtRun, DbtRunStatus
 from dbt_operator.api.kinds.target import DbtTarget
-from dbt_operator.planning.attempt.pod_facts import ContainerFacts, JobFacts, PodFacts
+from dbt_operator.planning.attempt.pod_facts import AttemptFacts, ContainerFacts, JobFacts, PodFacts
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.plan import Plan
+from dbt_operator.planning.common.references import References
 from dbt_operator.planning.queueing.positions import Slot
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.planner import plan
@@ -25,17 +26,42 @@ from tests.support.builders import (
     target,
 )
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+IDENTITY = Identity("analytics", "nightly", UID, 1)
 HELD = Slot(since="2026-01-02T03:04:05.000000Z")
 
 
-def seen(manifest: dict[str, Any] | None = None, **facts: Any) -> RunFacts:
-    return RunFacts(
+# Which fields of a run's facts stand in which group: tests name the fields alone.
+GROUPS = {
+    "references": {field.name for field in dataclasses.fields(References)},
+    "attempt": {field.name for field in dataclasses.fields(AttemptFacts)},
+}
+
+Record = TypeVar("Record", bound="DataclassInstance")
+
+
+def replace(known: Record, /, **fields: Any) -> Record:
+    """As that of dataclasses; of a run's facts, fields of its groups too."""
+    if isinstance(known, RunFacts):
+        for group, names in GROUPS.items():
+            inner = {name: fields.pop(name) for name in names & fields.keys()}
+            if inner:
+                fields[group] = dataclasses.replace(getattr(known, group), **inner)
+    return dataclasses.replace(known, **fields)
+
+
+def seen(
+    manifest: dict[str, Any] | None = None, *, identity: Identity = IDENTITY, **facts: Any
+) -> RunFacts:
+    bare = RunFacts(
         run=DbtRun.model_validate(manifest or run()),
-        identity=Identity("analytics", "nightly", UID, 1),
+        identity=identity,
         created_at=NOW,
         runner_image="runner:1",
-        **{"slot": HELD, **facts},
     )
+    return replace(bare, **{"slot": HELD, **facts})
 
 
 def references() -> dict[str, Any]:

@@ -38,7 +38,7 @@ READS = (
     "pods_of_run",
     "unfinished_jobs_of_target",
     "living_pods_of_target",
-    "warnings",
+    "list_warnings",
 )
 WRITES = (
     "create_job",
@@ -66,7 +66,7 @@ class Server(FakeCluster):
     def _delete(self, job: Manifest) -> None:
         """In the foreground: pods first. One that no node has is gone at once."""
         job["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:09Z"
-        self._touch(job)
+        self.touch(job)
         self.pods = [
             pod
             for pod in self.pods
@@ -88,11 +88,11 @@ class Server(FakeCluster):
             elif not pods:
                 pod = pod_manifest(job, {"phase": "Pending"}, f"pod-of-{uid}")
                 pod["spec"] = copy.deepcopy(job["spec"]["template"]["spec"])
-                self.pods.append(self._touch(pod))
+                self.pods.append(self.touch(pod))
             elif not any(lives(pod) for pod in pods) and "status" not in job:
                 ended = "Complete" if pods[0]["status"]["phase"] == "Succeeded" else "Failed"
                 job["status"] = {"conditions": [{"type": ended, "status": "True"}]}
-                self._touch(job)
+                self.touch(job)
 
     def collect_garbage(self) -> None:
         """Jobs whose run is gone."""
@@ -106,21 +106,21 @@ class Server(FakeCluster):
         for pod in self.pods:
             if pod["status"]["phase"] == "Pending" and not behind_gate(pod):
                 pod["status"] = running_status()
-                self._touch(pod)
+                self.touch(pod)
 
     def end_pods(self) -> None:
         for pod in self.pods:
             if pod["status"]["phase"] == "Running":
                 pod["status"] = ended_status()
-                self._touch(pod)
+                self.touch(pod)
 
     def recreate_target(self) -> None:
         """Deleted and created anew: its status is lost."""
         fresh = target(**self.objects["DbtTarget", "prod"]["spec"])
         fresh["metadata"]["uid"] = f"uid-of-target-{self._version}"
-        self.objects["DbtTarget", "prod"] = self._touch(fresh)
+        self.objects["DbtTarget", "prod"] = self.touch(fresh)
 
-    def _touch(self, manifest: Manifest) -> Manifest:
+    def touch(self, manifest: Manifest) -> Manifest:
         manifest["metadata"]["resourceVersion"] = self._next_version()
         return manifest
 

@@ -41,7 +41,7 @@ class Cluster:
 
     # Reads
 
-    def pages(
+    def list_pages(
         self, kind: str, namespace: str | None = None
     ) -> Iterator[tuple[list[Manifest], str]]:
         """All objects of a kind (Jobs and Pods: those of runs), some at a time, and the resource
@@ -88,7 +88,7 @@ class Cluster:
         unfinished = "status.phase!=Succeeded,status.phase!=Failed"
         return self._list("Pod", namespace, labelSelector=labels, fieldSelector=unfinished)
 
-    def warnings(self, namespace: str, uid: str) -> tuple[str, ...]:
+    def list_warnings(self, namespace: str, uid: str) -> tuple[str, ...]:
         """The warning events about an object, the newest first, each as ``Reason: message``."""
         found = self._list(
             "Event", namespace, fieldSelector=f"involvedObject.uid={uid},type=Warning"

@@ -14,7 +14,8 @@ from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.manifests import work
 from dbt_operator.planning.common.reading import UnreadableError, read, read_part
-from dbt_operator.planning.run.facts import Stray
+from dbt_operator.planning.common.references import References
+from dbt_operator.planning.common.strays import Stray
 
 Manifest = Mapping[str, Any]
 
@@ -36,8 +37,8 @@ def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Backf
     spec, namespace = backfill.spec, identity.namespace
     if status.definition is None and spec.resume_from is not None:
         facts = _with_earlier(reader, facts, spec.resume_from.name)
-    if status.resolved is None and not facts.unreadable:
-        facts = replace(facts, **reader.references(spec.run_template.spec, namespace))
+    if status.resolved is None and not facts.references.unreadable:
+        facts = replace(facts, references=reader.read_references(spec.run_template.spec, namespace))
     facts = replace(facts, children=_children(reader, namespace, status))
     known = reader.store.get("DbtTarget", namespace, work(manifest)["targetRef"]["name"])
     if known is None:
@@ -54,7 +55,8 @@ def _with_earlier(reader: Reader, facts: BackfillFacts, name: str) -> BackfillFa
     try:
         status = read_part(DbtBackfill, earlier, "status")
     except UnreadableError as error:
-        return replace(facts, unreadable={f"DbtBackfill {name}": error.why})
+        unreadable = {f"DbtBackfill {name}": error.why}
+        return replace(facts, references=References(unreadable=unreadable))
     return replace(facts, earlier=DbtBackfill.model_construct(spec=facts.spec, status=status))
 
 

@@ -1,5 +1,5 @@
 """Reads how far runs are, from the logs of their sidecars, no more often than
-:mod:`planning.progress` says.
+:mod:`planning.run.progress` says.
 
 What was read last is remembered, so that a reconciliation for another cause reads no log and a
 status write that was refused is made good by the next one. It is no state: after a restart each

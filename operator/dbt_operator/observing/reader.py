@@ -17,6 +17,7 @@ from dbt_operator.cluster.projection import PROJECTED
 from dbt_operator.cluster.store import Store
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.reading import UnreadableError, read
+from dbt_operator.planning.common.references import References
 
 Manifest = Mapping[str, Any]
 
@@ -63,9 +64,9 @@ class Reader:
             else (read(model, manifest), manifest["metadata"]["generation"])
         )
 
-    def references(self, spec: RunTemplateSpec, namespace: str) -> dict[str, Any]:
-        """What a run or backfill refers to, as fields of what is known of it. What cannot be read
-        is nobody's fault but its own: it counts as not there, with what is wrong.
+    def read_references(self, spec: RunTemplateSpec, namespace: str) -> References:
+        """What a run or backfill refers to. What cannot be read is nobody's fault but its own: it
+        counts as not there, with what is wrong.
         """
         unreadable: dict[str, str] = {}
 
@@ -82,9 +83,4 @@ class Reader:
         by_name = isinstance(source, StateOf) and source.run
         run = look("DbtRun", by_name, DbtRun) if by_name else None
         state_run = run[0] if run else None
-        return {
-            "project": project,
-            "target": target,
-            "state_run": state_run,
-            "unreadable": unreadable,
-        }
+        return References(project, target, state_run, unreadable)

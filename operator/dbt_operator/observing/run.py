@@ -17,13 +17,22 @@ from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.api.status import Phase
 from dbt_operator.observing.progress import ProgressReader
 from dbt_operator.observing.reader import Manifest, Reader, identity_of
-from dbt_operator.planning.attempt.pod_facts import GONE, PodFacts, foreign, job_facts, pod_facts
+from dbt_operator.planning.attempt.pod_facts import (
+    GONE,
+    AttemptFacts,
+    PodFacts,
+    foreign,
+    job_facts,
+    pod_facts,
+)
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.manifests import controller_uid, parent_of
 from dbt_operator.planning.common.names import ATTEMPT_LABEL, job_name
 from dbt_operator.planning.common.reading import UnreadableError, read, read_part
+from dbt_operator.planning.common.references import References
+from dbt_operator.planning.common.strays import Stray
 from dbt_operator.planning.queueing.positions import Slot, look, look_of_part
-from dbt_operator.planning.run.facts import RunFacts, Stray
+from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.orders import Orders
 from dbt_operator.planning.run.progress import can_be_seen, longest
 from dbt_protocol.summaries import Progress
@@ -101,9 +110,10 @@ class Runs:
         if facts.orders is not None and not status.attempts:
             return facts
         if not status.attempts:
-            return replace(facts, **self._reader.references(run.spec, namespace))
+            return replace(facts, references=self._reader.read_references(run.spec, namespace))
         if status.resolved and status.resolved.promote:
-            facts = replace(facts, project=self._project(namespace, run.spec.project_ref.name))
+            project = self._project(namespace, run.spec.project_ref.name)
+            facts = replace(facts, references=References(project))
         attempt = status.attempts[-1]
         if (
             attempt.job_uid is None
@@ -112,7 +122,7 @@ class Runs:
             and not self._store.of_run("Job", identity.uid)
         ):
             return facts  # creating its Job tells whether there is one
-        return self._observe_attempt(facts, attempt)
+        return replace(facts, attempt=self._observe_attempt(facts, attempt))
 
     def _project(self, namespace: str, name: str) -> tuple[DbtProject, int] | None:
         """The project of a run that may promote its state. One that cannot be read has no place for
@@ -190,7 +200,7 @@ class Runs:
             tuple(Stray(job["metadata"]["name"], job["metadata"]["uid"]) for job in jobs), at_work
         )
 
-    def _observe_attempt(self, facts: RunFacts, attempt: Attempt) -> RunFacts:
+    def _observe_attempt(self, facts: RunFacts, attempt: Attempt) -> AttemptFacts:
         """Job and pod of an attempt. Absence is confirmed live: the store may not have heard yet,
         or have missed it.
         """
@@ -217,8 +227,7 @@ class Runs:
             default=None,
         )
         about_pod = pod_facts(pod) if pod else None
-        return replace(
-            facts,
+        return AttemptFacts(
             job=job_facts(job) if job else None,
             pod=about_pod,
             warnings=self._warnings(identity.namespace, job, pod),
@@ -249,7 +258,7 @@ class Runs:
             return ()
         if self._age(about) < _NO_WARNINGS_YET:
             return ()
-        return self._cluster.warnings(namespace, about["metadata"]["uid"])
+        return self._cluster.list_warnings(namespace, about["metadata"]["uid"])
 
     def _age(self, manifest: Manifest) -> float:
         """Seconds since an object was created."""

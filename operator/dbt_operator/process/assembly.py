@@ -28,7 +28,7 @@ from dbt_operator.common.settings import Settings, SettingsError
 from dbt_operator.common.workqueue import WorkQueue
 from dbt_operator.planning.leadership import TERMS, Terms
 from dbt_operator.process.health import Health, HealthServer
-from dbt_operator.process.leader import Elector
+from dbt_operator.process.leader import Candidacy, Elector
 from dbt_operator.process.workers import Workers
 from dbt_operator.reconcile.kinds import find_concerned
 from dbt_operator.reconcile.loop import Reconciler
@@ -75,13 +75,13 @@ class Operator:
             )
             for namespace in settings.namespaces or (None,)
         ]
-        self._elector = self._election(terms) if settings.lease_namespace else None
+        self._elector = self._make_elector(terms) if settings.lease_namespace else None
         self._stopped = threading.Event()
 
-    def _election(self, terms: Terms) -> Elector:
+    def _make_elector(self, terms: Terms) -> Elector:
         pulse = self.health.pulse("election", _ELECTION)
-        where, name = self._settings.lease_namespace, self._settings.lease_name
-        return Elector(self._cluster, where, name, pulse, self._lead, terms=terms)
+        lease = Key("Lease", self._settings.lease_namespace, self._settings.lease_name)
+        return Elector(self._cluster, lease, pulse, self._lead, Candidacy(terms=terms))
 
     def _leads(self) -> bool:
         return self._elector is None or self._elector.leads()
@@ -92,13 +92,13 @@ class Operator:
         """
         HealthServer(self.health, self._settings.health_port).start()
         for watch in self._watches:
-            self.health.ready_once(watch.missing)
+            self.health.ready_once(watch.say_missing)
             watch.start()
         threading.Thread(target=self._resync, name="resync", daemon=True).start()
         if self._elector is None:
             self._lead()
         else:
-            self.health.ready_once(self._elector.missing)
+            self.health.ready_once(self._elector.say_missing)
             self._elector.start()
         while not _asked_to_end(_GLANCE):
             if self._elector is not None and self._elector.lost():
@@ -150,7 +150,7 @@ class Operator:
         present: set[str] = set()
         as_of = "0"
         try:
-            for manifests, version in self._cluster.pages(kind, namespace):
+            for manifests, version in self._cluster.list_pages(kind, namespace):
                 as_of = version
                 present |= {manifest["metadata"]["uid"] for manifest in manifests}
                 for manifest in manifests:

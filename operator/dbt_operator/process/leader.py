@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ import structlog
 
 from dbt_operator.cluster.client import Manifest
 from dbt_operator.cluster.errors import ClusterError, ConflictError
+from dbt_operator.common.keys import Key
 from dbt_operator.common.pulse import Pulse
 from dbt_operator.planning.leadership import (
     TERMS,
@@ -61,30 +63,36 @@ def own_identity() -> str:
     return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{secrets.token_hex(4)}"
 
 
+@dataclass(frozen=True)
+class Candidacy:
+    """Who stands for election, on which terms, and by which clocks."""
+
+    identity: str = field(default_factory=own_identity)
+    terms: Terms = TERMS
+    clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
 class Elector:
     """One candidate. :meth:`leads` and :meth:`lost` may be asked by any thread."""
 
     def __init__(
         self,
         leases: Leases,
-        namespace: str,
-        name: str,
+        lease: Key,
         pulse: Pulse,
         on_lead: Callable[[], Any],
-        *,
-        identity: str = "",
-        terms: Terms = TERMS,
-        clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        candidacy: Candidacy | None = None,
     ) -> None:
-        self.identity = identity or own_identity()
+        candidacy = candidacy or Candidacy()
+        self.identity = candidacy.identity
         self._leases = leases
-        self._namespace, self._name = namespace, name
+        self._namespace, self._name = lease.namespace, lease.name
         self._pulse = pulse
         self._on_lead = on_lead
-        self._terms = terms
-        self._clock = clock
-        self._wall_clock = wall_clock
+        self._terms = candidacy.terms
+        self._clock = candidacy.clock
+        self._wall_clock = candidacy.wall_clock
         self._seen: LeaseFacts | None = None
         self._renewed_at: float | None = None  # when the last renewal that succeeded was sent
         self._began = False  # to work; on_lead has come to its end
@@ -106,7 +114,7 @@ class Elector:
         """Whether this operator has led and does so no more."""
         return self._renewed_at is not None and not self.leads()
 
-    def missing(self) -> str:
+    def say_missing(self) -> str:
         """Why it cannot stand for election; empty when it can."""
         return self._missing
 
@@ -137,7 +145,7 @@ class Elector:
         try:
             lease = self._leases.get_lease(self._namespace, self._name)
             if lease is not None and (record := record_of(lease)).holder == self.identity:
-                self._write(lease, given_back(record, self._time()))
+                self._write(lease, given_back(record, self._format_now()))
                 log.info("gave the Lease back", lease=self._name)
         except ClusterError as error:
             log.warning(
@@ -162,7 +170,7 @@ class Elector:
         lease = self._leases.get_lease(self._namespace, self._name)
         now = self._clock()
         self._seen = look(self._seen, record_of(lease) if lease else None, now)
-        wanted = claim(self._seen, self.identity, now, self._time(), self._terms)
+        wanted = claim(self._seen, self.identity, now, self._format_now(), self._terms)
         if wanted is None:
             self._taken = self._renewed_at is not None
             return
@@ -184,7 +192,7 @@ class Elector:
             }
         )
 
-    def _time(self) -> str:
+    def _format_now(self) -> str:
         return micro_time(self._wall_clock())
 
     def _note(self, trouble: str) -> None:

@@ -58,7 +58,7 @@ class Actions:
         """
         namespace = manifest["metadata"]["namespace"]
         try:
-            self._do(namespace, manifest, action)
+            self._carry_out(namespace, manifest, action)
         except InvalidError as error:
             if isinstance(action, (CreateJob, CreateRun, PromoteState)):
                 return str(error)
@@ -74,7 +74,7 @@ class Actions:
             self._wake(Key(error.kind, error.namespace, error.name))
         return ""
 
-    def _do(self, namespace: str, manifest: Manifest, action: Action) -> None:
+    def _carry_out(self, namespace: str, manifest: Manifest, action: Action) -> None:
         match action:
             case CreateJob():
                 self._store.put("Job", self._cluster.create_job(action.manifest))
@@ -87,13 +87,13 @@ class Actions:
             case DeleteRun():
                 self._cluster.delete_run(namespace, action.name, action.uid)
             case StopPod():
-                self._of_pod(
+                self._patch_pod(
                     namespace,
                     action.name,
                     lambda: self._cluster.stop_pod(namespace, action.name, action.uid),
                 )
             case OpenGate():
-                self._open(namespace, manifest, action)
+                self._open_gate(namespace, manifest, action)
             case SettleSlots():
                 self.settle(namespace, action.target, manifest)
             case PromoteState():
@@ -107,20 +107,20 @@ class Actions:
                 self._wake(Key(claim.kind, namespace, claim.name))
         return settled
 
-    def _of_pod(self, namespace: str, name: str, patch: Callable[[], Manifest]) -> None:
+    def _patch_pod(self, namespace: str, name: str, patch: Callable[[], Manifest]) -> None:
         try:
             self._store.put("Pod", patch())
         except NotFoundError:
             log.info("pod is gone", namespace=namespace, pod=name)
 
-    def _open(self, namespace: str, manifest: Manifest, action: OpenGate) -> None:
+    def _open_gate(self, namespace: str, manifest: Manifest, action: OpenGate) -> None:
         """Open a pod's gate. That its run, or the backfill that this is part of, holds the slot is
         asked now, when the Job is there for all to see.
         """
         parent = parent_of(manifest)
         holder = parent[1] if parent else manifest["metadata"]["uid"]
         if self._slots.holds(namespace, action.target, holder):
-            self._of_pod(
+            self._patch_pod(
                 namespace,
                 action.pod,
                 lambda: self._cluster.open_gate(namespace, action.pod, action.uid),

@@ -109,16 +109,16 @@ class Reconciler:
         now = self._clock()
         runs = self._store.unfinished(key.namespace, key.name)
         waiting_for: list[str] = []
-        if self._slots.due(manifest, runs):
+        if self._slots.needs_settling(manifest, runs):
             settled = self._actions.settle(key.namespace, key.name)
             if settled is None:
                 return None
             manifest, waiting_for = settled.target, settled.waiting_for
-        queued = self._slots.queued(manifest, runs)
+        queued = self._slots.count_queued(manifest, runs)
         for holder in find_holders_before(manifest, runs):
             if ROWS[holder["kind"]].may_yield(holder):
                 self._wake(key_of(holder))
-        done = Round(queued=self._slots.told(manifest, queued, now))
+        done = Round(queued=self._slots.find_queued_to_tell(manifest, queued, now))
         self._writer.write(key, manifest, self._plan(key, manifest, done))
         if waiting_for:
             return _SLOT_LOOKS

@@ -1,5 +1,5 @@
-"""Settles who holds the slots of targets: lists what there is live, asks :mod:`planning.slots`,
-writes the answer.
+"""Settles who holds the slots of targets: lists what there is live, asks
+:mod:`planning.queueing.slots`, writes the answer.
 
 The write is a compare-and-swap on the DbtTarget as it was known *before* Jobs and pods were listed,
 so whoever works on older knowledge, here or in another process, is refused and looks again.
@@ -22,6 +22,7 @@ from dbt_operator.cluster.client import Cluster
 from dbt_operator.cluster.errors import ConflictError, NotFoundError
 from dbt_operator.cluster.projection import has_ended
 from dbt_operator.cluster.store import Store
+from dbt_operator.common.keys import Key
 from dbt_operator.planning.attempt.pod_facts import PodFacts, foreign, job_facts, pod_facts
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.names import (
@@ -61,11 +62,10 @@ class Slots:
         self._cluster = cluster
         self._store = store
         self._clock = clock
+        # When the slots of a target were settled, and when status.queued was last changed: by UID.
+        self._settled: dict[str, datetime] = {}
+        self._told: dict[str, datetime] = {}
         # Within this process nobody need lose a compare-and-swap.
-        self._settled: dict[str, datetime] = {}  # by UID of the target
-        self._told: dict[
-            str, datetime
-        ] = {}  # by UID of the target: when status.queued was last changed
         self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
     def settle(self, namespace: str, name: str, asking: Manifest | None = None) -> Settled | None:
@@ -80,63 +80,62 @@ class Slots:
         with self._locks[namespace, name]:
             # What is known may be old. Then the write is refused, and the next look is at what
             # there is.
-            manifest = self._store.get("DbtTarget", namespace, name) or self._live(
-                "DbtTarget", namespace, name
-            )
+            manifest = self._store.get("DbtTarget", namespace, name)
+            manifest = manifest or self._ask_live("DbtTarget", namespace, name)
             if manifest is None:
                 return None
             found = self._allocate(namespace, name, manifest, asking)
             try:
                 written = self._write(manifest, found)
             except (ConflictError, NotFoundError):
-                if self._live("DbtTarget", namespace, name) is None:
+                if self._ask_live("DbtTarget", namespace, name) is None:
                     return None
                 raise
             self._settled[manifest["metadata"]["uid"]] = self._clock()
             self._store.put("DbtTarget", written)
             return Settled(written, found.granted, found.waiting_for)
 
-    def _live(self, kind: str, namespace: str, name: str) -> Manifest | None:
+    def _ask_live(self, kind: str, namespace: str, name: str) -> Manifest | None:
         return live.get(self._cluster, self._store, kind, namespace, name)
 
     def holds(self, namespace: str, target: str, uid: str) -> bool:
         """Whether somebody holds a slot now, asked live."""
-        manifest = self._live("DbtTarget", namespace, target)
+        manifest = self._ask_live("DbtTarget", namespace, target)
         return manifest is not None and any(holder["uid"] == uid for holder in holders_of(manifest))
 
-    def due(self, target: Manifest, runs: Iterable[Manifest]) -> bool:
+    def needs_settling(self, target: Manifest, runs: Iterable[Manifest]) -> bool:
         """Whether there seems to be something to settle, from what is known of a target and of what
         works on it.
         """
-        metadata = target["metadata"]
         known = {run["metadata"]["uid"]: run for run in runs}
-        held = {holder["uid"]: holder["since"] for holder in holders_of(target)}
-        given_up = any(
-            uid not in known or known[uid].get("status", {}).get("yieldedSlot") == since
-            for uid, since in held.items()
+        is_wanted = self.count_queued(target, known.values()) > 0
+        return (
+            _has_given_up(target, known)
+            or (is_wanted and _has_free_slot(target))
+            or (is_wanted and self._is_overdue(target))
+            or _is_forced(target)
         )
-        wanted = self.queued(target, known.values()) > 0
-        free = len(held) < (target["spec"].get("maxConcurrentRuns") or 1)
-        overdue = wanted and self._clock() >= self._settled.get(metadata["uid"], _NEVER) + LOOKS
-        return given_up or (wanted and free) or overdue or self._forced(target)
 
-    def _forced(self, target: Manifest) -> bool:
-        uid = (target["metadata"].get("annotations") or {}).get(FORCE_RELEASE)
-        return bool(uid) and any(holder["uid"] == uid for holder in holders_of(target))
+    def _is_overdue(self, target: Manifest) -> bool:
+        """Whether the slots have not been settled for so long that something was missed."""
+        settled_at = self._settled.get(target["metadata"]["uid"], _NEVER)
+        return self._clock() >= settled_at + LOOKS
 
-    def queued(self, target: Manifest, runs: Iterable[Manifest]) -> int:
+    def count_queued(self, target: Manifest, runs: Iterable[Manifest]) -> int:
         """How many runs wait for a slot, as far as is known."""
         held = {holder["uid"] for holder in holders_of(target)}
         return sum(1 for run in runs if claims_slot(run) and run["metadata"]["uid"] not in held)
 
-    def told(self, target: Manifest, queued: int, now: datetime) -> int:
+    def find_queued_to_tell(self, target: Manifest, queued: int, now: datetime) -> int:
         """What a target's status is to say of its queue: that changes at once from and to 0, else
         once a minute.
         """
-        said, uid = target.get("status", {}).get("queued") or 0, target["metadata"]["uid"]
+        uid = target["metadata"]["uid"]
+        said = target.get("status", {}).get("queued") or 0
         if said == queued:
             return queued
-        if said and queued and now < self._told.get(uid, _NEVER) + LOOKS:
+        is_news = not said or not queued
+        if not is_news and now < self._told.get(uid, _NEVER) + LOOKS:
             return int(said)
         self._told[uid] = now
         return queued
@@ -144,37 +143,35 @@ class Slots:
     def _allocate(
         self, namespace: str, name: str, manifest: Manifest, asking: Manifest | None
     ) -> Allocation:
-        occupants = self._occupants(namespace, name)
+        occupants = self._list_occupants(namespace, name)
         known = {holder["uid"]: (holder["kind"], holder["name"]) for holder in holders_of(manifest)}
         known |= {uid: (occupant.kind, occupant.name) for uid, occupant in occupants.items()}
-        runs = {uid: self._run(kind, namespace, name, uid) for uid, (kind, name) in known.items()}
+        runs = {
+            uid: self._find_run(Key(kind, namespace, who), uid)
+            for uid, (kind, who) in known.items()
+        }
         facts = slots.SlotFacts(
             target=read(DbtTarget, manifest),
-            states={uid: _state(run) for uid, run in runs.items()},
+            states={uid: _find_state(run) for uid, run in runs.items()},
             occupants=occupants,
-            yielded={
-                uid: str((run or {}).get("status", {}).get("yieldedSlot", ""))
-                for uid, run in runs.items()
-            },
-            claims=self._claims(namespace, name, asking),
-            force_release=str(
-                (manifest["metadata"].get("annotations") or {}).get(FORCE_RELEASE, "")
-            ),
+            yielded={uid: _find_yielded_slot(run) for uid, run in runs.items()},
+            claims=self._collect_claims(namespace, name, asking),
+            force_release=_find_forced(manifest),
         )
         return slots.allocate(facts, self._clock())
 
-    def _occupants(self, namespace: str, target: str) -> dict[str, Occupant]:
+    def _list_occupants(self, namespace: str, target: str) -> dict[str, Occupant]:
         found: dict[str, Occupant] = {}
         for job in self._cluster.unfinished_jobs_of_target(namespace, target):
             if not foreign("Job", job) and not job_facts(job).ended:
-                occupant = _occupant(found, job)
+                occupant = _find_occupant(found, job)
                 found[occupant.uid] = replace(occupant, job=True)
         for pod in self._cluster.living_pods_of_target(namespace, target):
             facts = pod_facts(pod)
             if foreign("Pod", pod) or facts.ended:
                 continue
-            occupant = _occupant(found, pod)
-            lost = occupant.lost_pod or self._lost(pod, facts)
+            occupant = _find_occupant(found, pod)
+            lost = occupant.lost_pod or self._find_lost_pod(pod, facts)
             found[occupant.uid] = (
                 replace(occupant, gated=True)
                 if facts.gated
@@ -182,7 +179,7 @@ class Slots:
             )
         return found
 
-    def _lost(self, pod: Manifest, facts: PodFacts) -> str:
+    def _find_lost_pod(self, pod: Manifest, facts: PodFacts) -> str:
         """The pod, if it should have ended by now: its deletionTimestamp is the end of its grace
         period.
         """
@@ -191,14 +188,14 @@ class Slots:
             return ""
         return f"{facts.name} on node {pod['spec'].get('nodeName', '?')}"
 
-    def _run(self, kind: str, namespace: str, name: str, uid: str) -> Manifest | None:
+    def _find_run(self, key: Key, uid: str) -> Manifest | None:
         """A run or backfill as it is known, and asked for live before it is taken for deleted."""
-        run = self._store.get(kind, namespace, name)
+        run = self._store.get(key.kind, key.namespace, key.name)
         if run is None or run["metadata"]["uid"] != uid:
-            run = self._live(kind, namespace, name)
+            run = self._ask_live(key.kind, key.namespace, key.name)
         return run if run is not None and run["metadata"]["uid"] == uid else None
 
-    def _claims(self, namespace: str, target: str, asking: Manifest | None) -> list[Claim]:
+    def _collect_claims(self, namespace: str, target: str, asking: Manifest | None) -> list[Claim]:
         runs = {run["metadata"]["uid"]: run for run in self._store.unfinished(namespace, target)}
         if asking is None:
             return claims(runs.values(), self._clock())
@@ -236,19 +233,52 @@ def find_holders_before(target: Manifest, runs: Iterable[Manifest]) -> list[Mani
     return [run for run in found if run["metadata"]["uid"] in held]
 
 
-def _occupant(found: Mapping[str, Occupant], manifest: Manifest) -> Occupant:
+def _has_given_up(target: Manifest, known: Mapping[str, Manifest]) -> bool:
+    """Whether a holder of a slot does not need it any more, or is not known.
+
+    Args:
+        target: the target.
+        known: what works on it, by UID.
+    """
+    return any(
+        holder["uid"] not in known or _find_yielded_slot(known[holder["uid"]]) == holder["since"]
+        for holder in holders_of(target)
+    )
+
+
+def _has_free_slot(target: Manifest) -> bool:
+    held = {holder["uid"] for holder in holders_of(target)}
+    return len(held) < (target["spec"].get("maxConcurrentRuns") or 1)
+
+
+def _find_forced(target: Manifest) -> str:
+    """The UID of the holder whose slot is to be released by force; empty if there is none."""
+    return str((target["metadata"].get("annotations") or {}).get(FORCE_RELEASE, ""))
+
+
+def _is_forced(target: Manifest) -> bool:
+    """Whether somebody holds a slot that is to be released by force."""
+    forced = _find_forced(target)
+    return bool(forced) and any(holder["uid"] == forced for holder in holders_of(target))
+
+
+def _find_yielded_slot(run: Manifest | None) -> str:
+    """Since of the slot that a run or backfill has given up; empty if it has given up none."""
+    return str((run or {}).get("status", {}).get("yieldedSlot", ""))
+
+
+def _find_occupant(found: Mapping[str, Occupant], manifest: Manifest) -> Occupant:
     """What is known so far of the one whom a Job or pod works for."""
     labels = manifest["metadata"]["labels"]
-    uid, backfill = labels[HOLDER_LABEL], labels.get(BACKFILL_LABEL)
-    mine = (
-        Occupant("DbtBackfill", backfill, uid)
-        if backfill
-        else Occupant("DbtRun", labels[RUN_LABEL], uid)
-    )
-    return found.get(uid) or mine
+    uid = labels[HOLDER_LABEL]
+    if uid in found:
+        return found[uid]
+    if backfill := labels.get(BACKFILL_LABEL):
+        return Occupant("DbtBackfill", backfill, uid)
+    return Occupant("DbtRun", labels[RUN_LABEL], uid)
 
 
-def _state(run: Manifest | None) -> State:
+def _find_state(run: Manifest | None) -> State:
     if run is None:
         return State.GONE
     return State.ENDED if has_ended(run) else State.ACTIVE

@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -117,6 +118,17 @@ class Sight:
         self.settled = self.settled or set(self._listed) | self.refused >= WATCHED
 
 
+@dataclass(frozen=True)
+class Conduct:
+    """How kopf is run: what it logs in with, how it is configured, and how time passes."""
+
+    connect: Callable[..., kopf.ConnectionInfo | None] = connect
+    configure: Callable[[kopf.OperatorSettings], None] = handlers.configure
+    clock: Callable[[], float] = time.monotonic
+    # For how many seconds it waits before kopf is started anew; None: as long as it is not stopped.
+    wait: Callable[[float], Any] | None = None
+
+
 class Watch:
     """The watches of one namespace, or of all (None), and their supervisor."""
 
@@ -126,22 +138,19 @@ class Watch:
         store: Store,
         queue: WorkQueue[Key],
         pulse: Pulse,
-        *,
-        connect: Callable[..., kopf.ConnectionInfo | None] = connect,
-        configure: Callable[[kopf.OperatorSettings], None] = handlers.configure,
-        clock: Callable[[], float] = time.monotonic,
-        wait: Callable[[float], Any] | None = None,
+        conduct: Conduct | None = None,
     ) -> None:
+        conduct = conduct or Conduct()
         self._namespace = namespace
         self._where = f"namespace {namespace}" if namespace else "all namespaces"
         self._store, self._queue = store, queue
         self._pulse = pulse
-        self._connect = connect
-        self._configure = configure
-        self.sight = Sight(self._where, clock)
+        self._connect = conduct.connect
+        self._configure = conduct.configure
+        self.sight = Sight(self._where, conduct.clock)
         self.ran_well = False  # since it was started the last time
         self._stopped = threading.Event()
-        self._wait = wait or self._stopped.wait
+        self._wait = conduct.wait or self._stopped.wait
         self._thread = threading.Thread(
             target=self.supervise, name=f"watch-{namespace or 'all'}", daemon=True
         )
@@ -158,7 +167,7 @@ class Watch:
         """Wait for its end."""
         self._thread.join(seconds)
 
-    def missing(self) -> str:
+    def say_missing(self) -> str:
         """What has not been listed yet; empty once everything was, or was refused."""
         return "" if self.sight.settled else f"{self._where} has not been listed yet"
 

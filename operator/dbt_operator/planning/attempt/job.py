@@ -48,25 +48,26 @@ class Told:
     stop_on_failure: bool = True
 
 
-def build(
-    resolved: Resolved,
-    run: Identity,
-    project: str,
-    target: str,
-    attempt: int,
-    told: Told | None = None,
-) -> Manifest:
+@dataclass(frozen=True)
+class Work:
+    """What a Job is made for: an attempt, on a project and a target."""
+
+    project: str  # name of the DbtProject
+    target: str  # name of the DbtTarget
+    attempt: int  # its number
+
+
+def build(resolved: Resolved, run: Identity, work: Work, told: Told | None = None) -> Manifest:
     """The Job of an attempt.
 
     Args:
         resolved: what the run's Jobs are built from.
         run: the DbtRun.
-        project: name of the DbtProject.
-        target: name of the DbtTarget.
-        attempt: its number.
+        work: what the Job is for.
         told: what else it is told.
     """
     told = told or Told()
+    attempt = work.attempt
     if told.timeout is not None:
         resolved = resolved.model_copy(update={"timeout_seconds": max(1, round(told.timeout))})
     name = names.job_name(run.name, run.uid, attempt)
@@ -75,8 +76,8 @@ def build(
         names.RUN_LABEL: run.name,
         names.RUN_UID_LABEL: run.uid,
         names.ATTEMPT_LABEL: str(attempt),
-        names.PROJECT_LABEL: project,
-        names.TARGET_LABEL: target,
+        names.PROJECT_LABEL: work.project,
+        names.TARGET_LABEL: work.target,
         names.HOLDER_LABEL: resolved.parent.uid if resolved.parent else run.uid,
     }
     if resolved.parent:

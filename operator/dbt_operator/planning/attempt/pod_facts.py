@@ -24,6 +24,7 @@ from dbt_operator.planning.common.names import (
 )
 from dbt_protocol.paths import ARTIFACTS_CONTAINER, DBT_CONTAINER, PREPARE_CONTAINER
 from dbt_protocol.plans import PLAN_VARIABLE
+from dbt_protocol.summaries import Progress
 
 GONE = "gone"  # put into the manifest of a pod by the store, once it has been deleted
 
@@ -106,6 +107,30 @@ class JobFacts:
     def ended(self) -> bool:
         """Whether the Job controller has done with it."""
         return self.complete or bool(self.failed_reason)
+
+
+@dataclass(frozen=True)
+class AttemptFacts:
+    """What is known of the current attempt of a run.
+
+    ``job`` and ``pod`` are None where they are confirmed absent. ``warnings`` are the warning
+    events about a pod or Job that has not started, the newest first; ``progress`` is how far dbt
+    was at the last look.
+    """
+
+    job: JobFacts | None = None
+    pod: PodFacts | None = None
+    warnings: tuple[str, ...] = ()
+    progress: Progress | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether no container of the attempt runs or will run. The Job is asked only where the pod
+        is gone.
+        """
+        if self.pod is not None:
+            return self.pod.ended
+        return self.job is not None and self.job.ended
 
 
 def job_facts(manifest: Manifest) -> JobFacts:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.parts.run_template import RunTemplateSpec
@@ -50,25 +51,31 @@ def refusal(
     plan = run_plan(resolved, run, _LAST_ATTEMPT, Told(windows=mine, states="-" * len(mine)))
     size = len(f"{PLAN_VARIABLE}={plan.to_json()}\0".encode("utf-8", "replace")) + _SPARE
     if size > VARIABLE_BYTES:
-        return _sentence(
-            spec, resolved, where, size, VARIABLE_BYTES, "Linux gives to a variable of a process"
-        )
+        limit = _Limit(VARIABLE_BYTES, "Linux gives to a variable of a process")
+        return _say_too_large(spec, resolved, where, size, limit)
     stored = _bytes(resolved.to_dict())
     if stored > RESOLVED_BYTES:
-        return _sentence(
-            spec, resolved, where, stored, RESOLVED_BYTES, "the operator keeps of a run's Jobs"
-        )
+        limit = _Limit(RESOLVED_BYTES, "the operator keeps of a run's Jobs")
+        return _say_too_large(spec, resolved, where, stored, limit)
     return ""
 
 
-def _sentence(
-    spec: RunTemplateSpec, resolved: Resolved, where: str, size: int, limit: int, who: str
+@dataclass(frozen=True)
+class _Limit:
+    """How many bytes there may be, and who says so, as the end of a sentence."""
+
+    bytes: int
+    who: str
+
+
+def _say_too_large(
+    spec: RunTemplateSpec, resolved: Resolved, where: str, size: int, limit: _Limit
 ) -> str:
     copies = sum(1 + (step.full is not None) for step in resolved.steps)
     of_vars = _bytes(spec.vars or {}) * copies
     told = (
-        f"the arguments of all steps are {size:,} bytes with what belongs to them, and {limit:,} "
-        f"are all that {who}"
+        f"the arguments of all steps are {size:,} bytes with what belongs to them, and "
+        f"{limit.bytes:,} are all that {limit.who}"
     )
     if of_vars * 2 < size:
         return f"{where}.steps: {told}: shorten the selections, or take fewer steps"

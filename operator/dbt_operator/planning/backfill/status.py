@@ -1,36 +1,31 @@
-"""What is known of a DbtBackfill, and how its status is put together from it. The decisions are in
-:mod:`backfill`.
+"""How the status of a DbtBackfill is put together. The decisions are in the planner, and in the
+policies beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from dbt_operator.api.kinds.backfill import (
     DbtBackfillStatus,
     WindowFailure,
 )
-from dbt_operator.api.status import BackfillPhase, ConditionType, Reason
+from dbt_operator.api.status import BackfillPhase, Reason
 from dbt_operator.api.texts import cut
 from dbt_operator.planning.backfill import ledger as ledgers
 from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.backfill.ledger import Ledger
 from dbt_operator.planning.common import window_states
-from dbt_operator.planning.common.compose import changed, elapsed, events, under_way
+from dbt_operator.planning.common.compose import changed, compose, conditions_of, elapsed
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.plan import Plan
-from dbt_operator.planning.queueing.positions import left_queue
 from dbt_protocol.window_codes import reason_of
 
 _FAILURES = 20
 _MESSAGE = 300  # characters of a run's
-
-
-def conditions_of(facts: BackfillFacts, now: datetime) -> Conditions:
-    """Its conditions, to be changed."""
-    return Conditions.of(facts.status.conditions, facts.identity.generation, now)
 
 
 def recorded(facts: BackfillFacts, ledger: Ledger, keys: Sequence[str]) -> dict[str, object]:
@@ -63,52 +58,30 @@ def _failures(facts: BackfillFacts, ledger: Ledger, keys: Sequence[str]) -> list
     return list(known.values())
 
 
-def compose(
-    facts: BackfillFacts,
-    conditions: Conditions,
-    phase: BackfillPhase,
-    message: str,
-    **changed: object,
-) -> Plan:
-    """The status as it is, with what has changed; and an event if the phase has."""
-    if not phase.finished:
-        under_way(conditions, phase, message)
-    update = {
-        "phase": phase,
-        "message": message,
-        "observed_generation": facts.identity.generation,
-        "conditions": conditions.list(),
-        **left_queue(facts.status, phase, conditions.now),
-        **changed,
-    }
-    status = facts.status.model_copy(update=update)
-    return Plan(status=status, events=events(facts.status, status))
+@dataclass(frozen=True)
+class End:
+    """How a backfill ends."""
+
+    phase: BackfillPhase
+    reason: Reason | None  # None where it ends as it should
+    message: str
 
 
 def finish(
-    facts: BackfillFacts,
-    phase: BackfillPhase,
-    reason: Reason | None,
-    message: str,
-    now: datetime,
-    conditions: Conditions | None = None,
+    facts: BackfillFacts, end: End, now: datetime, conditions: Conditions | None = None
 ) -> Plan:
-    """The end."""
+    """End the backfill. ``conditions`` are its own, where some of them have changed already."""
     conditions = conditions or conditions_of(facts, now)
-    word, good = str(reason or phase), reason is None
-    conditions.set(
-        ConditionType.SUCCEEDED,
-        "True" if phase is BackfillPhase.SUCCEEDED else "False",
-        word,
-        message,
+    conditions.finish(
+        str(end.reason or end.phase),
+        end.message,
+        succeeded=end.phase is BackfillPhase.SUCCEEDED,
+        as_wanted=end.reason is None,
     )
-    conditions.set(ConditionType.FINISHED, "True", word, message)
-    if good:
-        conditions.ready(word, message)
-    else:
-        conditions.stalled(word, message)
     ended_at = format_time(now)
-    found = compose(facts, conditions, phase, message, reason=reason, finished_at=ended_at)
+    found = compose(
+        facts, conditions, end.phase, end.message, reason=end.reason, finished_at=ended_at
+    )
     return changed(found, duration=elapsed(facts.status.started_at, ended_at))
 
 
@@ -123,3 +96,19 @@ def said_of_end(status: DbtBackfillStatus, ledger: Ledger) -> str:
         return rest
     why = f": {first.message}" if first.message else ""
     return f"{rest}; window {first.window} in DbtRun {first.run} ({first.reason}){why}"
+
+
+def record_slot(facts: BackfillFacts, ledger: Ledger) -> dict[str, object]:
+    """Which slot it works under, and how much was done before."""
+    if not facts.slot.since or facts.status.slot == facts.slot.since:
+        return {}
+    return {"slot": facts.slot.since, "ended_before_slot": ledger.ended}
+
+
+def describe_progress(ledger: Ledger) -> str:
+    """How far a backfill is, in a sentence."""
+    at_work = len(ledger.runs)
+    return (
+        f"{ledger.ended} of {len(ledger.states)} windows have ended, {at_work} "
+        f"pod{'s' * (at_work != 1)} at work"
+    )

@@ -17,6 +17,7 @@ from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from dbt_operator.api.kinds.backfill import Definition
 from dbt_operator.api.parts.windows import Dates
 
 LARGEST = 10_000  # windows in a backfill
@@ -208,3 +209,17 @@ def _text(moment: datetime, *, whole: bool, date_format: str) -> str:
     if date_format:
         return moment.strftime(date_format)
     return moment.date().isoformat() if whole else moment.isoformat(timespec="seconds")
+
+
+def windows_of(definition: Definition) -> tuple[Window, ...]:
+    """The windows of a backfill, in the order of time or as the keys are given.
+
+    Raises:
+        WindowsError: there are none.
+    """
+    windows = definition.windows
+    if windows.keys:
+        return tuple(Window(key) for key in windows.keys)
+    if windows.dates is None or definition.start is None or definition.end is None:
+        raise WindowsError("spec.windows: set exactly one of dates and keys")
+    return cut(windows.dates, definition.start, definition.end, windows.date_format or "")

@@ -58,6 +58,27 @@ class Conditions:
         """
         self._kstatus("False", "False", "True", reason, message)
 
+    def admit(self, message: str = "project and target are resolved into status.resolved") -> None:
+        """Admitted: what it works with has been written down."""
+        self.set(ConditionType.ADMITTED, "True", "Resolved", message)
+
+    def finish(self, reason: str, message: str, *, succeeded: bool, as_wanted: bool) -> None:
+        """Ended.
+
+        Args:
+            reason: how.
+            message: the same for people.
+            succeeded: whether all that was asked for has been done.
+            as_wanted: whether it needs nobody's attention. Something that was left out on purpose
+                does not, although it has not been done.
+        """
+        self.set(ConditionType.SUCCEEDED, "True" if succeeded else "False", reason, message)
+        self.set(ConditionType.FINISHED, "True", reason, message)
+        if as_wanted:
+            self.ready(reason, message)
+        else:
+            self.stalled(reason, message)
+
     def _kstatus(
         self, ready: State, reconciling: State, stalled: State, reason: str, message: str
     ) -> None:

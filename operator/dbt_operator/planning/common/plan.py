@@ -10,6 +10,10 @@ from dbt_operator.api.base import Model
 from dbt_operator.api.kinds.project import StateEntry
 from dbt_operator.api.texts import NOTE, cut
 
+# seconds; while something is waited for that wakes nobody: a pod that does not start tells why by
+# events, which are not watched, and the API server may refuse what is to be created
+LOOK_AGAIN = 5.0
+
 
 @dataclass(frozen=True)
 class CreateJob:

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dbt_operator.api.base import Model
 from dbt_operator.api.registry import Kind
-from dbt_operator.api.status import Condition, ConditionType, Reason
+from dbt_operator.api.status import Condition, Reason
 from dbt_operator.api.texts import MESSAGE, cut
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.durations import format_time
@@ -102,9 +102,7 @@ def ended(kind: Kind, manifest: Manifest, why: str, now: datetime) -> dict[str, 
     conditions = _conditions(manifest, now)
     if conditions is None or kind.phases is None:
         return {}
-    conditions.set(ConditionType.SUCCEEDED, "False", Reason.INVALID_SPEC, why)
-    conditions.set(ConditionType.FINISHED, "True", Reason.INVALID_SPEC, why)
-    conditions.stalled(Reason.INVALID_SPEC, why)
+    conditions.finish(Reason.INVALID_SPEC, why, succeeded=False, as_wanted=False)
     return _news(
         manifest,
         {

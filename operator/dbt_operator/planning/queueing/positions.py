@@ -8,16 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.parts.queueing import Queue
-from dbt_operator.api.status import BackfillPhase, Phase
+from dbt_operator.api.status import Phase
 from dbt_operator.planning.common.durations import format_time, parse_time
 from dbt_operator.planning.common.manifests import parent_of, work
+from dbt_operator.planning.common.queue_time import Waiting, waited
 from dbt_operator.planning.queueing.slots import Claim, order
-
-pass
 
 LOOKS = timedelta(seconds=60)  # how often a position is looked at
 _NAMED = 10
@@ -40,18 +39,6 @@ class Slot:
     lost_pod: str = ""  # the pod of a holder whose node does not answer
     released: bool = False  # its own slot was released by force
     unreadable: str = ""  # what is wrong with the target, where nobody can read it
-
-
-class Waiting(Protocol):
-    """A status that tells of a queue."""
-
-    @property
-    def queue(self) -> Queue | None:
-        """Where it stands."""
-
-    @property
-    def queued_seconds(self) -> int | None:
-        """How long it has waited before."""
 
 
 def claims_slot(run: Manifest) -> bool:
@@ -153,12 +140,6 @@ def entry(status: Waiting, slot: Slot, now: datetime) -> Queue:
     return Queue(position=slot.position, behind=list(slot.behind), since=since, at=format_time(now))
 
 
-def waited(status: Waiting, now: datetime) -> int:
-    """For how many seconds a run has been queued, all times added up."""
-    since = (now - parse_time(status.queue.since)).total_seconds() if status.queue else 0
-    return (status.queued_seconds or 0) + max(0, round(since))
-
-
 def deadline(
     status: Waiting, limit: int | None, now: datetime, attempts: Iterable[Attempt] | None = None
 ) -> datetime | None:
@@ -169,10 +150,3 @@ def deadline(
         return None
     suspended = sum(attempt.queued_seconds or 0 for attempt in attempts or ())
     return now + timedelta(seconds=limit - waited(status, now) - suspended)
-
-
-def left_queue(status: Waiting, phase: Phase | BackfillPhase, now: datetime) -> dict[str, object]:
-    """How long somebody has waited, once that is over."""
-    if status.queue is None or phase == Phase.QUEUED:
-        return {}
-    return {"queue": None, "queued_seconds": waited(status, now)}

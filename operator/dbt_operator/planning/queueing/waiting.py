@@ -1,26 +1,23 @@
-"""What a run does about its slot: ask for it, wait for it, open its pod's gate under it, give it
-up.
+"""Who may begin, who asks for a slot, and what is said of somebody who waits for one or for what
+it refers to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from dbt_operator.api.kinds.backfill import DbtBackfillStatus
 from dbt_operator.api.kinds.run import DbtRunStatus
-from dbt_operator.api.parts.run_template import RunTemplateSpec
-from dbt_operator.api.status import ConditionType
+from dbt_operator.api.parts.queueing import Queue
+from dbt_operator.api.status import ConditionType, Reason
 from dbt_operator.planning.common.durations import parse_time
-from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.names import FORCE_RELEASE
+from dbt_operator.planning.common.queue_time import Waiting
+from dbt_operator.planning.common.references import NOT_FOUND, UNREADABLE
 from dbt_operator.planning.queueing import positions
 from dbt_operator.planning.queueing.positions import Slot
-
-# Reasons of the condition Admitted.
-NOT_FOUND, UNREADABLE = "ReferenceNotFound", "ReferenceInvalid"
-_LOOK_AGAIN = 5.0  # seconds
 
 
 class Waiter(Protocol):
@@ -51,7 +48,7 @@ def asks(facts: Waiter) -> bool:
     return facts.slot.free and not facts.slot.asked
 
 
-def message(target: str, status: positions.Waiting, slot: Slot) -> str:
+def message(target: str, status: Waiting, slot: Slot) -> str:
     """What somebody who is queued waits for, as of the last look."""
     found = status.queue
     behind = f", behind {', '.join(found.behind)}" if found and found.behind else ""
@@ -73,49 +70,37 @@ def _lost(slot: Slot) -> str:
     )
 
 
-class Referring(Protocol):
-    """What refers to a project and a target: a run, or a backfill."""
-
-    @property
-    def identity(self) -> Identity:
-        """Its own."""
-
-    @property
-    def project(self) -> object | None:
-        """The project; None where there is none that can be read."""
-
-    @property
-    def target(self) -> object | None:
-        """The target; None where there is none that can be read."""
-
-    @property
-    def unreadable(self) -> Mapping[str, str]:
-        """What is wrong with what cannot be read, by kind and name."""
+def say_timed_out(target: str, facts: Waiter) -> str:
+    """What is said of somebody who has waited for as long as it may."""
+    return f"{message(target, facts.status, facts.slot)}, for longer than queueTimeout allows"
 
 
-def missing(spec: RunTemplateSpec, facts: Referring) -> str:
-    """What a run refers to and does not exist, or cannot be read; empty where all is there."""
-    wanted = [
-        (f"DbtProject {spec.project_ref.name}", facts.project),
-        (f"DbtTarget {spec.target_ref.name}", facts.target),
-    ]
-    absent = [who for who, found in wanted if found is None and who not in facts.unreadable]
-    said = [f"{who} cannot be read: {why}" for who, why in facts.unreadable.items()]
-    if absent:
-        said.insert(0, f"{' and '.join(absent)} not found in namespace {facts.identity.namespace}")
-    return "; ".join(said)
+def say_released(target: str) -> str:
+    """What is said of somebody whose slot was taken away by hand."""
+    return f"the annotation {FORCE_RELEASE} of DbtTarget {target} has released its slot"
 
 
-def reason_of_missing(facts: Referring) -> str:
-    """The reason of the condition Admitted while something is missing."""
-    return UNREADABLE if facts.unreadable else NOT_FOUND
+@dataclass(frozen=True)
+class Place:
+    """What is said of somebody who waits in the queue, and when it wants to be looked at again."""
+
+    queue: Queue
+    message: str
+    reason: Reason | None
+    look_after: float  # seconds
 
 
-def remedy(facts: Referring, kind: str) -> str:
-    """What to do about something that is missing and has not come in time."""
-    if facts.unreadable:
-        return f"correct it, and create a new {kind}"
-    return f"create it, or correct the reference in a new {kind}"
+def find_place(target: str, facts: Waiter, due: datetime | None, now: datetime) -> Place:
+    """Where somebody stands who waits in the queue of a target, until ``due`` at the latest."""
+    queue = positions.entry(facts.status, facts.slot, now)
+    status = facts.status.model_copy(update={"queue": queue})
+    wait = positions.LOOKS.total_seconds()
+    return Place(
+        queue,
+        message(target, status, facts.slot),
+        Reason.SLOT_HELD_BY_LOST_NODE if facts.slot.lost_pod else None,
+        min(wait, (due - now).total_seconds()) if due else wait,
+    )
 
 
 def missing_since(facts: Waiter, now: datetime) -> datetime:

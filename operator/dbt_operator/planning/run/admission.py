@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from dbt_operator.api.base import PlainVariable, Variable
 from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import DbtRun
-from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.api.parts.pod import Pod, RunPod
 from dbt_operator.api.parts.resolved import (
     Resolved,
@@ -19,13 +19,16 @@ from dbt_operator.api.parts.resolved import (
     ResolvedStep,
 )
 from dbt_operator.api.parts.retry import Defaults
+from dbt_operator.api.parts.run_template import RunTemplateSpec
 from dbt_operator.api.parts.source import Source
 from dbt_operator.api.parts.steps import Step
+from dbt_operator.planning.attempt import sizes
 from dbt_operator.planning.attempt.dbt_args import argv
 from dbt_operator.planning.common import names
 from dbt_operator.planning.common.durations import seconds
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.names import short_uid
+from dbt_operator.planning.common.references import Referred
 from dbt_operator.planning.run import retry
 from dbt_operator.planning.state import compare, promote
 from dbt_protocol.messages import PROTOCOL
@@ -33,21 +36,25 @@ from dbt_protocol.messages import PROTOCOL
 START_TIMEOUT = "10m"
 
 
+def find_start_timeout(spec: RunTemplateSpec) -> timedelta:
+    """For how long a pod may take to start, and for how long what a run needs may be missing."""
+    return timedelta(seconds=seconds(spec.start_timeout or START_TIMEOUT))
+
+
 def resolve(
     run: DbtRun,
     identity: Identity,
-    project: tuple[DbtProject, int],
-    target: tuple[DbtTarget, int],
+    referred: Referred,
     runner_image: str,
     compared_with: str | None = None,
 ) -> Resolved:
-    """Put together everything that the run's Jobs are built from. Project and target come with
-    their generations.
+    """Put together everything that the run's Jobs are built from.
 
     ``compared_with`` is the folder of the state to compare with, where there is one.
     """
-    run = with_defaults(run, project[0])
-    spec, (project_spec, target_spec) = run.spec, (project[0].spec, target[0].spec)
+    (project, project_generation), (target, target_generation) = referred.project, referred.target
+    run = with_defaults(run, project)
+    spec, project_spec, target_spec = run.spec, project.spec, target.spec
     compared = compared_with is not None
     steps = (
         spec.steps
@@ -59,9 +66,9 @@ def resolve(
     cache = compare.cache_key(
         spec, project_spec.image, target_name, [variable.name for variable in env or ()]
     )
-    cache_location = location(run, identity, project[0], "cache", f"{cache}.zip")
+    cache_location = location(run, identity, project, "cache", f"{cache}.zip")
     return Resolved(
-        generations=ResolvedGenerations(project=project[1], target=target[1]),
+        generations=ResolvedGenerations(project=project_generation, target=target_generation),
         protocol=PROTOCOL,
         image=project_spec.image,
         image_pull_policy=project_spec.image_pull_policy,
@@ -81,7 +88,7 @@ def resolve(
         service_account_name=target_spec.service_account_name,
         artifacts=project_spec.artifacts,
         location=location(
-            run, identity, project[0], "runs", f"{identity.name}-{short_uid(identity.uid)}"
+            run, identity, project, "runs", f"{identity.name}-{short_uid(identity.uid)}"
         ),
         state=ResolvedState(key=compared_with, required=compare.missing_is_failure(spec))
         if compared_with
@@ -89,7 +96,7 @@ def resolve(
         # What has worked on windows is not the state of the whole project.
         state_location=None
         if spec.windows
-        else location(run, identity, project[0], "state", identity.uid),
+        else location(run, identity, project, "state", identity.uid),
         promote=None if spec.windows else promote.promotion(spec, steps, compared=compared),
         cache_location=None if project_spec.parse_cache == "Never" else cache_location,
         labels={
@@ -99,10 +106,20 @@ def resolve(
         pod=merge_pod(project_spec.pod, spec.pod),
         fail_on_warn=spec.fails_on_warn or None,
         timeout_seconds=seconds(spec.timeout) if spec.timeout else None,
-        start_timeout_seconds=seconds(spec.start_timeout or START_TIMEOUT),
+        start_timeout_seconds=round(find_start_timeout(spec).total_seconds()),
         queue_timeout_seconds=seconds(spec.queue_timeout) if spec.queue_timeout else None,
         retry=retry.resolve(spec.retry) if spec.retry else None,
     )
+
+
+def resolve_largest(
+    run: DbtRun, identity: Identity, referred: Referred, runner_image: str
+) -> Resolved:
+    """The largest that a run may be resolved to, whether or not there is a state to compare with
+    once it begins.
+    """
+    compared_with = sizes.UNKNOWN_STATE if compare.compares(run.spec) else None
+    return resolve(run, identity, referred, runner_image, compared_with)
 
 
 def _source(run: DbtRun, source: Source) -> Source:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from dbt_operator.api.status import ConditionType
+from dbt_operator.planning.common.compose import conditions_of
 from dbt_operator.planning.common.durations import parse_time, seconds
 from dbt_operator.planning.common.plan import DeleteRun, Plan
 from dbt_operator.planning.run.facts import RunFacts
-from dbt_operator.planning.run.status import conditions_of
 
 _LOOK_AGAIN = 60.0  # seconds; a deletion that did not happen is asked for again
 # What those who keep objects as a repository or a release has them put on each.

@@ -6,29 +6,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.parts.windows import RunWindow
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning.attempt import sizes
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.common import window_states
-from dbt_operator.planning.common.compose import changed
+from dbt_operator.planning.common.compose import changed, conditions_of
 from dbt_operator.planning.common.conditions import State
-from dbt_operator.planning.common.durations import format_time, parse_time, seconds
-from dbt_operator.planning.common.names import job_name
-from dbt_operator.planning.common.plan import Plan, StopPod
+from dbt_operator.planning.common.durations import parse_time
+from dbt_operator.planning.common.plan import LOOK_AGAIN, Plan, StopPod
+from dbt_operator.planning.common.references import UNREADABLE
 from dbt_operator.planning.queueing import waiting
-from dbt_operator.planning.run.admission import START_TIMEOUT
+from dbt_operator.planning.run.admission import find_start_timeout
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.orders import Orders, resolved_for
-from dbt_operator.planning.run.status import compose, conditions_of
+from dbt_operator.planning.run.status import compose, make_attempt
 from dbt_protocol.plans import Window
 from dbt_protocol.window_codes import PENDING, RUNNING, code_of
 
 _NOT_IN_LEDGER = "NotInLedger"  # reason of the condition Admitted
-_LOOK_AGAIN = 5.0  # seconds
 
 
 def admit(facts: RunFacts, orders: Orders, now: datetime) -> Plan | Verdict:
@@ -38,15 +36,14 @@ def admit(facts: RunFacts, orders: Orders, now: datetime) -> Plan | Verdict:
     parent = f"DbtBackfill {orders.parent}"
     if orders.unreadable:
         text = f"waiting: {parent} cannot be read: {orders.unreadable}"
-        return _wait(facts, text, now, waiting.UNREADABLE, "Unknown")
+        return _wait(facts, text, now, UNREADABLE, "Unknown")
     if orders.gone or orders.resolved is None:
         text = (
             f"{parent} does not exist"
             if orders.gone
             else f"it does not stand in the ledger of {parent}"
         )
-        limit = timedelta(seconds=seconds(facts.run.spec.start_timeout or START_TIMEOUT))
-        if now >= _left_out_since(facts, now) + limit:
+        if now >= _left_out_since(facts, now) + find_start_timeout(facts.run.spec):
             return Verdict(Reason.INVALID_SPEC, f"{text}: only that one creates such runs")
         return _wait(facts, f"waiting: {text}", now, _NOT_IN_LEDGER, "False")
     resolved = resolved_for(facts.identity, orders)
@@ -58,18 +55,15 @@ def admit(facts: RunFacts, orders: Orders, now: datetime) -> Plan | Verdict:
         return Verdict(Reason.INVALID_SPEC, large)
     if not waiting.may_begin(facts):
         return wait_for_windows(facts, orders, now)
-    name = job_name(facts.identity.name, facts.identity.uid, 1)
     conditions = conditions_of(facts, now)
-    conditions.set(
-        ConditionType.ADMITTED, "True", "Resolved", f"{parent} has resolved project and target"
-    )
+    conditions.admit(f"{parent} has resolved project and target")
     return compose(
         facts,
         conditions,
         Phase.PENDING,
         "the Job is being created",
         resolved=resolved,
-        attempts=[Attempt(number=1, job_name=name, created_at=format_time(now))],
+        attempts=[make_attempt(facts.identity, 1, now)],
         commit=orders.commit or None,
         image_id=orders.image_id or None,
         reason=None,
@@ -83,9 +77,7 @@ def wait_for_windows(facts: RunFacts, orders: Orders, now: datetime) -> Plan:
         f"waiting for DbtBackfill {orders.parent} to have a slot of DbtTarget "
         f"{facts.run.spec.target_ref.name}"
     )
-    return replace(
-        compose(facts, conditions_of(facts, now), phase, text), requeue_after=_LOOK_AGAIN
-    )
+    return replace(compose(facts, conditions_of(facts, now), phase, text), requeue_after=LOOK_AGAIN)
 
 
 def _left_out_since(facts: RunFacts, now: datetime) -> datetime:
@@ -100,12 +92,12 @@ def _left_out_since(facts: RunFacts, now: datetime) -> datetime:
 def _wait(facts: RunFacts, text: str, now: datetime, reason: str, state: State) -> Plan:
     conditions = conditions_of(facts, now)
     conditions.set(ConditionType.ADMITTED, state, reason, text)
-    return replace(compose(facts, conditions, Phase.PENDING, text), requeue_after=_LOOK_AGAIN)
+    return replace(compose(facts, conditions, Phase.PENDING, text), requeue_after=LOOK_AGAIN)
 
 
 def pass_on_stop(facts: RunFacts) -> Plan | None:
     """Pass on the order to begin no further window."""
-    pod = facts.pod
+    pod = facts.attempt.pod
     if facts.orders is None or not facts.orders.stop or not facts.run.spec.windows:
         return None
     if pod is None or pod.told_to_stop or pod.deleting or pod.ended:

@@ -4,7 +4,9 @@ before it is told.
 
 from __future__ import annotations
 
+from dbt_operator.api.kinds.project import StateEntry
 from dbt_operator.api.kinds.run import Attempt
+from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.common.plan import PromoteState
 from dbt_operator.planning.run.facts import RunFacts
@@ -16,7 +18,7 @@ def find_promotion(
     facts: RunFacts, verdict: Verdict, attempt: Attempt | None
 ) -> PromoteState | None:
     """What makes the state that a run has left the current one of its target, if that is due."""
-    resolved, project = facts.status.resolved, facts.project
+    resolved, project = facts.status.resolved, facts.references.project
     if (
         verdict.reason is not None
         or resolved is None
@@ -24,20 +26,29 @@ def find_promotion(
         or project is None
     ):
         return None
-    if not_uploaded(facts.pod):
+    if not_uploaded(facts.attempt.pod):
         return None
     if resolved.promote != "Always" and not (verdict.summary and verdict.summary.whole):
         return None  # the project may have narrowed the build, which the spec does not show
-    started_at = facts.status.started_at or (attempt.started_at if attempt else None)
-    entry = promote.entry(
-        resolved,
-        facts.run.spec.target_ref.name,
-        facts.identity.name,
-        started_at=started_at,
-        dbt_version=verdict.summary.dbt_version if verdict.summary else None,
-        commit=facts.status.commit,
-    )
+    entry = _make_entry(facts, resolved, verdict, attempt)
     base = resolved.state.key if resolved.promote == "Slim" and resolved.state else None
     if entry is None or promote.advanced(compare.states(project[0]), entry, base) is None:
         return None
     return PromoteState(facts.run.spec.project_ref.name, entry, base)
+
+
+def _make_entry(
+    facts: RunFacts, resolved: Resolved, verdict: Verdict, attempt: Attempt | None
+) -> StateEntry | None:
+    """What a run that succeeded would put into its project's states."""
+    started_at = facts.status.started_at or (attempt.started_at if attempt else None)
+    if resolved.state_location is None or started_at is None:
+        return None
+    return StateEntry(
+        target=facts.run.spec.target_ref.name,
+        run=facts.identity.name,
+        key=resolved.state_location,
+        dbt_version=verdict.summary.dbt_version if verdict.summary else None,
+        commit=facts.status.commit,
+        at=started_at,
+    )

@@ -1,5 +1,5 @@
-"""What is known of a DbtRun, and how its status is put together from it. The decisions are in
-:mod:`run`.
+"""How the status of a DbtRun is put together. The decisions are in the planner, and in the
+policies beside it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from dbt_operator.api.kinds.run import (
 from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning.attempt.pod_facts import PodFacts
 from dbt_operator.planning.attempt.verdict import Verdict, checked_out, uploaded
-from dbt_operator.planning.common.compose import events, under_way
+from dbt_operator.planning.common.compose import compose as compose_status
 from dbt_operator.planning.common.conditions import Conditions
+from dbt_operator.planning.common.durations import format_time
+from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.common.names import job_name
 from dbt_operator.planning.common.plan import Plan
-from dbt_operator.planning.queueing.positions import left_queue
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_protocol.summaries import FAILURES, Summary
 
 
-def results(facts: RunFacts, summary: Summary | None) -> dict[str, object]:
+def results(pod: PodFacts | None, summary: Summary | None) -> dict[str, object]:
     """What the pod reported of nodes and artifacts."""
     found: dict[str, object] = {}
     if summary is not None:
@@ -37,26 +39,23 @@ def results(facts: RunFacts, summary: Summary | None) -> dict[str, object]:
             NodeFailure(unique_id=f.unique_id, status=f.status, message=f.message or None)
             for f in summary.failures[:FAILURES]
         ] or None
-    if (upload := uploaded(facts.pod)) is not None:
+    if (upload := uploaded(pod)) is not None:
         found["artifacts"] = ArtifactsStatus(location=upload.location, objects=upload.objects)
     return found
 
 
-def set_end(conditions: Conditions, facts: RunFacts, verdict: Verdict) -> None:
+def set_end(conditions: Conditions, pod: PodFacts | None, verdict: Verdict) -> None:
     """The conditions of a run that has ended."""
-    reason = str(verdict.reason or "Succeeded")
+    _tests_condition(conditions, verdict)
+    _upload_condition(conditions, pod)
     # A run that was skipped is as it should be, but who waits for Succeeded wants what it would
     # have built.
-    state = "False" if verdict.reason else "True"
-    succeeded = ConditionType.SUCCEEDED
-    conditions.set(succeeded, state, reason, verdict.message)  # type: ignore[arg-type]
-    conditions.set(ConditionType.FINISHED, "True", reason, verdict.message)
-    _tests_condition(conditions, verdict)
-    _upload_condition(conditions, facts)
-    if verdict.reason and verdict.reason is not Reason.NOT_FRESH:
-        conditions.stalled(reason, verdict.message)
-    else:
-        conditions.ready(reason, verdict.message)
+    conditions.finish(
+        str(verdict.reason or "Succeeded"),
+        verdict.message,
+        succeeded=verdict.reason is None,
+        as_wanted=verdict.reason in (None, Reason.NOT_FRESH),
+    )
 
 
 def _tests_condition(conditions: Conditions, verdict: Verdict) -> None:
@@ -94,10 +93,10 @@ def not_uploaded(pod: PodFacts | None) -> str:
     return upload.error if upload else "nothing says that artifacts were uploaded"
 
 
-def _upload_condition(conditions: Conditions, facts: RunFacts) -> None:
-    upload = uploaded(facts.pod)
+def _upload_condition(conditions: Conditions, pod: PodFacts | None) -> None:
+    upload = uploaded(pod)
     kind = ConditionType.ARTIFACTS_UPLOADED
-    if missing := not_uploaded(facts.pod):
+    if missing := not_uploaded(pod):
         conditions.set(kind, "False", "UploadFailed" if upload else "NoReport", missing)
     elif upload:
         conditions.set(
@@ -108,32 +107,23 @@ def _upload_condition(conditions: Conditions, facts: RunFacts) -> None:
         )
 
 
-def conditions_of(facts: RunFacts, now: datetime) -> Conditions:
-    """Its conditions, to be changed."""
-    return Conditions.of(facts.status.conditions, facts.identity.generation, now)
-
-
 def replaced(facts: RunFacts, attempt: Attempt) -> list[Attempt]:
     """Its attempts with another last one."""
     return [*(facts.status.attempts or [])[:-1], attempt]
+
+
+def make_attempt(run: Identity, number: int, now: datetime) -> Attempt:
+    """The record of an attempt that is to begin."""
+    name = job_name(run.name, run.uid, number)
+    return Attempt(number=number, job_name=name, created_at=format_time(now))
 
 
 def compose(
     facts: RunFacts, conditions: Conditions, phase: Phase, message: str, **changed: object
 ) -> Plan:
     """The status as it is, with what has changed; and an event if the phase has."""
-    if not phase.finished:
-        under_way(conditions, phase, message)
-    update = {
-        "phase": phase,
-        "message": message,
-        "observed_generation": facts.identity.generation,
-        "conditions": conditions.list(),
-        # The first one stands: a branch that has moved since changes no later attempt.
-        "commit": facts.status.commit or checked_out(facts.pod),
-        "progress": facts.status.progress if phase is Phase.RUNNING else None,
-        **left_queue(facts.status, phase, conditions.now),
-        **changed,
-    }
-    status = facts.status.model_copy(update=update)
-    return Plan(status=status, events=events(facts.status, status))
+    # The first commit stands: a branch that has moved since changes no later attempt.
+    commit = facts.status.commit or checked_out(facts.attempt.pod)
+    progress = facts.status.progress if phase is Phase.RUNNING else None
+    fields = {"commit": commit, "progress": progress, **changed}
+    return compose_status(facts, conditions, phase, message, **fields)

@@ -15,11 +15,10 @@ from datetime import datetime, timedelta
 from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.status import Reason
-from dbt_operator.planning.attempt.pod_facts import JobFacts
+from dbt_operator.planning.attempt.pod_facts import AttemptFacts, JobFacts
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.names import QUEUE_LABEL
-from dbt_operator.planning.run.facts import RunFacts
 
 
 def say_waiting(resolved: Resolved) -> str:
@@ -59,11 +58,11 @@ def find_start(job: JobFacts | None) -> datetime | None:
     return (job.started_at or job.created_at) if job else None
 
 
-def without_preempted_pod(facts: RunFacts) -> RunFacts:
+def without_preempted_pod(attempt: AttemptFacts) -> AttemptFacts:
     """The same without a pod that was taken away before it had started dbt: the Job makes another
     one in its turn.
     """
-    job, pod = facts.job, facts.pod
+    job, pod = attempt.job, attempt.pod
     if (
         job is None
         or job.ended
@@ -71,23 +70,23 @@ def without_preempted_pod(facts: RunFacts) -> RunFacts:
         or pod.dbt.started_at
         or not (pod.ended or pod.deleting)
     ):
-        return facts
+        return attempt
     resumed = (
         job.started_at is not None
         and pod.created_at is not None
         and pod.created_at < job.started_at
     )
-    return replace(facts, pod=None) if job.suspended or resumed else facts
+    return replace(attempt, pod=None) if job.suspended or resumed else attempt
 
 
-def may_resume(facts: RunFacts) -> bool:
+def may_resume(attempt: AttemptFacts) -> bool:
     """Whether the Job could start another pod, although this attempt's has ended."""
-    return facts.job is not None and facts.job.suspended and not facts.job.ended
+    return attempt.job is not None and attempt.job.suspended and not attempt.job.ended
 
 
-def explain_verdict(verdict: Verdict, facts: RunFacts) -> Verdict:
+def explain_verdict(verdict: Verdict, attempt: AttemptFacts) -> Verdict:
     """The verdict on an attempt, where a suspension explains what its containers saw."""
-    if not may_resume(facts) or verdict.reason not in (Reason.UNKNOWN, Reason.INFRASTRUCTURE):
+    if not may_resume(attempt) or verdict.reason not in (Reason.UNKNOWN, Reason.INFRASTRUCTURE):
         return verdict
     message = "the Job was suspended while dbt was running, as queues do to make room for others"
     return replace(verdict, reason=Reason.INFRASTRUCTURE, message=message)

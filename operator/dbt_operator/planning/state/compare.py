@@ -97,6 +97,11 @@ def wanted(run: DbtRun, project: DbtProject, other: DbtRun | None) -> str | None
     return current.key if current else None
 
 
+def find_state(run: DbtRun, project: DbtProject, other: DbtRun | None) -> str | None:
+    """The same as :func:`wanted`, and None for a run that needs no state."""
+    return wanted(run, project, other) if compares(run.spec) else None
+
+
 def _of_run(run: DbtRun | None, project: str) -> str | None:
     if (
         run is None

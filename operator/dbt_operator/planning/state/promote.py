@@ -7,7 +7,6 @@ from typing import Literal
 
 from dbt_operator.api.kinds.project import StateEntry
 from dbt_operator.api.kinds.run import DbtRunSpec
-from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.parts.state import State
 from dbt_operator.api.parts.steps import Build, Step
 from dbt_operator.planning.state.compare import SLIM, current_state
@@ -77,25 +76,3 @@ def advanced(
     if base is not None and (current is None or current.key != base):
         return None
     return [*(each for each in kept if each.target != entry.target), entry]
-
-
-def entry(
-    resolved: Resolved,
-    target: str,
-    run: str,
-    *,
-    started_at: str | None,
-    dbt_version: str | None,
-    commit: str | None,
-) -> StateEntry | None:
-    """What a run that succeeded would put into its project's states."""
-    if resolved.state_location is None or started_at is None:
-        return None
-    return StateEntry(
-        target=target,
-        run=run,
-        key=resolved.state_location,
-        dbt_version=dbt_version,
-        commit=commit,
-        at=started_at,
-    )

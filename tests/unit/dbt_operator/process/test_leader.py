@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbt_operator.cluster.errors import ClusterError, ConflictError
+from dbt_operator.common.keys import Key
 from dbt_operator.planning.leadership import (
     TERMS,
     LeaseFacts,
@@ -28,8 +29,9 @@ from dbt_operator.planning.leadership import (
     spec_of,
 )
 from dbt_operator.process.health import Health
-from dbt_operator.process.leader import Elector, own_identity
+from dbt_operator.process.leader import Candidacy, Elector, own_identity
 
+LEASE = Key("Lease", "ns", "operator")
 NOW = "2026-01-02T03:04:05.000006Z"
 START = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 OURS = Record("me", 15, "long ago", "before", 3)
@@ -129,8 +131,8 @@ class World:
 
 def candidate(world: World, name: str, on_lead: Callable[[], Any] = lambda: None) -> Elector:
     pulse = Health(world.clock).pulse("election", 60)
-    clocks = {"clock": world.clock, "wall_clock": world.wall_clock}
-    return Elector(world, "ns", "operator", pulse, on_lead, identity=name, **clocks)  # type: ignore[arg-type]
+    candidacy = Candidacy(name, clock=world.clock, wall_clock=world.wall_clock)
+    return Elector(world, LEASE, pulse, on_lead, candidacy)
 
 
 def rounds(world: World, seconds: float, *candidates: Elector) -> None:
@@ -168,7 +170,7 @@ def test_the_thread_of_the_election_outlives_whatever_goes_wrong_in_a_round() ->
 
     terms = Terms(retry_period=0.01)
     pulse = Health(world.clock).pulse("election", 60)
-    elector = Elector(world, "ns", "operator", pulse, begin, terms=terms, clock=world.clock)
+    elector = Elector(world, LEASE, pulse, begin, Candidacy(terms=terms, clock=world.clock))
     elector.start()
     assert begun.wait(30)
     elector.release()
@@ -184,10 +186,10 @@ def test_the_first_leads_and_goes_on_to() -> None:
         candidate(world, "first", lambda: begun.append("first")),
         candidate(world, "second"),
     )
-    assert first.missing()
+    assert first.say_missing()
     rounds(world, 60, first, second)
     assert (first.leads(), second.leads()) == (True, False)
-    assert (first.missing(), second.missing()) == ("", ""), "a standby is ready as well"
+    assert (first.say_missing(), second.say_missing()) == ("", ""), "a standby is ready as well"
     assert begun == ["first"]
     assert world.record == Record("first", 15, NOW, micro_time(START + timedelta(seconds=58)), 0)
 

@@ -36,7 +36,7 @@ def on_creation(world: BackfillWorld, change: Callable[[Manifest], None]) -> Non
     def created(manifest: Manifest) -> Manifest:
         name = create(manifest)["metadata"]["name"]
         change(world.server.objects["DbtRun", name])
-        return copy.deepcopy(world.server._touch(world.server.objects["DbtRun", name]))
+        return copy.deepcopy(world.server.touch(world.server.objects["DbtRun", name]))
 
     world.server.create_run = created  # type: ignore[assignment]
 
@@ -98,7 +98,7 @@ def test_a_run_that_cannot_be_read_any_more_has_its_windows_neither_done_nor_fre
     found = world.server.objects["DbtRun", name]
     before = found["status"]["windows"]
     found["status"] = copy.deepcopy(found["status"]) | {"windows": {"total": "many"}}
-    world.server._touch(found)
+    world.server.touch(found)
     world.happen(4)
     assert world.status["phase"] == "Running"
     assert (
@@ -107,7 +107,7 @@ def test_a_run_that_cannot_be_read_any_more_has_its_windows_neither_done_nor_fre
     )
     assert name in {each["name"] for each in world.status["runs"]}
     found["status"]["windows"] = before
-    world.server._touch(found)
+    world.server.touch(found)
     world.tell()
     assert world.status["phase"] == "Succeeded"
     assert world.counted() == dict.fromkeys(WEEK, 1)
@@ -121,7 +121,7 @@ def test_runs_of_a_backfill_that_cannot_be_read_wait_for_it(make: Make) -> None:
     def change(_: Manifest) -> None:
         good.update(copy.deepcopy(parent["status"]))
         parent["status"]["startedAt"] = "once"
-        world.server._touch(parent)
+        world.server.touch(parent)
 
     on_creation(world, change)
     world.happen(100)  # more than ten minutes
@@ -138,7 +138,7 @@ def test_runs_of_a_backfill_that_cannot_be_read_wait_for_it(make: Make) -> None:
         "startedAt": "once",
     }
     parent["status"] = good
-    world.server._touch(parent)
+    world.server.touch(parent)
     world.tell()
     assert world.status["phase"] == "Succeeded"
     assert world.counted() == dict.fromkeys(WEEK, 1)
@@ -148,7 +148,7 @@ def test_a_backfill_says_that_what_it_resumes_cannot_be_read(make: Make) -> None
     world = make()
     world.happen(2)
     world.server.objects["DbtBackfill", "past"]["status"]["startedAt"] = "once"
-    world.server._touch(world.server.objects["DbtBackfill", "past"])
+    world.server.touch(world.server.objects["DbtBackfill", "past"])
     world.add(backfill("again", resumeFrom={"name": "past"}))
     world.happen(3)
     told = world.status_of("again")

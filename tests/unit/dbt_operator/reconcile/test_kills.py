@@ -62,7 +62,7 @@ class Story:
         if self.path.cancelled:
             manifest = self.world.server.objects["DbtRun", self.path.cancelled]
             manifest["spec"]["cancel"] = True
-            self.world.server._touch(manifest)
+            self.world.server.touch(manifest)
         if self.path.deleted:
             del self.world.server.objects["DbtRun", self.path.deleted]
         if self.path.recreated:
@@ -120,12 +120,12 @@ class Story:
         for pod in self.world.server.pods:
             if lives(pod):
                 pod["status"] = ended_status(1, UNAVAILABLE)
-                self.world.server._touch(pod)
+                self.world.server.touch(pod)
         self._happen(1)
 
     def _add_urgent(self) -> None:
         urgent = self.world._run(1, {"priority": 5})
-        self.world.server.objects["DbtRun", "run-1"] = self.world.server._touch(urgent)
+        self.world.server.objects["DbtRun", "run-1"] = self.world.server.touch(urgent)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def act(world: World, what: str, who: int, detail: Any) -> None:
         manifest = world.server.objects["DbtRun", f"run-{who}"]
         if what == "cancel":
             manifest["spec"]["cancel"] = True
-            world.server._touch(manifest)
+            world.server.touch(manifest)
         else:
             del world.server.objects["DbtRun", f"run-{who}"]
 

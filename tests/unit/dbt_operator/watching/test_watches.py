@@ -16,7 +16,14 @@ from dbt_operator.common.keys import Key
 from dbt_operator.common.workqueue import WorkQueue
 from dbt_operator.process.health import Health
 from dbt_operator.watching import handlers, watches
-from dbt_operator.watching.watches import FIRST_DELAY, LAST_DELAY, RUNS_WELL, Watch, delay_after
+from dbt_operator.watching.watches import (
+    FIRST_DELAY,
+    LAST_DELAY,
+    RUNS_WELL,
+    Conduct,
+    Watch,
+    delay_after,
+)
 from tests.support.fake_api_server import FakeAPIServer
 from tests.support.kube import PATIENCE
 from tests.support.waiting import eventually
@@ -54,13 +61,13 @@ class Watching:
 
     def watch(self, namespace: str | None) -> Watch:
         pulse = self.health.pulse(f"watch of {namespace}", 60)
-        return Watch(namespace, self.store, self.queue, pulse, **self._options)
+        return Watch(namespace, self.store, self.queue, pulse, Conduct(**self._options))
 
     @contextmanager
     def on(self, *namespaces: str | None) -> Iterator[dict[str | None, Watch]]:
         found = {namespace: self.watch(namespace) for namespace in namespaces}
         for watch in found.values():
-            self.health.ready_once(watch.missing)
+            self.health.ready_once(watch.say_missing)
             watch.start()
         try:
             yield found

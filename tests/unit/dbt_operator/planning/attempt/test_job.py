@@ -16,9 +16,10 @@ from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import DbtRun
 from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.api.parts.pod import Pod, RunPod
-from dbt_operator.planning.attempt.job import Told, build
+from dbt_operator.planning.attempt.job import Told, Work, build
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.names import job_name
+from dbt_operator.planning.common.references import Referred
 from dbt_operator.planning.run.admission import merge_env, merge_pod, resolve
 from dbt_protocol.plans import RunPlan, UploadPlan
 from tests.support.builders import UID, project, run, target
@@ -134,11 +135,13 @@ def job(case: str) -> dict[str, Any]:
     resolved = resolve(
         DbtRun.model_validate(run_manifest),
         identity,
-        (DbtProject.model_validate(project_manifest), 1),
-        (DbtTarget.model_validate(target_manifest), 1),
+        Referred(
+            (DbtProject.model_validate(project_manifest), 1),
+            (DbtTarget.model_validate(target_manifest), 1),
+        ),
         "registry.example.com/runner:0.1.0",
     )
-    return build(resolved, identity, "shop", "prod", 1)
+    return build(resolved, identity, Work("shop", "prod", 1))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -260,12 +263,12 @@ def test_the_plans_can_be_read_by_the_runner() -> None:
 )
 def test_a_project_may_want_no_parse_cache(spec: dict[str, Any], cached: bool) -> None:
     identity = Identity("analytics", "nightly", UID, 1)
-    references = (
+    referred = Referred(
         (DbtProject.model_validate(project(**spec)), 1),
         (DbtTarget.model_validate(target()), 1),
     )
-    resolved = resolve(DbtRun.model_validate(run()), identity, *references, "runner:1")
-    pod = build(resolved, identity, "shop", "prod", 1)["spec"]["template"]["spec"]
+    resolved = resolve(DbtRun.model_validate(run()), identity, referred, "runner:1")
+    pod = build(resolved, identity, Work("shop", "prod", 1))["spec"]["template"]["spec"]
     plans = [
         next(
             variable["value"]
@@ -294,9 +297,13 @@ def test_the_pod_has_a_deadline_behind_the_time_that_dbt_is_given(
 ) -> None:
     """It has to start, to be interrupted and to upload; only then is it killed."""
     identity = Identity("analytics", "nightly", UID, 1)
-    references = (DbtProject.model_validate(project()), 1), (DbtTarget.model_validate(target()), 1)
-    resolved = resolve(DbtRun.model_validate(run(**spec)), identity, *references, "runner:1")
-    template = build(resolved, identity, "shop", "prod", 2, Told(left))["spec"]["template"]["spec"]
+    referred = Referred(
+        (DbtProject.model_validate(project()), 1), (DbtTarget.model_validate(target()), 1)
+    )
+    resolved = resolve(DbtRun.model_validate(run(**spec)), identity, referred, "runner:1")
+    template = build(resolved, identity, Work("shop", "prod", 2), Told(left))["spec"]["template"][
+        "spec"
+    ]
     assert template.get("activeDeadlineSeconds") == deadline
     plan = RunPlan.from_json(template["containers"][0]["env"][-1]["value"].replace("$$", "$"))
     assert (plan.timeout_seconds is None) == (deadline is None)
@@ -313,10 +320,12 @@ def test_kubernetes_expands_nothing_in_a_plan() -> None:
     for example.
     """
     identity = Identity("analytics", "nightly", UID, 1)
-    references = (DbtProject.model_validate(project()), 1), (DbtTarget.model_validate(target()), 1)
+    referred = Referred(
+        (DbtProject.model_validate(project()), 1), (DbtTarget.model_validate(target()), 1)
+    )
     run_model = DbtRun.model_validate(run(vars={"a": "$(PGPASSWORD) costs $5"}))
     manifest = build(
-        resolve(run_model, identity, *references, "runner:1"), identity, "shop", "prod", 1
+        resolve(run_model, identity, referred, "runner:1"), identity, Work("shop", "prod", 1)
     )
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
     assert "$$(PGPASSWORD) costs $$5" in container["env"][-1]["value"]
@@ -362,14 +371,19 @@ def test_no_text_of_anybody_is_expanded_to_the_value_of_another_variable() -> No
                 run(env=[{"name": "SCHEMA", "value": HOSTILE}], vars={"x": HOSTILE})
             ),
             Identity("analytics", "nightly", UID, 1),
-            (DbtProject.model_validate(project(source={"git": git})), 1),
-            (DbtTarget.model_validate(target(env=[secret, {"name": "ROLE", "value": HOSTILE}])), 1),
+            Referred(
+                (DbtProject.model_validate(project(source={"git": git})), 1),
+                (
+                    DbtTarget.model_validate(
+                        target(env=[secret, {"name": "ROLE", "value": HOSTILE}])
+                    ),
+                    1,
+                ),
+            ),
             "runner",
         ),
         Identity("analytics", "nightly", UID, 1),
-        "shop",
-        "prod",
-        1,
+        Work("shop", "prod", 1),
     )
     spec = made["spec"]["template"]["spec"]
     values = []

@@ -389,12 +389,12 @@ def test_as_long_as_the_commit_of_a_branch_is_not_known_one_pod_works_alone(make
     world = make(maxConcurrentWindows=2, windowsPerPod=2)
     project = world.server.objects["DbtProject", "shop"]
     project["spec"]["source"] = {"git": {"url": "https://git.example.com/shop", "ref": "main"}}
-    world.server._touch(project)
+    world.server.touch(project)
     world.happen(4)
     assert len(world.server.created_runs) == 1
     first = world.server.objects["DbtRun", world.server.created_runs[0]]
     first["status"]["commit"] = "c" * 40
-    world.server._touch(first)
+    world.server.touch(first)
     world.happen(2)
     assert world.status["commit"] == "c" * 40
     assert len(world.server.created_runs) == 2
@@ -454,10 +454,10 @@ def test_windows_are_compared_with_the_state_that_was_current_at_the_beginning(m
     entry = {"target": "prod", "run": "r", "key": "dbt/state/1", "at": "2026-01-01T00:00:00Z"}
     project = world.server.objects["DbtProject", "shop"]
     project["status"]["states"] = [entry]
-    world.server._touch(project)
+    world.server.touch(project)
     world.tell(until=lambda: len(world.server.worked) == 1)
     project["status"]["states"] = [entry | {"key": "dbt/state/2"}]
-    world.server._touch(project)
+    world.server.touch(project)
     world.tell()
     plans = [world.server.plan(pod) for pod in world.server.pods]
     assert {(plan.state, "--defer" in plan.steps[0].argv) for plan in plans} == {

@@ -50,7 +50,7 @@ def of_target(world: World) -> dict[str, Any]:
 def set_spec(world: World, name: str, **spec: Any) -> None:
     manifest = world.server.objects["DbtRun", name]
     manifest["spec"] |= spec
-    world.server._touch(manifest)
+    world.server.touch(manifest)
 
 
 def test_a_run_says_where_it_stands_and_whom_it_waits_for(make: Callable[..., World]) -> None:
@@ -139,7 +139,7 @@ def test_project_and_target_are_resolved_when_the_run_has_its_turn(
     world = make()
     go_on(world)
     world.server.objects["DbtProject", "shop"]["spec"]["image"] = "registry.example.com/dbt:2.0"
-    world.server._touch(world.server.objects["DbtProject", "shop"])
+    world.server.touch(world.server.objects["DbtProject", "shop"])
     world.server.end_pods()
     go_on(world)
     assert status(world, "run-0")["resolved"]["image"] == "registry.example.com/dbt:1.0"
@@ -158,7 +158,7 @@ def test_what_is_missing_in_its_turn_gets_the_time_that_a_pod_has_to_start(
         status(world, "run-1")["message"]
         == "waiting: DbtProject shop not found in namespace analytics"
     )
-    world.server.objects["DbtProject", "shop"] = world.server._touch(project())
+    world.server.objects["DbtProject", "shop"] = world.server.touch(project())
     world.server.end_pods()
     go_on(world)
     assert world.phases()["run-1"] == "Running"
@@ -169,7 +169,7 @@ def failing(world: World) -> None:
     for pod in world.server.pods:
         if lives(pod):
             pod["status"] = ended_status(1, UNAVAILABLE)
-            world.server._touch(pod)
+            world.server.touch(pod)
     go_on(world)
     assert world.phases()["run-0"] == "BackingOff"
 
@@ -188,7 +188,7 @@ def test_unless_a_run_of_higher_priority_is_queued_and_takes_its_turn_after_it(
     world = make(**TWICE)
     failing(world)
     urgent = world._run(2, {"priority": 5})
-    world.server.objects["DbtRun", "run-2"] = world.server._touch(urgent)
+    world.server.objects["DbtRun", "run-2"] = world.server.touch(urgent)
     go_on(world, 5)
     assert world.phases() == {"run-0": "BackingOff", "run-1": "Queued", "run-2": "Running"}
     assert status(world, "run-0")["message"].endswith("its slot goes to a run of higher priority")
@@ -207,7 +207,7 @@ def test_the_time_of_a_run_may_be_over_before_it_gets_its_next_slot(
     world = make(runs=1, timeout="1h", **TWICE)
     failing(world)
     urgent = world._run(2, {"priority": 5})
-    world.server.objects["DbtRun", "run-2"] = world.server._touch(urgent)
+    world.server.objects["DbtRun", "run-2"] = world.server.touch(urgent)
     go_on(world, 5)
     go_on(world, 3700)
     assert (status(world, "run-0")["phase"], status(world, "run-0")["reason"]) == (
@@ -225,7 +225,7 @@ def lost(world: World) -> None:
     (pod,) = [pod for pod in world.server.pods if lives(pod)]
     pod["metadata"]["deletionTimestamp"] = "2026-01-02T03:05:00Z"
     pod["spec"]["nodeName"] = "node-a"
-    world.server._touch(pod)
+    world.server.touch(pod)
     go_on(world, 90)
 
 
@@ -251,7 +251,7 @@ def test_the_annotation_releases_it_and_ends_the_run_that_held_it(
     manifest["metadata"]["annotations"] = {
         "dbt-operator.dev/force-release": of_target(world)["holders"][0]["uid"]
     }
-    world.server._touch(manifest)
+    world.server.touch(manifest)
     world.limit = 2  # for this test's count: the lost pod and the next one
     go_on(world, times=6)
     assert world.phases() == {"run-0": "Failed", "run-1": "Running"}
@@ -266,6 +266,6 @@ def test_raising_the_number_of_slots_starts_who_waits(make: Callable[..., World]
     world.limit = 3
     fresh = target(maxConcurrentRuns=3)["spec"]
     world.server.objects["DbtTarget", "prod"]["spec"] = fresh
-    world.server._touch(world.server.objects["DbtTarget", "prod"])
+    world.server.touch(world.server.objects["DbtTarget", "prod"])
     go_on(world)
     assert set(world.phases().values()) == {"Running"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from dbt_protocol.plans import PreparePlan, RunPlan
 from dbt_protocol.summaries import Summary
 from tests.support.builders import NOW, ended, ended_status, later, project, run, stamp, target
 from tests.support.retries import THREE, UNAVAILABLE, failing, wait
-from tests.support.run_facts import conditions, job, planned_after, seen, status
+from tests.support.run_facts import conditions, job, planned_after, replace, seen, status
 from tests.support.run_world import World
 
 GIT = {"git": {"url": "https://git.example.com/shop.git", "ref": "main"}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.orders import Orders
 from dbt_operator.planning.run.part import check_windows, pass_on_stop, with_windows
 from tests.support.builders import NOW, run
+from tests.support.run_facts import replace
 
 
 def of_windows(states: str, **fields: Any) -> RunFacts:
@@ -25,7 +25,7 @@ def of_windows(states: str, **fields: Any) -> RunFacts:
     manifest = run(windows=[{"key": f"day-{number}"} for number in range(len(states))])
     status = DbtRunStatus(windows=counts(states))
     made = DbtRun.model_validate(manifest).model_copy(update={"status": status})
-    return RunFacts(made, identity_of(manifest), NOW, "runner:1", **fields)
+    return replace(RunFacts(made, identity_of(manifest), NOW, "runner:1"), **fields)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +31,7 @@ from tests.support.run_facts import (
     job,
     planned_after,
     references,
+    replace,
     seen,
     status,
 )

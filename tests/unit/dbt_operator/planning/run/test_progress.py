@@ -7,7 +7,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -39,7 +38,7 @@ from tests.support.builders import (
     summary,
     target,
 )
-from tests.support.run_facts import admitted, job, status
+from tests.support.run_facts import admitted, job, replace, status
 from tests.support.run_world import RUN, World
 
 HALFWAY = Progress(3, 12, ("model.shop.orders",))

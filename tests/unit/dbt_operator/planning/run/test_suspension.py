@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from dbt_operator.api.kinds.run import DbtRun, DbtRunStatus
+from dbt_operator.api.kinds.run import DbtRunStatus
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.attempt.pod_facts import ContainerFacts, PodFacts, job_facts
 from dbt_operator.planning.common.identity import Identity
@@ -26,12 +25,13 @@ from tests.support.builders import (
     summary,
 )
 from tests.support.run_facts import (
-    HELD,
     RUNNING,
     cancelling,
     job,
     planned_after,
     references,
+    replace,
+    seen,
     status,
 )
 
@@ -43,14 +43,8 @@ QUEUE = {
 
 
 def admitted(**spec: Any) -> RunFacts:
-    first = RunFacts(
-        run=DbtRun.model_validate(run(**spec)),
-        identity=Identity("analytics", "nightly", UID, 1, labels=QUEUE),
-        created_at=later(0),
-        runner_image="runner:1",
-        slot=HELD,
-        **references(),
-    )
+    identity = Identity("analytics", "nightly", UID, 1, labels=QUEUE)
+    first = seen(run(**spec), identity=identity, **references())
     return planned_after(first, plan(first, later(0)))
 
 
