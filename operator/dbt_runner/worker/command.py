@@ -36,10 +36,10 @@ from dbt_protocol.json_input import parse_json
 from dbt_protocol.plans import RunPlan, Step
 from dbt_runner import redact
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.steps import narrow_to_window
 from dbt_runner.redact import Redactor, environment_secrets, scan_profiles
 from dbt_runner.worker import deps, environment, full_refresh, sharing
-from dbt_runner.worker.channel import Channel, Commands
+from dbt_runner.worker.assignment import Assignment
+from dbt_runner.worker.channel import Channel, Commands, Pipes
 from dbt_runner.worker_messages import Failed, Ready, RunStep, StepEnded, StepOutcome
 
 # Of a step's flags these decide what ``dbt list`` lists ...
@@ -125,20 +125,13 @@ class _Ended:
     lines: list[str]  # the last that it printed, without the time
 
 
-def main(
-    layout: Layout,
-    plan: RunPlan,
-    commands: int,
-    events: int,
-    step: int | None,
-    window: int | None = None,
-) -> int:
+def main(assignment: Assignment, pipes: Pipes) -> int:
     """Run until the supervisor closes the pipe, or, with a step's number, this step alone."""
-    channel = Channel(events)
-    layout, plan = narrow_to_window(layout, plan, window)
+    channel = Channel(pipes.events)
+    layout, plan = assignment.narrow()
     worker = _Worker(layout, plan, channel)
-    if step is not None:
-        return worker.alone(step)
+    if assignment.step is not None:
+        return worker.alone(assignment.step)
     try:
         worker.prepare()
     except _FailedError as error:
@@ -148,7 +141,7 @@ def main(
     words, unasked = sorted(known.words), sorted(known.unasked)
     ready = Ready(worker.version, "Command", worker.project, words=words, unasked=unasked)
     channel.send(ready)
-    for command in Commands(commands):
+    for command in Commands(pipes.commands):
         if isinstance(command, RunStep):
             channel.send(StepEnded(command.step, worker.run(command.step)))
     return 0
@@ -205,14 +198,14 @@ class _Worker:
         project.
         """
         project = Path(self._plan.project_dir)
-        if not deps.needed_by_command(project, self._plan.deps):
+        if not deps.must_install_unread(project, self._plan.deps):
             return
-        self.project = str(deps.writable(project, self._layout.project))
+        self.project = str(deps.make_writable(project, self._layout.project))
         os.environ["DBT_PROJECT_DIR"] = self.project
         os.chdir(self.project)
         try:
             ended = self._dbt(
-                deps.command(self._plan.steps[0].argv), self._layout.deps, keep=_KEPT_LINES
+                deps.make_command(self._plan.steps[0].argv), self._layout.deps, keep=_KEPT_LINES
             )
         except OSError as error:
             raise _FailedError(

@@ -1,19 +1,19 @@
 """The only module that uses dbt's Python API: load a project, ask for a selection, run a command.
 
-It is imported by :mod:`dbt_runner.worker.zygote` after everything that does not need dbt is done,
+It is imported by :mod:`dbt_runner.worker.main` after everything that does not need dbt is done,
 because this import takes most of a small run's time. Beside the public ``dbtRunner`` it uses a few
 things inside dbt, in one function each:
 
-* :func:`load` replaces the body of dbt's commands by one that keeps what the command's decorators
-  have loaded. So a manifest is parsed under the flags, vars and name of the very command that will
-  use it, which ``dbt parse`` could not. Meanwhile it watches which values of the invocation the
-  project's Jinja asks for: they are baked into the manifest.
-* :func:`selected` stops a command between its selection and its first statement. So it is dbt's own
-  selection that is validated, not a second implementation of it.
-* :func:`run` gives a shared manifest the ID of the invocation that uses it, takes nodes that are
-  done out of the command's selection, and learns what is left of it, since that has to have
-  results. dbt's own ``retry`` would forget ``--warn-error`` and what was absent from the results.
-  Of a build it counts what the project keeps out of what the command line asks for.
+* :func:`load_project` replaces the body of dbt's commands by one that keeps what the command's
+  decorators have loaded. So a manifest is parsed under the flags, vars and name of the very command
+  that will use it, which ``dbt parse`` could not. Meanwhile it watches which values of the
+  invocation the project's Jinja asks for: they are baked into the manifest.
+* :func:`select_nodes` stops a command between its selection and its first statement. So it is dbt's
+  own selection that is validated, not a second implementation of it.
+* :func:`run_command` gives a shared manifest the ID of the invocation that uses it, takes nodes
+  that are done out of the command's selection, and learns what is left of it, since that has to
+  have results. dbt's own ``retry`` would forget ``--warn-error`` and what was absent from the
+  results. Of a build it counts what the project keeps out of what the command line asks for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ from jinja2 import pass_context
 from jinja2.filters import FILTERS
 from jinja2.runtime import Context
 
-from dbt_runner.redact import Redactor
+from dbt_runner.worker.dbt_api import Invocation, Loaded
+from dbt_runner.worker.failure import CannotRunError
 from dbt_runner.worker_messages import DbtEnd
 
 # Flags that take no part in parsing: what is selected, how it is run, what is shown.
@@ -103,26 +104,6 @@ _SHOWN_ERRORS = 20
 _MAY_BE_LACKING = {"runtime error", "error", "partial success", "fail"}
 
 
-@dataclass
-class Loaded:
-    """A parsed project."""
-
-    manifest: Any
-    target: str  # the profile's target that was resolved
-    store_failures: bool
-    exports: bool
-    # The values of the invocation that parsing has asked for.
-    asked: set[str] = field(default_factory=set)
-
-
-class LoadError(Exception):
-    """dbt could not load the project; ``ended`` says why."""
-
-    def __init__(self, ended: DbtEnd) -> None:
-        super().__init__(ended.message)
-        self.ended = ended
-
-
 class Events:
     """Takes dbt's events: keeps the few facts the verdict needs and writes events.jsonl, info and
     above only.
@@ -130,14 +111,14 @@ class Events:
 
     def __init__(
         self,
-        folder: Path,
-        redactor: Redactor,
+        invocation: Invocation,
         on_first: Callable[[str], None] = lambda _: None,
         on_node: Callable[..., None] = lambda **_: None,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / "events.jsonl").open("a", encoding="utf-8", buffering=1)
-        self._redactor = redactor
+        invocation.folder.mkdir(parents=True, exist_ok=True)
+        path = invocation.folder / "events.jsonl"
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._redactor = invocation.redactor
         self._on_first = on_first
         self._on_node = on_node
         self.invocation_id = ""
@@ -203,11 +184,11 @@ class Events:
         self._file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
 
 
-def explicit_flags(argv: list[str]) -> dict[str, str]:
+def find_parse_flags(argv: list[str]) -> dict[str, str]:
     """The flags of a dbt command line that can change what is parsed, by dbt's names for them.
 
     Raises:
-        LoadError: dbt does not understand the command line.
+        CannotRunError: dbt does not understand the command line.
     """
     found: dict[str, str] = {}
 
@@ -228,17 +209,15 @@ def explicit_flags(argv: list[str]) -> dict[str, str]:
     return found
 
 
-def load(argv: list[str], folder: Path, redactor: Redactor, cache: Path | None = None) -> Loaded:
+def load_project(invocation: Invocation, cache: Path | None = None) -> Loaded:
     """Parse the project as this command line would.
 
     Args:
-        argv: the command line, without the program's name.
-        folder: dbt's target and log path; what it can reuse the next time is left there.
-        redactor: for the error messages and events.jsonl.
+        invocation: what dbt can reuse the next time is left in its folder.
         cache: what an earlier parse has left, to begin with.
 
     Raises:
-        LoadError: profile, project or the parse failed.
+        CannotRunError: profile, project or the parse failed.
     """
     loaded: list[Loaded] = []
     asked: set[str] = set()
@@ -264,15 +243,14 @@ def load(argv: list[str], folder: Path, redactor: Redactor, cache: Path | None =
         body = requires.catalogs(body)
     for decorate in (requires.project, requires.profile, requires.preflight, requires.postflight):
         body = decorate(body)
-    _write_to(folder)
-    events = Events(folder, redactor)
+    _write_to(invocation.folder)
+    events = Events(invocation)
     restored = _variable("DBT_PARTIAL_PARSE_FILE_PATH", str(cache) if cache else None)
     with _bodies_replaced(body), restored, _watching(asked):
-        _raise_failure(dbtRunner(callbacks=[events]).invoke(argv), events)
+        _raise_failure(dbtRunner(callbacks=[events]).invoke(invocation.argv), events)
     metadata = loaded[0].manifest.metadata
-    metadata.env = type(
-        metadata
-    )().env  # of this run, not of the one that a cached manifest was parsed in
+    # Of this run, not of the one that a cached manifest was parsed in.
+    metadata.env = type(metadata)().env
     return loaded[0]
 
 
@@ -362,7 +340,7 @@ def looks_at_flags(manifest: Any, project: Path) -> bool:
     )
 
 
-def files(manifest: Any, *, built_in: bool = False) -> Iterator[Path]:
+def list_files(manifest: Any, *, built_in: bool = False) -> Iterator[Path]:
     """The files that the project and its packages were parsed from; dbt's own and the adapter's
     only if asked for.
     """
@@ -385,11 +363,11 @@ class _Selected(BaseException):
         self.unique_ids = unique_ids
 
 
-def selected(argv: list[str], manifest: Any, folder: Path) -> list[str]:
+def select_nodes(argv: list[str], manifest: Any, folder: Path) -> list[str]:
     """The unique IDs that this command line selects. No connection is opened.
 
     Raises:
-        LoadError: dbt cannot tell, for example because a selector does not exist.
+        CannotRunError: dbt cannot tell, for example because a selector does not exist.
     """
     from dbt.task.runnable import GraphRunnableTask
 
@@ -409,21 +387,17 @@ def selected(argv: list[str], manifest: Any, folder: Path) -> list[str]:
     return []
 
 
-def run(
-    argv: list[str],
+def run_command(
+    invocation: Invocation,
     manifest: Any,
-    folder: Path,
-    redactor: Redactor,
     done: Collection[str] = (),
     on_node: Callable[..., None] = lambda **_: None,
 ) -> DbtEnd:
     """Run a dbt command.
 
     Args:
-        argv: the command line, without the program's name.
+        invocation: the command.
         manifest: a parsed one, or None to let dbt parse.
-        folder: dbt's target and log path.
-        redactor: for the error messages and events.jsonl.
         done: unique IDs of nodes that are left out although they are selected.
         on_node: told the ``invocation_id``, how many nodes there are (``total``) and of each that
             has ``started`` or ``ended``, by any thread.
@@ -434,10 +408,10 @@ def run(
         if manifest is not None:
             manifest.metadata.invocation_id = invocation_id
 
-    _write_to(folder)
-    events = Events(folder, redactor, adopt, on_node)
+    _write_to(invocation.folder)
+    events = Events(invocation, adopt, on_node)
     with _left_out(done), _narrowing() as counts, _expecting(events.expect):
-        result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(argv)
+        result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(invocation.argv)
     return _ended(result, events, left_out=counts[0] if counts else None)
 
 
@@ -555,7 +529,7 @@ def _write_to(folder: Path) -> None:
 
 def _raise_failure(result: Any, events: Events | None) -> None:
     if not result.success:
-        raise LoadError(_ended(result, events))
+        raise CannotRunError(_ended(result, events))
 
 
 def _ended(result: Any, events: Events | None, left_out: int | None = None) -> DbtEnd:
