@@ -87,7 +87,7 @@ def _steps(layout: Layout, plan: str, arguments: argparse.Namespace) -> int:
         from dbt_runner.worker import main as zygote
 
         return zygote.main(assignment, pipes)
-    from dbt_runner.worker import command
+    from dbt_runner.worker.command import main as command
 
     return command.main(assignment, pipes)
 

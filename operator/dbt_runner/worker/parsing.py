@@ -138,7 +138,7 @@ class Parser:
         if end.exit_code:
             said = first_lines(end.message or next(iter(end.errors), ""))
             why = deps.explain_failure(end.exit_code, said)
-            raise CannotRunError(DbtEnd("DepsFailed", why, end.exit_code))
+            raise CannotRunError(DbtEnd(reason="DepsFailed", message=why, exit_code=end.exit_code))
 
     # The parse cache
 

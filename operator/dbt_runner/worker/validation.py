@@ -28,7 +28,7 @@ def validate_parsed_step(step: Step, loaded: Loaded, plan: RunPlan, select: Sele
     """
     wrong = environment.wrong_target(loaded.target, plan.target)
     if wrong:
-        raise CannotRunError(DbtEnd("EnvironmentMismatch", wrong))
+        raise CannotRunError(DbtEnd(reason="EnvironmentMismatch", message=wrong))
     if not environment.WRITING_COMMANDS.intersection(step.argv):
         return
     refuse_lost_rows(step, loaded.manifest, plan, select)
@@ -47,7 +47,7 @@ def refuse_changing_variables() -> None:
         CannotRunError: there are some.
     """
     if names := flag_variables.find_changing(os.environ):
-        raise CannotRunError(DbtEnd("ConfigError", flag_variables.complaint(names)))
+        raise CannotRunError(DbtEnd(reason="ConfigError", message=flag_variables.complaint(names)))
 
 
 def refuse_lost_rows(step: Step, manifest: Any, plan: RunPlan, select: Select) -> None:
@@ -59,7 +59,7 @@ def refuse_lost_rows(step: Step, manifest: Any, plan: RunPlan, select: Select) -
     found = full_refresh.find_losing(manifest, step, windows=bool(plan.windows))
     losing = sorted(set(found).intersection(select())) if found else []
     if losing:
-        raise CannotRunError(DbtEnd("ConfigError", full_refresh.complaint(losing)))
+        raise CannotRunError(DbtEnd(reason="ConfigError", message=full_refresh.complaint(losing)))
 
 
 def compile_patterns(plan: RunPlan) -> Allowed:
@@ -71,7 +71,7 @@ def compile_patterns(plan: RunPlan) -> Allowed:
     try:
         return Allowed.of(plan.schema_pattern, plan.database_pattern)
     except environment.PatternError as error:
-        raise CannotRunError(DbtEnd("ConfigError", str(error))) from error
+        raise CannotRunError(DbtEnd(reason="ConfigError", message=str(error))) from error
 
 
 def refuse_other_places(places: Iterable[Written], allowed: Allowed, select: Select) -> None:
@@ -84,4 +84,4 @@ def refuse_other_places(places: Iterable[Written], allowed: Allowed, select: Sel
     # Most runs end here: it takes a selection only if some node of the project would be wrong.
     complaint = environment.complaint(found, select()) if found else ""
     if complaint:
-        raise CannotRunError(DbtEnd("EnvironmentMismatch", complaint))
+        raise CannotRunError(DbtEnd(reason="EnvironmentMismatch", message=complaint))
