@@ -63,9 +63,9 @@ def _import_dbt(channel: Channel) -> DbtApi | None:
     """
     gc.disable()
     try:
-        from dbt_runner.worker import invocation
+        from dbt_runner.worker.invocation import python_api
     except ImportError as error:
         message = f"dbt cannot be imported: {error}"
         channel.send(Failed(message=message, exit_code=2, exception=["ImportError"]))
         return None
-    return invocation
+    return python_api
