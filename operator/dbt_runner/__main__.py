@@ -76,13 +76,20 @@ def _artifacts(layout: Layout, plan: str) -> int:
 
 
 def _steps(layout: Layout, plan: str, arguments: argparse.Namespace) -> int:
-    from dbt_runner.worker import command
-    from dbt_runner.worker import main as zygote
+    from dbt_runner.worker.assignment import Assignment
+    from dbt_runner.worker.channel import Pipes
 
     del os.environ[PLAN_VARIABLE]  # not dbt's business
-    serve = zygote.main if arguments.command == "zygote" else command.main
-    at = (arguments.step, arguments.window)
-    return serve(layout, RunPlan.from_json(plan), arguments.commands, arguments.events, *at)
+    given = RunPlan.from_json(plan)
+    assignment = Assignment(layout, given, arguments.step, arguments.window)
+    pipes = Pipes(arguments.commands, arguments.events)
+    if arguments.command == "zygote":
+        from dbt_runner.worker import main as zygote
+
+        return zygote.main(assignment, pipes)
+    from dbt_runner.worker.command import main as command
+
+    return command.main(assignment, pipes)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,11 @@ class Layout:
         return self._at(paths.PROFILES)
 
     @property
+    def profile(self) -> Path:
+        """The file that holds the profile."""
+        return self.profiles / "profiles.yml"
+
+    @property
     def source(self) -> Path:
         """The mounted ConfigMap that holds the project."""
         return self._at(paths.SOURCE)

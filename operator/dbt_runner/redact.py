@@ -27,6 +27,7 @@ import json
 import mmap
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,14 @@ def environment_secrets(env: Mapping[str, str]) -> set[str]:
         for name, value in env.items()
         if _SECRET_VARIABLE.fullmatch(name) and not value.startswith(("/", "~"))
     }
+
+
+def make_scanning_redactor(profile: Path, env: Mapping[str, str]) -> Redactor:
+    """A redactor that knows what can be known before dbt's own Python has read the profile."""
+    secrets = environment_secrets(env)
+    with suppress(OSError, ValueError):  # dbt will say that it is missing
+        secrets |= scan_profiles(profile.read_text(encoding="utf-8"), env)
+    return Redactor(secrets)
 
 
 def scan_profiles(text: str, env: Mapping[str, str]) -> set[str]:

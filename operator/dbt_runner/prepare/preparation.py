@@ -21,6 +21,8 @@ from dbt_runner.bucket import BucketError
 from dbt_runner.layout import Layout
 from dbt_runner.prepare import fingerprint, git, restore
 from dbt_runner.prepare.config_map import unpack_config_map
+from dbt_runner.prepare.git_command import Limits
+from dbt_runner.prepare.git_messages import SourceError, Wanted
 from dbt_runner.prepare.project_folder import PROJECT_FILE, PrepareError, make_folder
 
 
@@ -47,7 +49,7 @@ def main(
             restore.restore(layout, plan, env, _say)
     except PrepareError as error:
         return _failed(layout, Summary("ConfigError", str(error), exit_code=2, commit=commit))
-    except git.SourceError as error:
+    except SourceError as error:
         return _failed(layout, Summary("SourceError", str(error), exit_code=2, commit=commit))
     except restore.MissingStateError as error:
         return _failed(layout, Summary("MissingState", str(error), exit_code=2, commit=commit))
@@ -119,8 +121,8 @@ def _clone(layout: Layout, plan: PreparePlan, protocols: Sequence[str]) -> str:
     # Init containers run again when a pod's sandbox is lost.
     shutil.rmtree(layout.project, ignore_errors=True)
     make_folder(layout.project)
-    wanted = git.Wanted(plan.url, plan.ref, plan.commit)
-    limits = git.Limits(plan.timeout_seconds)
+    wanted = Wanted(plan.url, plan.ref, plan.commit)
+    limits = Limits(plan.timeout_seconds)
     return git.check_out(wanted, layout.project, layout.git, limits=limits, protocols=protocols)
 
 
@@ -145,6 +147,6 @@ def _must_hold_project(checkout: Path, plan: PreparePlan) -> None:
         if found
         else "the repository holds none at all"
     )
-    raise git.SourceError(
-        f"{git.Wanted(plan.url, plan.ref)}: there is no {PROJECT_FILE} in {where}; {hint}"
+    raise SourceError(
+        f"{Wanted(plan.url, plan.ref)}: there is no {PROJECT_FILE} in {where}; {hint}"
     )

@@ -22,9 +22,10 @@ from dbt_runner.artifact_files import MANIFEST
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import resume
 from dbt_runner.outcome.resume import Earlier, StartOver
+from dbt_runner.redact import make_scanning_redactor
 from dbt_runner.supervise.dbt_variables import make_variables
 from dbt_runner.supervise.os_signals import Signals
-from dbt_runner.supervise.output import Output, make_redactor
+from dbt_runner.supervise.output import Output
 from dbt_runner.supervise.reporter import Reporter
 from dbt_runner.supervise.session import Session
 from dbt_runner.supervise.step_loop import run_steps
@@ -37,7 +38,7 @@ def main(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> int:
     plan = _choose_arguments(layout, plan)
     with Signals() as signals, presence.held(layout.alive):
         variables = make_variables(layout, plan, env)
-        output = Output(make_redactor(layout, env))
+        output = Output(make_scanning_redactor(layout.profile, env))
         session = Session(layout, plan, variables, signals, output)
         reporter = Reporter(layout, plan, session)
         if plan.windows:

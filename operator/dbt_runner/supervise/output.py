@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from dbt_runner import redact
-from dbt_runner.layout import Layout
 from dbt_runner.redact import Known, Redactor
 
 _LINE_LIMIT = 1 << 20  # bytes without a line's end that are passed on nevertheless
@@ -39,17 +37,6 @@ class Output:
     def say(self, text: str) -> None:
         """Print a line of the runner's own."""
         _print(f"dbt-operator: {self.redactor.text(text)}\n".encode())
-
-
-def make_redactor(layout: Layout, env: Mapping[str, str]) -> Redactor:
-    """A redactor that knows what can be known before dbt's own Python has read the profile."""
-    secrets = redact.environment_secrets(env)
-    try:
-        profiles = (layout.profiles / "profiles.yml").read_text(encoding="utf-8")
-        secrets |= redact.scan_profiles(profiles, env)
-    except (OSError, ValueError):
-        pass  # dbt will say that it is missing
-    return Redactor(secrets)
 
 
 def _print(data: bytes) -> None:

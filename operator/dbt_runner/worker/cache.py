@@ -8,7 +8,7 @@ In an archive of two members, so that a cache and what it was made of cannot be 
 
 Nor does dbt notice that another invocation has another ``run_started_at``, or another time of day
 in ``modules``, that names of relations were made of. So a parse that has asked for such values is
-not stored (:mod:`dbt_runner.worker.zygote`).
+not stored (:mod:`dbt_runner.worker.parsing`).
 
 The sidecar fetches it while the dbt container imports dbt (:mod:`dbt_runner.upload.uploader`), and
 stores a new one.

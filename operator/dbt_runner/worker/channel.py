@@ -5,9 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from dbt_runner.worker_messages import Message, NodeProgress, decode, encode
+
+
+@dataclass(frozen=True)
+class Pipes:
+    """The descriptors of the pipes between this process and the supervisor."""
+
+    commands: int
+    events: int
 
 
 class Channel:

@@ -13,7 +13,7 @@ DECLARATIONS = ("packages.yml", "dependencies.yml")
 _PASSED_ON = ("--vars",)  # packages.yml may use them
 
 
-def declared(project: Path) -> bool:
+def declares_packages(project: Path) -> bool:
     """Whether the project names any packages: without any, dbt deps would only make an empty
     folder.
     """
@@ -31,7 +31,7 @@ def declared(project: Path) -> bool:
     return False
 
 
-def missing(exception: Sequence[str]) -> bool:
+def lacks_packages(exception: Sequence[str]) -> bool:
     """Whether dbt has failed because fewer packages are installed than are declared.
 
     Args:
@@ -40,16 +40,7 @@ def missing(exception: Sequence[str]) -> bool:
     return "UninstalledPackagesFoundError" in exception
 
 
-def command(step: Sequence[str]) -> list[str]:
-    """The command line of ``dbt deps`` for a run that begins with this one."""
-    passed: list[str] = []
-    for at, word in enumerate(step[:-1]):
-        if word in _PASSED_ON:
-            passed += [word, step[at + 1]]
-    return ["deps", *passed]
-
-
-def needed_by_command(project: Path, when: str) -> bool:
+def must_install_unread(project: Path, when: str) -> bool:
     """Whether ``dbt deps`` runs where nobody but dbt can read the declarations: rather once too
     often.
     """
@@ -59,7 +50,27 @@ def needed_by_command(project: Path, when: str) -> bool:
     )
 
 
-def writable(project: Path, to: Path) -> Path:
+def make_command(step: Sequence[str]) -> list[str]:
+    """The command line of ``dbt deps`` for a run that begins with this one."""
+    passed: list[str] = []
+    for at, word in enumerate(step[:-1]):
+        if word in _PASSED_ON:
+            passed += [word, step[at + 1]]
+    return ["deps", *passed]
+
+
+def explain_failure(exit_code: int, said: str) -> str:
+    """The message about a ``dbt deps`` that has failed."""
+    return f"dbt deps ended with exit code {exit_code}: {said or 'its log says no more'}"
+
+
+def enter_project(project: str) -> None:
+    """Have dbt take this folder for the project from here on."""
+    os.environ["DBT_PROJECT_DIR"] = project
+    os.chdir(project)
+
+
+def make_writable(project: Path, to: Path) -> Path:
     """A folder with the project in which dbt can write: this one, or else a copy.
 
     Packages go into the project's folder, and so does their lock file. A project that is baked into

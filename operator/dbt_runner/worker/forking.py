@@ -14,7 +14,20 @@ from pathlib import Path
 from typing import NoReturn
 
 
-def fork() -> int:
+def fork_child(work: Callable[[], None], *, parses: bool = False) -> int:
+    """Have a child do some work, and return its process ID.
+
+    Args:
+        work: what is to be done.
+        parses: the child is a zygote, and this process has started no static parser.
+    """
+    child = _fork()
+    if child == 0:
+        _run_child(work, parses=parses)
+    return child
+
+
+def _fork() -> int:
     """Fork with SIGINT held back, so that one which comes now reaches the child when that is ready
     for it.
     """
@@ -22,22 +35,16 @@ def fork() -> int:
     sys.stderr.flush()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # 3.12 counts the static parser's idle threads
+        # 3.12 counts the static parser's idle threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     return child
 
 
-def run_child(work: Callable[[], None], *, parses: bool = False) -> NoReturn:
-    """Do the child's work and end: the zygote's stack below is none of its business.
-
-    Args:
-        work: what is to be done.
-        parses: the child is a zygote, and this process has started no static parser.
-    """
+def _run_child(work: Callable[[], None], *, parses: bool) -> NoReturn:
+    """Do the child's work and end: the zygote's stack below is none of its business."""
     code = 70
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,6 +63,11 @@ def run_child(work: Callable[[], None], *, parses: bool = False) -> NoReturn:
     raise AssertionError  # not reached
 
 
+def leave_interrupts_to_children() -> None:
+    """Take no notice of SIGINT: it is meant for the child, and this process ends with the pipe."""
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+
 def leave(code: int) -> NoReturn:
     """End without taking the interpreter apart, which takes a while and lets libraries complain
     about leaks.
@@ -66,6 +78,18 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def may_fork(isolation: str, idle_threads: int) -> bool:
+    """Whether steps may be forked off this process.
+
+    Args:
+        isolation: the plan's; "Auto" asks how many threads there are.
+        idle_threads: how many there may be beside the one that forks.
+    """
+    if isolation == "Auto":
+        return count_threads() <= 1 + idle_threads
+    return isolation == "Fork"
 
 
 def count_threads() -> int:

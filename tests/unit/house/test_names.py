@@ -15,7 +15,7 @@ ONCE_A_KIND = {"facts", "planner", "status"}
 # A kind's model, what is read for it and what is planned for it have the kind's name.
 KINDS = {"backfill", "project", "run", "target"}
 EXCEPTIONS = {
-    "main": "the start of each of two processes of the dbt container",
+    "main": "the start of each process of the dbt container",
     "progress": "what dbt says, what is read of it, and when it is looked at again",
     "retry": "the fields of the API, and the policy that they are about",
     "slots": "who gets a slot, and how that is written",

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from dbt_runner.prepare import git
-from dbt_runner.prepare.git import Limits, SourceError, Wanted
+from dbt_runner.prepare.git_command import Limits
+from dbt_runner.prepare.git_messages import SourceError, Wanted
 from tests.support.certificates import Tls, ssh_key, tls
 from tests.support.kube import ROOT
 

@@ -163,4 +163,4 @@ def test_whether_packages_are_declared(
 ) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    assert deps.declared(tmp_path) is expected
+    assert deps.declares_packages(tmp_path) is expected

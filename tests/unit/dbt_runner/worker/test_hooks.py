@@ -118,7 +118,8 @@ EXPECTED: dict[str, set[str] | None] = {
 _RUN_ALL = """
 import json, pathlib, shutil, sys
 sys.path.insert(0, sys.argv[1])
-from dbt_runner.worker import invocation
+from dbt_runner.worker.invocation import running
+from dbt_runner.worker.dbt_api import Invocation
 from dbt_runner.redact import Redactor
 
 for line in json.loads(sys.argv[2]):
@@ -128,7 +129,8 @@ for line in json.loads(sys.argv[2]):
         shutil.copytree(folder, state)
     for name in ("run_results.json", "sources.json"):
         (folder / name).unlink(missing_ok=True)
-    ended = invocation.run(line.replace("target", "state").split(), None, folder, Redactor(()))
+    argv = line.replace("target", "state").split()
+    ended = running.run_command(Invocation(argv, folder, Redactor(())), None)
     artifact = folder / ("sources.json" if line.startswith("source") else "run_results.json")
     rows = json.loads(artifact.read_text())["results"] if artifact.exists() else []
     told = {"code": ended.exit_code, "message": ended.message, "expected": ended.expected}

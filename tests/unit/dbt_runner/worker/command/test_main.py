@@ -14,7 +14,6 @@ import pytest
 from dbt_protocol.plans import Step, Window
 from dbt_runner.artifact_files import artifacts_of
 from dbt_runner.volume import Volume
-from dbt_runner.worker.command import is_own, listing, outcome
 from tests.support.dbt_projects import (
     BROKEN,
     CANARY,
@@ -25,7 +24,6 @@ from tests.support.dbt_projects import (
     WRONG,
 )
 from tests.support.pods import BIN, Ended, Pod, profile, step, wait_for_query
-from tests.support.step_evidence import MODEL
 
 pytestmark = pytest.mark.one_dbt
 
@@ -265,64 +263,6 @@ def test_sigterm_cancels_the_query_and_keeps_what_was_finished(tmp_path: Path, h
     assert [result["unique_id"] for result in done] == ["model.shop.quick"]
 
 
-@pytest.mark.parametrize(
-    ("argv", "expected"),
-    [
-        (["build"], ""),
-        (["run", "--full-refresh", "--threads", "4"], "--resource-type model"),
-        (["test"], "--resource-type test --resource-type unit_test"),
-        (["test", "--resource-types", "unit_test"], "--resource-types unit_test"),
-        (
-            ["build", "--select", "a", "b+", "--fail-fast", "--exclude", "c", "--threads", "4"],
-            "--select a b+ --exclude c",
-        ),
-        (
-            ["build", "--selector=nightly", "--vars", '{"a":1}', "--empty"],
-            '--selector=nightly --vars {"a":1}',
-        ),
-        (["build", "--event-time-start", "2024-01-01", "--warn-error-options", "{}"], ""),
-    ],
-)
-def test_what_a_step_selects_is_asked_of_dbt_list(argv: list[str], expected: str) -> None:
-    asked = listing(argv)
-    assert asked is not None
-    assert (
-        " ".join(asked) == f"list --quiet --output json --output-keys unique_id {expected}".strip()
-    )
-
-
-@pytest.mark.parametrize(
-    "argv", [["retry"], ["--debug", "run"], ["run", "--no-such-flag"], ["build", "--inline", "x"]]
-)
-def test_what_dbt_list_cannot_be_asked(argv: list[str]) -> None:
-    assert listing(argv) is None
-
-
-STARTED = 1767323045.5  # 2026-01-02T03:04:05.5Z
-
-
-@pytest.mark.parametrize(
-    ("metadata", "expected"),
-    [
-        (
-            {
-                "invocation_started_at": "2026-01-02T03:04:05.700000+00:00",
-                "env": {"RUN_UID": "uid-1"},
-            },
-            True,
-        ),
-        ({"generated_at": "2026-01-02T03:04:05.123456789Z"}, True),
-        ({"generated_at": "2026-01-02T03:04:04.999999Z"}, False),
-        ({"invocation_started_at": "2026-01-02T03:05:00Z", "env": {"RUN_UID": "another"}}, False),
-        ({"invocation_started_at": None}, False),
-        ({"generated_at": "yesterday"}, False),
-        ({}, False),
-    ],
-)
-def test_which_results_are_a_steps_own(metadata: dict[str, Any], expected: bool) -> None:
-    assert is_own(metadata, STARTED, "uid-1") is expected
-
-
 # Stands between dbt and its caller, and loses a result.
 FORGETFUL = """#!/bin/sh
 {dbt} "$@" || exit
@@ -341,15 +281,6 @@ def test_a_success_without_a_result_for_all_that_was_selected_is_none(tmp_path: 
     ended = wrapped(tmp_path, WRONG, script=script).run(step("run"), schema_pattern="analytics.*")
     assert ended.summary.reason == "Unknown"
     assert "run_results.json has no result for model.shop.right" in ended.summary.message
-
-
-def test_a_failure_that_wrote_results_is_judged_by_them(tmp_path: Path) -> None:
-    metadata = {"invocation_id": "x", "generated_at": "2026-01-02T03:04:06Z"}
-    written = {"metadata": metadata, "results": [{"unique_id": MODEL}]}
-    (tmp_path / "run_results.json").write_text(json.dumps(written))
-    told = outcome(1, ["Encountered an error:", "it broke"], tmp_path, STARTED, "uid-1")
-    assert (told["expected"], told["invocation_id"], told["errors"]) == ([MODEL], "x", ["it broke"])
-    assert "exception" not in told
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,145 @@
+"""What is said of a checkout, and of what has gone wrong with it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_SAID = 300  # characters of git's output in a message
+
+# What git and ssh say, in the order in which they are looked for: the first explains the others.
+# Whether it may pass within seconds decides if it is tried again here.
+_CAUSES = (
+    (
+        "host key",
+        re.compile(
+            r"host key verification failed|host identification has changed|host key is known", re.I
+        ),
+    ),
+    (
+        "certificate",
+        re.compile(r"certificate|ssl_error|tls handshake|unable to set .*cainfo|cafile", re.I),
+    ),
+    (
+        "credentials",
+        re.compile(
+            r"authentication failed|could not read (username|password)|permission denied|access "
+            r"denied"
+            r"|returned error: 40[13]|invalid (username|credentials)|load key|terminal prompts "
+            r"disabled",
+            re.I,
+        ),
+    ),
+    (
+        "unreachable",
+        re.compile(
+            r"could not resolve|couldn't connect|failed to connect|connection (refused|reset|timed "
+            r"out|closed)"
+            r"|timed? ?out|timeout|network is unreachable|no route to host|name resolution"
+            r"|returned error: (429|5\d\d)"
+            r"|early eof|unexpected disconnect|too slow|hung up unexpectedly"
+            r"|kex_exchange_identification"
+            r"|empty reply|recv (failure|error)|send failure|broken pipe|proxy connect",
+            re.I,
+        ),
+    ),
+    (
+        "repository",
+        re.compile(
+            r"repository .*not found|not appear to be a git repo|no such repo|returned error: 404",
+            re.I,
+        ),
+    ),
+)
+
+
+class SourceError(Exception):
+    """The files cannot be had; the message names repository and ref, says what is wrong and what to
+    do.
+    """
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be checked out."""
+
+    url: str
+    ref: str = ""  # branch, tag or commit; empty: what the remote's HEAD is
+    commit: str = ""  # once it is known, it stands for the ref
+
+    def __str__(self) -> str:
+        return f"{_public(self.url)}, {f'ref {self.ref}' if self.ref else 'its default branch'}"
+
+
+class CommandError(Exception):
+    """git failed; ``cause`` is the first of the causes that its words fit, or empty."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said = said
+        words = re.sub(r"'[^']*'", "", said)  # a repository may be called anything
+        self.cause = next((name for name, pattern in _CAUSES if pattern.search(words)), "")
+
+
+def explain_error(wanted: Wanted, error: CommandError, *, with_secret: bool) -> str:
+    """The message about a git that has failed: what is wrong, and what to do."""
+    what, remedy = {
+        "host key": (
+            "the server's host key is not the one in known_hosts",
+            "compare it with what the server's owner publishes, and put it into known_hosts of the "
+            "Secret",
+        ),
+        "certificate": (
+            "the server's certificate is not trusted",
+            "put the certificate of its CA into the Secret of source.git.secretRef, as ca.crt",
+        ),
+        "credentials": (
+            "the server refuses the credentials"
+            if with_secret
+            else "the server asks for credentials",
+            "check the Secret of source.git.secretRef, and that its user or key may read this "
+            "repository"
+            if with_secret
+            else "set source.git.secretRef to a Secret with username and password",
+        ),
+        "unreachable": (
+            "the server cannot be reached",
+            "check the host's name, the network and its policies",
+        ),
+        "repository": (
+            "there is no such repository",
+            "check source.git.url, and that the credentials may read it: servers hide what they "
+            "may not",
+        ),
+    }.get(error.cause, ("git failed", "check source.git"))
+    return f"{wanted}: {what}; {remedy} (git: {error.said})"
+
+
+def explain_absence(ref: str) -> str:
+    """The message about a ref that there is none of."""
+    if not ref:
+        return (
+            "the repository's HEAD leads nowhere: it is empty, or its default branch is gone; set "
+            "source.git.ref"
+        )
+    return (
+        "the repository has no such branch, tag or commit; check its spelling (git ls-remote lists "
+        "what there is)"
+    )
+
+
+def shorten(said: str) -> str:
+    """What git said, without the advice that ends its messages."""
+    lines = [line.strip() for line in said.partition("Please make sure")[0].splitlines()]
+    text = " ".join(line for line in lines if line and not set(line) <= set("@"))
+    return text if len(text) <= _SAID else text[: _SAID - 3] + "..."
+
+
+def _public(url: str) -> str:
+    """A URL without a password. The API refuses those that have one."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:*****@", url)
+
+
+def say(text: str) -> None:
+    """Print a line of the runner's own."""
+    print(f"dbt-operator: {text}", flush=True)

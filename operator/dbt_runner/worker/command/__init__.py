@@ -1,0 +1,13 @@
+"""The steps of a run where dbt is no Python program: dbt Fusion, or a wrapper in another language.
+
+This stands in for :mod:`dbt_runner.worker.zygote` and tells the supervisor the same messages, but
+knows dbt by its command line and its artifacts only. So each step loads dbt and parses for itself,
+in a process of its own; there is no events.jsonl and no progress within a step; and of a failure
+that left no results only what dbt printed is known.
+
+What must hold all the same does. Environment validation asks ``dbt list`` for what a step selects,
+and the manifest that this leaves for where it would be written, before any step runs; where it
+cannot be done, nothing runs. And a step succeeds only with results that are proved to be its own:
+in a folder that was empty before, stamped with this run's UID if dbt stamps at all, and not older
+than the step.
+"""

@@ -1,0 +1,96 @@
+"""What is known of a dbt that has ended: by what it has printed, and by artifacts of its own."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dbt_runner.artifact_files import RUN_RESULTS, SOURCES
+from dbt_runner.json_files import read_json
+from dbt_runner.worker.command.dbt_program import ProgramEnd
+from dbt_runner.worker_messages import DbtEnd
+
+_EMPTY = re.compile(r"nothing to do|no nodes selected", re.IGNORECASE)
+# What dbt printed, as the exception that its Python API would have raised.
+_EXCEPTIONS = (
+    (re.compile(r"does not have a target named", re.IGNORECASE), "DbtProfileError"),
+    (re.compile(r"no such option|unexpected argument|usage: dbt", re.IGNORECASE), "UsageError"),
+    (re.compile(r"profiles?\.yml|could not find profile", re.IGNORECASE), "DbtConfigError"),
+)
+_SHOWN_LINES = 10
+
+
+def gather_end(ended: ProgramEnd, folder: Path, started: float, run_uid: str) -> DbtEnd:
+    """What the supervisor needs to know of a step that dbt has ended with an exit code.
+
+    Args:
+        ended: dbt's end.
+        folder: dbt's target path.
+        started: when the step began, in seconds since the epoch.
+        run_uid: of the run, by which its artifacts are known.
+    """
+    artifacts = [read_json(folder / name) or {} for name in (RUN_RESULTS, SOURCES)]
+    own = [
+        artifact
+        for artifact in artifacts
+        if is_own(artifact.get("metadata") or {}, started, run_uid)
+    ]
+    results = [result for artifact in own for result in artifact.get("results") or ()]
+    nodes = [str(result.get("unique_id", "")) for result in results]
+    end = DbtEnd(
+        exit_code=ended.code,
+        invocation_id=_find_text(own, "invocation_id"),
+        dbt_version=_find_text(own, "dbt_version"),
+        expected=nodes or None,  # no more is known than what has a result
+        empty=any(_EMPTY.search(line) for line in ended.lines),
+    )
+    if not ended.code:
+        return end
+    said = explain_failure(ended)
+    end = replace(end, errors=said.errors)
+    return end if own else replace(end, exception=said.exception, message=said.message)
+
+
+def _find_text(artifacts: Sequence[Mapping[str, Any]], name: str) -> str:
+    """What the first artifact's metadata has under a name."""
+    return next((str(artifact["metadata"].get(name) or "") for artifact in artifacts), "")
+
+
+def is_own(metadata: Mapping[str, Any], started: float, run_uid: str) -> bool:
+    """Whether an artifact is of this run and not from before the step's start. dbt writes its times
+    in UTC.
+    """
+    stamp = (metadata.get("env") or {}).get("RUN_UID", run_uid)
+    moment = str(metadata.get("invocation_started_at") or metadata.get("generated_at") or "")
+    try:
+        at = calendar.timegm(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return False
+    return stamp == run_uid and at >= int(started)
+
+
+def explain_failure(ended: ProgramEnd) -> DbtEnd:
+    """What dbt had to say about its failure, and the exception that this tells of."""
+    text = "\n".join(find_telling_lines(ended.lines))
+    known = next((name for words, name in _EXCEPTIONS if words.search(text)), "DbtRuntimeError")
+    exception = [known, "DbtBaseException"] if ended.code > 0 else []
+    errors = [text] if text else []
+    return DbtEnd(message=text, exit_code=abs(ended.code), exception=exception, errors=errors)
+
+
+def find_telling_lines(lines: Sequence[str]) -> Sequence[str]:
+    """The lines after dbt's "Encountered an error", else those from the first that speaks of one,
+    else the last.
+    """
+    said = [line for line in lines if line.strip() and not line.startswith("{")]
+    for number in range(len(said) - 1, -1, -1):
+        if "encountered an error" in said[number].lower():
+            rest = said[number + 1 : number + 1 + _SHOWN_LINES]
+            return rest or said[number : number + 1]
+    first = next((number for number, line in enumerate(said) if "error" in line.lower()), None)
+    return said[-_SHOWN_LINES // 2 :] if first is None else said[first : first + _SHOWN_LINES]

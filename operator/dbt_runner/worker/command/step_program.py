@@ -1,0 +1,84 @@
+"""Runs steps, each as a program of its own."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from dbt_protocol.plans import RunPlan, Step
+from dbt_runner.layout import Layout
+from dbt_runner.worker.channel import Channel
+from dbt_runner.worker.command.dbt_program import LINES, DbtProgram
+from dbt_runner.worker.command.evidence import gather_end
+from dbt_runner.worker.failure import CannotRunError
+from dbt_runner.worker_messages import DbtEnd, StepOutcome
+
+
+class StepProgram:
+    """Runs the steps of a plan."""
+
+    def __init__(
+        self,
+        program: DbtProgram,
+        plan: RunPlan,
+        layout: Layout,
+        channel: Channel,
+        expected: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            program: dbt.
+            plan: with the steps, and the project's folder where it is now.
+            layout: of the window at work, if there is one.
+            channel: to the supervisor.
+            expected: by step, nodes that have to have a result.
+        """
+        self._program = program
+        self._plan = plan
+        self._layout = layout
+        self._channel = channel
+        self._expected = expected or {}
+
+    def run_step(self, number: int) -> int:
+        """Run a step and report on it; the wait status of dbt's process."""
+        step = self._plan.steps[number]
+        folder = self._layout.work / step.name
+        shutil.rmtree(folder, ignore_errors=True)
+        started = time.time()
+        try:
+            ended = self._program.run(step.argv, folder, keep=LINES)
+        except CannotRunError as error:
+            self._report(number, error.end)
+            return 0
+        if ended.code < 0:
+            return -ended.code
+        end = gather_end(ended, folder, started, self._plan.run_uid)
+        expected = {*self._expected.get(step.name, ()), *(end.expected or ())}
+        self._report(
+            number,
+            replace(end, left_out=self._count_left_out(step), expected=sorted(expected) or None),
+        )
+        return 0
+
+    def _report(self, number: int, end: DbtEnd) -> None:
+        self._channel.send(StepOutcome(step=number, **end.list_fields()))
+
+    def _count_left_out(self, step: Step) -> int | None:
+        """None of the nodes that a build is asked for, where no selector can be the default; else
+        that is not known.
+
+        There is no YAML parser here: a mention is enough of a doubt.
+        """
+        if step.argv[0] != "build" or "--selector" in step.argv:
+            return None
+        try:
+            selectors = Path(self._plan.project_dir, "selectors.yml").read_text(encoding="utf-8")
+            return None if "default" in selectors else 0
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError):
+            return None

@@ -1,0 +1,168 @@
+"""Validates the steps of a plan by what ``dbt list`` says of each."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from dbt_protocol.json_input import parse_json
+from dbt_protocol.plans import RunPlan, Step
+from dbt_runner.artifact_files import MANIFEST
+from dbt_runner.json_files import read_json
+from dbt_runner.layout import Layout
+from dbt_runner.worker import environment, full_refresh
+from dbt_runner.worker.command import step_flags
+from dbt_runner.worker.command.dbt_program import DbtProgram
+from dbt_runner.worker.command.evidence import explain_failure
+from dbt_runner.worker.environment import Written
+from dbt_runner.worker.failure import CannotRunError, name_step
+from dbt_runner.worker.validation import (
+    compile_patterns,
+    refuse_lost_rows,
+    refuse_other_places,
+)
+from dbt_runner.worker_messages import DbtEnd
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a step selects, and the manifest that it selects from."""
+
+    selected: set[str]
+    manifest: Any
+
+    def select(self) -> Collection[str]:
+        """The selection. A list that names nothing proves nothing: it may be that this dbt answers
+        in another form, so then everything is taken for selected.
+        """
+        return self.selected or {
+            getattr(node, "unique_id", key)
+            for part in vars(self.manifest).values()
+            for key, node in part.items()
+        }
+
+
+class Validator:
+    """Validates steps before any of them runs."""
+
+    def __init__(self, program: DbtProgram, plan: RunPlan, layout: Layout) -> None:
+        self._program = program
+        self._plan = plan
+        self._layout = layout
+        self._listed: dict[tuple[str, ...], Listed] = {}  # by the command line of dbt list
+        self.version = ""  # dbt's, once it was asked for anything
+        # By step: the nodes that write it selects, where that was asked.
+        self.expected: dict[str, set[str]] = {}
+
+    def validate_steps(self) -> None:
+        """Validate the environment of all steps.
+
+        Raises:
+            CannotRunError: the run must not begin.
+        """
+        for number, step in enumerate(self._plan.steps):
+            with name_step(number):
+                step_flags.refuse_other_targets(step.argv, self._plan.target)
+                self._refuse_full_refresh(step)
+                self._validate(step)
+
+    def _validate(self, step: Step) -> None:
+        wanted = (self._plan.schema_pattern, self._plan.database_pattern)
+        writes = step.argv[0] in environment.WRITING_COMMANDS or step.argv[0].startswith("-")
+        if not any(wanted) or not writes:
+            return
+        allowed = compile_patterns(self._plan)
+        listed = self._list(step)
+        places = _find_places(step, listed.manifest)
+        writing = {place.unique_id for place in places} & listed.manifest.nodes.keys()
+        self.expected[step.name] = writing & listed.selected
+        refuse_other_places(places, allowed, listed.select)
+
+    def _refuse_full_refresh(self, step: Step) -> None:
+        """Have dbt list what the step selects, where a full refresh would lose what it does not
+        build again.
+        """
+        writes = step.argv[0] in environment.WRITING_COMMANDS
+        if not writes or not full_refresh.would_matter(step, windows=bool(self._plan.windows)):
+            return
+        listed = self._list(step)
+        refuse_lost_rows(step, listed.manifest, self._plan, listed.select)
+
+    def _list(self, step: Step) -> Listed:
+        argv = step_flags.make_listing(step.argv)
+        if argv is None:
+            raise _cannot_tell(f"what dbt {' '.join(step.argv)} writes cannot be asked of dbt list")
+        key = tuple(argv)
+        if key not in self._listed:
+            self._listed[key] = self._ask(argv, self._layout.parse / str(len(self._listed)))
+        return self._listed[key]
+
+    def _ask(self, argv: list[str], folder: Path) -> Listed:
+        ended = self._program.run(argv, folder, keep=None)
+        if ended.code:
+            raise CannotRunError(explain_failure(ended))
+        manifest = read_json(folder / MANIFEST)
+        if manifest is None:
+            raise _cannot_tell("dbt list left no manifest.json")
+        self.version = str(manifest.get("metadata", {}).get("dbt_version", ""))
+        # For steps that leave none.
+        shutil.copyfile(folder / MANIFEST, self._layout.parsed_manifest)
+        try:
+            return Listed(_read_answers(ended.lines), _make_objects(manifest))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _cannot_tell(f"dbt list answered something unexpected: {error!r}") from error
+
+
+def _read_answers(lines: Sequence[str]) -> set[str]:
+    """The unique IDs that dbt list has printed."""
+    answers = (parse_json(line) for line in lines if line.startswith("{"))
+    return {str(answer["unique_id"]) for answer in answers}
+
+
+def _find_places(step: Step, manifest: Any) -> list[Written]:
+    """Where nodes would be written to by a step.
+
+    Raises:
+        CannotRunError: the manifest does not say.
+    """
+    places = environment.written(
+        manifest,
+        store_failures=step_flags.is_set(step.argv, "--store-failures"),
+        exports=step_flags.is_set(step.argv, "--export-saved-queries"),
+    )
+    try:
+        return list(places)
+    except (AttributeError, TypeError) as error:
+        raise _cannot_tell(f"dbt's manifest.json is not as expected: {error}") from error
+
+
+def _cannot_tell(why: str) -> CannotRunError:
+    message = (
+        "nothing was sent to the warehouse, because where the run would write cannot be "
+        f"validated: {why}"
+    )
+    return CannotRunError(DbtEnd(reason="ConfigError", message=message))
+
+
+def _make_objects(manifest: Mapping[str, Any]) -> Any:
+    """The parts of manifest.json that are validated, with attributes as dbt's own manifest has
+    them.
+    """
+    parts = {name: manifest.get(name) or {} for name in ("functions", "saved_queries")}
+    parts["nodes"] = manifest["nodes"]
+    return SimpleNamespace(
+        **{
+            name: {key: _make_object(value) for key, value in found.items()}
+            for name, found in parts.items()
+        }
+    )
+
+
+def _make_object(value: Any) -> Any:
+    if isinstance(value, dict):
+        return SimpleNamespace(**{key: _make_object(inner) for key, inner in value.items()})
+    return [_make_object(inner) for inner in value] if isinstance(value, list) else value

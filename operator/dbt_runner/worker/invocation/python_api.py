@@ -1,0 +1,22 @@
+"""All that the rest of the worker asks of dbt: :class:`dbt_runner.worker.dbt_api.DbtApi`.
+
+It is imported by :mod:`dbt_runner.worker.main` after everything that does not need dbt is done,
+because this import takes most of a small run's time.
+"""
+
+from __future__ import annotations
+
+from dbt_runner.worker.invocation.loading import find_parse_flags, load_project
+from dbt_runner.worker.invocation.running import run_command, write_manifest
+from dbt_runner.worker.invocation.selecting import select_nodes
+from dbt_runner.worker.invocation.sources import list_files, looks_at_flags
+
+__all__ = [
+    "find_parse_flags",
+    "list_files",
+    "load_project",
+    "looks_at_flags",
+    "run_command",
+    "select_nodes",
+    "write_manifest",
+]

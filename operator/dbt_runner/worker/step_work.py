@@ -1,0 +1,36 @@
+"""Runs a step, in a process that ends with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dbt_protocol.json_input import parse_json
+from dbt_protocol.plans import RunPlan
+from dbt_runner.layout import Layout
+from dbt_runner.worker.dbt_api import Invocation, Means
+from dbt_runner.worker_messages import StepOutcome
+
+
+def run_step(means: Means, plan: RunPlan, layout: Layout, number: int, manifest: Any) -> None:
+    """Run a step of a plan in this very process, and tell how dbt has ended.
+
+    Args:
+        means: what it is run with.
+        plan: with the steps.
+        layout: of the window at work, if there is one.
+        number: the step's.
+        manifest: a parsed one, or None to let dbt parse.
+    """
+    step = plan.steps[number]
+    invocation = Invocation(step.argv, layout.work / step.name, means.redactor)
+    done = _read_done(layout, step.name)
+    end = means.dbt.run_command(invocation, manifest, done, means.channel.send_progress)
+    means.channel.send(StepOutcome(step=number, **end.list_fields()))
+
+
+def _read_done(layout: Layout, step: str) -> list[str]:
+    """The nodes of a step that the supervisor says are done."""
+    try:
+        return list(parse_json(layout.done(step).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,47 @@
+"""What is known of a dbt that has ended, where it is no Python program."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbt_runner.worker.command.dbt_program import ProgramEnd
+from dbt_runner.worker.command.evidence import gather_end, is_own
+from tests.support.step_evidence import MODEL
+
+STARTED = 1767323045.5  # 2026-01-02T03:04:05.5Z
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        (
+            {
+                "invocation_started_at": "2026-01-02T03:04:05.700000+00:00",
+                "env": {"RUN_UID": "uid-1"},
+            },
+            True,
+        ),
+        ({"generated_at": "2026-01-02T03:04:05.123456789Z"}, True),
+        ({"generated_at": "2026-01-02T03:04:04.999999Z"}, False),
+        ({"invocation_started_at": "2026-01-02T03:05:00Z", "env": {"RUN_UID": "another"}}, False),
+        ({"invocation_started_at": None}, False),
+        ({"generated_at": "yesterday"}, False),
+        ({}, False),
+    ],
+)
+def test_which_results_are_a_steps_own(metadata: dict[str, Any], expected: bool) -> None:
+    assert is_own(metadata, STARTED, "uid-1") is expected
+
+
+def test_a_failure_that_wrote_results_is_judged_by_them(tmp_path: Path) -> None:
+    metadata = {"invocation_id": "x", "generated_at": "2026-01-02T03:04:06Z"}
+    written = {"metadata": metadata, "results": [{"unique_id": MODEL}]}
+    (tmp_path / "run_results.json").write_text(json.dumps(written))
+    ended = ProgramEnd(1, ["Encountered an error:", "it broke"])
+    told = gather_end(ended, tmp_path, STARTED, "uid-1")
+    assert (told.expected, told.invocation_id, told.errors) == ([MODEL], "x", ["it broke"])
+    assert told.exception == []
