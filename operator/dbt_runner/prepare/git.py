@@ -41,12 +41,15 @@ _CAUSES = (
     (
         "host key",
         re.compile(
-            r"host key verification failed|host identification has changed|host key is known", re.I
+            r"host key verification failed|host identification has changed|host key is known",
+            re.IGNORECASE,
         ),
     ),
     (
         "certificate",
-        re.compile(r"certificate|ssl_error|tls handshake|unable to set .*cainfo|cafile", re.I),
+        re.compile(
+            r"certificate|ssl_error|tls handshake|unable to set .*cainfo|cafile", re.IGNORECASE
+        ),
     ),
     (
         "credentials",
@@ -55,7 +58,7 @@ _CAUSES = (
             r"denied"
             r"|returned error: 40[13]|invalid (username|credentials)|load key|terminal prompts "
             r"disabled",
-            re.I,
+            re.IGNORECASE,
         ),
     ),
     (
@@ -68,14 +71,14 @@ _CAUSES = (
             r"|early eof|unexpected disconnect|too slow|hung up unexpectedly"
             r"|kex_exchange_identification"
             r"|empty reply|recv (failure|error)|send failure|broken pipe|proxy connect",
-            re.I,
+            re.IGNORECASE,
         ),
     ),
     (
         "repository",
         re.compile(
             r"repository .*not found|not appear to be a git repo|no such repo|returned error: 404",
-            re.I,
+            re.IGNORECASE,
         ),
     ),
 )
@@ -138,7 +141,7 @@ def check_out(
         try:
             return _Checkout(wanted, git).run()
         except _CommandError as error:
-            raise SourceError(_explain(wanted, error, secret.is_dir())) from error
+            raise SourceError(_explain(wanted, error, with_secret=secret.is_dir())) from error
         finally:
             shutil.rmtree(into / ".git", ignore_errors=True)
 
@@ -478,12 +481,14 @@ def _write(path: Path, text: str) -> None:
 # Messages
 
 
-def _explain(wanted: Wanted, error: _CommandError, with_secret: bool) -> str:
+def _explain(wanted: Wanted, error: _CommandError, *, with_secret: bool) -> str:
     what, remedy = {
         "host key": (
             "the server's host key is not the one in known_hosts",
-            "compare it with what the server's owner publishes, and put it into known_hosts of the "
-            "Secret",
+            (
+                "compare it with what the server's owner publishes, and put it into known_hosts of "
+                "the Secret"
+            ),
         ),
         "certificate": (
             "the server's certificate is not trusted",
@@ -504,8 +509,10 @@ def _explain(wanted: Wanted, error: _CommandError, with_secret: bool) -> str:
         ),
         "repository": (
             "there is no such repository",
-            "check source.git.url, and that the credentials may read it: servers hide what they "
-            "may not",
+            (
+                "check source.git.url, and that the credentials may read it: servers hide what "
+                "they may not"
+            ),
         ),
     }.get(error.cause, ("git failed", "check source.git"))
     return f"{wanted}: {what}; {remedy} (git: {error.said})"

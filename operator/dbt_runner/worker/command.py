@@ -344,11 +344,11 @@ class _Worker:
             return None
         try:
             selectors = Path(self.project, "selectors.yml").read_text(encoding="utf-8")
-            return None if "default" in selectors else 0
         except FileNotFoundError:
             return 0
         except (OSError, ValueError):
             return None
+        return None if "default" in selectors else 0
 
     def alone(self, number: int) -> int:
         """Run a step in a process that is there for nothing else, and end as dbt did."""
@@ -388,14 +388,19 @@ class _Worker:
         if self._interrupted:
             process.send_signal(signal.SIGINT)  # the group's came before this one belonged to it
         lines: deque[str] = deque(maxlen=keep)
-        reader = threading.Thread(target=_pass_on, args=(process, lines, keep is None), daemon=True)
+        reader = threading.Thread(
+            target=_pass_on,
+            args=(process, lines),
+            kwargs={"hide_answers": keep is None},
+            daemon=True,
+        )
         reader.start()
         code = process.wait()
         reader.join(_REST_SECONDS)  # not for ever: a process that dbt left behind may hold the pipe
         return _Ended(code, list(lines))
 
 
-def _pass_on(process: subprocess.Popen[bytes], lines: deque[str], hide_answers: bool) -> None:
+def _pass_on(process: subprocess.Popen[bytes], lines: deque[str], *, hide_answers: bool) -> None:
     for data in process.stdout or ():
         text = _TIME.sub("", data.decode(errors="replace").rstrip())
         lines.append(text)

@@ -17,8 +17,6 @@ from dbt_operator.planning.common.durations import format_time, parse_time
 from dbt_operator.planning.common.manifests import parent_of, work
 from dbt_operator.planning.queueing.slots import Claim, order
 
-pass
-
 LOOKS = timedelta(seconds=60)  # how often a position is looked at
 _NAMED = 10
 

@@ -150,8 +150,10 @@ def test_the_same_with_fewer_windows_in_a_pod_is_run(worlds: list[BackfillWorld]
         (500, "etcdserver: request is too large", TooLargeError),
         (
             500,
-            "rpc error: code = ResourceExhausted desc = trying to send message larger than max (4 "
-            "vs. 2)",
+            (
+                "rpc error: code = ResourceExhausted desc = trying to send message larger than max "
+                "(4 vs. 2)"
+            ),
             TooLargeError,
         ),
         (413, "Request entity too large: limit is 3145728", TooLargeError),
