@@ -47,7 +47,7 @@ def _reported(
         return command(layout, plan)
     except ProtocolError as error:
         reason, message = "ConfigError", f"{PLAN_VARIABLE} cannot be read: {error}"
-    except Exception as error:  # the last resort
+    except Exception as error:  # noqa: BLE001 - there is always a termination message
         traceback.print_exc()
         reason, message = "Unknown", f"the runner failed: {error!r}"
     if lost_upload:

@@ -70,7 +70,7 @@ class MinioStore:
         try:
             sent = self._client.put_object(self._bucket.name, key, file, size, content_type)
             kept = self._client.stat_object(self._bucket.name, key)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - what is not known goes on as it is
             raise self._translated(key, error, UploadError) from None
         if kept.size != size or kept.etag != sent.etag:
             raise UploadError(self._message(key, f"the store holds {kept.size} bytes of {size}"))
@@ -94,7 +94,7 @@ class MinioStore:
             if error.code == _ABSENT:
                 return False
             raise self._translated(key, error, BucketError) from None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - what is not known goes on as it is
             raise self._translated(key, error, BucketError) from None
         return True
 

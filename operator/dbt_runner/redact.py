@@ -351,7 +351,7 @@ def _plain_spellings(value: str) -> Iterator[str]:
             inner.replace('\\"', '"').replace("\\\\", "\\"),
         }
     else:
-        yield value.split(" #")[0].rstrip(" ,}]")
+        yield value.split(" #", maxsplit=1)[0].rstrip(" ,}]")
         yield re.split(r"[,}]", value)[0].strip()
 
 

@@ -129,8 +129,10 @@ class Variable(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "[has(self.value), has(self.secretKeyRef), has(self.configMapKeyRef)].filter(set, "
-                "set).size() == 1",
+                (
+                    "[has(self.value), has(self.secretKeyRef), has(self.configMapKeyRef)]"
+                    ".filter(set, set).size() == 1"
+                ),
                 "set exactly one of value, secretKeyRef and configMapKeyRef",
             )
         )
@@ -164,8 +166,10 @@ _own = "[" + ", ".join(f"'{name}'" for name in OWN_VARIABLES) + "]"
 VARIABLE_RULES = (
     (
         f"self.all(v, !(v.name in {_own}) && !v.name.startsWith('DBT_ENGINE_'))",
-        "names a variable that the operator sets itself, such as DBT_TARGET, HOME or PATH: remove "
-        "it",
+        (
+            "names a variable that the operator sets itself, such as DBT_TARGET, HOME or PATH: "
+            "remove it"
+        ),
     ),
 )
 Variables = Annotated[

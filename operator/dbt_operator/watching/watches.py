@@ -39,7 +39,7 @@ _SILENT = 600.0
 _TICK = 0.5  # seconds
 
 
-def delay_after(before: float, ran_well: bool) -> float:
+def delay_after(before: float, *, ran_well: bool) -> float:
     """How long to wait before a watch is started anew."""
     return FIRST_DELAY if ran_well or not before else min(2 * before, LAST_DELAY)
 
@@ -180,7 +180,7 @@ class Watch:
             cause = self._run()
             if self._stopped.is_set():
                 return
-            delay = delay_after(delay, self.ran_well)
+            delay = delay_after(delay, ran_well=self.ran_well)
             log.warning(
                 "the watch ended and is started anew", where=self._where, seconds=delay, cause=cause
             )
@@ -192,7 +192,7 @@ class Watch:
         self._pulse.beat("starting its event loop")
         try:
             return asyncio.run(self._watch())
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is started anew
             return f"{type(error).__name__}: {error}"
 
     async def _watch(self) -> str:

@@ -297,8 +297,10 @@ def _killed(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | 
     if seen.out_of_memory and (seen.signal == signal.SIGKILL or "MemoryError" in seen.exception):
         return (
             "OOMKilled",
-            "dbt was killed because the container's memory limit was reached; raise "
-            "resources.limits.memory",
+            (
+                "dbt was killed because the container's memory limit was reached; raise "
+                "resources.limits.memory"
+            ),
         )
     if seen.signal is not None:
         return (
@@ -374,8 +376,10 @@ _EXCEPTIONS: list[tuple[set[str], str, str, str]] = [
     (set(), _CONNECTION.pattern, "Unavailable", ""),
     (
         {"DbtRuntimeError"},
-        r"trying to read your profiles.yml|invalid --project-dir|not a dbt project|no "
-        r"dbt_project.yml found",
+        (
+            r"trying to read your profiles.yml|invalid --project-dir|not a dbt project|no "
+            r"dbt_project.yml found"
+        ),
         "ConfigError",
         "",
     ),
@@ -402,8 +406,10 @@ def _failed(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | 
     if unknown:
         return (
             "Unknown",
-            f"dbt reported the status {unknown[0].status!r}, which the runner does not know: "
-            f"{_sentence(unknown)}",
+            (
+                f"dbt reported the status {unknown[0].status!r}, which the runner does not know: "
+                f"{_sentence(unknown)}"
+            ),
         )
     return "Unknown", f"nodes were skipped although none failed: {_sentence(bad)}"
 

@@ -13,12 +13,15 @@ _CAUSES = (
     (
         "host key",
         re.compile(
-            r"host key verification failed|host identification has changed|host key is known", re.I
+            r"host key verification failed|host identification has changed|host key is known",
+            re.IGNORECASE,
         ),
     ),
     (
         "certificate",
-        re.compile(r"certificate|ssl_error|tls handshake|unable to set .*cainfo|cafile", re.I),
+        re.compile(
+            r"certificate|ssl_error|tls handshake|unable to set .*cainfo|cafile", re.IGNORECASE
+        ),
     ),
     (
         "credentials",
@@ -27,7 +30,7 @@ _CAUSES = (
             r"denied"
             r"|returned error: 40[13]|invalid (username|credentials)|load key|terminal prompts "
             r"disabled",
-            re.I,
+            re.IGNORECASE,
         ),
     ),
     (
@@ -40,14 +43,14 @@ _CAUSES = (
             r"|early eof|unexpected disconnect|too slow|hung up unexpectedly"
             r"|kex_exchange_identification"
             r"|empty reply|recv (failure|error)|send failure|broken pipe|proxy connect",
-            re.I,
+            re.IGNORECASE,
         ),
     ),
     (
         "repository",
         re.compile(
             r"repository .*not found|not appear to be a git repo|no such repo|returned error: 404",
-            re.I,
+            re.IGNORECASE,
         ),
     ),
 )
@@ -86,8 +89,10 @@ def explain_error(wanted: Wanted, error: CommandError, *, with_secret: bool) -> 
     what, remedy = {
         "host key": (
             "the server's host key is not the one in known_hosts",
-            "compare it with what the server's owner publishes, and put it into known_hosts of the "
-            "Secret",
+            (
+                "compare it with what the server's owner publishes, and put it into known_hosts "
+                "of the Secret"
+            ),
         ),
         "certificate": (
             "the server's certificate is not trusted",
@@ -108,8 +113,10 @@ def explain_error(wanted: Wanted, error: CommandError, *, with_secret: bool) -> 
         ),
         "repository": (
             "there is no such repository",
-            "check source.git.url, and that the credentials may read it: servers hide what they "
-            "may not",
+            (
+                "check source.git.url, and that the credentials may read it: servers hide what "
+                "they may not"
+            ),
         ),
     }.get(error.cause, ("git failed", "check source.git"))
     return f"{wanted}: {what}; {remedy} (git: {error.said})"

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, final
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
 
+@final
 class Signals:
     """Notes SIGTERM, SIGINT and SIGCHLD while it is entered; ``descriptor`` gets readable with each
     of them.

@@ -91,7 +91,7 @@ def written(manifest: Any, *, store_failures: bool, exports: bool) -> Iterator[W
         exports: ``--export-saved-queries`` is given.
     """
     for node in [*manifest.nodes.values(), *getattr(manifest, "functions", {}).values()]:
-        if _writes(node, store_failures):
+        if _writes(node, store_failures=store_failures):
             yield Written(node.unique_id, node.database, node.schema)
     for query in manifest.saved_queries.values() if exports else ():
         for export in query.exports:
@@ -100,7 +100,7 @@ def written(manifest: Any, *, store_failures: bool, exports: bool) -> Iterator[W
             )
 
 
-def _writes(node: Any, store_failures: bool) -> bool:
+def _writes(node: Any, *, store_failures: bool) -> bool:
     kind = str(getattr(node.resource_type, "value", node.resource_type))
     if kind == "test":
         if str(getattr(node.config, "store_failures_as", None) or "") == "ephemeral":

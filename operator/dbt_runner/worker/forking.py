@@ -74,7 +74,7 @@ def leave(code: int) -> NoReturn:
 
     The handlers of atexit have to run: they release the semaphores that dbt's locks hold.
     """
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # noqa: SLF001 - nothing public runs them before os._exit
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -102,6 +102,6 @@ def start_static_parser() -> int:
     before = count_threads()
     try:
         import_module("dbt_extractor").py_extract_from_source("select 1")
-    except Exception:  # without it dbt renders the Jinja, and there are no threads to know of
+    except Exception:  # noqa: BLE001 - without it dbt renders the Jinja, and starts no threads
         return 0
     return count_threads() - before

@@ -114,10 +114,12 @@ class DbtBackfillSpec(Model):
                 "set windows, or resumeFrom, which has them",
             ),
             (
-                "!has(self.windows) || has(self.windows.dates) || "
-                "!has(self.runTemplate.spec.eventTime)"
-                " || !(self.runTemplate.spec.eventTime.start.startsWith('$')"
-                " || self.runTemplate.spec.eventTime.end.startsWith('$'))",
+                (
+                    "!has(self.windows) || has(self.windows.dates) || "
+                    "!has(self.runTemplate.spec.eventTime)"
+                    " || !(self.runTemplate.spec.eventTime.start.startsWith('$')"
+                    " || self.runTemplate.spec.eventTime.end.startsWith('$'))"
+                ),
                 "keys have neither start nor end: eventTime must not refer to them",
             ),
         )

@@ -23,8 +23,10 @@ class DbtProjectSpec(Model):
         Field(
             json_schema_extra=rules(
                 (
-                    "self.matches('@sha256:[0-9a-f]{64}$') || (self.matches(':[^:/@]+$') && "
-                    "!self.endsWith(':latest'))",
+                    (
+                        "self.matches('@sha256:[0-9a-f]{64}$') || (self.matches(':[^:/@]+$') && "
+                        "!self.endsWith(':latest'))"
+                    ),
                     "must be pinned: give a digest (@sha256:...) or a tag that is not latest",
                 )
             )

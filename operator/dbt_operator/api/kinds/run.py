@@ -37,8 +37,11 @@ class DbtRunSpec(RunTemplateSpec):
         json_schema_extra=rules(
             *RUN_RULES,
             (
-                "has(self.windows) || !has(self.eventTime)"
-                " || !(self.eventTime.start.startsWith('$') || self.eventTime.end.startsWith('$'))",
+                (
+                    "has(self.windows) || !has(self.eventTime)"
+                    " || !(self.eventTime.start.startsWith('$')"
+                    " || self.eventTime.end.startsWith('$'))"
+                ),
                 "$(window.start) and $(window.end) have a meaning in a DbtBackfill only",
             ),
             (f"!has(self.windows) || !{FULL_REFRESH}", WITHOUT_FULL_REFRESH),

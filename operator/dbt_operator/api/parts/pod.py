@@ -140,8 +140,10 @@ class Volume(Model):
                 ("!self.split('/').exists(p, p in ['.', '..'])", "must not hold . or .."),
                 (
                     f"!(self.split('/')[1] in {_OWN_PATHS}) && !self.startsWith('/dbt-operator')",
-                    "must not be in /dbt-operator*, /tmp, /dev, /proc or /sys, which are not the "
-                    "project's",
+                    (
+                        "must not be in /dbt-operator*, /tmp, /dev, /proc or /sys, which are not "
+                        "the project's"
+                    ),
                 ),
             )
         ),
@@ -176,9 +178,10 @@ class Volume(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "[has(self.persistentVolumeClaim), has(self.configMap), has(self.secret), "
-                "has(self.emptyDir)]"
-                ".filter(set, set).size() == 1",
+                (
+                    "[has(self.persistentVolumeClaim), has(self.configMap), has(self.secret), "
+                    "has(self.emptyDir)].filter(set, set).size() == 1"
+                ),
                 "set exactly one of persistentVolumeClaim, configMap, secret and emptyDir",
             )
         )

@@ -64,11 +64,15 @@ class WarnErrorOptions(Model):
                 "all in error means every warning: it stands alone",
             ),
             (
-                "!has(self.warn) || (has(self.error) && self.error.exists(e, e in ['all', "
-                "'Deprecations']))"
-                " || (has(self.silence) && 'Deprecations' in self.silence)",
-                "the warnings in warn are exceptions from error: add error: [all] or error: "
-                "[Deprecations]",
+                (
+                    "!has(self.warn) || (has(self.error) && self.error.exists(e, e in ['all', "
+                    "'Deprecations']))"
+                    " || (has(self.silence) && 'Deprecations' in self.silence)"
+                ),
+                (
+                    "the warnings in warn are exceptions from error: add error: [all] or error: "
+                    "[Deprecations]"
+                ),
             ),
         )
     )
@@ -108,29 +112,39 @@ RUN_RULES = (
         "warnError makes every warning an error: set it or warnErrorOptions",
     ),
     (
-        "!has(self.gate) || !has(self.gate.failOn) || self.gate.failOn != 'Warn' || "
-        "!has(self.warnErrorOptions)"
-        " || ((!has(self.warnErrorOptions.warn) || !('LogTestResult' in "
-        "self.warnErrorOptions.warn))"
-        " && (!has(self.warnErrorOptions.silence) || !('LogTestResult' in "
-        "self.warnErrorOptions.silence)))",
-        "gate.failOn: Warn makes LogTestResult an error: take it out of warnErrorOptions.warn and "
-        "silence",
+        (
+            "!has(self.gate) || !has(self.gate.failOn) || self.gate.failOn != 'Warn' || "
+            "!has(self.warnErrorOptions)"
+            " || ((!has(self.warnErrorOptions.warn) || !('LogTestResult' in "
+            "self.warnErrorOptions.warn))"
+            " && (!has(self.warnErrorOptions.silence) || !('LogTestResult' in "
+            "self.warnErrorOptions.silence)))"
+        ),
+        (
+            "gate.failOn: Warn makes LogTestResult an error: take it out of warnErrorOptions.warn "
+            "and silence"
+        ),
     ),
     (
         "has(self.state) || !self.steps.exists(s, has(s.clone))",
         "clone copies the relations of another state: say in state.from which",
     ),
     (
-        "!has(self.eventTime) || !self.steps.exists(s,"
-        " (has(s.build) && has(s.build.fullRefresh) && s.build.fullRefresh)"
-        " || (has(s.run) && has(s.run.fullRefresh) && s.run.fullRefresh))",
-        "eventTime with fullRefresh would drop every other batch of microbatch models: leave one "
-        "of them out",
+        (
+            "!has(self.eventTime) || !self.steps.exists(s,"
+            " (has(s.build) && has(s.build.fullRefresh) && s.build.fullRefresh)"
+            " || (has(s.run) && has(s.run.fullRefresh) && s.run.fullRefresh))"
+        ),
+        (
+            "eventTime with fullRefresh would drop every other batch of microbatch models: leave "
+            "one of them out"
+        ),
     ),
     (
-        "!has(self.eventTime) || !self.steps.exists(s,"
-        " (has(s.build) && has(s.build.sample)) || (has(s.run) && has(s.run.sample)))",
+        (
+            "!has(self.eventTime) || !self.steps.exists(s,"
+            " (has(s.build) && has(s.build.sample)) || (has(s.run) && has(s.run.sample)))"
+        ),
         "for microbatch models sample would replace eventTime: leave one of them out",
     ),
 )

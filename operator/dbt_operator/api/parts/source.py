@@ -72,13 +72,15 @@ class GitSource(Model):
         Field(
             json_schema_extra=rules(
                 (
-                    "self.matches('^https?://[^-/?#\\\\s][^/?#\\\\s]*/[^?#\\\\s]+$')"
-                    " || "
-                    "self.matches('^ssh://([A-Za-z0-9_][A-Za-z0-9_.:-]*@)?"
-                    "[^-/@\\\\s][^/@\\\\s]*/\\\\S+$')"
-                    " || "
-                    "self.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:"
-                    "[^-\\\\s]\\\\S*$')",
+                    (
+                        "self.matches('^https?://[^-/?#\\\\s][^/?#\\\\s]*/[^?#\\\\s]+$')"
+                        " || "
+                        "self.matches('^ssh://([A-Za-z0-9_][A-Za-z0-9_.:-]*@)?"
+                        "[^-/@\\\\s][^/@\\\\s]*/\\\\S+$')"
+                        " || "
+                        "self.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:"
+                        "[^-\\\\s]\\\\S*$')"
+                    ),
                     "must be like https://host/path, ssh://user@host/path or user@host:path",
                 ),
                 (
@@ -140,8 +142,10 @@ class Source(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "[has(self.image), has(self.git), has(self.configMap)].filter(set, set).size() == "
-                "1",
+                (
+                    "[has(self.image), has(self.git), has(self.configMap)]"
+                    ".filter(set, set).size() == 1"
+                ),
                 "set exactly one of image, git and configMap",
             )
         )

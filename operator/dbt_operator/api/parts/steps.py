@@ -72,10 +72,14 @@ _SELECTOR_RULE = (
     "selector replaces select and exclude: set one or the other",
 )
 _TYPES_RULE = (
-    "!has(self.resourceTypes) || !has(self.excludeResourceTypes)"
-    " || !self.resourceTypes.exists(t, t in self.excludeResourceTypes)",
-    "a type in both resourceTypes and excludeResourceTypes would be left out: name it in one of "
-    "them",
+    (
+        "!has(self.resourceTypes) || !has(self.excludeResourceTypes)"
+        " || !self.resourceTypes.exists(t, t in self.excludeResourceTypes)"
+    ),
+    (
+        "a type in both resourceTypes and excludeResourceTypes would be left out: name it in one "
+        "of them"
+    ),
 )
 _SAMPLE_RULE = (
     "!has(self.sample) || !has(self.empty) || !self.empty",

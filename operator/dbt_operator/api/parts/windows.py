@@ -104,13 +104,17 @@ class Dates(Model):
                 "to must not be before from",
             ),
             (
-                "!has(self.every) || !self.every.endsWith('h')"
-                " || self.every in ['1h', '2h', '3h', '4h', '6h', '8h', '12h']",
+                (
+                    "!has(self.every) || !self.every.endsWith('h')"
+                    " || self.every in ['1h', '2h', '3h', '4h', '6h', '8h', '12h']"
+                ),
                 "windows of hours must divide a day: 1h, 2h, 3h, 4h, 6h, 8h or 12h",
             ),
             (
-                "!has(self.last) || !self.last.endsWith('h') || (has(self.every) && "
-                "self.every.endsWith('h'))",
+                (
+                    "!has(self.last) || !self.last.endsWith('h') || (has(self.every) && "
+                    "self.every.endsWith('h'))"
+                ),
                 "last in hours needs every in hours",
             ),
         )

@@ -44,7 +44,9 @@ _SHAPES = (
     ("a JSON web token", re.compile(r"\beyJ[0-9A-Za-z_-]{8,4096}\.eyJ[0-9A-Za-z_-]{8}")),
     (
         "a URL with a password",
-        re.compile(r"\b[a-z0-9+]{1,30}://[^\s/:@{}$]{0,256}:(?!\*+@)[^\s/@{}$]{1,256}@", re.I),
+        re.compile(
+            r"\b[a-z0-9+]{1,30}://[^\s/:@{}$]{0,256}:(?!\*+@)[^\s/@{}$]{1,256}@", re.IGNORECASE
+        ),
     ),
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-. ]")

@@ -73,7 +73,12 @@ class DbtProgram:
         if self._interrupted:
             process.send_signal(signal.SIGINT)  # the group's came before this one belonged to it
         lines: deque[str] = deque(maxlen=keep)
-        reader = threading.Thread(target=_pass_on, args=(process, lines, keep is None), daemon=True)
+        reader = threading.Thread(
+            target=_pass_on,
+            args=(process, lines),
+            kwargs={"hide_answers": keep is None},
+            daemon=True,
+        )
         reader.start()
         code = process.wait()
         reader.join(_REST_SECONDS)  # not for ever: a process that dbt left behind may hold the pipe
@@ -94,7 +99,7 @@ def _cannot_start(why: str) -> CannotRunError:
     return CannotRunError(DbtEnd(reason="ConfigError", message=f"dbt cannot be started: {why}"))
 
 
-def _pass_on(process: subprocess.Popen[bytes], lines: deque[str], hide_answers: bool) -> None:
+def _pass_on(process: subprocess.Popen[bytes], lines: deque[str], *, hide_answers: bool) -> None:
     for data in process.stdout or ():
         text = _TIME.sub("", data.decode(errors="replace").rstrip())
         lines.append(text)

@@ -77,8 +77,8 @@ class StepProgram:
             return None
         try:
             selectors = Path(self._plan.project_dir, "selectors.yml").read_text(encoding="utf-8")
-            return None if "default" in selectors else 0
         except FileNotFoundError:
             return 0
         except (OSError, ValueError):
             return None
+        return None if "default" in selectors else 0

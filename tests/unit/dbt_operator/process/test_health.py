@@ -138,7 +138,7 @@ def test_nobody_works_who_does_not_lead_any_more() -> None:
         asked.set()
         return False
 
-    workers = Workers(queue, seen.append, Health(), leads, 1)  # type: ignore[arg-type]
+    workers = Workers(queue, seen.append, Health(), leads, 1)
     workers.start()
     queue.add(KEY)
     assert asked.wait(PATIENCE)
@@ -155,7 +155,7 @@ def test_one_object_does_not_stop_the_others() -> None:
             raise RuntimeError("it is broken")
         seen.append(key)
 
-    workers = Workers(queue, reconcile, Health(), lambda: True, 1)  # type: ignore[arg-type]
+    workers = Workers(queue, reconcile, Health(), lambda: True, 1)
     queue.add(KEY)
     queue.add(OTHER)
     workers.start()

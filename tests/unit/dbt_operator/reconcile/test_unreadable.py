@@ -18,7 +18,7 @@ from dbt_operator.planning.run import planner as run_planner
 from tests.support.builders import backfill, ended_status, project, run, running_status, target
 from tests.support.run_world import RUN, TARGET, World
 
-WRONG_STEPS = [{"build": {}, "run": {}}]
+WRONG_STEPS: list[dict[str, Any]] = [{"build": {}, "run": {}}]
 BACKFILL = Key("DbtBackfill", "analytics", "past")
 PROJECT = Key("DbtProject", "analytics", "shop")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dbt_operator.cluster.store import Store
@@ -15,8 +17,8 @@ RUN = Key("DbtRun", "analytics", "nightly")
 
 @pytest.mark.parametrize(("manifest", "name"), [(project(), "shop"), (target(), "prod")])
 def test_a_change_of_a_reference_concerns_the_runs_that_wait_for_it(
-    manifest: dict, name: str
-) -> None:  # type: ignore[type-arg]
+    manifest: dict[str, Any], name: str
+) -> None:
     store = Store()
     store.put("DbtRun", run())
     key = Key(manifest["kind"], "analytics", name)
@@ -24,7 +26,7 @@ def test_a_change_of_a_reference_concerns_the_runs_that_wait_for_it(
 
 
 @pytest.mark.parametrize("status", [{"resolved": {}}, {"finishedAt": "2026-01-01T00:00:00Z"}])
-def test_it_concerns_no_run_that_waits_no_more(status: dict) -> None:  # type: ignore[type-arg]
+def test_it_concerns_no_run_that_waits_no_more(status: dict[str, Any]) -> None:
     store = Store()
     store.put("DbtRun", run() | {"status": status})
     assert RUN not in list(find_concerned(Change(project(), store)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -149,21 +151,28 @@ def test_sources_are_stale_when_their_age_is_all_that_is_wrong(
     assert classify(case).stale is stale
 
 
+class Cause(NamedTuple):
+    """What makes a step fail, among the rows of its results or in the fields of its evidence."""
+
+    reason: str
+    rows: tuple[tuple[str, ...], ...] = ()
+    fields: Mapping[str, object] = MappingProxyType({})
+
+
 ORDER = [
-    ({"stopped": "Timeout"}, "Timeout"),
-    ({"signal": 9, "out_of_memory": True}, "OOMKilled"),
-    ({"extra": (HOOK, "error", "boom")}, "HookFailed"),
-    ({"extra": (MODEL, "error", "boom")}, "ModelError"),
-    ({"extra": (TEST, "fail", "boom")}, "TestFailed"),
+    Cause("Timeout", fields={"stopped": "Timeout"}),
+    Cause("OOMKilled", fields={"signal": 9, "out_of_memory": True}),
+    Cause("HookFailed", rows=((HOOK, "error", "boom"),)),
+    Cause("ModelError", rows=((MODEL, "error", "boom"),)),
+    Cause("TestFailed", rows=((TEST, "fail", "boom"),)),
 ]
 
 
 @pytest.mark.parametrize("first", range(len(ORDER)))
 def test_the_first_of_several_causes_gives_the_reason(first: int) -> None:
-    facts = [fact for fact, _ in ORDER[first:]]
-    each = tuple(fact["extra"] for fact in facts if "extra" in fact)
-    other = {key: value for fact in facts for key, value in fact.items() if key != "extra"}
-    assert classify(seen("build", *each, code=1, **other)).reason == ORDER[first][1]  # type: ignore[arg-type]
+    rows = [row for cause in ORDER[first:] for row in cause.rows]
+    fields = {name: value for cause in ORDER[first:] for name, value in cause.fields.items()}
+    assert classify(seen("build", *rows, code=1, **fields)).reason == ORDER[first].reason
 
 
 def raised(names: str, message: str, **other: Any) -> StepEvidence:

@@ -42,11 +42,15 @@ def found(project: Path, files: dict[str, str], *words: str) -> str:
         PLAIN,
         'select {{ var("ds", "2024-01-01") | upper }} as day',
         "select {{- var('ds', none) | default('x', true) | trim -}}",
-        "{{ config(alias='x') }} select 1 {% if is_incremental() %} where d > '{{ var('ds') }}' {% "
-        "endif %}",
+        (
+            "{{ config(alias='x') }} select 1 {% if is_incremental() %} where d > '{{ var('ds') }}' {% "
+            "endif %}"
+        ),
         "{% set limit = 7 %}{% for n in range(3) %} union select '{{ var('ds') }}' {% endfor %}",
-        "{% snapshot s %}{{ config(unique_key='id') }} select '{{ var('ds') }}' as id {% "
-        "endsnapshot %}",
+        (
+            "{% snapshot s %}{{ config(unique_key='id') }} select '{{ var('ds') }}' as id {% "
+            "endsnapshot %}"
+        ),
         "{% set day = var('ds') | trim %} select '{{ day }}' union select {{ day | upper }}, day",
         "{# ref(var('ds')) #} select ds from {{ ref('orders') }} where ds = '{{ var('ds') }}'",
         "{% raw %}{{ config(alias=var('ds')) }}{% endraw %}",
@@ -83,8 +87,10 @@ def test_what_stands_for_itself_is_harmless(tmp_path: Path, text: str) -> None:
         "{% set ref = var('ds') %}{{ ref('other') }}",
         "{% set name = 'ds' %}{{ config(alias=var(name)) }} select 1",
         "{% set name %}x_{{ var('ds') }}{% endset %}{{ config(alias=name) }} select 1",
-        "{% set name | replace(old='a', new='b') %}{{ var('ds') }}{% endset %}{{ "
-        "config(alias=name) }}",
+        (
+            "{% set name | replace(old='a', new='b') %}{{ var('ds') }}{% endset %}{{ "
+            "config(alias=name) }}"
+        ),
         "{% call statement('x') %}select '{{ var('ds') }}'{% endcall %}",
         "{% filter upper %}{{ var('ds') }}{% endfilter %}",
         "{{ config(pre_hook=\"insert into log values ('{{ var('ds') }}')\") }} select 1",
@@ -205,8 +211,10 @@ def why_baked(project: Path, name: str, text: str, *asked: str) -> str:
     [
         "select '{{ run_started_at }}' as at",
         "select '{{ run_started_at.strftime('%Y-%m-%d') | upper }}' as at, run_started_at from t",
-        "{{ config(alias='x') }} select 1 {% if is_incremental() %} where t < '{{ run_started_at "
-        "}}' {% endif %}",
+        (
+            "{{ config(alias='x') }} select 1 {% if is_incremental() %} where t < '{{ run_started_at "
+            "}}' {% endif %}"
+        ),
         "{# {{ config(alias=run_started_at) }} #} select '{{ run_started_at.date().isoformat() }}'",
     ],
 )

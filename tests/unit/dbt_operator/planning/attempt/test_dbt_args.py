@@ -102,7 +102,8 @@ def understood(arguments: list[str]) -> dict[str, Any]:
     answer = json.loads(process.stdout.readline())
     if "error" in answer:
         raise click.UsageError(answer["error"])
-    return answer["params"]
+    params: dict[str, Any] = answer["params"]
+    return params
 
 
 # Every field of every command, and of the run.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -150,8 +150,10 @@ def test_the_same_with_fewer_windows_in_a_pod_is_run(worlds: list[BackfillWorld]
         (500, "etcdserver: request is too large", TooLargeError),
         (
             500,
-            "rpc error: code = ResourceExhausted desc = trying to send message larger than max (4 "
-            "vs. 2)",
+            (
+                "rpc error: code = ResourceExhausted desc = trying to send message larger than max "
+                "(4 vs. 2)"
+            ),
             TooLargeError,
         ),
         (413, "Request entity too large: limit is 3145728", TooLargeError),
@@ -207,13 +209,15 @@ def test_one_whose_status_grew_too_large_is_stopped_before_it_ends() -> None:
     assert world.cluster.objects["DbtTarget", "prod"]["status"]["holders"] == []
 
 
-def test_a_job_that_is_too_large_ends_in_an_error_that_says_why() -> None:
+def test_a_job_that_is_too_large_ends_in_an_error_that_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World()
 
-    def too_large(_: Any) -> Any:
+    def refuse(_: Any) -> NoReturn:
         raise translate_error(413, "Payload Too Large", b'{"message": "Request entity too large"}')
 
-    world.cluster.create_job = too_large  # type: ignore[method-assign]
+    monkeypatch.setattr(world.cluster, "create_job", refuse)
     world.settle()
     assert "the Job cannot be created: 413" in world.status["message"]
 

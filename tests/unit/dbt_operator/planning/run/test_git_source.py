@@ -25,11 +25,11 @@ FIRST, SECOND = "1" * 40, "2" * 40
 
 def of(source: dict[str, Any], /, **spec: Any) -> RunFacts:
     """A run, and its project with this source."""
-    facts = {
-        "project": (DbtProject.model_validate(project(source=source)), 1),
-        "target": (DbtTarget.model_validate(target()), 1),
-    }
-    return seen(run(**spec), **facts)
+    return seen(
+        run(**spec),
+        project=(DbtProject.model_validate(project(source=source)), 1),
+        target=(DbtTarget.model_validate(target()), 1),
+    )
 
 
 def admitted(source: dict[str, Any], /, **spec: Any) -> RunFacts:
