@@ -51,6 +51,6 @@ def test_vars_that_are_nested_to_the_limit_are_refused_and_hide_nothing(
     empty.start_operator(DBT_OPERATOR_RESYNC_SECONDS="1")
     apply(empty.run("usual", "prod"))
     assert empty.wait_for_end("usual") == {"usual": "Succeeded"}
-    assert "vars is nested more than 50 levels deep" in wait_for("it is refused", reason)
+    assert "vars: is nested more than 50 levels deep" in wait_for("it is refused", reason)
     log = empty.log.read_text()
     assert "Traceback" not in log
