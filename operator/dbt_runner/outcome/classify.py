@@ -212,14 +212,14 @@ def _lacking(seen: StepEvidence, results: Iterable[Result]) -> list[str]:
 
 def not_fresh(outcome: Outcome) -> Outcome:
     """What stale sources mean to a run that is skipped because of them: nothing has failed."""
-    return Outcome(NOT_FRESH, outcome.message, outcome.nodes)
+    return replace(outcome, reason=NOT_FRESH, failures=[], results=[], resume="", stale=False)
 
 
 def waited(outcome: Outcome, stopped: str) -> Outcome:
     """What stale sources mean to a run that was stopped while it waited for them."""
     why = "ran longer than its timeout" if stopped == "Timeout" else "was cancelled"
     message = f"the run {why} while it waited for fresh sources: {outcome.message}"
-    return Outcome(stopped, message, outcome.nodes, outcome.failures)
+    return replace(outcome, reason=stopped, message=message, results=[], resume="", stale=False)
 
 
 def _results(seen: StepEvidence) -> list[Result]:

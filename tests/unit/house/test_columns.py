@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from dbt_operator.api.crd import schema
 from dbt_operator.api.registry import KINDS, Column, Kind
 from dbt_operator.api.status import ConditionType
+from tests.support.places import ROOT
 
 COLUMNS = [
     pytest.param(kind, column, id=f"{kind.kind}-{column.name}")
@@ -106,3 +107,14 @@ def test_a_path_that_leads_nowhere_is_found() -> None:
     ):
         with pytest.raises((AssertionError, KeyError), match=complaint):
             resolve(schema(runs), path)
+
+
+def test_the_samples_of_the_readme_show_the_columns_that_there_are() -> None:
+    shown = {
+        ("NAME", *(column.name.upper() for column in kind.columns if not column.priority))
+        for kind in KINDS
+    }
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    samples = {tuple(header.split()) for header in re.findall(r"^NAME .*$", text, re.MULTILINE)}
+    assert len(samples) > 2
+    assert samples <= shown

@@ -81,8 +81,7 @@ def _begin_next(facts: RunFacts, resolved: Resolved, last: Attempt, now: datetim
         facts,
         conditions_of(facts, now),
         Phase.PENDING,
-        f"attempt {number} of {resolved.retry.max_attempts if resolved.retry else number} is being "
-        "started",
+        f"attempt {number} of {retry.count_allowed(resolved)} is being started",
         reason=None,
         attempts=[*(facts.status.attempts or []), make_attempt(facts.identity, number, now)],
         nodes=None,

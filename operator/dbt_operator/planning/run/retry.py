@@ -55,6 +55,11 @@ def find_next_start(resolved: Resolved, last: Attempt) -> datetime:
     return parse_time(last.finished_at or last.created_at) + pause
 
 
+def count_allowed(resolved: Resolved) -> int:
+    """How many attempts there may be."""
+    return resolved.retry.max_attempts if resolved.retry else 1
+
+
 def should_retry(
     resolved: Resolved, verdict: Verdict, attempts: int, started_at: str | None, now: datetime
 ) -> bool:
@@ -65,7 +70,7 @@ def should_retry(
     if (
         retry is None
         or verdict.reason in (None, Reason.NOT_FRESH)
-        or attempts >= retry.max_attempts
+        or attempts >= count_allowed(resolved)
     ):
         return False
     if resolved.timeout_seconds is not None and started_at is not None:
