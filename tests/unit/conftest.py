@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -7,19 +9,29 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ours")
 
-# Files that take long and so begin first: processes that each take file after file are then busy to
-# the end.
+# Files that start dbt over and over, and so begin, the longest first: processes that each take file
+# after file are then busy to the end. A file is not divided, as its tests share runs of dbt.
+_RUNNER = Path(__file__).parent / "dbt_runner"
 LONGEST_FIRST = (
-    "test_windows.py",
-    "test_command.py",
-    "test_resume.py",
-    "test_dbt.py",
-    "test_deps.py",
-    "test_hooks.py",
+    _RUNNER / "worker" / "test_windows.py",
+    _RUNNER / "worker" / "test_command.py",
+    _RUNNER / "worker" / "test_invocation.py",
+    _RUNNER / "outcome" / "test_resume.py",
+    _RUNNER / "worker" / "test_state.py",
+    _RUNNER / "worker" / "test_deps.py",
+    _RUNNER / "supervise" / "test_progress.py",
+    _RUNNER / "worker" / "test_hooks.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort them; within a file and among the others the order stays."""
-    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    """Sort them; within a file and among the others the order stays.
+
+    Raises:
+        pytest.UsageError: a file that is to begin has been moved.
+    """
+    for path in LONGEST_FIRST:
+        if not path.is_file():
+            raise pytest.UsageError(f"{__file__}: LONGEST_FIRST names {path}, which is not there")
+    order = {path: place for place, path in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))

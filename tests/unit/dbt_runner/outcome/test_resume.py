@@ -31,28 +31,34 @@ models:
 """,
 }
 MISSING, THERE = "no_such_table", "(select 1 as id)"
+# In the folder of the pods, and as it was when the first of them had ended.
+WAREHOUSE, AFTER_FIRST = "warehouse.duckdb", "after-first.duckdb"
+IMAGES_TIME = 1_000_000_000
 
 
 class Attempts:
     """The pods of a run: each with the project and the warehouse, and what the one before left in
-    the bucket.
+    the bucket. Of those before ``number`` nothing is left there.
     """
 
-    def __init__(self, root: Path, files: dict[str, str]) -> None:
+    def __init__(self, root: Path, files: dict[str, str], number: int = 0) -> None:
         self.root = root
         self.files = files
-        self.number = 0
+        self.number = number
         self.pod: Pod | None = None
 
-    def run(self, *steps: Any, table: str = MISSING, lost: bool = False, **plan: Any) -> Ended:
+    def run(self, *steps: Any, table: str = MISSING, **plan: Any) -> Ended:
         before, self.number = self.pod, self.number + 1
-        self.pod = Pod(
-            self.root / str(self.number), self.files, profile(self.root / "warehouse.duckdb")
-        )
+        self.pod = Pod(self.root / str(self.number), self.files, profile(self.root / WAREHOUSE))
         self.pod.env["TABLE_IN_TIME"] = table
-        if before and not lost:
+        if before:
             shutil.copytree(before.layout.run, self.pod.layout.previous)
         return self.pod.run(*steps, attempt=self.number, resume=self.number - 1 or None, **plan)
+
+
+def _folder(ended: Ended) -> Path:
+    """Where the pods are of which this was one."""
+    return Path(ended.layout.root).parent
 
 
 def nodes(results: Any) -> dict[str, str]:
@@ -67,7 +73,9 @@ def merged(ended: Ended) -> dict[str, str]:
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Ended]:
     attempts = Attempts(tmp_path_factory.mktemp("two"), FILES)
     steps = [step("seed", allow_empty=True), step("build"), step("docs", allow_failure=True)]
-    return attempts.run(*steps), attempts.run(*steps, table=THERE)
+    first = attempts.run(*steps)
+    shutil.copyfile(attempts.root / WAREHOUSE, attempts.root / AFTER_FIRST)
+    return first, attempts.run(*steps, table=THERE)
 
 
 def test_the_first_attempt_fails(two: tuple[Ended, Ended]) -> None:
@@ -119,10 +127,12 @@ def test_the_state_is_of_the_whole_run(two: tuple[Ended, Ended]) -> None:
     assert "model.shop.first" in json.loads((state / "manifest.json").read_text())["nodes"]
 
 
-def test_without_the_earlier_results_everything_runs_again(tmp_path: Path) -> None:
-    attempts = Attempts(tmp_path, FILES)
-    attempts.run(step("build"))
-    second = attempts.run(step("build"), table=THERE, lost=True)
+def test_without_the_earlier_results_everything_runs_again(
+    tmp_path: Path, two: tuple[Ended, Ended]
+) -> None:
+    first, _ = two
+    shutil.copyfile(_folder(first) / AFTER_FIRST, tmp_path / WAREHOUSE)
+    second = Attempts(tmp_path, FILES, number=1).run(step("build"), table=THERE)
     assert "everything runs again" in second.log
     assert len(nodes(second.artifact("build/run_results.json"))) == 5
     assert second.code == 0
@@ -165,9 +175,9 @@ def test_after_a_failed_hook_everything_runs_again(tmp_path: Path) -> None:
 
 
 def parsed(
-    tmp_path: Path, name: str, files: dict[str, str], before: Ended | None = None, mtime: float = 0
+    root: Path, name: str, files: dict[str, str], before: Ended | None = None, mtime: float = 0
 ) -> Ended:
-    pod = Pod(tmp_path / name, files, profile(tmp_path / "warehouse.duckdb"))
+    pod = Pod(root / name, files, profile(root / WAREHOUSE))
     for folder in (pod.layout.cache, pod.layout.new_cache):
         folder.mkdir()
     if before and cache_files.stored(before.layout).exists():
@@ -179,10 +189,27 @@ def parsed(
     return pod.run(step("build"), cached=True)
 
 
-def test_an_unchanged_project_is_not_parsed_again(tmp_path: Path) -> None:
-    first = parsed(tmp_path, "first", FILES)
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A run that has kept its parse, of files as in an image: all of one time."""
+    root = tmp_path_factory.mktemp("kept")
+    ended = parsed(root, "first", FILES, mtime=IMAGES_TIME)
+    shutil.copyfile(root / WAREHOUSE, root / AFTER_FIRST)
+    return ended
+
+
+@pytest.fixture
+def first(kept: Ended) -> Ended:
+    """That run, with the warehouse as it left it: those that come after it write there. It is no
+    copy elsewhere, since another path would be another profile, for which dbt parses anew.
+    """
+    shutil.copyfile(_folder(kept) / AFTER_FIRST, _folder(kept) / WAREHOUSE)
+    return kept
+
+
+def test_an_unchanged_project_is_not_parsed_again(first: Ended) -> None:
     assert not first.result["parse"]["cached"]
-    second = parsed(tmp_path, "second", FILES, first)
+    second = parsed(_folder(first), "unchanged", FILES, first)
     assert second.result["parse"]["cached"]
     assert not cache_files.stored(second.layout).exists(), "nothing has changed"
     assert second.summary == first.summary
@@ -194,33 +221,31 @@ def test_an_unchanged_project_is_not_parsed_again(tmp_path: Path) -> None:
     )
 
 
-def test_what_has_changed_is_parsed_again(tmp_path: Path) -> None:
-    first = parsed(tmp_path, "first", FILES)
+def test_what_has_changed_is_parsed_again(first: Ended) -> None:
     changed = {
         **FILES,
         "models/first.sql": "select 1 as id, 2 as other",
         "models/fourth.sql": "select 4 as four",
     }
-    second = parsed(tmp_path, "second", changed, first)
+    second = parsed(_folder(first), "changed", changed, first)
     assert second.result["parse"]["cached"]
     assert cache_files.stored(second.layout).exists()
     assert "model.shop.fourth" in second.artifact("build/manifest.json")["nodes"]
-    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+    with duckdb.connect(str(_folder(first) / WAREHOUSE)) as warehouse:
         assert warehouse.sql("select other from analytics.first").fetchall() == [(2,)]
 
 
-def test_a_change_behind_the_time_of_modification_is_seen(tmp_path: Path) -> None:
+def test_a_change_behind_the_time_of_modification_is_seen(first: Ended) -> None:
     """Images are built with one time for all files, and dbt reads no YAML file whose time is the
     one it knows.
     """
-    first = parsed(tmp_path, "first", FILES, mtime=1000000000)
     changed = {
         **FILES,
         "models/schema.yml": (
             "models:\n  - {name: first, columns: [{name: id, data_tests: [unique]}]}\n"
         ),
     }
-    second = parsed(tmp_path, "second", changed, first, mtime=1000000000)
+    second = parsed(_folder(first), "behind", changed, first, mtime=IMAGES_TIME)
     assert not second.result["parse"]["cached"]
     assert "unique_first_id" in merged(second)
 
@@ -254,7 +279,7 @@ def test_each_run_writes_the_table_of_its_own_time(tmp_path: Path) -> None:
     )
     second = parsed(tmp_path, "second", OF_THE_MOMENT, first)
     assert (second.code, second.result["parse"]["cached"]) == (0, False), second.log
-    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+    with duckdb.connect(str(tmp_path / WAREHOUSE)) as warehouse:
         assert len(warehouse.sql("select 1 from information_schema.tables").fetchall()) == 2
 
 
@@ -317,7 +342,7 @@ def test_what_sql_only_shows_is_of_its_own_run_with_the_cache_of_another(tmp_pat
     second = parsed(tmp_path, "second", SHOWN, first)
     assert second.result["parse"]["cached"], first.log
     own = second.artifact("build/run_results.json")["metadata"]["invocation_id"]
-    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+    with duckdb.connect(str(tmp_path / WAREHOUSE)) as warehouse:
         assert warehouse.sql("select run from analytics.audited").fetchall() == [(own,)]
 
 
