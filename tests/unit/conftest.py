@@ -14,7 +14,7 @@ settings.load_profile("ours")
 _RUNNER = Path(__file__).parent / "dbt_runner"
 LONGEST_FIRST = (
     _RUNNER / "worker" / "test_windows.py",
-    _RUNNER / "worker" / "test_command.py",
+    _RUNNER / "worker" / "command" / "test_main.py",
     _RUNNER / "worker" / "test_invocation.py",
     _RUNNER / "outcome" / "test_resume.py",
     _RUNNER / "worker" / "test_state.py",
