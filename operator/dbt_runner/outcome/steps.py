@@ -15,7 +15,7 @@ from dbt_protocol.summaries import Nodes, Summary
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.classify import NOT_FRESH
 
-_SELECTION_FLAGS = (
+SELECTION_FLAGS = (
     "--select",
     "-s",
     "--models",
@@ -142,7 +142,7 @@ def find_selection(step: Step) -> str:
     keep = False
     for word in step.argv:
         if word.startswith("-"):
-            keep = word.split("=")[0] in _SELECTION_FLAGS
+            keep = word.split("=")[0] in SELECTION_FLAGS
         if keep:
             words.append(word)
     return shlex.join(words)

@@ -6,20 +6,14 @@ import os
 import re
 from collections.abc import Sequence
 
+from dbt_runner.outcome.steps import SELECTION_FLAGS
 from dbt_runner.worker.failure import CannotRunError
 from dbt_runner.worker_messages import DbtEnd
 
 # Of a step's flags these decide what ``dbt list`` lists ...
 _SELECTING = frozenset(
     {
-        "--select",
-        "-s",
-        "--models",
-        "-m",
-        "--exclude",
-        "--selector",
-        "--resource-type",
-        "--resource-types",
+        *SELECTION_FLAGS,
         "--exclude-resource-type",
         "--exclude-resource-types",
         "--indirect-selection",

@@ -20,15 +20,7 @@ def run_command(
     done: Collection[str] = (),
     on_node: Callable[..., None] = lambda **_: None,
 ) -> DbtEnd:
-    """Run a dbt command.
-
-    Args:
-        invocation: the command.
-        manifest: a parsed one, or None to let dbt parse.
-        done: unique IDs of nodes that are left out although they are selected.
-        on_node: told the ``invocation_id``, how many nodes there are (``total``) and of each that
-            has ``started`` or ``ended``, by any thread.
-    """
+    """Run a dbt command, as :class:`dbt_runner.worker.dbt_api.DbtApi` says."""
 
     def adopt(invocation_id: str) -> None:
         on_node(invocation_id=invocation_id)

@@ -267,13 +267,15 @@ def test_what_is_no_message_fails_the_step_and_is_not_quoted(
 
 HOLD = """
 import fcntl
+told, tell = os.pipe()
 if not os.fork():
     lock = open({path!r}, "w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     lock.write("held")
     lock.flush()
+    os.write(tell, b"!")
     while True: signal.pause()
-while not os.path.exists({path!r}) or not open({path!r}).read(): time.sleep(0.01)
+os.read(told, 1)
 """
 
 
