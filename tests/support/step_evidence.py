@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dbt_runner.outcome.classify import StepEvidence
+from dbt_runner.outcome.step_outcome import StepEvidence
 
 ID = "this-invocation"
 

@@ -17,13 +17,13 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from dbt_protocol.result_file import NodeResult
 from dbt_protocol.summaries import Failure, Nodes
+from dbt_runner.outcome.sentences import describe_results, first_lines, list_first, list_names
+from dbt_runner.outcome.step_outcome import Outcome, Result, StepEvidence, is_hook
 
-_GOOD = {"success", "pass", "warn", "no-op", "reused"}
 _ERRORS = {"error", "runtime error", "partial success"}
 _FAILED_TEST = {
     "fail",
@@ -76,78 +76,6 @@ _CONNECTION = re.compile(
     r"|service unavailable|could not set lock on file",
     re.IGNORECASE,
 )
-_LOCATION = re.compile(r"^(compiled code at|in macro|> in macro|> called by)\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class StepEvidence:
-    """What was seen of one dbt invocation."""
-
-    command: str  # the step's type
-    selection: str = ""  # the selection flags, for messages
-    allow_empty: bool = False
-    fail_on_warn: bool = False  # a test or source that warns has failed
-    exit_code: int | None = None  # None: it did not get as far as an exit code
-    signal: int | None = None  # that ended the process
-    out_of_memory: bool = False  # the memory cgroup's OOM killer was at work meanwhile
-    stopped: str = ""  # Timeout or Cancelled: the runner ended it
-    exception: Sequence[str] = ()  # names of the exception's classes, the most special first
-    message: str = ""  # of the exception
-    parsing: bool = False  # it ended before its first node
-    invocation_id: str = ""
-    expected: Sequence[str] | None = None  # what has to have a result: what is selected, and hooks
-    empty: bool = False  # dbt said there was nothing to do
-    errors: Sequence[str] = ()  # error lines of dbt's log
-    raised: Sequence[
-        Mapping[str, str]
-    ] = ()  # failed results that dbt reported, which the artifact may lack
-    earlier: Sequence[
-        Result
-    ] = ()  # of the attempts before, where the step is continued node by node
-    run_results: Mapping[str, Any] | None = None
-    sources: Mapping[str, Any] | None = None
-
-
-def is_hook(unique_id: str) -> bool:
-    """Whether this is a statement of on-run-start or on-run-end."""
-    return unique_id.startswith("operation.")
-
-
-@dataclass(frozen=True)
-class Result(NodeResult):
-    """A row of dbt's results, as far as the verdict needs it."""
-
-    @property
-    def is_hook(self) -> bool:
-        """Whether it is of on-run-start or on-run-end."""
-        return is_hook(self.unique_id)
-
-    @property
-    def is_good(self) -> bool:
-        """Whether the node is done."""
-        # An exposure is skipped when what it depends on is; dbt itself does not count it.
-        if self.status == "warn":
-            return self.may_warn
-        return self.status in _GOOD or (
-            self.status == "skipped" and self.unique_id.startswith("exposure.")
-        )
-
-    def shortened(self) -> Result:
-        """As it is kept for the attempts that follow."""
-        return replace(self, message="" if self.is_good else first_lines(self.message))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a step ended. ``reason`` is empty when it succeeded."""
-
-    reason: str = ""
-    message: str = ""
-    nodes: Nodes = field(default_factory=Nodes)
-    failures: list[Failure] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)  # without hooks
-    resume: str = ""  # how another attempt may go on: Nodes, Step, or from the beginning
-    stale: bool = False  # all that is wrong is the age of sources
 
 
 def classify(seen: StepEvidence) -> Outcome:
@@ -395,23 +323,23 @@ def _failed(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | 
     if not bad:
         return None
     if causes and all(_CONNECTION.search(result.message) for result in causes):
-        return "Unavailable", f"the warehouse could not be reached: {_sentence(causes)}"
+        return "Unavailable", f"the warehouse could not be reached: {describe_results(causes)}"
     if any(result.is_hook for result in errors) and seen.command != "runOperation":
-        return "HookFailed", _sentence([result for result in errors if result.is_hook])
+        return "HookFailed", describe_results([result for result in errors if result.is_hook])
     if errors:
-        return "ModelError", _sentence(errors)
+        return "ModelError", describe_results(errors)
     if failed := [result for result in bad if result.status in _FAILED_TEST]:
-        return "TestFailed", _sentence(failed)
+        return "TestFailed", describe_results(failed)
     unknown = [result for result in causes if result.status not in _COUNTED_AS]
     if unknown:
         return (
             "Unknown",
             (
                 f"dbt reported the status {unknown[0].status!r}, which the runner does not know: "
-                f"{_sentence(unknown)}"
+                f"{describe_results(unknown)}"
             ),
         )
-    return "Unknown", f"nodes were skipped although none failed: {_sentence(bad)}"
+    return "Unknown", f"nodes were skipped although none failed: {describe_results(bad)}"
 
 
 def _freshness(seen: StepEvidence, bad: Sequence[Result]) -> tuple[str, str] | None:
@@ -419,11 +347,11 @@ def _freshness(seen: StepEvidence, bad: Sequence[Result]) -> tuple[str, str] | N
     if stale:
         limit = "error_after" if any(result.status == "error" for result in stale) else "warn_after"
         verb = "is" if len(stale) == 1 else "are"
-        return "FreshnessFailed", f"{_names(stale)} {verb} older than {limit} allows"
+        return "FreshnessFailed", f"{list_names(stale)} {verb} older than {limit} allows"
     if bad and all(_CONNECTION.search(result.message) for result in bad):
-        return "Unavailable", f"the warehouse could not be reached: {_sentence(bad)}"
+        return "Unavailable", f"the warehouse could not be reached: {describe_results(bad)}"
     if bad or seen.exit_code == 1:
-        what = _sentence(bad) if bad else first_lines(next(iter(seen.errors), ""))
+        what = describe_results(bad) if bad else first_lines(next(iter(seen.errors), ""))
         return "FreshnessFailed", f"the freshness of sources could not be determined: {what}"
     return None
 
@@ -451,7 +379,7 @@ def _incomplete(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str
         return "Unknown", f"dbt ended with exit code 0, but left no {name} of this invocation"
     lacking = _lacking(seen, results)
     if lacking:
-        nodes = _first_of(lacking)
+        nodes = list_first(lacking)
         return "Unknown", f"dbt ended with exit code 0, but {name} has no result for {nodes}"
     return None
 
@@ -468,38 +396,3 @@ def _nothing_selected(seen: StepEvidence, results: Sequence[Result]) -> tuple[st
         hint = "check its spelling with dbt list, or set onEmptySelection: Succeed"
         return "NothingSelected", f"{by} matches nothing in the project; {hint}"
     return None
-
-
-def _sentence(results: Sequence[Result]) -> str:
-    first = results[0]
-    text = first_lines(first.message)
-    return f"{_names(results)} {'has' if len(results) == 1 else 'have'} status {first.status}" + (
-        f": {text}" if text else ""
-    )
-
-
-def _names(results: Iterable[Result]) -> str:
-    return _first_of([result.unique_id for result in results])
-
-
-def _first_of(ids: Sequence[str]) -> str:
-    """The first names and how many more there are."""
-    more = f" and {len(ids) - 2} more" if len(ids) > 2 else ""
-    return ", ".join(ids[:2]) + more
-
-
-def first_lines(text: str, size: int = 300) -> str:
-    """The lines of an error message that say what is wrong, as one line of at most ``size``
-    characters.
-
-    dbt's messages start with a line such as "Database Error in model orders (models/orders.sql)"
-    and end in the places where compiled code and macros are, which help nobody who has no shell in
-    the pod.
-    """
-    lines = [line.strip() for line in text.strip().splitlines()]
-    useful = [
-        line for line in lines if line and not _LOCATION.match(line) and not set(line) <= set("^~ ")
-    ]
-    head, rest = useful[:1], " ".join(useful[1:4])
-    joined = re.sub(r"\s+", " ", ": ".join([*head, rest] if rest else head))
-    return joined if len(joined) <= size else joined[: size - 3] + "..."

@@ -17,8 +17,8 @@ from dbt_protocol.plans import RunPlan, Step
 from dbt_protocol.result_file import ResultFile, StepResult
 from dbt_runner.json_files import read_json
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.classify import Result
 from dbt_runner.outcome.merge import RESULT
+from dbt_runner.outcome.step_outcome import Result
 from dbt_runner.outcome.steps import hash_arguments
 
 

@@ -14,8 +14,9 @@ from dbt_runner.artifact_files import LOGS, RUN_RESULTS, SOURCES
 from dbt_runner.json_files import read_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify
-from dbt_runner.outcome.classify import NOT_FRESH, Outcome, StepEvidence
+from dbt_runner.outcome.classify import NOT_FRESH
 from dbt_runner.outcome.resume import Earlier
+from dbt_runner.outcome.step_outcome import Outcome, StepEvidence
 from dbt_runner.outcome.steps import describe_end, find_selection, hash_arguments
 from dbt_runner.supervise.child import count_oom_kills
 from dbt_runner.supervise.publish import publish

@@ -12,8 +12,8 @@ from dbt_protocol.plans import RunPlan, Step
 from dbt_protocol.result_file import Parse, StepResult
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify
-from dbt_runner.outcome.classify import Outcome
 from dbt_runner.outcome.resume import Earlier
+from dbt_runner.outcome.step_outcome import Outcome
 from dbt_runner.redact import Known
 from dbt_runner.supervise.child import Child
 from dbt_runner.supervise.interpreter import InterpreterError

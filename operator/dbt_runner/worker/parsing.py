@@ -18,7 +18,7 @@ from typing import Any
 
 from dbt_protocol.plans import RunPlan, Step
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.classify import first_lines
+from dbt_runner.outcome.sentences import first_lines
 from dbt_runner.redact import Known, Redactor
 from dbt_runner.worker import cache, deps, project_code, sharing
 from dbt_runner.worker.dbt_api import Invocation, Loaded, Means

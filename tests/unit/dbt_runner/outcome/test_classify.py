@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from dbt_protocol.summaries import Failure, Nodes
-from dbt_runner.outcome.classify import Outcome, StepEvidence, classify, first_lines
+from dbt_runner.outcome.classify import classify
+from dbt_runner.outcome.sentences import first_lines
+from dbt_runner.outcome.step_outcome import Outcome, StepEvidence
 from tests.support.step_evidence import HOOK, MODEL, TEST, results, seen
 
 REFUSED = 'connection to server at "warehouse" (10.0.0.1), port 5432 failed: Connection refused'

@@ -14,8 +14,9 @@ from dbt_protocol.plans import RunPlan
 from dbt_protocol.result_file import NodeResult, ResultFile, StepResult
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import merge, resume
-from dbt_runner.outcome.classify import Outcome, classify, done
+from dbt_runner.outcome.classify import classify, done
 from dbt_runner.outcome.resume import StartOver
+from dbt_runner.outcome.step_outcome import Outcome
 from dbt_runner.outcome.steps import hash_arguments
 from tests.support.pods import step
 from tests.support.step_evidence import HOOK, MODEL, TEST, seen

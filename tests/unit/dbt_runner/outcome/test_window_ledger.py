@@ -15,7 +15,7 @@ from dbt_protocol.result_file import NodeResult, ResultFile, StepResult
 from dbt_protocol.summaries import Failure, Nodes, Summary
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import window_ledger
-from dbt_runner.outcome.classify import Result
+from dbt_runner.outcome.step_outcome import Result
 from dbt_runner.outcome.steps import fill_step, format_last_line, hash_arguments, narrow_to_window
 from dbt_runner.outcome.window_ledger import Entry
 
