@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,17 @@ from dbt_protocol.plans import RunPlan, Step
 from dbt_protocol.summaries import Progress, Summary
 from dbt_runner.layout import Layout
 from tests.support.kube import PATIENCE, wait_for
+from tests.support.runner_nursery import ForkedRunner, Nursery, nursery
 
 HOME = str(Path(dbt_runner.__file__).parent.parent)
 # The folder of the dbt that is tested, and of its Python, and its minor version; see
 # tests/dbt_versions.py for others.
 BIN = os.environ.get("DBT_BIN") or str(Path(sys.executable).parent)
 VERSION = os.environ.get("DBT_VERSION", "1.11") + "."
-_started: list[tuple[Path, subprocess.Popen[str]]] = []  # with the roots of their pods
+Process = subprocess.Popen[str] | ForkedRunner
+_started: list[tuple[Path, Process]] = []  # with the roots of their pods
+_nurseries: list[Nursery] = []  # one at most, once it is wanted
+_at_the_end = ExitStack()
 _ends: list[Callable[[], object]] = []
 may_start_dbt = False  # whether the test that runs is marked as one that does
 
@@ -71,6 +75,7 @@ class Pod:
     profiles: str = ""
     env: dict[str, str] = field(default_factory=dict)
     prefix: Sequence[str] = ()  # what the runner is started by
+    fresh: bool = False  # dbt is to be imported in this pod's environment
 
     def __post_init__(self) -> None:
         self.layout = Layout(str(self.root))
@@ -100,7 +105,7 @@ class Pod:
         fields.update(project_dir=str(self.layout.project), target="prod", steps=list(steps))
         return RunPlan(**{**fields, **other})
 
-    def start(self, *steps: Step, **other: Any) -> subprocess.Popen[str]:
+    def start(self, *steps: Step, **other: Any) -> Process:
         assert may_start_dbt or "PATH" in self.env, "mark the test: dbt, or one_dbt"
         env = {
             "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -109,31 +114,39 @@ class Pod:
             **self.env,
             "DBT_OPERATOR_PLAN": self.plan(*steps, **other).to_json(),
         }
-        process = subprocess.Popen(
-            [*self.prefix, f"{BIN}/python", "-m", "dbt_runner", "run", "--root", str(self.root)],
-            env=env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        arguments = ["run", "--root", str(self.root)]
+        process: Process
+        if self.fresh or self.prefix or "PATH" in self.env:
+            process = subprocess.Popen(
+                [*self.prefix, f"{BIN}/python", "-m", "dbt_runner", *arguments],
+                env=env,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        else:
+            process = _get_nursery().start(arguments, env)
         _started.append((self.root, process))
         return process
 
-    def finish(self, process: subprocess.Popen[str], log: str = "") -> Ended:
-        try:
-            rest, _ = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired as error:
-            end_all()
-            said = log + (error.output or b"").decode()
-            raise AssertionError(f"it hangs, and has said:\n{said}") from None
-        return Ended(self.layout, process.returncode, log + rest)
+    def finish(self, process: Process, log: str = "") -> Ended:
+        assert process.stdout is not None
+        hangs = threading.Event()
+
+        def end_it() -> None:
+            hangs.set()
+            _kill_all(self.root, process)
+
+        with _timer(end_it):
+            log += process.stdout.read()
+            code = process.wait()
+        assert not hangs.is_set(), f"it hangs, and has said:\n{log}"
+        return Ended(self.layout, code, log)
 
     def run(self, *steps: Step, **other: Any) -> Ended:
         return self.finish(self.start(*steps, **other))
 
-    def watch(
-        self, process: subprocess.Popen[str], until: Callable[[Progress], bool]
-    ) -> list[Progress]:
+    def watch(self, process: Process, until: Callable[[Progress], bool]) -> list[Progress]:
         """The progress as it changes, up to one that is as wanted."""
         seen: list[Progress] = []
 
@@ -147,11 +160,11 @@ class Pod:
             raise AssertionError(self.finish(process).log)
         return seen
 
-    def wait_for(self, process: subprocess.Popen[str], text: str) -> str:
+    def wait_for(self, process: Process, text: str) -> str:
         """Read the log up to a line that holds the text."""
         assert process.stdout is not None
         log = ""
-        with _killed_if_it_hangs(process):
+        with _timer(process.kill):
             for line in process.stdout:
                 log += line
                 if text in line:
@@ -160,8 +173,9 @@ class Pod:
 
 
 @contextmanager
-def _killed_if_it_hangs(process: subprocess.Popen[str]) -> Iterator[None]:
-    timer = threading.Timer(PATIENCE, process.kill)
+def _timer(end_it: Callable[[], object]) -> Iterator[None]:
+    """Against hanging."""
+    timer = threading.Timer(PATIENCE, end_it)
     timer.start()
     try:
         yield
@@ -175,23 +189,30 @@ def end_later(end: Callable[[], object]) -> None:
 
 
 def end_all() -> None:
-    """End what a test has started and what has not ended by then.
-
-    A runner's processes are in groups of their own, and what outlives it is nobody's child that we
-    know. But all of them have in their environment where the pod is.
-    """
+    """End what a test has started and what has not ended by then."""
     while _ends:
         with suppress(ProcessLookupError):
             _ends.pop()()
     while _started:
         root, process = _started.pop()
-        while left := _processes_of(root):
-            for pid in left:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        _kill_all(root, process)
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _kill_all(root: Path, process: Process) -> None:
+    """Kill a runner and all that it has started.
+
+    Those are in groups of their own, and what outlives the runner is nobody's child that we know.
+    But what a nursery has forked stays below it, and the others have in their environment where the
+    pod is.
+    """
+    find = _processes_of if isinstance(process, subprocess.Popen) else _processes_of_nursery
+    while left := find(root):
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _processes_of(root: Path) -> set[int]:
@@ -204,6 +225,28 @@ def _processes_of(root: Path) -> set[int]:
             if f"HOME={root}\0".encode() in environment.read_bytes():
                 found.add(int(environment.parent.name))
     return found
+
+
+def _processes_of_nursery(_: Path) -> set[int]:
+    """All of them: no test has two pods at work."""
+    found: set[int] = set()
+    below = {each.pid for each in _nurseries}
+    while below := {child for pid in below for child in children(pid)}:
+        found |= below
+    return found
+
+
+def _get_nursery() -> Nursery:
+    if not _nurseries:
+        path = [HOME, str(Path(__file__).parent.parent.parent)]
+        _nurseries.append(_at_the_end.enter_context(nursery(f"{BIN}/python", path)))
+    return _nurseries[0]
+
+
+def end_nursery() -> None:
+    """End what runners are forked from, for the end of the session."""
+    _at_the_end.close()
+    _nurseries.clear()
 
 
 def step(command: str, *argv: str, name: str = "", **other: Any) -> Step:
@@ -257,7 +300,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def wait_for_query(process: subprocess.Popen[str]) -> None:
+def wait_for_query(process: Process) -> None:
     """Wait until a query is worked on that dbt says it has started, if nothing else runs beside it.
 
     DuckDB interrupts what it is working on, not a query that is about to be sent, and dbt needs no
@@ -277,6 +320,10 @@ def _cpu_seconds(pid: int) -> float:
     return total
 
 
+def _program(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def _is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -285,14 +332,16 @@ def _is_alive(pid: int) -> bool:
 
 
 def forked_child(supervisor: int) -> tuple[int, int]:
-    """The zygote and the child that it has forked for the running step."""
+    """The zygote and the child that it has forked for the running step: one that runs the same
+    program.
+    """
 
     def look() -> tuple[int, int] | None:
         assert _is_alive(supervisor), "the runner has ended"
         for zygote in children(supervisor):
             for child in children(zygote):
                 with suppress(OSError):  # it has ended meanwhile
-                    if b"zygote" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    if _program(child) == _program(zygote):
                         return zygote, child
         return None
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import pods
-from tests.support.pods import end_all
+from tests.support.pods import end_all, end_nursery
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -19,3 +19,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _nothing_outlives_its_test() -> Iterator[None]:
     yield
     end_all()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_outlives_the_session() -> Iterator[None]:
+    yield
+    end_nursery()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.pods import Pod, children, end_all, step
+from tests.support.pods import Pod, Process, children, end_all, step
 
 # A "dbt" that goes on when its runner is gone, in a group of its own, as one does that is in the
 # middle of a query.
@@ -22,7 +21,7 @@ while True:
 """
 
 
-def deaf(root: Path) -> tuple[Pod, subprocess.Popen[str]]:
+def deaf(root: Path) -> tuple[Pod, Process]:
     pod = Pod(root / "pod", {})
     folder = root / "bin"
     folder.mkdir()

@@ -46,7 +46,8 @@ pytestmark = pytest.mark.dbt
 def every_command(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     root = tmp_path_factory.mktemp("every") / "pod"
     credential = "\"{{ env_var('WAREHOUSE_TOKEN') }}\""
-    pod = Pod(root, SHOP, profile(root / "warehouse.duckdb", credential))
+    # Fresh, so that there is one test of all commands in which nothing differs from a pod.
+    pod = Pod(root, SHOP, profile(root / "warehouse.duckdb", credential), fresh=True)
     pod.env["WAREHOUSE_TOKEN"] = CANARY
     return pod.run(
         step("seed"),
@@ -142,7 +143,8 @@ def test_no_secret_of_a_dotenv_file_leaves_the_container(tmp_path: Path) -> None
         "{% endmacro %}",
     }
     profiles = profile(tmp_path / "warehouse.duckdb", "\"{{ env_var('KEPT_IN_DOTENV', '') }}\"")
-    ended = Pod(tmp_path / "pod", leaks, profiles).run(step("runOperation", "leak"))
+    pod = Pod(tmp_path / "pod", leaks, profiles, fresh=True)
+    ended = pod.run(step("runOperation", "leak"))
     assert "it is *****" in ended.log
     assert CANARY not in ended.log
     events = (ended.layout.artifacts / "runOperation/events.jsonl").read_text()
@@ -511,9 +513,8 @@ def test_a_flag_that_the_image_sets_is_refused_before_the_first_statement(
 def test_a_flag_in_the_projects_own_variables_is_refused_where_dbt_reads_them(
     tmp_path: Path,
 ) -> None:
-    ended = Pod(tmp_path / "pod", {**ONE_MODEL, ".env": "DBT_FULL_REFRESH=true\n"}).run(
-        step("build")
-    )
+    files = {**ONE_MODEL, ".env": "DBT_FULL_REFRESH=true\n"}
+    ended = Pod(tmp_path / "pod", files, fresh=True).run(step("build"))
     refused = ended.summary.reason == "ConfigError" and "DBT_FULL_REFRESH" in ended.summary.message
     assert refused is (VERSION not in ("1.10.", "1.11.")), ended.log
 

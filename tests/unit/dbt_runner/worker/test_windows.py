@@ -310,7 +310,7 @@ def test_what_is_known_survives_the_death_of_the_container(tmp_path: Path) -> No
         zygote, _ = forked_child(process.pid)
         process.kill()
         os.killpg(zygote, signal.SIGKILL)
-        process.communicate()
+        pod.finish(process)
         summary = sidecar.wait()
     finally:
         sidecar.stop.set()
