@@ -17,8 +17,8 @@ from tests.cluster.progress import say
 
 # The lane of the cluster, which takes longest, is shown while it runs; of the other a suite's
 # output comes when it has ended, in one piece.
-SHOWN = ("lint", "api", "test-faults", "e2e")
-QUIET = ("unit", "unit-versions")
+SHOWN = ("api", "test-faults", "e2e")
+QUIET = ("lint", "unit", "unit-versions")
 
 
 def run_suite(suite: str, output: IO[bytes] | None) -> tuple[bool, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.api_objects import ARTIFACTS, DEPLOY_KEY, VOLUME, git, manifest
+from tests.support.api_objects import ARTIFACTS, DEPLOY_KEY, RUN, VOLUME, git, manifest
 from tests.support.kube import Manifest, create
 
 
@@ -151,6 +151,17 @@ from tests.support.kube import Manifest, create
         (
             "DbtRun",
             {"gate": {"failOn": "Error"}, "warnErrorOptions": {"silence": ["LogTestResult"]}},
+        ),
+        ("DbtSchedule", {"schedules": ["@daily", "*/15 1-5 L * MON-FRI", "0 6 * * 5L,1#2"]}),
+        ("DbtSchedule", {"timezone": "America/Argentina/Buenos_Aires", "suspend": True}),
+        (
+            "DbtSchedule",
+            {
+                "runTemplate": {
+                    "spec": RUN
+                    | {"eventTime": {"start": "$(interval.start)", "end": "$(interval.end)"}}
+                }
+            },
         ),
     ],
 )

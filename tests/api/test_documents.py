@@ -25,6 +25,7 @@ def test_the_manifests_of_the_readme_are_accepted(where: str) -> None:
         "DbtProject",
         "DbtRun",
         "DbtBackfill",
+        "DbtSchedule",
     }
     for manifest in manifests:
         created = create(moved(manifest, where))
@@ -36,7 +37,7 @@ def test_the_examples_are_accepted(where: str) -> None:
     manifests = [
         m for path in paths for m in yaml.safe_load_all(path.read_text()) if m["apiVersion"] == OURS
     ]
-    assert len(manifests) == 6
+    assert len(manifests) == 7
     for manifest in manifests:
         manifest["metadata"]["name"] += "-example"
         assert create(moved(manifest, where))["spec"] == manifest["spec"]

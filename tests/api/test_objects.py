@@ -67,6 +67,13 @@ def test_the_columns_of_kubectl_get(where: str) -> None:
     assert header == ["NAME", "PROJECT", "TARGET", "PHASE", "REASON", "NODES", "DURATION", "AGE"]
 
 
+def test_the_columns_of_a_schedule(where: str) -> None:
+    create(manifest("DbtSchedule", where))
+    header = kubectl("get", "dbtschedules", namespace=where).splitlines()[0]
+    names = ["NAME", "SCHEDULE", "TIMEZONE", "SUSPEND", "ACTIVE", "LAST RUN", "NEXT", "AGE"]
+    assert [name.strip() for name in header.split("  ") if name] == names
+
+
 def test_all_kinds_are_in_one_category(where: str) -> None:
     for kind in SPECS:
         create(manifest(kind, where))

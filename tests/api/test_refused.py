@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.api_objects import ARTIFACTS, DEPLOY_KEY, VOLUME, git, manifest
+from tests.support.api_objects import ARTIFACTS, DEPLOY_KEY, RUN, VOLUME, git, manifest
 from tests.support.kube import CommandError, Manifest, create
 
 EXACTLY_ONE = "set exactly one of image, git and configMap"
+
+WINDOW = {"start": "$(window.start)", "end": "$(window.end)"}
+INTERVAL = {"start": "$(interval.start)", "end": "$(interval.end)"}
 
 MOUNT_PATHS = {
     "data": "spec.pod.volumes[0].mountPath",
@@ -28,6 +31,27 @@ MOUNT_PATHS = {
     [
         ("DbtTarget", {"profiles": None}, "spec.profiles: Required value"),
         ("DbtTarget", {"schemaPattern": "("}, "is not a regular expression"),
+        ("DbtSchedule", {"schedules": []}, "should have at least 1 items"),
+        ("DbtSchedule", {"schedules": ["0 0 3 * * *"]}, "must be five fields"),
+        ("DbtSchedule", {"schedules": ["@reboot"]}, "must be five fields"),
+        ("DbtSchedule", {"schedules": ["TZ=UTC 0 3 * * *"]}, "must be five fields"),
+        ("DbtSchedule", {"timezone": "not a zone"}, "spec.timezone"),
+        (
+            "DbtSchedule",
+            {"runTemplate": {"spec": RUN | {"ttlAfterFinished": "1h"}}},
+            "leave out ttlAfterFinished",
+        ),
+        (
+            "DbtSchedule",
+            {"runTemplate": {"spec": RUN | {"eventTime": WINDOW}}},
+            "have a meaning in a DbtBackfill only",
+        ),
+        (
+            "DbtBackfill",
+            {"runTemplate": {"spec": RUN | {"eventTime": INTERVAL}}},
+            "have a meaning in a DbtSchedule only",
+        ),
+        ("DbtRun", {"eventTime": INTERVAL}, "in a DbtSchedule"),
         (
             "DbtTarget",
             {"maxConcurrentRuns": 0},
@@ -350,6 +374,10 @@ def test_what_else_a_pod_has_is_not_on_the_list(where: str, kind: str, pod: Mani
 NAMED: dict[str, tuple[str, Callable[[str], Manifest]]] = {
     "spec.projectRef.name": ("DbtRun", lambda name: {"projectRef": {"name": name}}),
     "spec.targetRef.name": ("DbtRun", lambda name: {"targetRef": {"name": name}}),
+    "spec.runTemplate.spec.projectRef.name": (
+        "DbtSchedule",
+        lambda name: {"runTemplate": {"spec": RUN | {"projectRef": {"name": name}}}},
+    ),
     "spec.pod.priorityClassName": ("DbtRun", lambda name: {"pod": {"priorityClassName": name}}),
     "spec.resumeFrom.name": (
         "DbtBackfill",

@@ -25,6 +25,7 @@ SPECS: dict[str, Manifest] = {
     },
     "DbtRun": RUN,
     "DbtBackfill": {"runTemplate": {"spec": RUN}, "windows": {"keys": ["a"]}},
+    "DbtSchedule": {"runTemplate": {"spec": RUN}, "schedules": ["0 3 * * *"]},
 }
 
 

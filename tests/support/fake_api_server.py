@@ -27,6 +27,7 @@ KINDS = {
     "dbtruns": ("dbt-operator.dev", "DbtRun"),
     "dbtprojects": ("dbt-operator.dev", "DbtProject"),
     "dbtbackfills": ("dbt-operator.dev", "DbtBackfill"),
+    "dbtschedules": ("dbt-operator.dev", "DbtSchedule"),
     "dbttargets": ("dbt-operator.dev", "DbtTarget"),
     "jobs": ("batch", "Job"),
     "pods": ("", "Pod"),

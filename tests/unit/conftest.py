@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import zoneinfo
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Time zones are those of the tzdata package, as in the operator.
+zoneinfo.reset_tzpath(())
 
 # How long an example takes says how busy the machine is, not whether the property holds.
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -29,19 +29,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- /* What the operator may do. No verb on secrets, no wildcard; events are read for what keeps a pod from starting. */ -}}
 {{- define "dbt-operator.rules" -}}
 - apiGroups: [dbt-operator.dev]
-  resources: [dbttargets, dbtprojects, dbtruns, dbtbackfills]
+  resources: [dbttargets, dbtprojects, dbtruns, dbtbackfills, dbtschedules]
   verbs: [get, list, watch]
-# Runs are created for the windows of backfills, and deleted for their ttlAfterFinished.
+# Runs are created for the windows of backfills and the occurrences of schedules, and deleted for their ttlAfterFinished.
 - apiGroups: [dbt-operator.dev]
   resources: [dbtruns]
   verbs: [create, delete]
 - apiGroups: [dbt-operator.dev]
-  resources: [dbttargets/status, dbtprojects/status, dbtruns/status, dbtbackfills/status]
+  resources: [dbttargets/status, dbtprojects/status, dbtruns/status, dbtbackfills/status, dbtschedules/status]
   verbs: [patch]
 # A Job that belongs to a DbtRun and blocks its deletion needs this where OwnerReferencesPermissionEnforcement is on, as
-# does a DbtRun that belongs to a DbtBackfill.
+# does a DbtRun that belongs to a DbtBackfill or DbtSchedule.
 - apiGroups: [dbt-operator.dev]
-  resources: [dbtruns/finalizers, dbtbackfills/finalizers]
+  resources: [dbtruns/finalizers, dbtbackfills/finalizers, dbtschedules/finalizers]
   verbs: [update]
 - apiGroups: [batch]
   resources: [jobs]

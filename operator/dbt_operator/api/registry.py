@@ -13,6 +13,7 @@ from dbt_operator.api.base import Model
 from dbt_operator.api.kinds.backfill import DbtBackfill
 from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import DbtRun
+from dbt_operator.api.kinds.schedule import DbtSchedule
 from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.api.status import BackfillPhase, Phase
 
@@ -132,5 +133,22 @@ BACKFILL = Kind(
     work=("spec", "runTemplate", "spec"),
     phases=BackfillPhase,
 )
-KINDS = (TARGET, PROJECT, RUN, BACKFILL)
+SCHEDULE = Kind(
+    kind="DbtSchedule",
+    plural="dbtschedules",
+    short="dbts",
+    model=DbtSchedule,
+    columns=(
+        Column("Schedule", ".spec.schedules[0]"),
+        Column("Timezone", ".spec.timezone"),
+        Column("Suspend", ".spec.suspend", "boolean"),
+        Column("Active", ".status.active[0].name"),
+        Column("Last run", ".status.history[0].phase"),
+        Column("Next", ".status.nextRunTimes[0]"),
+        _AGE,
+        Column("Message", ".status.message", priority=1),
+    ),
+    name_length=40,
+)
+KINDS = (TARGET, PROJECT, RUN, BACKFILL, SCHEDULE)
 BY_NAME = {kind.kind: kind for kind in KINDS}

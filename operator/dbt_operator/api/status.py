@@ -100,6 +100,8 @@ class ConditionType(StrEnum):
     SUCCEEDED = "Succeeded"
     FINISHED = "Finished"  # True at every end
     EXPIRES = "Expires"  # False: ttlAfterFinished has no effect
+    LAST_RUN_SUCCEEDED = "LastRunSucceeded"  # of a schedule: its last run that has ended
+    SUSPENDED = "Suspended"  # of a schedule: nothing is begun
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"

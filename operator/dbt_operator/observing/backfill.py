@@ -15,7 +15,7 @@ from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.manifests import work
 from dbt_operator.planning.common.reading import UnreadableError, read, read_part
 from dbt_operator.planning.common.references import References
-from dbt_operator.planning.common.strays import Stray
+from dbt_operator.planning.common.strays import find_strays
 
 Manifest = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Backf
         identity,
         created_at,
         reader.runner_image,
-        strays=_strays(reader, manifest, status),
+        strays=find_strays(reader.store.unfinished_children(identity.uid), status.runs or ()),
     )
     if status.phase and status.phase.finished:
         return facts
@@ -66,21 +66,3 @@ def _children(reader: Reader, namespace: str, status: DbtBackfillStatus) -> dict
     """
     found = {run.name: reader.whole("DbtRun", namespace, run.name) for run in status.runs or ()}
     return {name: child(manifest) for name, manifest in found.items() if manifest is not None}
-
-
-def _strays(reader: Reader, manifest: Manifest, status: DbtBackfillStatus) -> tuple[Stray, ...]:
-    """Runs that an operator which had stopped for a while has created although their windows were
-    no longer theirs.
-    """
-    recorded = {run.uid for run in status.runs or ()}
-    expected = {run.name for run in status.runs or () if run.uid is None}
-    found = [
-        run["metadata"] for run in reader.store.unfinished_children(manifest["metadata"]["uid"])
-    ]
-    return tuple(
-        Stray(each["name"], each["uid"])
-        for each in found
-        if each["uid"] not in recorded
-        and each["name"] not in expected
-        and not each.get("deletionTimestamp")
-    )

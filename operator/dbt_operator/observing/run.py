@@ -13,6 +13,7 @@ import structlog
 from dbt_operator.api.kinds.backfill import DbtBackfill, DbtBackfillStatus
 from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import Attempt, DbtRun, DbtRunStatus
+from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleStatus
 from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.api.status import Phase
 from dbt_operator.observing.progress import ProgressReader
@@ -26,7 +27,7 @@ from dbt_operator.planning.attempt.pod_facts import (
     pod_facts,
 )
 from dbt_operator.planning.common.durations import parse_time
-from dbt_operator.planning.common.manifests import controller_uid, parent_of
+from dbt_operator.planning.common.manifests import controller_uid, parent_of, schedule_of
 from dbt_operator.planning.common.names import ATTEMPT_LABEL, job_name
 from dbt_operator.planning.common.reading import UnreadableError, read, read_part
 from dbt_operator.planning.common.references import References
@@ -35,6 +36,7 @@ from dbt_operator.planning.queueing.positions import Slot, look, look_of_part
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.orders import Orders
 from dbt_operator.planning.run.progress import can_be_seen, longest
+from dbt_operator.planning.run.record import Record
 from dbt_protocol.summaries import Progress
 
 log = structlog.get_logger()
@@ -110,6 +112,7 @@ class Runs:
         if facts.orders is not None and not status.attempts:
             return facts
         if not status.attempts:
+            facts = replace(facts, record=self._find_record(manifest))
             return replace(facts, references=self._reader.read_references(run.spec, namespace))
         if status.resolved and status.resolved.promote:
             project = self._project(namespace, run.spec.project_ref.name)
@@ -158,6 +161,26 @@ class Runs:
         return Orders(
             name, uid, status.resolved, status.commit or "", status.image_id or "", mine.stop or ""
         )
+
+    def _find_record(self, manifest: Manifest) -> Record | None:
+        """What the schedule that a run says it is of knows of it; None for a run that says no such
+        thing.
+        """
+        if (owner := schedule_of(manifest)) is None:
+            return None
+        name, uid = owner
+        record = Record(f"DbtSchedule {name}", "status.active")
+        found = self._reader.whole("DbtSchedule", manifest["metadata"]["namespace"], name)
+        if found is None or found["metadata"]["uid"] != uid:
+            return replace(record, gone=True)
+        try:
+            status: DbtScheduleStatus = (
+                read_part(DbtSchedule, found, "status") or DbtScheduleStatus()
+            )
+        except UnreadableError as error:
+            return replace(record, unreadable=error.why)
+        stands = any(run.uid == manifest["metadata"]["uid"] for run in status.active or ())
+        return replace(record, stands=stands)
 
     def strays(self, manifest: Manifest) -> tuple[Stray, ...]:
         """Jobs of a run that has ended which nobody recorded, and which have not ended."""

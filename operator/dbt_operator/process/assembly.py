@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import zoneinfo
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -220,6 +221,8 @@ def main(terms: Terms = TERMS) -> NoReturn:
     except SettingsError as error:
         sys.exit(f"dbt-operator: {error}")
     sys.setrecursionlimit(RECURSION)
+    # Time zones are those of the tzdata package, whose version schedules tell.
+    zoneinfo.reset_tzpath(())
     configure_logging(settings)
     quieten_kopf()
     log.info(

@@ -12,10 +12,10 @@ from typing import Any
 
 from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.target import DbtTarget
-from dbt_operator.api.registry import BACKFILL, PROJECT, RUN, TARGET, Kind
+from dbt_operator.api.registry import BACKFILL, PROJECT, RUN, SCHEDULE, TARGET, Kind
 from dbt_operator.api.status import Phase
 from dbt_operator.common.keys import Key
-from dbt_operator.observing import backfill
+from dbt_operator.observing import backfill, schedule
 from dbt_operator.observing.reader import Reader, identity_of
 from dbt_operator.observing.run import Runs
 from dbt_operator.planning import project as project_planner
@@ -24,6 +24,7 @@ from dbt_operator.planning.backfill import planner as backfill_planner
 from dbt_operator.planning.common.plan import Plan
 from dbt_operator.planning.common.reading import read
 from dbt_operator.planning.run import planner as run_planner
+from dbt_operator.planning.schedule import planner as schedule_planner
 from dbt_operator.reconcile import waking
 from dbt_operator.reconcile.waking import Change, ChangeRule, WriteRule, Written
 
@@ -67,6 +68,11 @@ def _plan_backfill(sources: Sources, manifest: Manifest, done: Round, now: datet
     return backfill_planner.plan(replace(facts, refusal=done.refusal), now)
 
 
+def _plan_schedule(sources: Sources, manifest: Manifest, done: Round, now: datetime) -> Plan:
+    facts = schedule.observe(sources.reader, manifest)
+    return schedule_planner.plan(replace(facts, refusal=done.refusal), now)
+
+
 def _backs_off(manifest: Manifest) -> bool:
     return bool(manifest.get("status", {}).get("phase") == Phase.BACKING_OFF)
 
@@ -104,8 +110,16 @@ ROWS = {
         Row(
             RUN,
             _plan_run,
-            woken_by_change=(waking.find_target_of_deleted, waking.find_parent),
-            woken_by_write=(waking.find_target_with_news, waking.find_parent),
+            woken_by_change=(
+                waking.find_target_of_deleted,
+                waking.find_parent,
+                waking.find_schedule,
+            ),
+            woken_by_write=(
+                waking.find_target_with_news,
+                waking.find_parent,
+                waking.find_schedule_of_ended,
+            ),
             ends_by_wrong_spec=True,
             may_yield=_backs_off,
         ),
@@ -115,6 +129,12 @@ ROWS = {
             woken_by_change=(waking.find_target_of_deleted, waking.find_children),
             woken_by_write=(waking.find_target_with_news, waking.find_given_runs),
             may_yield=lambda _: True,
+        ),
+        Row(
+            SCHEDULE,
+            _plan_schedule,
+            woken_by_change=(waking.find_children,),
+            woken_by_write=(waking.find_active_runs,),
         ),
     )
 }

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dbt_operator.api.registry import BACKFILL, RUN, TARGET
+from dbt_operator.api.registry import BACKFILL, RUN, SCHEDULE, TARGET
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.cluster.projection import has_ended
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.attempt.pod_facts import foreign
-from dbt_operator.planning.common.manifests import parent_of, work
+from dbt_operator.planning.common.manifests import parent_of, schedule_of, work
 from dbt_operator.planning.common.names import RUN_LABEL, TARGET_LABEL
 
 Manifest = Mapping[str, Any]
@@ -63,6 +63,18 @@ def find_parent(change: Change | Written) -> Iterator[Key]:
     """The backfill that a run is part of."""
     if parent := parent_of(change.manifest):
         yield Key(BACKFILL.kind, change.manifest["metadata"]["namespace"], parent[0])
+
+
+def find_schedule(change: Change | Written) -> Iterator[Key]:
+    """The schedule that a run is of."""
+    if owner := schedule_of(change.manifest):
+        yield Key(SCHEDULE.kind, change.manifest["metadata"]["namespace"], owner[0])
+
+
+def find_schedule_of_ended(written: Written) -> Iterator[Key]:
+    """The schedule that a run is of, once that has ended."""
+    if "phase" in written.patch and has_ended(written.manifest):
+        yield from find_schedule(written)
 
 
 def find_children(change: Change) -> Iterator[Key]:
@@ -122,6 +134,12 @@ def find_target_with_news(written: Written) -> Iterator[Key]:
 def find_given_runs(written: Written) -> Iterator[Key]:
     """The runs that a backfill has given windows to."""
     for run in written.patch.get("runs") or ():
+        yield Key(RUN.kind, written.manifest["metadata"]["namespace"], run["name"])
+
+
+def find_active_runs(written: Written) -> Iterator[Key]:
+    """The runs that a schedule has written down."""
+    for run in written.patch.get("active") or ():
         yield Key(RUN.kind, written.manifest["metadata"]["namespace"], run["name"])
 
 

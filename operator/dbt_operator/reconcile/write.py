@@ -61,7 +61,7 @@ class Writer:
         self._effects.follow(key, Written(written, patch), events)
         # A watch would say so too, only later.
         has_begun = "attempts" in patch and written["status"].get("phase") == Phase.PENDING
-        return 0.0 if has_begun or "runs" in patch else requeue_after
+        return 0.0 if has_begun or "runs" in patch or "active" in patch else requeue_after
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

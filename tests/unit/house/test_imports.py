@@ -20,7 +20,7 @@ PACKAGES: dict[str, set[str]] = {
     "dbt_operator/cluster": {"kubernetes", "structlog", "urllib3"},
     "dbt_operator/common": set(),
     "dbt_operator/observing": {"structlog"},
-    "dbt_operator/planning": {"pydantic"},
+    "dbt_operator/planning": {"cronsim", "pydantic", "tzdata"},
     "dbt_operator/process": {"structlog"},
     "dbt_operator/reconcile": {"structlog"},
     "dbt_operator/watching": {"aiohttp", "kopf", "structlog"},

@@ -13,7 +13,7 @@ PYTHONS_OWN = {"__init__", "__main__"}
 # Once a kind; api/status.py has the words in which all of them speak.
 ONCE_A_KIND = {"facts", "planner", "status"}
 # A kind's model, what is read for it and what is planned for it have the kind's name.
-KINDS = {"backfill", "project", "run", "target"}
+KINDS = {"backfill", "project", "run", "target", "schedule"}
 EXCEPTIONS = {
     "main": "the start of each process of the dbt container",
     "progress": "what dbt says, what is read of it, and when it is looked at again",

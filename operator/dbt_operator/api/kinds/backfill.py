@@ -33,6 +33,13 @@ class WindowRunSpec(RunTemplateSpec):
             *RUN_RULES,
             (f"!{FULL_REFRESH}", WITHOUT_FULL_REFRESH),
             (
+                (
+                    "!has(self.eventTime) || !(self.eventTime.start.startsWith('$(interval')"
+                    " || self.eventTime.end.startsWith('$(interval'))"
+                ),
+                "$(interval.start) and $(interval.end) have a meaning in a DbtSchedule only",
+            ),
+            (
                 "!has(self.state) || !has(self.state.promote) || self.state.promote != 'Always'",
                 "a window is not the state of a whole project: leave out state.promote",
             ),

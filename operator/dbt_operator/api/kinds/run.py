@@ -38,11 +38,15 @@ class DbtRunSpec(RunTemplateSpec):
             *RUN_RULES,
             (
                 (
-                    "has(self.windows) || !has(self.eventTime)"
-                    " || !(self.eventTime.start.startsWith('$')"
-                    " || self.eventTime.end.startsWith('$'))"
+                    "!has(self.eventTime) || !(self.eventTime.start.startsWith('$')"
+                    " || self.eventTime.end.startsWith('$')) || (has(self.windows)"
+                    " && !self.eventTime.start.startsWith('$(i')"
+                    " && !self.eventTime.end.startsWith('$(i'))"
                 ),
-                "$(window.start) and $(window.end) have a meaning in a DbtBackfill only",
+                (
+                    "$(window.start) and $(window.end) have a meaning in a DbtBackfill only,"
+                    " $(interval.start) and $(interval.end) in a DbtSchedule"
+                ),
             ),
             (f"!has(self.windows) || !{FULL_REFRESH}", WITHOUT_FULL_REFRESH),
         )

@@ -19,7 +19,7 @@ EventTimeBound = Annotated[
     StringConstraints(
         min_length=10,
         max_length=19,
-        pattern=r"^(\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?|\$\(window\.(start|end)\))$",
+        pattern=r"^(\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?|\$\((window|interval)\.(start|end)\))$",
     ),
 ]
 WarningName = Annotated[
@@ -33,9 +33,10 @@ class EventTime(Model):
 
     start: EventTimeBound
     """From here, in UTC: 2024-01-01 or 2024-01-01T06:00:00. dbt goes back to the beginning of the
-    batch. In a backfill also $(window.start)."""
+    batch. In a backfill also $(window.start), in a schedule $(interval.start)."""
     end: EventTimeBound
-    """Up to here, which is not part of it. In a backfill also $(window.end)."""
+    """Up to here, which is not part of it. In a backfill also $(window.end), in a schedule
+    $(interval.end)."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from dbt_operator.api.base import API_VERSION
 from dbt_operator.api.kinds.backfill import DbtBackfillSpec
 from dbt_operator.api.kinds.run import DbtRun, DbtRunSpec, DbtRunStatus
@@ -15,7 +13,7 @@ from dbt_operator.api.parts.windows import RunWindow
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.backfill.windows import Window
 from dbt_operator.planning.common.identity import Identity
-from dbt_operator.planning.common.manifests import controller_uid
+from dbt_operator.planning.common.manifests import comparable, controller_uid
 from dbt_operator.planning.common.names import BACKFILL_LABEL, KUEUE, MANAGED_BY, short_uid
 from dbt_operator.planning.common.reading import UnreadableError, read_part
 
@@ -62,19 +60,6 @@ def child(manifest: Manifest) -> Child:
         image_id=status.image_id or "",
         spec=comparable(manifest["spec"]),
     )
-
-
-def comparable(spec: Manifest) -> DbtRunSpec | None:
-    """A run's spec as it is compared with another one; None where it cannot be read, which no run
-    of ours is.
-
-    As its model, since what an API server prunes or writes otherwise means the same; and without
-    what may be changed.
-    """
-    try:
-        return DbtRunSpec.model_validate(spec).model_copy(update={"cancel": None})
-    except ValidationError:
-        return None
 
 
 def name_of(backfill: Identity, number: int) -> str:

@@ -31,8 +31,11 @@ def define_windows(facts: BackfillFacts, now: datetime) -> Plan:
     except WindowsError as error:
         return refuse(facts, str(error), now)
     names = placeholders.OF_KEYS if definition.windows.keys else placeholders.OF_DATES
-    if misplaced := placeholders.wrong(facts.spec.run_template.spec, names):
+    run = facts.spec.run_template.spec
+    if misplaced := placeholders.wrong(run, names):
         return refuse(facts, misplaced, now)
+    if not placeholders.find_used(run):
+        return refuse(facts, placeholders.missing(names), now)
     keys = [window.key for window in windows]
     ledger = Ledger(_find_first_states(facts, len(keys)))
     dry = bool(facts.spec.dry_run)

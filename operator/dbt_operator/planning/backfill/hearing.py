@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from dbt_operator.api.kinds.backfill import WindowRun
 from dbt_operator.api.status import Reason
 from dbt_operator.planning.backfill import ledger as ledgers
-from dbt_operator.planning.backfill.children import Child, comparable, manifest
+from dbt_operator.planning.backfill.children import Child, manifest
 from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.backfill.ledger import Heard, Ledger
 from dbt_operator.planning.backfill.windows import Window
 from dbt_operator.planning.common.durations import parse_time, seconds
+from dbt_operator.planning.common.manifests import comparable
 from dbt_operator.planning.common.plan import CreateRun
 from dbt_operator.planning.run.admission import START_TIMEOUT
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dbt_operator.api.registry import BACKFILL, BY_NAME
+from pydantic import ValidationError
+
+from dbt_operator.api.kinds.run import DbtRunSpec
+from dbt_operator.api.registry import BACKFILL, BY_NAME, SCHEDULE, Kind
 
 Manifest = Mapping[str, Any]
 
@@ -28,9 +31,33 @@ def parent_of(run: Manifest) -> tuple[str, str] | None:
     """Name and UID of the backfill that a run says it is part of. It proves nothing: see the
     backfill's ledger.
     """
-    owners: Iterable[Manifest] = run["metadata"].get("ownerReferences") or ()
+    return _find_owner(run, BACKFILL)
+
+
+def schedule_of(run: Manifest) -> tuple[str, str] | None:
+    """Name and UID of the schedule that a run says it is of. It proves nothing: see the schedule's
+    status.
+    """
+    return _find_owner(run, SCHEDULE)
+
+
+def _find_owner(manifest: Manifest, kind: Kind) -> tuple[str, str] | None:
+    owners: Iterable[Manifest] = manifest["metadata"].get("ownerReferences") or ()
     found = next(
-        (each for each in owners if each.get("controller") and each["kind"] == BACKFILL.kind),
+        (each for each in owners if each.get("controller") and each["kind"] == kind.kind),
         None,
     )
     return (found["name"], found["uid"]) if found else None
+
+
+def comparable(spec: Manifest) -> DbtRunSpec | None:
+    """A run's spec as it is compared with another one; None where it cannot be read, which no run
+    of ours is.
+
+    As its model, since what an API server prunes or writes otherwise means the same; and without
+    what may be changed.
+    """
+    try:
+        return DbtRunSpec.model_validate(spec).model_copy(update={"cancel": None})
+    except ValidationError:
+        return None

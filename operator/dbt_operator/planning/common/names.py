@@ -16,6 +16,7 @@ TARGET_LABEL = f"{GROUP}/target"
 BACKFILL_LABEL = (
     f"{GROUP}/backfill"  # the DbtBackfill that a run, and its Jobs and pods, are part of
 )
+SCHEDULE_LABEL = f"{GROUP}/schedule"  # the DbtSchedule that a run is of
 HOLDER_LABEL = f"{GROUP}/holder-uid"  # who holds the target's slot for this pod
 SLOT_GATE = (
     f"{GROUP}/slot"  # the scheduling gate of a pod whose run has not been seen to hold the slot

@@ -1,5 +1,5 @@
-"""Where ``$(window.start)`` and the like stand in the run of a backfill, and whether they mean
-anything there.
+"""Where ``$(window.start)`` and the like stand in the run of a backfill or a schedule, whether they
+mean anything there, and what they stand for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from dbt_operator.api.parts.run_template import RunTemplateSpec
 OF_DATES = ("window.key", "window.start", "window.end")
 OF_KEYS = ("window.key",)
 
-_PLACEHOLDER = re.compile(r"\$\((window\.[^)]*)\)")
+OF_OCCURRENCES = ("scheduled.time", "scheduled.date", "interval.start", "interval.end")
+
+_PLACEHOLDER = re.compile(r"\$\(((?:window|scheduled|interval)\.[^)]*)\)")
 _MEANT = re.compile(r"\.vars\b|\.eventTime\b|\.steps\[\d+\]\.\w+\.(select|exclude|selector|args)\b")
 
 
@@ -25,18 +27,40 @@ def wrong(spec: RunTemplateSpec, known: tuple[str, ...]) -> str:
         spec: the run.
         known: the names that mean something there.
     """
-    found = list(_find(spec.to_dict(), "spec.runTemplate.spec"))
-    for path, name in found:
+    for path, name in _find(spec.to_dict(), "spec.runTemplate.spec"):
         if not _MEANT.search(path):
             return (
                 f"{path}: $({name}) means nothing there: it does in vars, eventTime and selections"
             )
         if name not in known:
             return f"{path}: $({name}) means nothing: there {_are(known)}"
-    if not found:
-        remedy = f"use {_list(known)} in vars, eventTime or selections"
-        return f"spec.runTemplate.spec: every window would do the same: {remedy}"
     return ""
+
+
+def find_used(spec: RunTemplateSpec) -> set[str]:
+    """The names of the placeholders that stand in a run."""
+    return {name for _, name in _find(spec.to_dict(), "")}
+
+
+def missing(known: tuple[str, ...]) -> str:
+    """What is wrong with a run that has no placeholder although each window should differ."""
+    remedy = f"use {_list(known)} in vars, eventTime or selections"
+    return f"spec.runTemplate.spec: every window would do the same: {remedy}"
+
+
+def fill(value: Any, values: Mapping[str, str]) -> Any:
+    """A part of a manifest with what its placeholders stand for.
+
+    Raises:
+        KeyError: one of them stands for nothing; :func:`wrong` would have said so.
+    """
+    if isinstance(value, Mapping):
+        return {key: fill(inner, values) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [fill(inner, values) for inner in value]
+    if isinstance(value, str):
+        return _PLACEHOLDER.sub(lambda match: values[match[1]], value)
+    return value
 
 
 def _are(known: tuple[str, ...]) -> str:

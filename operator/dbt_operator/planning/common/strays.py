@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from dbt_operator.planning.common.plan import LOOK_AGAIN, DeleteJob, DeleteRun, Plan
 
 
 @dataclass(frozen=True)
 class Stray:
-    """A Job of a run whose attempt was over, or a run of a backfill whose windows were no longer
-    its own.
+    """A Job of a run whose attempt was over, or a run of a backfill or schedule that stood in its
+    status no longer.
     """
 
     name: str
     uid: str
+
+
+class Recorded(Protocol):
+    """What a status says of a run."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def uid(self) -> str | None:
+        """Its UID, once it has been created."""
+
+
+def find_strays(
+    runs: Iterable[Mapping[str, Any]], recorded: Iterable[Recorded]
+) -> tuple[Stray, ...]:
+    """Which runs of an owner, of those that have not ended, its status does not know."""
+    recorded = list(recorded)
+    known = {run.uid for run in recorded}
+    expected = {run.name for run in recorded if run.uid is None}
+    found = [run["metadata"] for run in runs]
+    return tuple(
+        Stray(each["name"], each["uid"])
+        for each in found
+        if each["uid"] not in known
+        and each["name"] not in expected
+        and not each.get("deletionTimestamp")
+    )
 
 
 def delete_strays(strays: Sequence[Stray], delete: type[DeleteJob | DeleteRun]) -> Plan | None:

@@ -31,6 +31,7 @@ from dbt_operator.planning.run.admission import (
 )
 from dbt_operator.planning.run.ending import finish
 from dbt_operator.planning.run.facts import RunFacts
+from dbt_operator.planning.run.recording import wait_for_record
 from dbt_operator.planning.run.status import compose, make_attempt
 from dbt_operator.planning.state import compare
 
@@ -40,6 +41,10 @@ def admit(facts: RunFacts, now: datetime) -> Plan:
     if facts.orders is not None:
         found = part.admit(facts, facts.orders, now)
         return finish(facts, found, now) if isinstance(found, Verdict) else found
+    if facts.record is not None:
+        waits = wait_for_record(facts, facts.record, now)
+        if waits is not None:
+            return finish(facts, waits, now) if isinstance(waits, Verdict) else waits
     references = facts.references
     missing = find_missing(facts.run.spec, references, facts.identity.namespace)
     referred = references.found

@@ -12,6 +12,7 @@ from dbt_operator.planning.common.references import References
 from dbt_operator.planning.common.strays import Stray
 from dbt_operator.planning.queueing.positions import Slot
 from dbt_operator.planning.run.orders import Orders
+from dbt_operator.planning.run.record import Record
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class RunFacts:
     states of runs that may promote theirs. ``attempt`` is the current one. ``refusal`` is what the
     API server has just had against creating the Job. ``slot`` is what is known of the target's
     slots; ``strays`` are Jobs of the run that do not stand in its status. ``orders`` is what the
-    backfill that it is part of says of it.
+    backfill that it is part of says of it; ``record`` is what the schedule that it is of knows of
+    it, and read only until it is admitted.
     """
 
     run: DbtRun
@@ -35,6 +37,7 @@ class RunFacts:
     slot: Slot = field(default_factory=Slot)
     strays: tuple[Stray, ...] = ()
     orders: Orders | None = None
+    record: Record | None = None
 
     @property
     def status(self) -> DbtRunStatus:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dbt_operator.api.parts.resolved import Parent, Resolved
 from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.run.record import Record
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,17 @@ class Orders:
     stop: str = ""  # Boundary or Now
     unreadable: str = ""  # what is wrong with its status: what it says is not known
     gone: bool = False  # there is no such backfill (any more)
+
+    @property
+    def record(self) -> Record:
+        """What the backfill knows of the run."""
+        return Record(
+            owner=f"DbtBackfill {self.parent}",
+            place="the ledger",
+            stands=self.resolved is not None,
+            gone=self.gone,
+            unreadable=self.unreadable,
+        )
 
 
 def resolved_for(run: Identity, orders: Orders) -> Resolved | None:

@@ -9,43 +9,27 @@ from dataclasses import replace
 from datetime import datetime
 
 from dbt_operator.api.parts.windows import RunWindow
-from dbt_operator.api.status import ConditionType, Phase, Reason
+from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.attempt import sizes
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.common import window_states
 from dbt_operator.planning.common.compose import changed, conditions_of
-from dbt_operator.planning.common.conditions import State
-from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.plan import LOOK_AGAIN, Plan, StopPod
-from dbt_operator.planning.common.references import UNREADABLE
 from dbt_operator.planning.queueing import waiting
-from dbt_operator.planning.run.admission import find_start_timeout
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.orders import Orders, resolved_for
+from dbt_operator.planning.run.recording import wait_for_record
 from dbt_operator.planning.run.status import compose, make_attempt
 from dbt_protocol.plans import Window
 from dbt_protocol.window_codes import PENDING, RUNNING, code_of
-
-_NOT_IN_LEDGER = "NotInLedger"  # reason of the condition Admitted
 
 
 def admit(facts: RunFacts, orders: Orders, now: datetime) -> Plan | Verdict:
     """Begin under the backfill, once the run stands in its ledger; the verdict on a run that never
     will.
     """
-    parent = f"DbtBackfill {orders.parent}"
-    if orders.unreadable:
-        text = f"waiting: {parent} cannot be read: {orders.unreadable}"
-        return _wait(facts, text, now, UNREADABLE, "Unknown")
-    if orders.gone or orders.resolved is None:
-        text = (
-            f"{parent} does not exist"
-            if orders.gone
-            else f"it does not stand in the ledger of {parent}"
-        )
-        if now >= _left_out_since(facts, now) + find_start_timeout(facts.run.spec):
-            return Verdict(Reason.INVALID_SPEC, f"{text}: only that one creates such runs")
-        return _wait(facts, f"waiting: {text}", now, _NOT_IN_LEDGER, "False")
+    if (found := wait_for_record(facts, orders.record, now)) is not None:
+        return found
     resolved = resolved_for(facts.identity, orders)
     if resolved and (
         large := sizes.refusal(
@@ -56,7 +40,7 @@ def admit(facts: RunFacts, orders: Orders, now: datetime) -> Plan | Verdict:
     if not waiting.may_begin(facts):
         return wait_for_windows(facts, orders, now)
     conditions = conditions_of(facts, now)
-    conditions.admit(f"{parent} has resolved project and target")
+    conditions.admit(f"{orders.record.owner} has resolved project and target")
     return compose(
         facts,
         conditions,
@@ -78,21 +62,6 @@ def wait_for_windows(facts: RunFacts, orders: Orders, now: datetime) -> Plan:
         f"{facts.run.spec.target_ref.name}"
     )
     return replace(compose(facts, conditions_of(facts, now), phase, text), requeue_after=LOOK_AGAIN)
-
-
-def _left_out_since(facts: RunFacts, now: datetime) -> datetime:
-    """Since when its backfill, as far as that could be read, has not known of it."""
-    found = {condition.type: condition for condition in facts.status.conditions or ()}
-    admitted = found.get(ConditionType.ADMITTED)
-    if admitted is None:
-        return facts.created_at
-    return parse_time(admitted.last_transition_time) if admitted.reason == _NOT_IN_LEDGER else now
-
-
-def _wait(facts: RunFacts, text: str, now: datetime, reason: str, state: State) -> Plan:
-    conditions = conditions_of(facts, now)
-    conditions.set(ConditionType.ADMITTED, state, reason, text)
-    return replace(compose(facts, conditions, Phase.PENDING, text), requeue_after=LOOK_AGAIN)
 
 
 def pass_on_stop(facts: RunFacts) -> Plan | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,9 @@ def test_the_committed_crds_are_yaml_without_aliases() -> None:
         text = path.read_text()
         assert yaml.safe_load(text)["kind"] == "CustomResourceDefinition"
         assert "&id" not in text
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_a_definition_is_small_enough_for_client_side_apply(kind: Kind) -> None:
+    """kubectl keeps a copy in an annotation, which may have 262,144 bytes; some are for others."""
+    assert len(json.dumps(crd(kind))) < 200_000

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import kopf
 
+from dbt_operator.api.registry import KINDS
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.workqueue import WorkQueue
 from dbt_operator.watching import handlers
@@ -10,7 +11,7 @@ from dbt_operator.watching import handlers
 def test_the_framework_watches_without_finalizers_or_patches() -> None:
     registry = kopf.OperatorRegistry()
     handlers.register(registry, Store(), WorkQueue())
-    assert len(registry._watching.get_all_handlers()) == 6
+    assert len(registry._watching.get_all_handlers()) == len(KINDS) + 2
     assert not registry._changing.get_all_handlers()
     assert not registry._spawning.get_all_handlers()
 

@@ -1,0 +1,16 @@
+"""What the status of a run's owner knows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Record:
+    """Whether the status of the backfill or schedule that a run says it is of knows its UID."""
+
+    owner: str  # its kind and name
+    place: str  # where in its status the run should stand
+    stands: bool = False
+    gone: bool = False  # there is no such owner (any more)
+    unreadable: str = ""  # what is wrong with its status: what it says is not known

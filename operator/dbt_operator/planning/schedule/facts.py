@@ -1,0 +1,37 @@
+"""All that is known of a DbtSchedule when a decision is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleSpec, DbtScheduleStatus
+from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.common.strays import Stray
+from dbt_operator.planning.schedule.runs import ScheduledRun
+
+
+@dataclass(frozen=True)
+class ScheduleFacts:
+    """All that is known of a schedule when a decision is due.
+
+    ``runs`` are those of ``status.active``, by their names; what is missing is confirmed absent.
+    ``strays`` are runs of the schedule that have not ended and do not stand there. ``refusal`` is
+    what the API server has just had against creating a run.
+    """
+
+    schedule: DbtSchedule
+    identity: Identity
+    runs: Mapping[str, ScheduledRun] = field(default_factory=dict)
+    strays: tuple[Stray, ...] = ()
+    refusal: str = ""
+
+    @property
+    def status(self) -> DbtScheduleStatus:
+        """The status as it stands."""
+        return self.schedule.status or DbtScheduleStatus()
+
+    @property
+    def spec(self) -> DbtScheduleSpec:
+        """What is asked for."""
+        return self.schedule.spec

@@ -1,0 +1,122 @@
+"""How the status of a DbtSchedule is put together. The decisions are in the planner, and in the
+policies beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dbt_operator.api.kinds.schedule import DbtScheduleStatus, PastOccurrence
+from dbt_operator.api.status import ConditionType, Reason
+from dbt_operator.planning.common.conditions import Conditions
+from dbt_operator.planning.common.durations import format_time
+from dbt_operator.planning.common.plan import Event, Plan
+from dbt_operator.planning.schedule.book import Book
+from dbt_operator.planning.schedule.facts import ScheduleFacts
+from dbt_operator.planning.schedule.timetable import TIME_ZONES
+
+_ENDS = ("Succeeded", "Failed", "Cancelled")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the cursor counts for, and what follows on it."""
+
+    hash: str | None  # None as long as the spec means nothing
+    next_run_times: Sequence[datetime] = ()
+
+
+def compose(
+    facts: ScheduleFacts, book: Book, timing: Timing, now: datetime, problem: str = ""
+) -> Plan:
+    """The status as it is, with what has changed, and events that tell of it.
+
+    Args:
+        facts: of the schedule.
+        book: what has been decided.
+        timing: of the spec.
+        now: the time.
+        problem: what is wrong with the spec; empty if nothing is.
+    """
+    conditions = Conditions.of(facts.status.conditions, facts.identity.generation, now)
+    times = [format_time(moment) for moment in timing.next_run_times]
+    message = problem or _say(facts, book, times)
+    _set_conditions(facts, conditions, book, problem, message)
+    status = facts.status.model_copy(
+        update={
+            "observed_generation": facts.identity.generation,
+            "message": message,
+            "timing_hash": timing.hash or facts.status.timing_hash,
+            "next_run_times": times or None,
+            "time_zones": TIME_ZONES if times else facts.status.time_zones,
+            "conditions": conditions.list(),
+            **book.fields(),
+        }
+    )
+    return Plan(status, events=_tell(facts.status, status))
+
+
+def _say(facts: ScheduleFacts, book: Book, times: list[str]) -> str:
+    if facts.refusal:
+        return f"a run cannot be created: {facts.refusal}"
+    if book.active:
+        names = ", ".join(run.name for run in book.active)
+        return f"DbtRun {names} has not ended"
+    if facts.spec.suspend:
+        return "suspended: spec.suspend is true"
+    return f"the next run begins at {times[0]}" if times else "no run is due"
+
+
+def _set_conditions(
+    facts: ScheduleFacts, conditions: Conditions, book: Book, problem: str, message: str
+) -> None:
+    """A schedule is healthy when it can be carried out, whatever became of its last run."""
+    if problem:
+        conditions.stalled(Reason.INVALID_SPEC, problem)
+    elif facts.refusal:
+        conditions.progressing("CreationRefused", message)
+    else:
+        conditions.ready("Accepted", "runs are created on time")
+    suspended = bool(facts.spec.suspend)
+    conditions.set(
+        ConditionType.SUSPENDED,
+        "True" if suspended else "False",
+        "Suspended" if suspended else "Active",
+    )
+    before = facts.status.history or []
+    if (last := _find_last_end(book)) is not None and last not in before:
+        succeeded = last.phase == "Succeeded"
+        conditions.set(
+            ConditionType.LAST_RUN_SUCCEEDED,
+            "True" if succeeded else "False",
+            last.reason or last.phase,
+            f"DbtRun {last.run}" + (f": {last.message}" if last.message else ""),
+        )
+
+
+def _find_last_end(book: Book) -> PastOccurrence | None:
+    return next((past for past in book.history if past.run and past.phase in _ENDS), None)
+
+
+def _tell(old: DbtScheduleStatus, new: DbtScheduleStatus) -> tuple[Event, ...]:
+    """What people are told of a change."""
+    known = {run.name for run in old.active or ()}
+    events = [
+        Event("Normal", "Scheduled", f"DbtRun {run.name} is created for {run.occurrence}")
+        for run in new.active or ()
+        if run.name not in known
+    ]
+    for past in new.history or ():
+        if past in (old.history or ()) or past.run:
+            continue  # a run tells of its end itself
+        several = f" and {past.count - 1} more" if past.count else ""
+        why = (
+            "the run before has not ended"
+            if past.phase == "Skipped"
+            else "nobody was there to begin it in time"
+        )
+        kind = "Normal" if past.phase == "Skipped" else "Warning"
+        events.append(Event(kind, past.phase, f"{past.occurrence}{several}: {why}"))
+    return tuple(events)
