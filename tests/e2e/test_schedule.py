@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -13,33 +14,50 @@ from tests.support.scenarios import NAMESPACE, Scenario, manifests
 
 NAME = "on-time"
 ENDED = 2  # occurrences whose runs are waited for
+# Schedules whose runs take longer than a minute, by their policies.
+SLOW = {"slow-forbid": "Forbid", "slow-queue": "Queue", "slow-replace": "Replace"}
 
 
-def status() -> Manifest:
-    found: Manifest = get("dbtschedule", NAME, NAMESPACE).get("status", {})
+def status(name: str = NAME) -> Manifest:
+    found: Manifest = get("dbtschedule", name, NAMESPACE).get("status", {})
     return found
 
 
-def runs() -> dict[str, Manifest]:
-    label = f"--selector=dbt-operator.dev/schedule={NAME}"
+def runs(name: str = NAME) -> dict[str, Manifest]:
+    label = f"--selector=dbt-operator.dev/schedule={name}"
     return {run["metadata"]["name"]: run for run in items("dbtrun", NAMESPACE, label)}
 
 
-def ended() -> list[Manifest]:
-    return [past for past in status().get("history", []) if past.get("run")]
+def ended(name: str = NAME) -> list[Manifest]:
+    return [past for past in status(name).get("history", []) if past.get("run")]
+
+
+def schedule(name: str, overlay: str, images: Mapping[str, str], **spec: Any) -> list[Manifest]:
+    """A schedule that is due every minute, and what belongs to it."""
+    *others, run = manifests(Scenario(name, "Succeeded", overlay=overlay), images)
+    template = {"spec": run["spec"] | {"vars": {"at": "$(scheduled.time)"}}}
+    made = {"schedules": ["* * * * *"], "runTemplate": template} | spec
+    return [*others, resource("DbtSchedule", name, NAMESPACE, made)]
 
 
 @pytest.fixture(scope="module")
-def scheduled(warehouse: None, images: Mapping[str, str]) -> Manifest:  # noqa: ARG001 -- it has to be there first
+def started(warehouse: None, images: Mapping[str, str]) -> Iterator[None]:  # noqa: ARG001 -- it has to be there first
+    """All schedules, side by side."""
+    names = (NAME, *SLOW)
+    kubectl("delete", "dbtschedule", *names, "--ignore-not-found", "--wait", namespace=NAMESPACE)
+    apply(*schedule(NAME, "", images))
+    for name, policy in SLOW.items():
+        apply(*schedule(name, "slow", images, concurrencyPolicy=policy))
+    yield
+    kubectl("delete", "dbtschedule", *SLOW, "--wait=false", namespace=NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def scheduled(started: None, images: Mapping[str, str]) -> Manifest:  # noqa: ARG001 -- they have to be there first
     """The schedule's status after some occurrences, when it has been suspended."""
-    *others, run = manifests(Scenario(NAME, "Succeeded"), images)
-    template = run["spec"] | {"vars": {"at": "$(scheduled.time)"}}
-    spec = {"schedules": ["* * * * *"], "runTemplate": {"spec": template}}
-    kubectl("delete", "dbtschedule", NAME, "--ignore-not-found", "--wait", namespace=NAMESPACE)
-    apply(*others, resource("DbtSchedule", NAME, NAMESPACE, spec))
     wait_for(f"{ENDED} runs of the schedule have ended", lambda: len(ended()) >= ENDED)
-    apply(resource("DbtSchedule", NAME, NAMESPACE, spec | {"suspend": True}))
-    wait_for("the schedule is idle", lambda: is_idle() and status())
+    apply(*schedule(NAME, "", images, suspend=True))
+    wait_for("the schedule is idle", is_idle)
     return status()
 
 
@@ -50,6 +68,40 @@ def is_idle() -> bool:
         for condition in found["conditions"]
     )
     return suspended and not found.get("active")
+
+
+@pytest.mark.usefixtures("started")
+def test_an_occurrence_is_skipped_while_the_run_before_is_at_work() -> None:
+    def look() -> Manifest | None:
+        found = status("slow-forbid")
+        skipped = [past for past in found.get("history", []) if past["phase"] == "Skipped"]
+        return found if skipped else None
+
+    found = wait_for("an occurrence is skipped", look)
+    assert found["history"][0]["reason"] == "StillRunning"
+    assert len(runs("slow-forbid")) == 1
+
+
+@pytest.mark.usefixtures("started")
+def test_an_occurrence_waits_for_the_run_before() -> None:
+    found = wait_for("an occurrence waits", lambda: status("slow-queue").get("waiting"))
+    (first,) = runs("slow-queue")
+    assert found["occurrence"] > status("slow-queue")["lastScheduledTime"]
+    cancel = '{"spec":{"cancel":true}}'
+    kubectl("patch", "dbtrun", first, "--type=merge", "-p", cancel, namespace=NAMESPACE)
+    wait_for("the next one begins", lambda: len(runs("slow-queue")) > 1)
+    (past,) = ended("slow-queue")
+    assert (past["run"], past["phase"], past["reason"]) == (first, "Cancelled", "Cancelled")
+
+
+@pytest.mark.usefixtures("started")
+def test_an_occurrence_replaces_the_run_before() -> None:
+    (past, *_) = wait_for("a run was replaced", lambda: ended("slow-replace"))
+    assert (past["phase"], past["reason"]) == ("Cancelled", "Replaced")
+    found = wait_for("the next one has begun", lambda: status("slow-replace").get("active"))
+    assert found[0]["occurrence"] > past["occurrence"]
+    conditions = {each["type"] for each in status("slow-replace")["conditions"]}
+    assert "LastRunSucceeded" not in conditions
 
 
 def test_each_occurrence_has_one_run_which_knows_its_time(scheduled: Manifest) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from dbt_operator.cluster.errors import ConflictError, NotFoundError, translate_error
+from dbt_operator.cluster.errors import ConflictError, InvalidError, NotFoundError, translate_error
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.names import HOLDER_LABEL, STOP, TARGET_LABEL
 from dbt_operator.planning.common.plan import Event
@@ -44,6 +44,7 @@ class FakeCluster:
         self.clock: Callable[[], datetime] = lambda: NOW
         # Bytes of an object; etcd's answer to a larger one is that of the API server.
         self.largest = 1_500_000
+        self.refusal = ""  # what there is against creating runs
         self._version = 100
 
     def _write(self, change: Callable[[], Answer]) -> Answer:
@@ -150,6 +151,8 @@ class FakeCluster:
 
     def create_run(self, manifest: Mapping[str, Any]) -> Manifest:
         def create() -> Manifest:
+            if self.refusal:
+                raise InvalidError(self.refusal)
             self._weigh(manifest)
             name = manifest["metadata"]["name"]
             if ("DbtRun", name) not in self.objects:

@@ -87,6 +87,7 @@ class Reason(StrEnum):
     NAME_CONFLICT = "NameConflict"  # somebody else's Job has the name of ours
     INVALID_SPEC = "InvalidSpec"  # the object does not say what the API asks for
     YIELDED = "Yielded"  # its backfill has asked it to begin no further window; phase Cancelled
+    REPLACED = "Replaced"  # a later occurrence of its schedule is to begin; phase Cancelled
     NOT_FRESH = "NotFresh"  # sources have nothing new, and the run says onStale: Skip; no failure
     UNKNOWN = "Unknown"  # the result is lost or cannot be read; never taken for a success
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from dbt_operator.api.registry import KINDS, RUN
 from dbt_operator.api.status import ConditionType
+from dbt_operator.planning.common.manifests import controller_uid
 from dbt_operator.planning.run.expiry import managed_by
 
 Manifest = Mapping[str, Any]
@@ -37,6 +38,7 @@ class Projection:
     ttl: str
     managed: bool  # somebody would create it again if it were deleted
     jobs: str  # UIDs of its Jobs, apart by a space
+    owner: str  # UID of the backfill or schedule that it is of; empty for one of nobody's
 
     @classmethod
     def of(cls, run: Manifest) -> Projection:
@@ -62,6 +64,7 @@ class Projection:
             jobs=" ".join(
                 attempt["jobUID"] for attempt in status.get("attempts") or () if "jobUID" in attempt
             ),
+            owner=sys.intern(controller_uid(run)),
         )
 
     def manifest(self) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Store:
         self._unfinished: dict[tuple[str, str], dict[str, str]] = {}
         # UID of an owner -> kinds by UID of what it owns that has not ended
         self._children: dict[str, dict[str, str]] = {}
+        # UID of an owner -> UIDs of the runs that it owns and that have ended
+        self._ended: dict[str, set[str]] = {}
 
     def put(self, kind: str, manifest: Manifest) -> bool:
         """Keep an object unless a newer version of it is kept already. Whether anything changed.
@@ -79,6 +81,8 @@ class Store:
             self._objects[kind][metadata["uid"]] = (
                 Projection.of(manifest) if is_projected else _slim(manifest)
             )
+            if is_projected and (owner := controller_uid(manifest)):
+                self._ended.setdefault(owner, set()).add(metadata["uid"])
             if kept is not None and kind in PARTS:
                 self._forget_part(kind, kept)  # somebody may have changed its labels
             if run := _run_uid(manifest):
@@ -135,6 +139,13 @@ class Store:
             return [
                 _manifest(self._objects[kind][uid])
                 for uid, kind in self._children.get(owner_uid, {}).items()
+            ]
+
+    def ended_children(self, owner_uid: str) -> list[Manifest]:
+        """The runs that say they are of somebody and have ended: what little is kept of them."""
+        with self._lock:
+            return [
+                _manifest(self._objects[RUN.kind][uid]) for uid in self._ended.get(owner_uid, ())
             ]
 
     def all(self, kind: str) -> list[Manifest]:
@@ -205,10 +216,18 @@ class Store:
         name = (kind, metadata["namespace"], metadata["name"])
         if self._names.get(name) == metadata["uid"]:
             del self._names[name]
+        if isinstance(kept, Projection):
+            self._forget_ended(kept)
         if _has_work(kind):
             self._unindex({**manifest, "kind": kind})
         if kept is not None and kind in PARTS:
             self._forget_part(kind, kept)
+
+    def _forget_ended(self, kept: Projection) -> None:
+        uids = self._ended.get(kept.owner, set())
+        uids.discard(kept.uid)
+        if not uids:
+            self._ended.pop(kept.owner, None)
 
     def _forget_part(self, kind: str, kept: Kept) -> None:
         """Take a Job or pod from those of its run, as it was kept."""

@@ -108,11 +108,10 @@ class Runs:
             self._progress.forget(namespace, identity.name)
             orders = self._orders(manifest) if run.spec.ttl_after_finished else None
             return replace(facts, strays=self.strays(manifest), orders=orders)
-        facts = replace(facts, orders=self._orders(manifest))
+        facts = replace(facts, orders=self._orders(manifest), record=self._find_record(manifest))
         if facts.orders is not None and not status.attempts:
             return facts
         if not status.attempts:
-            facts = replace(facts, record=self._find_record(manifest))
             return replace(facts, references=self._reader.read_references(run.spec, namespace))
         if status.resolved and status.resolved.promote:
             project = self._project(namespace, run.spec.project_ref.name)
@@ -179,8 +178,9 @@ class Runs:
             )
         except UnreadableError as error:
             return replace(record, unreadable=error.why)
-        stands = any(run.uid == manifest["metadata"]["uid"] for run in status.active or ())
-        return replace(record, stands=stands)
+        uid = manifest["metadata"]["uid"]
+        mine = next((run for run in status.active or () if run.uid == uid), None)
+        return replace(record, stands=mine is not None, replaced=bool(mine and mine.replaced))
 
     def strays(self, manifest: Manifest) -> tuple[Stray, ...]:
         """Jobs of a run that has ended which nobody recorded, and which have not ended."""

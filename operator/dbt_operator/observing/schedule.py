@@ -11,6 +11,7 @@ from dbt_operator.planning.common.reading import read
 from dbt_operator.planning.common.strays import find_strays
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.runs import ScheduledRun, read_run
+from dbt_operator.planning.schedule.tidying import EndedRun
 
 Manifest = Mapping[str, Any]
 
@@ -24,6 +25,14 @@ def observe(reader: Reader, manifest: Manifest) -> ScheduleFacts:
         identity,
         runs=_find_runs(reader, identity.namespace, status),
         strays=find_strays(reader.store.unfinished_children(identity.uid), status.active or ()),
+        ended=tuple(_read_ended(run) for run in reader.store.ended_children(identity.uid)),
+    )
+
+
+def _read_ended(run: Manifest) -> EndedRun:
+    metadata, status = run["metadata"], run["status"]
+    return EndedRun(
+        metadata["name"], metadata["uid"], status["phase"], status.get("finishedAt") or ""
     )
 
 

@@ -9,14 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 from dbt_operator.api.crd import schema
+from dbt_operator.api.kinds.schedule import BACKLOG, KEPT
 from dbt_operator.api.parts.retry import Retry
-from dbt_operator.api.registry import BACKFILL, RUN
+from dbt_operator.api.registry import BACKFILL, RUN, SCHEDULE
 from dbt_operator.api.status import Reason
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.common.durations import seconds
 from dbt_operator.planning.queueing.slots import STARVES_AFTER
 from dbt_operator.planning.run import retry
 from dbt_operator.planning.run.admission import START_TIMEOUT
+from dbt_operator.planning.schedule.occurrences import ON_TIME
 from dbt_protocol import window_codes
 from tests.support.places import OPERATOR, ROOT, modules
 
@@ -38,6 +40,7 @@ OF_THE_OPERATOR = {
     Reason.INVALID_SPEC,
     Reason.NAME_CONFLICT,
     Reason.QUEUE_TIMEOUT,
+    Reason.REPLACED,
     Reason.SLOT_HELD_BY_LOST_NODE,
     Reason.UNSCHEDULABLE,
     Reason.UPLOAD_FAILED,
@@ -97,11 +100,23 @@ def test_the_defaults_of_a_backfill_are_what_readme_says() -> None:
     assert "`1d` (default)" in README
 
 
+def test_the_defaults_of_a_schedule_are_what_readme_says() -> None:
+    spec = schema(SCHEDULE)["properties"]["spec"]["properties"]
+    assert f"Default: {KEPT}." in spec["history"]["properties"]["succeeded"]["description"]
+    assert f"Default: {KEPT}." in spec["history"]["properties"]["failed"]["description"]
+    assert f"`{{succeeded: {KEPT}, failed: {KEPT}, ttl}}`" in README
+    late = f"{ON_TIME // timedelta(minutes=1)} minutes late"
+    assert late in spec["catchUp"]["description"]
+    assert late in README
+    assert f"the latest {BACKLOG}" in spec["catchUp"]["description"]
+    assert f"each of the latest {BACKLOG}" in README
+
+
 def test_every_reason_for_which_a_window_fails_has_a_code() -> None:
     coded = set(window_codes._FAILED.values())
     assert coded <= REASONS
-    # A window whose sources are too old is skipped.
-    assert REASONS - coded == NO_FAILURES | {Reason.NOT_FRESH}
+    # A window whose sources are too old is skipped, and the runs of a schedule have no windows.
+    assert REASONS - coded == NO_FAILURES | {Reason.NOT_FRESH, Reason.REPLACED}
     for reason in coded:
         assert window_codes.reason_of(window_codes.code_of(reason)) == reason
 

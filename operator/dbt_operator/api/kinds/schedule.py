@@ -6,13 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from dbt_operator.api.base import Model, rules
+from dbt_operator.api.base import Duration, Model, rules
 from dbt_operator.api.parts.run_template import RUN_RULES, RunTemplateSpec
 from dbt_operator.api.parts.windows import Zone
 from dbt_operator.api.status import Condition
 from dbt_operator.api.texts import Known, Message, Moment, Note, Short
 
 HISTORY = 20  # entries
+BACKLOG = 100  # occurrences
+KEPT = 10  # runs of each kind of end, unless history says otherwise
 NEXT_RUN_TIMES = 5
 
 Cron = Annotated[
@@ -67,6 +69,19 @@ class ScheduledRunTemplate(Model):
     """The spec of a DbtRun."""
 
 
+class History(Model):
+    """How many runs are kept. The last one that succeeded and the last one that ended always are;
+    artifacts stay whatever becomes of runs.
+    """
+
+    succeeded: Annotated[int, Field(ge=0, le=100)] | None = None
+    """How many that succeeded, or had nothing to do. Default: 10."""
+    failed: Annotated[int, Field(ge=0, le=100)] | None = None
+    """How many that failed or were cancelled. Default: 10."""
+    ttl: Duration | None = None
+    """How long after its end a run is deleted at the latest. Default: never."""
+
+
 class DbtScheduleSpec(Model):
     """When to run what. All of it may be changed: a change of schedules, timezone or suspend counts
     from now on, and any other change from the next occurrence on.
@@ -82,6 +97,18 @@ class DbtScheduleSpec(Model):
     Default: UTC."""
     suspend: bool | None = None
     """Begin no run as long as it is true. What would have been due meanwhile is not made up for."""
+    concurrency_policy: Literal["Forbid", "Queue", "Replace"] | None = None
+    """What becomes of an occurrence while the run of an earlier one has not ended, be it that it
+    waits for a slot. Forbid, the default: it is skipped. Queue: it begins when that one has ended;
+    the newest waits. Replace: that one is cancelled, and it begins once it has ended."""
+    starting_deadline: Duration | None = None
+    """An occurrence whose run cannot be created within this time is missed. Default: none."""
+    catch_up: Literal["Latest", "None", "All"] | None = None
+    """What becomes of occurrences that come due while no operator is there. Latest, the default:
+    the latest has a run. None: none has, if it is more than 5 minutes late. All: each has one, the
+    oldest first, one after another, but no more than the latest 100."""
+    history: History | None = None
+    """How many runs are kept."""
     run_template: ScheduledRunTemplate
     """What is run at each occurrence."""
 
@@ -97,6 +124,28 @@ class ActiveRun(Model):
     """Its UID, once it has been created. From then on it is never created again."""
     decided_at: Moment
     """When it was decided that it is to be created."""
+    replaced: bool | None = None
+    """Whether it is to end, as a later occurrence is to begin."""
+
+
+class WaitingOccurrence(Model):
+    """An occurrence that begins when the run before has ended."""
+
+    occurrence: Moment
+    """The occurrence, in UTC."""
+    since: Moment
+    """Since when it waits."""
+
+
+class Backlog(Model):
+    """Occurrences that are made up for, one after another: all of the schedule between two."""
+
+    first: Moment
+    """The next one, in UTC."""
+    last: Moment
+    """The last one."""
+    count: int
+    """How many there are."""
 
 
 class PastOccurrence(Model):
@@ -142,6 +191,10 @@ class DbtScheduleStatus(Model):
     """When the last run that succeeded ended."""
     active: Annotated[list[ActiveRun], Field(max_length=10)] | None = None
     """The runs that have not ended. A run of the schedule that is not here begins nothing."""
+    waiting: WaitingOccurrence | None = None
+    """The occurrence that begins next, as concurrencyPolicy says."""
+    backlog: Backlog | None = None
+    """What is to be made up for, as catchUp says."""
     history: Annotated[list[PastOccurrence], Field(max_length=HISTORY)] | None = None
     """What became of the last occurrences, the newest first."""
     time_zones: Short | None = None

@@ -25,9 +25,16 @@ def latch_cancel(facts: RunFacts, now: datetime) -> Plan:
     more.
     """
     phase = facts.status.phase or Phase.PENDING
-    conditions = conditions_of(facts, now)
+    is_replaced = facts.record is not None and facts.record.replaced and not facts.run.spec.cancel
+    why = "being replaced: a later occurrence is to begin" if is_replaced else "being cancelled"
+    reason = {"reason": Reason.REPLACED} if is_replaced else {}
     return compose(
-        facts, conditions, phase, "being cancelled", cancel_requested_at=format_time(now)
+        facts,
+        conditions_of(facts, now),
+        phase,
+        why,
+        cancel_requested_at=format_time(now),
+        **reason,
     )
 
 
@@ -50,11 +57,11 @@ def _judge_cancelled(facts: RunFacts) -> Verdict:
     """A cancelled run is never a success, even if dbt was quicker."""
     attempts = facts.status.attempts or []
     pod = facts.attempt.pod
+    replaced = facts.status.reason is Reason.REPLACED
+    reason = Reason.REPLACED if replaced else Reason.CANCELLED
     if pod is None or not pod.dbt.ended:
         started = bool(attempts) and attempts[-1].started_at is not None
-        return Verdict(
-            Reason.CANCELLED, _REPORT_LOST if started else "cancelled before dbt had started"
-        )
+        return Verdict(reason, _REPORT_LOST if started else "cancelled before dbt had started")
     found = judge(pod, facts.attempt.job)
     said = found.summary.message if found.summary else "dbt left no result"
-    return Verdict(Reason.CANCELLED, f"cancelled: {said}", found.exit_code, found.summary)
+    return Verdict(reason, f"cancelled: {said}", found.exit_code, found.summary)

@@ -29,6 +29,7 @@ _END = {
     None: Phase.SUCCEEDED,
     Reason.CANCELLED: Phase.CANCELLED,
     Reason.YIELDED: Phase.CANCELLED,
+    Reason.REPLACED: Phase.CANCELLED,
     Reason.NOT_FRESH: Phase.SKIPPED,
 }
 

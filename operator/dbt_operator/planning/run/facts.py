@@ -24,7 +24,7 @@ class RunFacts:
     API server has just had against creating the Job. ``slot`` is what is known of the target's
     slots; ``strays`` are Jobs of the run that do not stand in its status. ``orders`` is what the
     backfill that it is part of says of it; ``record`` is what the schedule that it is of knows of
-    it, and read only until it is admitted.
+    it.
     """
 
     run: DbtRun

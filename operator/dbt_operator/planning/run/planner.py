@@ -69,5 +69,6 @@ def _go_on(facts: RunFacts, resolved: Resolved, attempt: Attempt, now: datetime)
 
 
 def _told_to_end(facts: RunFacts) -> bool:
-    """Whether the backfill that the run is part of wants it to end at once."""
-    return facts.orders is not None and facts.orders.stop == "Now"
+    """Whether the backfill or schedule that the run is of wants it to end at once."""
+    by_backfill = facts.orders is not None and facts.orders.stop == "Now"
+    return by_backfill or (facts.record is not None and facts.record.replaced)

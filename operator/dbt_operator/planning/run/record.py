@@ -12,5 +12,6 @@ class Record:
     owner: str  # its kind and name
     place: str  # where in its status the run should stand
     stands: bool = False
+    replaced: bool = False  # it is to end, since a later occurrence of the schedule is to begin
     gone: bool = False  # there is no such owner (any more)
     unreadable: str = ""  # what is wrong with its status: what it says is not known

@@ -10,8 +10,10 @@ from datetime import datetime
 from dbt_operator.api.kinds.schedule import (
     HISTORY,
     ActiveRun,
+    Backlog,
     DbtScheduleStatus,
     PastOccurrence,
+    WaitingOccurrence,
 )
 from dbt_operator.planning.common.durations import format_time, parse_time
 
@@ -25,6 +27,8 @@ class Book:
     history: tuple[PastOccurrence, ...] = ()  # the newest first
     last_scheduled: str | None = None
     last_success: str | None = None
+    waiting: WaitingOccurrence | None = None
+    backlog: Backlog | None = None
 
     @classmethod
     def of(cls, status: DbtScheduleStatus) -> Book:
@@ -35,11 +39,24 @@ class Book:
             tuple(status.history or ()),
             status.last_scheduled_time,
             status.last_success_time,
+            status.waiting,
+            status.backlog,
         )
 
     def move_cursor(self, moment: datetime) -> Book:
         """With everything up to a moment decided. It never goes back."""
         return replace(self, cursor=max(moment, self.cursor or moment))
+
+    def forget_undone(self) -> Book:
+        """Without what has not begun: the times that it belongs to are not those of the schedule
+        any more.
+        """
+        return replace(self, waiting=None, backlog=None)
+
+    def replace_active(self) -> Book:
+        """With its runs asked to end."""
+        asked = tuple(run.model_copy(update={"replaced": True}) for run in self.active)
+        return replace(self, active=asked)
 
     def begin(self, run: ActiveRun) -> Book:
         """With a run that is to be created."""
@@ -57,6 +74,11 @@ class Book:
             book = replace(book, last_success=past.finished_at)
         return replace(book, history=_add(past, book.history))
 
+    def give_up(self, run: ActiveRun, past: PastOccurrence) -> Book:
+        """With a run that was never created."""
+        rest = tuple(each for each in self.active if each is not run)
+        return replace(self, active=rest).pass_over([parse_time(run.occurrence)], past)
+
     def pass_over(self, occurrences: list[datetime], past: PastOccurrence) -> Book:
         """With occurrences that there was no run for. What follows on the last entry and ended
         alike shares it: an entry each would drive the runs out of the history within minutes.
@@ -67,7 +89,9 @@ class Book:
         first, until = format_time(occurrences[0]), format_time(occurrences[-1])
         before = self.history
         if last and last.run is None and (last.phase, last.reason) == (past.phase, past.reason):
-            first, count = last.occurrence, count + (last.count or 1)
+            first = min(first, last.occurrence)
+            until = max(until, last.until or last.occurrence)
+            count += last.count or 1
             before = before[1:]
         several = {"until": until, "count": count} if count > 1 else {}
         past = past.model_copy(update={"occurrence": first, **several})
@@ -81,6 +105,8 @@ class Book:
             "history": list(self.history) or None,
             "last_scheduled_time": self.last_scheduled,
             "last_success_time": self.last_success,
+            "waiting": self.waiting,
+            "backlog": self.backlog,
         }
 
 

@@ -9,6 +9,7 @@ from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleSpec, DbtSch
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.strays import Stray
 from dbt_operator.planning.schedule.runs import ScheduledRun
+from dbt_operator.planning.schedule.tidying import EndedRun
 
 
 @dataclass(frozen=True)
@@ -16,14 +17,15 @@ class ScheduleFacts:
     """All that is known of a schedule when a decision is due.
 
     ``runs`` are those of ``status.active``, by their names; what is missing is confirmed absent.
-    ``strays`` are runs of the schedule that have not ended and do not stand there. ``refusal`` is
-    what the API server has just had against creating a run.
+    ``strays`` are runs of the schedule that have not ended and do not stand there, ``ended`` those
+    that have. ``refusal`` is what the API server has just had against creating a run.
     """
 
     schedule: DbtSchedule
     identity: Identity
     runs: Mapping[str, ScheduledRun] = field(default_factory=dict)
     strays: tuple[Stray, ...] = ()
+    ended: tuple[EndedRun, ...] = ()
     refusal: str = ""
 
     @property

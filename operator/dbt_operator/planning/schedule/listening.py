@@ -14,6 +14,7 @@ from dbt_operator.planning.common.plan import CreateRun, DeleteRun
 from dbt_operator.planning.run.admission import START_TIMEOUT
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.facts import ScheduleFacts
+from dbt_operator.planning.schedule.occurrences import find_deadline, make_missed
 from dbt_operator.planning.schedule.runs import make_manifest
 from dbt_operator.planning.schedule.timetable import Timetable
 
@@ -80,6 +81,8 @@ def _hear_of_new(
             " occurrence has a run again"
         )
         return book.end(entry, _fail(entry, Reason.NAME_CONFLICT, why, now))
+    if now - parse_time(entry.occurrence) > find_deadline(facts.spec):
+        return book.give_up(entry, make_missed(entry.occurrence))
     if now < parse_time(entry.decided_at) + timedelta(seconds=seconds(START_TIMEOUT)):
         return book
     why = f"DbtRun {entry.name} cannot be created: {problem or 'nothing is known of why'}"

@@ -24,12 +24,14 @@ from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.listening import find_due_actions, hear_runs
 from dbt_operator.planning.schedule.occurrences import decide
 from dbt_operator.planning.schedule.status import Timing, compose
+from dbt_operator.planning.schedule.tidying import find_next_expiry, find_superfluous
 from dbt_operator.planning.schedule.timetable import Timetable, TimetableError
 
 # The wall clock decides; waiting only wakes. So a clock that is set, or a machine that slept, is
 # noticed within this time.
 _SOON, _LOOK_SOON = timedelta(hours=1), timedelta(seconds=60)
 _LOOK_SOMETIME = timedelta(minutes=15)
+_LOOK_AGAIN = 60.0  # seconds; a deletion that did not happen is asked for again
 
 
 def plan(facts: ScheduleFacts, now: datetime) -> Plan:
@@ -57,12 +59,23 @@ def _plan(facts: ScheduleFacts, now: datetime) -> Plan:
     timing = hash_timing(facts.spec)
     book = hear_runs(facts, book, facts.refusal, now)
     if book.cursor is None or facts.status.timing_hash != timing:
-        book = book.move_cursor(now)
+        book = book.move_cursor(now).forget_undone()
     elif not facts.spec.suspend:
         book = decide(facts, book, timetable, now)
     times = [] if facts.spec.suspend else _find_next(facts, book, timetable, timing)
     found = compose(facts, book, Timing(timing, times), now)
-    return replace(found, requeue_after=_find_wait(facts, times, now))
+    return _tidy(facts, replace(found, requeue_after=_find_wait(facts, times, now)), now)
+
+
+def _tidy(facts: ScheduleFacts, found: Plan, now: datetime) -> Plan:
+    """A plan that also deletes runs which are kept no longer. One leaves ``active`` first."""
+    active = {run.uid for run in facts.status.active or ()}
+    ended = [run for run in facts.ended if run.uid not in active]
+    if superfluous := find_superfluous(ended, facts.spec.history, now):
+        wait = min(found.requeue_after or _LOOK_AGAIN, _LOOK_AGAIN)
+        return replace(found, actions=superfluous, requeue_after=wait)
+    waits = (found.requeue_after, find_next_expiry(ended, facts.spec.history, now))
+    return replace(found, requeue_after=min((wait for wait in waits if wait), default=None))
 
 
 def hash_timing(spec: DbtScheduleSpec) -> str:

@@ -15,8 +15,14 @@ from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.plan import Event, Plan
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.facts import ScheduleFacts
+from dbt_operator.planning.schedule.occurrences import NOT_IN_TIME, STILL_RUNNING, SUPERSEDED
 from dbt_operator.planning.schedule.timetable import TIME_ZONES
 
+_WHY = {
+    STILL_RUNNING: "the run before has not ended",
+    SUPERSEDED: "a later one came while it waited",
+    NOT_IN_TIME: "it could not be begun in time",
+}
 _ENDS = ("Succeeded", "Failed", "Cancelled")
 
 
@@ -63,7 +69,9 @@ def _say(facts: ScheduleFacts, book: Book, times: list[str]) -> str:
         return f"a run cannot be created: {facts.refusal}"
     if book.active:
         names = ", ".join(run.name for run in book.active)
-        return f"DbtRun {names} has not ended"
+        after = f"; then that of {book.waiting.occurrence} begins" if book.waiting else ""
+        behind = f"; {book.backlog.count} more are made up for" if book.backlog else ""
+        return f"DbtRun {names} has not ended{after}{behind}"
     if facts.spec.suspend:
         return "suspended: spec.suspend is true"
     return f"the next run begins at {times[0]}" if times else "no run is due"
@@ -86,7 +94,8 @@ def _set_conditions(
         "Suspended" if suspended else "Active",
     )
     before = facts.status.history or []
-    if (last := _find_last_end(book)) is not None and last not in before:
+    last = _find_last_end(book)
+    if last is not None and last not in before:
         succeeded = last.phase == "Succeeded"
         conditions.set(
             ConditionType.LAST_RUN_SUCCEEDED,
@@ -97,7 +106,9 @@ def _set_conditions(
 
 
 def _find_last_end(book: Book) -> PastOccurrence | None:
-    return next((past for past in book.history if past.run and past.phase in _ENDS), None)
+    """The last one that tells how things are: one that was replaced does not."""
+    ended = (past for past in book.history if past.run and past.phase in _ENDS)
+    return next((past for past in ended if past.reason != Reason.REPLACED), None)
 
 
 def _tell(old: DbtScheduleStatus, new: DbtScheduleStatus) -> tuple[Event, ...]:
@@ -112,11 +123,7 @@ def _tell(old: DbtScheduleStatus, new: DbtScheduleStatus) -> tuple[Event, ...]:
         if past in (old.history or ()) or past.run:
             continue  # a run tells of its end itself
         several = f" and {past.count - 1} more" if past.count else ""
-        why = (
-            "the run before has not ended"
-            if past.phase == "Skipped"
-            else "nobody was there to begin it in time"
-        )
         kind = "Normal" if past.phase == "Skipped" else "Warning"
+        why = _WHY.get(past.reason or "", "")
         events.append(Event(kind, past.phase, f"{past.occurrence}{several}: {why}"))
     return tuple(events)

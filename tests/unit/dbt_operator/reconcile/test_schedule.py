@@ -390,35 +390,273 @@ def test_placeholders_stand_for_the_occurrence() -> None:
     assert made["spec"]["steps"] == [{"build": {"select": ["tag:d2026-01-05"]}}]
 
 
+# What becomes of occurrences while a run is at work
+
+
+def pass_quarters(world: ScheduleWorld, number: int) -> None:
+    for _ in range(number):
+        world.now += 15 * MINUTE
+        world.look()
+
+
+def told(world: ScheduleWorld) -> list[tuple[str, str, str | None]]:
+    """The history, the oldest first."""
+    return [
+        (past["occurrence"][11:16], past["phase"], past.get("reason"))
+        for past in reversed(world.status.get("history", []))
+    ]
+
+
+def quarters(*times: str) -> list[datetime]:
+    return [START.replace(hour=int(at[:2]), minute=int(at[3:]), second=0) for at in times]
+
+
+def test_the_newest_occurrence_waits_until_the_run_before_has_ended() -> None:
+    world = ScheduleWorld(START, schedules=["*/15 * * * *"], concurrencyPolicy="Queue")
+    world.look()
+    pass_quarters(world, 3)
+    assert world.created == quarters("03:15")
+    assert world.status["waiting"]["occurrence"] == "2026-01-02T03:45:00Z"
+    world.finish_runs()
+    world.look()
+    assert world.created == quarters("03:15", "03:45")
+    assert "waiting" not in world.status
+    assert told(world) == [("03:30", "Skipped", "Superseded"), ("03:15", "Succeeded", None)]
+
+
+def test_a_later_occurrence_replaces_the_run_before() -> None:
+    world = ScheduleWorld(START, schedules=["*/15 * * * *"], concurrencyPolicy="Replace")
+    world.look()
+    pass_quarters(world, 1)
+    assert "replaced" not in world.status["active"][0]
+    pass_quarters(world, 1)
+    assert world.status["active"][0]["replaced"] is True
+    assert world.created == quarters("03:15"), "it begins once the other has ended"
+    world.finish_runs("Cancelled", reason="Replaced")
+    world.look()
+    assert world.created == quarters("03:15", "03:30")
+    assert told(world) == [("03:15", "Cancelled", "Replaced")]
+    types = [each["type"] for each in world.status["conditions"]]
+    assert "LastRunSucceeded" not in types, "what was replaced says nothing of how things are"
+
+
+def test_what_waits_is_no_business_of_a_schedule_with_other_times() -> None:
+    world = ScheduleWorld(START, schedules=["*/15 * * * *"], concurrencyPolicy="Queue")
+    world.look()
+    pass_quarters(world, 2)
+    world.edit(suspend=True)
+    world.look()
+    world.finish_runs()
+    world.look()
+    assert world.created == quarters("03:15")
+    assert "waiting" not in world.status
+
+
+# What was missed
+
+
+@every_zone
+def test_after_an_outage_all_have_a_run_one_after_another(zone: str) -> None:
+    shape = SHAPES[4]
+    for edge in find_edges(zone)[:2]:
+        start, end = edge - 4 * HOUR, edge + 4 * HOUR
+        world = ScheduleWorld(start, schedules=[shape.entry], timezone=zone, catchUp="All")
+        world.go_to(edge - HALF_OUTAGE)
+        world.restart()
+        world.now = edge + HALF_OUTAGE
+        world.look()
+        assert len(world.status["active"]) == 1
+        missed = enumerate_moments(shape, zone, edge - HALF_OUTAGE, edge + HALF_OUTAGE)
+        assert world.status["backlog"]["count"] == len(missed) - 1
+        for _ in missed:
+            world.finish_runs()
+            world.look()
+        world.go_to(end)
+        assert world.created == enumerate_moments(shape, zone, start, end)
+
+
+def test_what_comes_due_while_others_are_made_up_for_is_made_up_for_too() -> None:
+    world = ScheduleWorld(START, schedules=["*/15 * * * *"], catchUp="All")
+    world.look()
+    world.now += HOUR
+    world.look()
+    assert world.created == quarters("03:15")
+    pass_quarters(world, 1)
+    assert world.status["backlog"] == {
+        "first": "2026-01-02T03:30:00Z",
+        "last": "2026-01-02T04:15:00Z",
+        "count": 4,
+    }
+
+
+def test_no_more_than_a_hundred_are_made_up_for() -> None:
+    world = ScheduleWorld(START, schedules=["*/15 * * * *"], catchUp="All")
+    world.look()
+    world.now += 2 * DAY
+    world.look()
+    assert world.status["backlog"]["count"] == 99
+    assert told(world) == [("03:15", "Missed", "NotInTime")]
+    assert world.status["history"][0]["count"] == 2 * 24 * 4 - 100
+
+
+@pytest.mark.parametrize(
+    ("late", "created"), [(4 * MINUTE, ["03:15"]), (6 * MINUTE, [])], ids=["in time", "late"]
+)
+def test_nothing_is_made_up_for_where_nothing_is_to_be(late: timedelta, created: list[str]) -> None:
+    world = ScheduleWorld(START, schedules=["*/15 * * * *"], catchUp="None")
+    world.look()
+    world.now = quarters("03:15")[0] + late
+    world.look()
+    assert world.created == quarters(*created)
+    assert told(world) == ([] if created else [("03:15", "Missed", "NotInTime")])
+
+
+@pytest.mark.parametrize("policy", ["Latest", "All"])
+def test_what_is_past_its_deadline_is_missed(policy: str) -> None:
+    world = ScheduleWorld(START, schedules=["*/15 * * * *"], catchUp=policy, startingDeadline="20m")
+    world.look()
+    world.now = quarters("04:10")[0]
+    world.look()
+    assert world.created == quarters("04:00")
+    assert (world.status["history"][0]["phase"], world.status["history"][0]["count"]) == (
+        "Missed",
+        3,
+    )
+
+
+def test_what_waits_for_longer_than_its_deadline_is_missed() -> None:
+    world = ScheduleWorld(
+        START, schedules=["*/15 * * * *"], concurrencyPolicy="Queue", startingDeadline="10m"
+    )
+    world.look()
+    pass_quarters(world, 2)
+    world.now += 9 * MINUTE
+    world.finish_runs()
+    world.look()
+    assert world.created == quarters("03:15")
+    assert told(world) == [("03:15", "Succeeded", None), ("03:30", "Missed", "NotInTime")]
+
+
+def test_a_run_that_cannot_be_created_in_time_is_missed() -> None:
+    world = ScheduleWorld(START, startingDeadline="30m")
+    world.go_to(THREE - MINUTE)
+    world.cluster.refusal = "exceeded quota"
+    world.now = THREE
+    assert world.look() == LOOK_AGAIN
+    assert "exceeded quota" in world.status["message"]
+    world.now = THREE + 31 * MINUTE
+    world.look()
+    assert told(world) == [("03:00", "Missed", "NotInTime")]
+    assert "active" not in world.status
+
+
+# What is kept
+
+
+def end_days(world: ScheduleWorld, *phases: str) -> None:
+    for phase in phases:
+        world.now += DAY
+        world.look()
+        world.finish_runs(phase)
+        world.look()
+        world.look()
+
+
+def days_of(world: ScheduleWorld) -> list[int]:
+    return sorted(int(name[-6:-4]) for name in world.runs)
+
+
+def test_the_latest_runs_of_each_end_are_kept() -> None:
+    world = ScheduleWorld(START, history={"succeeded": 2, "failed": 1})
+    world.look()
+    end_days(world, *["Succeeded", "Failed"] * 3, "Cancelled")
+    assert days_of(world) == [5, 7, 9]
+
+
+def test_the_last_success_and_the_last_end_are_always_kept() -> None:
+    world = ScheduleWorld(START, history={"succeeded": 0, "failed": 0, "ttl": "1h"})
+    world.look()
+    end_days(world, "Succeeded", "Succeeded", "Failed", "Failed")
+    assert days_of(world) == [4, 6]
+
+
+def test_runs_are_deleted_when_they_are_old() -> None:
+    world = ScheduleWorld(START, history={"ttl": "50h"}, schedules=["0 3 1-5 * *"])
+    world.look()
+    end_days(world, "Succeeded", "Succeeded", "Succeeded")
+    assert days_of(world) == [3, 4, 5]
+    world.now += 3 * HOUR
+    world.look()
+    assert days_of(world) == [4, 5]
+    world.now += 2 * DAY
+    world.look()
+    assert days_of(world) == [5]
+
+
 # Kills
 
 
 def tell_story(world: ScheduleWorld) -> None:
-    """Three occurrences, the second skipped as the first run takes its time."""
+    """Three occurrences, the second while the first run takes its time."""
     world.look()
     for _ in range(2):
         world.now += 15 * MINUTE
         world.look()
     world.finish_runs()
     world.look()
-    world.now += 15 * MINUTE
+    world.now += MINUTE
+    world.finish_runs()
+    world.look()
+    world.now += 14 * MINUTE
     world.look()
     world.finish_runs()
     world.look()
 
 
-def count_writes() -> int:
-    world = ScheduleWorld(START, schedules=["*/15 * * * *"])
+STORIES: dict[str, tuple[list[str], list[tuple[str, str, str | None]]]] = {
+    "Forbid": (
+        ["03:15", "03:45"],
+        [
+            ("03:30", "Skipped", "StillRunning"),
+            ("03:15", "Succeeded", None),
+            ("03:45", "Succeeded", None),
+        ],
+    ),
+    "Queue": (
+        ["03:15", "03:30", "03:45"],
+        [("03:15", "Succeeded", None), ("03:30", "Succeeded", None), ("03:45", "Succeeded", None)],
+    ),
+    "Replace": (
+        ["03:15", "03:30", "03:45"],
+        [("03:15", "Succeeded", None), ("03:30", "Succeeded", None), ("03:45", "Succeeded", None)],
+    ),
+}
+
+
+def make_story(policy: str) -> ScheduleWorld:
+    return ScheduleWorld(
+        START,
+        schedules=["*/15 * * * *"],
+        concurrencyPolicy=policy,
+        history={"succeeded": 1, "failed": 1},
+    )
+
+
+def count_writes(policy: str) -> int:
+    world = make_story(policy)
     tell_story(world)
     return world.cluster.writes
 
 
+KILLS = [(policy, number) for policy in STORIES for number in range(1, count_writes(policy) + 1)]
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("number", range(1, count_writes() + 1))
+@pytest.mark.parametrize(("policy", "number"), KILLS)
 def test_an_operator_that_is_killed_at_a_write_loses_and_doubles_nothing(
-    number: int, *, after: bool
+    policy: str, number: int, *, after: bool
 ) -> None:
-    world = ScheduleWorld(START, schedules=["*/15 * * * *"])
+    world = make_story(policy)
 
     def kill(count: int) -> None:
         if count == number:
@@ -429,14 +667,12 @@ def test_an_operator_that_is_killed_at_a_write_loses_and_doubles_nothing(
     else:
         world.cluster.before_write = kill
     tell_story(world)
-    first = START.replace(minute=15, second=0)
-    assert world.created == [first, first + 30 * MINUTE]
-    assert [(past["occurrence"][11:16], past["phase"]) for past in world.status["history"]] == [
-        ("03:45", "Succeeded"),
-        ("03:15", "Succeeded"),
-        ("03:30", "Skipped"),
-    ]
+    created, history = STORIES[policy]
+    assert world.created == quarters(*created)
+    assert told(world) == history
     assert "active" not in world.status
+    world.look()
+    assert len(world.runs) == 1, "older ones are deleted"
 
 
 def test_what_an_operator_creates_that_had_stopped_for_a_while_goes_again() -> None:

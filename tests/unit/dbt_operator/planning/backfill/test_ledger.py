@@ -89,7 +89,7 @@ def test_windows_that_a_run_has_are_not_free() -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", [reason for reason in Reason if reason not in (Reason.YIELDED, Reason.NOT_FRESH)]
+    "reason", sorted(set(Reason) - {Reason.YIELDED, Reason.NOT_FRESH, Reason.REPLACED})
 )
 def test_every_reason_that_a_run_can_end_for_has_a_character(reason: Reason) -> None:
     if reason is Reason.SLOT_HELD_BY_LOST_NODE:

@@ -61,3 +61,20 @@ def test_one_that_is_known_begins() -> None:
     """It goes on to what any run waits for."""
     found = plan(facts_of(replace(RECORD, stands=True)), NOW)
     assert "DbtProject shop and DbtTarget prod not found" in (status_of(found).message or "")
+
+
+def test_one_that_is_replaced_ends_as_that() -> None:
+    facts = facts_of(replace(RECORD, stands=True, replaced=True))
+    latched = status_of(plan(facts, NOW))
+    assert latched.cancel_requested_at
+    assert latched.reason is Reason.REPLACED
+    facts = replace(facts, run=facts.run.model_copy(update={"status": latched}))
+    ended = status_of(plan(facts, NOW))
+    assert (ended.phase, ended.reason) == (Phase.CANCELLED, Reason.REPLACED)
+
+
+def test_one_that_somebody_cancels_is_not_replaced() -> None:
+    facts = facts_of(replace(RECORD, stands=True, replaced=True))
+    spec = facts.run.spec.model_copy(update={"cancel": True})
+    facts = replace(facts, run=facts.run.model_copy(update={"spec": spec}))
+    assert status_of(plan(facts, NOW)).reason is None
