@@ -22,7 +22,7 @@ _MESSAGE = 300  # characters of a run's
 
 
 def find_due_actions(
-    facts: ScheduleFacts, timetable: Timetable
+    facts: ScheduleFacts, timetable: Timetable, now: datetime
 ) -> tuple[CreateRun | DeleteRun, ...]:
     """What is to be done about runs that stand in the status and whose UID does not.
 
@@ -32,7 +32,7 @@ def find_due_actions(
     found: list[CreateRun | DeleteRun] = []
     for entry in facts.status.active or ():
         run = facts.runs.get(entry.name)
-        if entry.uid is not None:
+        if entry.uid is not None or (run is None and _is_past_deadline(facts, entry, now)):
             continue
         manifest = make_manifest(facts.identity, facts.spec, timetable, entry)
         if run is None:
@@ -81,12 +81,17 @@ def _hear_of_new(
             " occurrence has a run again"
         )
         return book.end(entry, _fail(entry, Reason.NAME_CONFLICT, why, now))
-    if now - parse_time(entry.occurrence) > find_deadline(facts.spec):
+    if _is_past_deadline(facts, entry, now):
         return book.give_up(entry, make_missed(entry.occurrence))
     if now < parse_time(entry.decided_at) + timedelta(seconds=seconds(START_TIMEOUT)):
         return book
     why = f"DbtRun {entry.name} cannot be created: {problem or 'nothing is known of why'}"
     return book.end(entry, _fail(entry, Reason.CONFIG_ERROR, why, now))
+
+
+def _is_past_deadline(facts: ScheduleFacts, entry: ActiveRun, now: datetime) -> bool:
+    """Whether it is too late to create a run."""
+    return now - parse_time(entry.occurrence) > find_deadline(facts.spec)
 
 
 def _fail(entry: ActiveRun, reason: Reason, message: str, now: datetime) -> PastOccurrence:

@@ -19,7 +19,7 @@ from dbt_operator.planning.common.durations import format_time, parse_time, seco
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.runs import name_run
-from dbt_operator.planning.schedule.timetable import Timetable
+from dbt_operator.planning.schedule.timetable import TIME_ZONES, Timetable
 
 STILL_RUNNING = "StillRunning"
 SUPERSEDED = "Superseded"  # by a later one, while it waited
@@ -60,7 +60,7 @@ class _Decision:
         status = self.facts.status
         if status.next_run_times and status.cursor == format_time(book.cursor):
             first = parse_time(status.next_run_times[0])
-            if self.now < first and status.time_zones == self.timetable.version:
+            if self.now < first and status.time_zones == TIME_ZONES:
                 return []
         return self.timetable.between(book.cursor, self.now)
 
@@ -113,9 +113,13 @@ class _Decision:
         return self.now - occurrence > limit
 
     def _add_to_backlog(self, book: Book, due: list[datetime]) -> Book:
-        """With what is to be made up for: the latest hundred of what is not too late."""
-        old = book.backlog
-        whole = self._list(old) + due if old else due
+        """With what is to be made up for: the latest hundred of what is not too late. What waits is
+        the one before all that has come due, and so the first of them.
+        """
+        waiting = [parse_time(book.waiting.occurrence)] if book.waiting else []
+        old = self._list(book.backlog) if book.backlog else []
+        whole = old + waiting + due
+        book = replace(book, waiting=None)
         kept = [each for each in whole if not self._is_too_late(each)][-BACKLOG:]
         book = _miss(book, whole[: len(whole) - len(kept)])
         return replace(book, backlog=_make_backlog(kept))

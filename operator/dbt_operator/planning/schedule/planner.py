@@ -25,7 +25,7 @@ from dbt_operator.planning.schedule.listening import find_due_actions, hear_runs
 from dbt_operator.planning.schedule.occurrences import decide
 from dbt_operator.planning.schedule.status import Timing, compose
 from dbt_operator.planning.schedule.tidying import find_next_expiry, find_superfluous
-from dbt_operator.planning.schedule.timetable import Timetable, TimetableError
+from dbt_operator.planning.schedule.timetable import TIME_ZONES, Timetable, TimetableError
 
 # The wall clock decides; waiting only wakes. So a clock that is set, or a machine that slept, is
 # noticed within this time.
@@ -53,7 +53,7 @@ def _plan(facts: ScheduleFacts, now: datetime) -> Plan:
         book = hear_runs(facts, book, str(error), now)
         found = compose(facts, book, Timing(facts.status.timing_hash), now, str(error))
         return replace(found, requeue_after=_LOOK_SOON.total_seconds() if book.active else None)
-    if not facts.refusal and (actions := find_due_actions(facts, timetable)):
+    if not facts.refusal and (actions := find_due_actions(facts, timetable, now)):
         deletes = any(isinstance(action, DeleteRun) for action in actions)
         return Plan(actions=actions, requeue_after=LOOK_AGAIN if deletes else None)
     timing = hash_timing(facts.spec)
@@ -118,7 +118,7 @@ def _find_next(
     cursor = book.cursor
     if cursor is None:
         return []
-    if status.next_run_times and known == (format_time(cursor), timing, timetable.version):
+    if status.next_run_times and known == (format_time(cursor), timing, TIME_ZONES):
         return [datetime.fromisoformat(text) for text in status.next_run_times]
     found = timetable.after(cursor)
     return [moment for moment, _ in zip(found, range(NEXT_RUN_TIMES), strict=False)]

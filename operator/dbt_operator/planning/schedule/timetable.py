@@ -88,11 +88,6 @@ class Timetable:
     entries: tuple[Entry, ...]
     zone: ZoneInfo
 
-    @property
-    def version(self) -> str:
-        """Of the database that knows when clocks change."""
-        return TIME_ZONES
-
     @classmethod
     def parse(cls, entries: Sequence[str], zone: str) -> Timetable:
         """Read what a spec says.

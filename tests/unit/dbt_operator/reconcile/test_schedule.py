@@ -551,6 +551,33 @@ def test_a_run_that_cannot_be_created_in_time_is_missed() -> None:
     assert "active" not in world.status
 
 
+def test_a_run_that_was_decided_and_not_created_in_time_is_missed() -> None:
+    world = ScheduleWorld(START, startingDeadline="30m")
+    world.go_to(THREE - MINUTE)
+    world.now = THREE
+    assert world.reconciler.reconcile(world.key) == 0.0
+    world.restart()
+    world.now = THREE + HOUR
+    world.look()
+    assert world.created == []
+    assert told(world) == [("03:00", "Missed", "NotInTime")]
+
+
+def test_what_waited_is_the_first_that_is_made_up_for() -> None:
+    world = ScheduleWorld(
+        START, schedules=["*/15 * * * *"], concurrencyPolicy="Queue", catchUp="All"
+    )
+    world.look()
+    pass_quarters(world, 2)
+    assert world.status["waiting"]["occurrence"] == "2026-01-02T03:30:00Z"
+    world.now += 30 * MINUTE
+    for _ in range(4):
+        world.look()
+        world.finish_runs()
+    world.look()
+    assert world.created == quarters("03:15", "03:30", "03:45", "04:00")
+
+
 # What is kept
 
 
