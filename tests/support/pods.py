@@ -106,7 +106,7 @@ class Pod:
         return RunPlan(**{**fields, **other})
 
     def start(self, *steps: Step, **other: Any) -> Process:
-        assert may_start_dbt or "PATH" in self.env, "mark the test: dbt, or one_dbt"
+        assert may_start_dbt or "PATH" in self.env, "mark the test: dbt, dbt_in_full, or one_dbt"
         env = {
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "PYTHONPATH": HOME,

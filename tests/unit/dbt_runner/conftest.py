@@ -12,7 +12,7 @@ from tests.support.pods import end_all, end_nursery
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Only what is marked may start dbt, or nobody would see what an other version makes of it."""
     marks = {mark.name for mark in item.iter_markers()}
-    pods.may_start_dbt = bool(marks & {"dbt", "one_dbt"})
+    pods.may_start_dbt = bool(marks & {"dbt", "dbt_in_full", "one_dbt"})
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from dbt_runner import cache_files
 from dbt_runner.worker import cache
 from tests.support.pods import PROJECT, Ended, Pod, profile, step
 
-pytestmark = pytest.mark.dbt
+pytestmark = pytest.mark.dbt_in_full
 FILES = {
     "models/first.sql": "{{ config(materialized='table') }} select 1 as id",
     # The second attempt finds what the first one missed.
@@ -78,6 +78,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Ended]:
     return first, attempts.run(*steps, table=THERE)
 
 
+@pytest.mark.dbt
 def test_the_first_attempt_fails(two: tuple[Ended, Ended]) -> None:
     first, _ = two
     assert first.summary.reason == "ModelError"
@@ -90,6 +91,7 @@ def test_the_first_attempt_fails(two: tuple[Ended, Ended]) -> None:
     }
 
 
+@pytest.mark.dbt
 def test_the_second_runs_only_what_is_not_done(two: tuple[Ended, Ended]) -> None:
     _, second = two
     assert second.code == 0, second.log
@@ -207,6 +209,7 @@ def first(kept: Ended) -> Ended:
     return kept
 
 
+@pytest.mark.dbt
 def test_an_unchanged_project_is_not_parsed_again(first: Ended) -> None:
     assert not first.result["parse"]["cached"]
     second = parsed(_folder(first), "unchanged", FILES, first)

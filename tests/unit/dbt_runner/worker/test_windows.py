@@ -24,7 +24,7 @@ from tests.support.kube import PATIENCE, wait_for
 from tests.support.pods import PROJECT, Ended, Pod, forked_child, profile, step, wait_for_query
 from tests.support.sidecars import FakeStore, Sidecar
 
-pytestmark = pytest.mark.dbt
+pytestmark = pytest.mark.dbt_in_full
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
 VARS = ("--vars", '{"ds":"$(window.start)"}')
 DAY_TABLE = "{{ config(materialized='incremental') }} select '{{ var('ds') }}' as ds"
@@ -74,6 +74,7 @@ def seconds_of_a_pod(green: tuple[Pod, Ended]) -> float:
     )
 
 
+@pytest.mark.dbt
 def test_every_window_runs_with_its_own_values(green: tuple[Pod, Ended]) -> None:
     pod, ended = green
     assert (ended.code, ended.summary.reason, ended.summary.windows) == (0, "", "+++"), ended.log
@@ -84,6 +85,7 @@ def test_every_window_runs_with_its_own_values(green: tuple[Pod, Ended]) -> None
         assert f'dbt build --vars \'{{"ds":"{day}"}}\'' in ended.log
 
 
+@pytest.mark.dbt
 def test_the_project_is_parsed_once(green: tuple[Pod, Ended]) -> None:
     _, ended = green
     assert ended.result["parse"] == {"count": 1, "obstacle": ""}
@@ -92,6 +94,7 @@ def test_the_project_is_parsed_once(green: tuple[Pod, Ended]) -> None:
     assert cache_files.stored(ended.layout).is_file(), "for later runs"
 
 
+@pytest.mark.dbt
 def test_every_window_has_its_own_artifacts(green: tuple[Pod, Ended]) -> None:
     pod, ended = green
     for day in DAYS:
@@ -431,6 +434,7 @@ select {% if var('ds') == '2024-01-03' %} id from {{ ref('other') }} {% else %} 
     assert [node["depends_on"]["nodes"] for node in manifests] == [[], [], ["model.shop.other"]]
 
 
+@pytest.mark.dbt
 def test_the_environment_is_validated_before_each_window(tmp_path: Path) -> None:
     """The third day would write elsewhere; a window that may not run does not keep the next from
     being parsed.
@@ -492,6 +496,7 @@ select id, happened, '{{ invocation_id }}' as built_by from {{ ref('events') }}
 """
 
 
+@pytest.mark.dbt
 def test_event_time_leaves_the_other_partitions_alone(tmp_path: Path) -> None:
     files = {
         "seeds/events.csv": (
