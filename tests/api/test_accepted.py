@@ -154,6 +154,20 @@ from tests.support.kube import Manifest, create
         ),
         ("DbtSchedule", {"schedules": ["@daily", "*/15 1-5 L * MON-FRI", "0 6 * * 5L,1#2"]}),
         ("DbtSchedule", {"timezone": "America/Argentina/Buenos_Aires", "suspend": True}),
+        ("DbtSchedule", {"finishWithin": "2h"}),
+        ("DbtSchedule", {"finishAt": "T07:00"}),
+        (
+            "DbtSchedule",
+            {
+                "runTemplate": {
+                    "metadata": {
+                        "labels": {"team": "finance", "example.com/tier": "", "a.b/c_d": "E.f-9"},
+                        "annotations": {"example.com/owner": "Somebody <else>\n"},
+                    },
+                    "spec": RUN,
+                }
+            },
+        ),
         (
             "DbtSchedule",
             {

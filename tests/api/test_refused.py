@@ -26,6 +26,11 @@ MOUNT_PATHS = {
 }
 
 
+def with_marks(**metadata: dict[str, str]) -> Manifest:
+    """A schedule whose runs get labels or annotations."""
+    return {"runTemplate": {"metadata": metadata, "spec": RUN}}
+
+
 @pytest.mark.parametrize(
     ("kind", "spec", "message"),
     [
@@ -36,6 +41,26 @@ MOUNT_PATHS = {
         ("DbtSchedule", {"schedules": ["@reboot"]}, "must be five fields"),
         ("DbtSchedule", {"schedules": ["TZ=UTC 0 3 * * *"]}, "must be five fields"),
         ("DbtSchedule", {"timezone": "not a zone"}, "spec.timezone"),
+        ("DbtSchedule", {"finishWithin": "2h", "finishAt": "T07:00"}, "finishWithin or finishAt"),
+        ("DbtSchedule", {"finishAt": "07:00"}, "spec.finishAt"),
+        ("DbtSchedule", {"finishAt": "T24:00"}, "spec.finishAt"),
+        (
+            "DbtSchedule",
+            with_marks(labels={"dbt-operator.dev/run": "x"}),
+            "is set by the operator alone: leave it out",
+        ),
+        (
+            "DbtSchedule",
+            with_marks(annotations={"dbt-operator.dev/run-now": "x"}),
+            "is set by the operator alone: leave it out",
+        ),
+        ("DbtSchedule", with_marks(labels={"not a name": "x"}), "Kubernetes does not take"),
+        ("DbtSchedule", with_marks(labels={"team": "not a value"}), "spec.runTemplate.metadata"),
+        (
+            "DbtSchedule",
+            with_marks(annotations={f"a{number}": "" for number in range(21)}),
+            "must have at most 20 items",
+        ),
         (
             "DbtSchedule",
             {"runTemplate": {"spec": RUN | {"ttlAfterFinished": "1h"}}},

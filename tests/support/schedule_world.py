@@ -156,6 +156,12 @@ class ScheduleWorld:
         """Somebody changes what is run."""
         self.edit(runTemplate={"spec": TEMPLATE | run})
 
+    def annotate(self, **annotations: str | None) -> None:
+        """Somebody sets annotations, or removes those that are None."""
+        kept = (self.manifest["metadata"].get("annotations") or {}) | annotations
+        found = {name: value for name, value in kept.items() if value is not None}
+        self._change(lambda made: made["metadata"].update(annotations=found))
+
     def lose_status(self) -> None:
         """It is restored from a copy, which has no status."""
         self._change(lambda found: found.update(status={"observedGeneration": -1}))

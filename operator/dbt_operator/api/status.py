@@ -102,6 +102,8 @@ class ConditionType(StrEnum):
     FINISHED = "Finished"  # True at every end
     EXPIRES = "Expires"  # False: ttlAfterFinished has no effect
     LAST_RUN_SUCCEEDED = "LastRunSucceeded"  # of a schedule: its last run that has ended
+    ON_TIME = "OnTime"  # of a schedule: no occurrence waits for its success for too long
+    METADATA_APPLIED = "MetadataApplied"  # of a schedule: False: some of its template's is left out
     SUSPENDED = "Suspended"  # of a schedule: nothing is begun
     READY = "Ready"
     RECONCILING = "Reconciling"

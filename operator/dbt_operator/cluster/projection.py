@@ -11,8 +11,8 @@ from typing import Any
 
 from dbt_operator.api.registry import KINDS, RUN
 from dbt_operator.api.status import ConditionType
+from dbt_operator.planning.common.managers import managed_by
 from dbt_operator.planning.common.manifests import controller_uid
-from dbt_operator.planning.run.expiry import managed_by
 
 Manifest = Mapping[str, Any]
 

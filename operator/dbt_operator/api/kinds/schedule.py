@@ -16,6 +16,13 @@ HISTORY = 20  # entries
 BACKLOG = 100  # occurrences
 KEPT = 10  # runs of each kind of end, unless history says otherwise
 NEXT_RUN_TIMES = 5
+MARKS = 20  # labels, or annotations, of a template
+
+# Why there is a run, or should have been one, where it is not the clock: an annotation asks for it.
+Cause = Literal["RunNow", "Retry"]
+ClockTime = Annotated[
+    str, StringConstraints(min_length=6, max_length=6, pattern=r"^T([01][0-9]|2[0-3]):[0-5][0-9]$")
+]
 
 Cron = Annotated[
     str,
@@ -62,9 +69,51 @@ class ScheduledRunSpec(RunTemplateSpec):
     )
 
 
+_MARK_RULES = (
+    (
+        (
+            r"self.all(name, name.matches('^([a-z0-9.-]{1,253}/)?"
+            r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))"
+        ),
+        (
+            "names a label or annotation that Kubernetes does not take: a name has at most 63"
+            " letters, digits, - _ and ., after a prefix such as example.com/"
+        ),
+    ),
+    (
+        "self.all(name, !name.startsWith('dbt-operator.dev/'))",
+        "what begins with dbt-operator.dev/ is set by the operator alone: leave it out",
+    ),
+)
+_LabelValue = Annotated[
+    str,
+    StringConstraints(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"),
+]
+Labels = Annotated[
+    dict[str, _LabelValue], Field(max_length=MARKS, json_schema_extra=rules(*_MARK_RULES))
+]
+Annotations = Annotated[
+    dict[str, Annotated[str, StringConstraints(max_length=4096)]],
+    Field(max_length=MARKS, json_schema_extra=rules(*_MARK_RULES)),
+]
+
+
+class TemplateMetadata(Model):
+    """What is put on each run, beside what the operator puts there. Marks by which Helm, Argo CD
+    and Flux know what is theirs are left out: they would take the runs for their own.
+    """
+
+    labels: Labels | None = None
+    """Labels of the runs."""
+    annotations: Annotations | None = None
+    """Annotations of the runs."""
+
+
 class ScheduledRunTemplate(Model):
     """What is run at each occurrence."""
 
+    metadata: TemplateMetadata | None = None
+    """Labels and annotations of the runs."""
     spec: ScheduledRunSpec
     """The spec of a DbtRun."""
 
@@ -109,8 +158,23 @@ class DbtScheduleSpec(Model):
     oldest first, one after another, but no more than the latest 100."""
     history: History | None = None
     """How many runs are kept."""
+    finish_within: Duration | None = None
+    """For how long after each occurrence a success of it, or of a later one, may be waited for:
+    after that the condition OnTime is False until there is one, whatever the reason."""
+    finish_at: ClockTime | None = None
+    """The time of day, in the schedule's timezone, by which it is to have succeeded: T07:00.
+    Instead of finishWithin."""
     run_template: ScheduledRunTemplate
     """What is run at each occurrence."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.finishWithin) || !has(self.finishAt)",
+                "set finishWithin or finishAt, not both",
+            ),
+        )
+    )
 
 
 class ActiveRun(Model):
@@ -118,6 +182,8 @@ class ActiveRun(Model):
 
     occurrence: Moment
     """The occurrence that it is the run of, in UTC."""
+    cause: Cause | None = None
+    """Who asked for it, where it is not the clock."""
     name: Known
     """The name of the DbtRun."""
     uid: Known | None = None
@@ -133,6 +199,10 @@ class WaitingOccurrence(Model):
 
     occurrence: Moment
     """The occurrence, in UTC."""
+    cause: Cause | None = None
+    """Who asked for it, where it is not the clock."""
+    name: Known | None = None
+    """The name that its run will have, where that does not follow from the occurrence."""
     since: Moment
     """Since when it waits."""
 
@@ -157,6 +227,8 @@ class PastOccurrence(Model):
     """The last one, where there are several."""
     count: int | None = None
     """How many there are, where there are several."""
+    cause: Cause | None = None
+    """Who asked for it, where it is not the clock."""
     run: Known | None = None
     """The DbtRun, if there was one."""
     phase: Literal["Succeeded", "Failed", "Cancelled", "Skipped", "Missed"]
@@ -170,6 +242,15 @@ class PastOccurrence(Model):
     """When its run ended."""
     duration: Short | None = None
     """How long its run took."""
+
+
+class LateOccurrence(Model):
+    """An occurrence that has not succeeded in time."""
+
+    occurrence: Moment
+    """The occurrence, in UTC."""
+    since: Moment
+    """When it was to have succeeded."""
 
 
 class DbtScheduleStatus(Model):
@@ -189,6 +270,18 @@ class DbtScheduleStatus(Model):
     """The last occurrence that a run was created for."""
     last_success_time: Moment | None = None
     """When the last run that succeeded ended."""
+    last_success_occurrence: Moment | None = None
+    """The latest occurrence that has succeeded."""
+    expected_finish: Moment | None = None
+    """When the next success is due, as finishWithin or finishAt say."""
+    late: LateOccurrence | None = None
+    """The oldest occurrence that should have succeeded by now, it or a later one."""
+    last_run_now: Known | None = None
+    """The value of the annotation dbt-operator.dev/run-now that was last seen."""
+    last_retry: Known | None = None
+    """The value of the annotation dbt-operator.dev/retry that was last seen."""
+    paused_until: Known | None = None
+    """Until when the annotation dbt-operator.dev/paused-until has it begin nothing."""
     active: Annotated[list[ActiveRun], Field(max_length=10)] | None = None
     """The runs that have not ended. A run of the schedule that is not here begins nothing."""
     waiting: WaitingOccurrence | None = None
@@ -200,7 +293,7 @@ class DbtScheduleStatus(Model):
     time_zones: Short | None = None
     """The version of the IANA time zone database that the occurrences were found with."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
-    """Ready, LastRunSucceeded, Suspended, Reconciling, Stalled."""
+    """Ready, LastRunSucceeded, OnTime, Suspended, MetadataApplied, Reconciling, Stalled."""
 
 
 class DbtSchedule(Model):

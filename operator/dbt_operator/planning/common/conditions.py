@@ -44,6 +44,10 @@ class Conditions:
             observed_generation=self.generation,
         )
 
+    def remove(self, kind: ConditionType) -> None:
+        """Take one away that has no meaning any more."""
+        self._by_type.pop(kind, None)
+
     def ready(self, reason: str, message: str = "") -> None:
         """As it should be."""
         self._kstatus("True", "False", "False", reason, message)

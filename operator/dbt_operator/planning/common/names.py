@@ -24,6 +24,10 @@ SLOT_GATE = (
 FORCE_RELEASE = (
     f"{GROUP}/force-release"  # annotation of a DbtTarget: the UID of a holder whose pod is given up
 )
+# Annotations of a DbtSchedule.
+RUN_NOW = f"{GROUP}/run-now"  # each new value is one run
+RETRY = f"{GROUP}/retry"  # the run whose occurrence is to have another one
+PAUSED_UNTIL = f"{GROUP}/paused-until"  # RFC 3339, or forever: nothing is due before
 STOP = f"{GROUP}/stop-after-window"  # annotation of a pod: it begins no further window
 KUEUE = "kueue.x-k8s.io/"  # what its labels begin with
 QUEUE_LABEL = f"{KUEUE}queue-name"

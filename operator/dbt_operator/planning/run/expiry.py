@@ -4,28 +4,16 @@ every restart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from dbt_operator.api.status import ConditionType
 from dbt_operator.planning.common.compose import conditions_of
 from dbt_operator.planning.common.durations import parse_time, seconds
+from dbt_operator.planning.common.managers import managed_by
 from dbt_operator.planning.common.plan import DeleteRun, Plan
 from dbt_operator.planning.run.facts import RunFacts
 
 _LOOK_AGAIN = 60.0  # seconds; a deletion that did not happen is asked for again
-# What those who keep objects as a repository or a release has them put on each.
-# app.kubernetes.io/instance is how Argo CD marks its objects where it was not told otherwise;
-# charts set it too, and then Helm manages the object.
-_MANAGERS = (
-    ("app.kubernetes.io/managed-by", "Helm", "Helm"),
-    ("meta.helm.sh/release-name", "", "Helm"),
-    ("helm.toolkit.fluxcd.io/name", "", "Flux"),
-    ("kustomize.toolkit.fluxcd.io/name", "", "Flux"),
-    ("argocd.argoproj.io/tracking-id", "", "Argo CD"),
-    ("argocd.argoproj.io/instance", "", "Argo CD"),
-    ("app.kubernetes.io/instance", "", "Argo CD or Helm"),
-)
 
 
 def plan(facts: RunFacts, now: datetime) -> Plan:
@@ -42,16 +30,6 @@ def plan(facts: RunFacts, now: datetime) -> Plan:
         return Plan(requeue_after=_LOOK_AGAIN)  # its backfill has not read yet what became of it
     return Plan(
         actions=(DeleteRun(facts.identity.name, facts.identity.uid),), requeue_after=_LOOK_AGAIN
-    )
-
-
-def managed_by(marks: Mapping[str, str]) -> str:
-    """Who would create an object with such labels and annotations again if it were deleted; empty
-    when nobody is known to.
-    """
-    return next(
-        (who for mark, value, who in _MANAGERS if marks.get(mark) and value in ("", marks[mark])),
-        "",
     )
 
 

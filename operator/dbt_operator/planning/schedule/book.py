@@ -12,6 +12,7 @@ from dbt_operator.api.kinds.schedule import (
     ActiveRun,
     Backlog,
     DbtScheduleStatus,
+    LateOccurrence,
     PastOccurrence,
     WaitingOccurrence,
 )
@@ -29,6 +30,11 @@ class Book:
     last_success: str | None = None
     waiting: WaitingOccurrence | None = None
     backlog: Backlog | None = None
+    last_success_occurrence: str | None = None
+    late: LateOccurrence | None = None
+    last_run_now: str | None = None
+    last_retry: str | None = None
+    paused_until: str | None = None
 
     @classmethod
     def of(cls, status: DbtScheduleStatus) -> Book:
@@ -41,6 +47,11 @@ class Book:
             status.last_success_time,
             status.waiting,
             status.backlog,
+            status.last_success_occurrence,
+            status.late,
+            status.last_run_now,
+            status.last_retry,
+            status.paused_until,
         )
 
     def move_cursor(self, moment: datetime) -> Book:
@@ -48,10 +59,11 @@ class Book:
         return replace(self, cursor=max(moment, self.cursor or moment))
 
     def forget_undone(self) -> Book:
-        """Without what has not begun: the times that it belongs to are not those of the schedule
-        any more.
+        """Without what has not begun because of the clock: the times that it belongs to are not
+        those of the schedule any more.
         """
-        return replace(self, waiting=None, backlog=None)
+        asked = self.waiting if self.waiting and self.waiting.cause else None
+        return replace(self, waiting=asked, backlog=None)
 
     def replace_active(self) -> Book:
         """With its runs asked to end."""
@@ -60,7 +72,8 @@ class Book:
 
     def begin(self, run: ActiveRun) -> Book:
         """With a run that is to be created."""
-        return replace(self, active=(*self.active, run), last_scheduled=run.occurrence)
+        last = self.last_scheduled if run.cause else run.occurrence
+        return replace(self, active=(*self.active, run), last_scheduled=last)
 
     def know(self, run: ActiveRun, uid: str) -> Book:
         """With the UID of a run that has been created."""
@@ -71,7 +84,8 @@ class Book:
         """With a run that has ended: it leaves ``active`` only into ``history``."""
         book = replace(self, active=tuple(each for each in self.active if each is not run))
         if past.phase == "Succeeded":
-            book = replace(book, last_success=past.finished_at)
+            latest = max(past.occurrence, self.last_success_occurrence or past.occurrence)
+            book = replace(book, last_success=past.finished_at, last_success_occurrence=latest)
         return replace(book, history=_add(past, book.history))
 
     def give_up(self, run: ActiveRun, past: PastOccurrence) -> Book:
@@ -88,7 +102,7 @@ class Book:
         last, count = self.history[0] if self.history else None, len(occurrences)
         first, until = format_time(occurrences[0]), format_time(occurrences[-1])
         before = self.history
-        if last and last.run is None and (last.phase, last.reason) == (past.phase, past.reason):
+        if last and last.run is None and _ended_alike(last, past):
             first = min(first, last.occurrence)
             until = max(until, last.until or last.occurrence)
             count += last.count or 1
@@ -107,7 +121,16 @@ class Book:
             "last_success_time": self.last_success,
             "waiting": self.waiting,
             "backlog": self.backlog,
+            "last_success_occurrence": self.last_success_occurrence,
+            "late": self.late,
+            "last_run_now": self.last_run_now,
+            "last_retry": self.last_retry,
+            "paused_until": self.paused_until,
         }
+
+
+def _ended_alike(one: PastOccurrence, other: PastOccurrence) -> bool:
+    return (one.phase, one.reason, one.cause) == (other.phase, other.reason, other.cause)
 
 
 def _add(past: PastOccurrence, history: tuple[PastOccurrence, ...]) -> tuple[PastOccurrence, ...]:

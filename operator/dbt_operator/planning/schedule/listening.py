@@ -13,8 +13,8 @@ from dbt_operator.planning.common.manifests import comparable
 from dbt_operator.planning.common.plan import CreateRun, DeleteRun
 from dbt_operator.planning.run.admission import START_TIMEOUT
 from dbt_operator.planning.schedule.book import Book
+from dbt_operator.planning.schedule.concurrency import is_past_deadline, make_missed
 from dbt_operator.planning.schedule.facts import ScheduleFacts
-from dbt_operator.planning.schedule.occurrences import find_deadline, make_missed
 from dbt_operator.planning.schedule.runs import make_manifest
 from dbt_operator.planning.schedule.timetable import Timetable
 
@@ -32,7 +32,7 @@ def find_due_actions(
     found: list[CreateRun | DeleteRun] = []
     for entry in facts.status.active or ():
         run = facts.runs.get(entry.name)
-        if entry.uid is not None or (run is None and _is_past_deadline(facts, entry, now)):
+        if entry.uid is not None or (run is None and is_past_deadline(facts.spec, entry, now)):
             continue
         manifest = make_manifest(facts.identity, facts.spec, timetable, entry)
         if run is None:
@@ -81,22 +81,18 @@ def _hear_of_new(
             " occurrence has a run again"
         )
         return book.end(entry, _fail(entry, Reason.NAME_CONFLICT, why, now))
-    if _is_past_deadline(facts, entry, now):
-        return book.give_up(entry, make_missed(entry.occurrence))
+    if is_past_deadline(facts.spec, entry, now):
+        return book.give_up(entry, make_missed(entry.occurrence, entry.cause))
     if now < parse_time(entry.decided_at) + timedelta(seconds=seconds(START_TIMEOUT)):
         return book
     why = f"DbtRun {entry.name} cannot be created: {problem or 'nothing is known of why'}"
     return book.end(entry, _fail(entry, Reason.CONFIG_ERROR, why, now))
 
 
-def _is_past_deadline(facts: ScheduleFacts, entry: ActiveRun, now: datetime) -> bool:
-    """Whether it is too late to create a run."""
-    return now - parse_time(entry.occurrence) > find_deadline(facts.spec)
-
-
 def _fail(entry: ActiveRun, reason: Reason, message: str, now: datetime) -> PastOccurrence:
     return PastOccurrence(
         occurrence=entry.occurrence,
+        cause=entry.cause,
         run=entry.name,
         phase="Failed",
         reason=reason,
@@ -111,6 +107,7 @@ def _tell_end(entry: ActiveRun, status: DbtRunStatus, now: datetime) -> PastOccu
     return PastOccurrence.model_validate(
         {
             "occurrence": entry.occurrence,
+            "cause": entry.cause,
             "run": entry.name,
             "phase": str(phase),
             "reason": None if succeeded else str(status.reason or Reason.UNKNOWN),

@@ -1,48 +1,40 @@
-"""Which occurrences are due, and what is done about them: ``catchUp``, ``startingDeadline`` and
-``concurrencyPolicy``.
-"""
+"""Which occurrences are due, and which of them are made up for: ``catchUp``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from dbt_operator.api.kinds.schedule import (
-    BACKLOG,
-    ActiveRun,
-    Backlog,
-    DbtScheduleSpec,
-    PastOccurrence,
-    WaitingOccurrence,
-)
-from dbt_operator.planning.common.durations import format_time, parse_time, seconds
+from dbt_operator.api.kinds.schedule import BACKLOG, Backlog
+from dbt_operator.planning.common.durations import format_time, parse_time
 from dbt_operator.planning.schedule.book import Book
+from dbt_operator.planning.schedule.concurrency import (
+    Wanted,
+    begin,
+    begin_waiting,
+    find_deadline,
+    miss,
+    take_in,
+)
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.runs import name_run
 from dbt_operator.planning.schedule.timetable import TIME_ZONES, Timetable
 
-STILL_RUNNING = "StillRunning"
-SUPERSEDED = "Superseded"  # by a later one, while it waited
-NOT_IN_TIME = "NotInTime"
 # What is noticed within this time is not late: a takeover and a busy operator take less.
 ON_TIME = timedelta(minutes=5)
 _MINUTE = timedelta(minutes=1)
-_NO_DEADLINE = timedelta.max
-
-
-def find_deadline(spec: DbtScheduleSpec) -> timedelta:
-    """For how long after an occurrence its run may be created."""
-    text = spec.starting_deadline
-    return timedelta(seconds=seconds(text)) if text else _NO_DEADLINE
 
 
 def decide(facts: ScheduleFacts, book: Book, timetable: Timetable, now: datetime) -> Book:
-    """With everything that is due by now decided, and what waits begun where it can be."""
+    """With everything that is due by now decided."""
     decision = _Decision(facts, timetable, now)
     due = decision.find_due(book)
-    if due:
-        book = decision.take_in(book.move_cursor(due[-1]), due)
-    return decision.begin_next(book)
+    return decision.take_in(book.move_cursor(due[-1]), due) if due else book
+
+
+def begin_next(facts: ScheduleFacts, book: Book, timetable: Timetable, now: datetime) -> Book:
+    """With the next of what waits begun, if no run is at work."""
+    return _Decision(facts, timetable, now).begin_next(book)
 
 
 @dataclass(frozen=True)
@@ -71,33 +63,31 @@ class _Decision:
             return self._add_to_backlog(book, due)
         *missed, latest = due
         if self._is_too_late(latest):
-            return _miss(book, due)
-        book = _miss(book, missed)
-        if not book.active and not book.waiting:
-            return self._begin(book, latest)
-        if spec.concurrency_policy not in ("Queue", "Replace"):
-            return _skip(book, format_time(latest), STILL_RUNNING)
-        if book.waiting:
-            book = _skip(book, book.waiting.occurrence, SUPERSEDED)
-        if spec.concurrency_policy == "Replace":
-            book = book.replace_active()
-        waiting = WaitingOccurrence(occurrence=format_time(latest), since=format_time(self.now))
-        return replace(book, waiting=waiting)
+            return miss(book, due)
+        book = miss(book, missed)
+        return take_in(spec, book, self._want(latest), self.now)
 
     def begin_next(self, book: Book) -> Book:
         """With the next of what waits begun, if no run is at work."""
         while not book.active and (book.backlog or book.waiting):
-            if book.backlog:
+            waiting = book.waiting
+            if waiting and (waiting.cause or not book.backlog):  # nobody waits behind a hundred
+                occurrence = parse_time(waiting.occurrence)
+                name = waiting.name or name_run(self.facts.identity, occurrence)
+                wanted = Wanted(occurrence, name, waiting.cause)
+                book = begin_waiting(self.facts.spec, book, waiting, wanted, self.now)
+            elif book.backlog:
                 occurrence, rest = self._take_first(book.backlog)
-                book = replace(book, backlog=rest)
-            else:
-                occurrence = parse_time(book.waiting.occurrence) if book.waiting else self.now
-                book = replace(book, waiting=None)
-            if self.now - occurrence > find_deadline(self.facts.spec):
-                book = _miss(book, [occurrence])
-            else:
-                book = self._begin(book, occurrence)
+                book = self._make_up_for(replace(book, backlog=rest), occurrence)
         return book
+
+    def _make_up_for(self, book: Book, occurrence: datetime) -> Book:
+        if self.now - occurrence > find_deadline(self.facts.spec):
+            return miss(book, [occurrence])
+        return begin(book, self._want(occurrence), self.now)
+
+    def _want(self, occurrence: datetime) -> Wanted:
+        return Wanted(occurrence, name_run(self.facts.identity, occurrence))
 
     def _is_behind(self, book: Book) -> bool:
         """Whether what is at work is made up for."""
@@ -116,12 +106,14 @@ class _Decision:
         """With what is to be made up for: the latest hundred of what is not too late. What waits is
         the one before all that has come due, and so the first of them.
         """
-        waiting = [parse_time(book.waiting.occurrence)] if book.waiting else []
+        by_clock = book.waiting if book.waiting and not book.waiting.cause else None
+        waiting = [parse_time(by_clock.occurrence)] if by_clock else []
         old = self._list(book.backlog) if book.backlog else []
         whole = old + waiting + due
-        book = replace(book, waiting=None)
+        if by_clock:
+            book = replace(book, waiting=None)
         kept = [each for each in whole if not self._is_too_late(each)][-BACKLOG:]
-        book = _miss(book, whole[: len(whole) - len(kept)])
+        book = miss(book, whole[: len(whole) - len(kept)])
         return replace(book, backlog=_make_backlog(kept))
 
     def _take_first(self, backlog: Backlog) -> tuple[datetime, Backlog | None]:
@@ -133,14 +125,6 @@ class _Decision:
             parse_time(backlog.first) - _MINUTE, parse_time(backlog.last)
         ) or [parse_time(backlog.first)]
 
-    def _begin(self, book: Book, occurrence: datetime) -> Book:
-        run = ActiveRun(
-            occurrence=format_time(occurrence),
-            name=name_run(self.facts.identity, occurrence),
-            decided_at=format_time(self.now),
-        )
-        return book.begin(run)
-
 
 def _make_backlog(occurrences: list[datetime]) -> Backlog | None:
     if not occurrences:
@@ -150,19 +134,3 @@ def _make_backlog(occurrences: list[datetime]) -> Backlog | None:
         last=format_time(occurrences[-1]),
         count=len(occurrences),
     )
-
-
-def make_missed(occurrence: str) -> PastOccurrence:
-    """What is said of an occurrence that nobody could begin in time."""
-    return PastOccurrence(occurrence=occurrence, phase="Missed", reason=NOT_IN_TIME)
-
-
-def _miss(book: Book, occurrences: list[datetime]) -> Book:
-    if not occurrences:
-        return book
-    return book.pass_over(occurrences, make_missed(format_time(occurrences[0])))
-
-
-def _skip(book: Book, occurrence: str, reason: str) -> Book:
-    past = PastOccurrence(occurrence=occurrence, phase="Skipped", reason=reason)
-    return book.pass_over([parse_time(occurrence)], past)

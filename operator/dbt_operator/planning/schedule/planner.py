@@ -16,13 +16,21 @@ from hashlib import sha256
 
 from dbt_operator.api.kinds.schedule import NEXT_RUN_TIMES, DbtScheduleSpec
 from dbt_operator.planning.common import placeholders
-from dbt_operator.planning.common.durations import format_time
-from dbt_operator.planning.common.plan import LOOK_AGAIN, DeleteRun, Plan, fitted
+from dbt_operator.planning.common.durations import format_time, parse_time
+from dbt_operator.planning.common.plan import LOOK_AGAIN, DeleteRun, Event, Plan, fitted
 from dbt_operator.planning.common.strays import delete_strays
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.listening import find_due_actions, hear_runs
-from dbt_operator.planning.schedule.occurrences import decide
+from dbt_operator.planning.schedule.occurrences import begin_next, decide
+from dbt_operator.planning.schedule.punctuality import judge
+from dbt_operator.planning.schedule.requests import (
+    AnnotationError,
+    Pause,
+    read_pause,
+    remember_requests,
+    take_requests,
+)
 from dbt_operator.planning.schedule.status import Timing, compose
 from dbt_operator.planning.schedule.tidying import find_next_expiry, find_superfluous
 from dbt_operator.planning.schedule.timetable import TIME_ZONES, Timetable, TimetableError
@@ -49,22 +57,51 @@ def _plan(facts: ScheduleFacts, now: datetime) -> Plan:
     book = Book.of(facts.status)
     try:
         timetable = _read_spec(facts.spec, now)
-    except TimetableError as error:
+        pause = read_pause(facts.identity.annotations)
+    except (TimetableError, AnnotationError) as error:
         book = hear_runs(facts, book, str(error), now)
         found = compose(facts, book, Timing(facts.status.timing_hash), now, str(error))
         return replace(found, requeue_after=_LOOK_SOON.total_seconds() if book.active else None)
     if not facts.refusal and (actions := find_due_actions(facts, timetable, now)):
         deletes = any(isinstance(action, DeleteRun) for action in actions)
         return Plan(actions=actions, requeue_after=LOOK_AGAIN if deletes else None)
-    timing = hash_timing(facts.spec)
     book = hear_runs(facts, book, facts.refusal, now)
-    if book.cursor is None or facts.status.timing_hash != timing:
+    book, events = _decide(facts, book, timetable, pause, now)
+    timing = _find_timing(facts, book, timetable, pause, now)
+    found = compose(facts, replace(book, late=timing.punctuality.late), timing, now)
+    found = replace(found, events=(*found.events, *events))
+    return _tidy(facts, replace(found, requeue_after=_find_wait(facts, timing, now)), now)
+
+
+def _decide(
+    facts: ScheduleFacts, book: Book, timetable: Timetable, pause: Pause, now: datetime
+) -> tuple[Book, tuple[Event, ...]]:
+    """With everything decided that is due by the clock, or that somebody asks for."""
+    is_new = book.cursor is None
+    if is_new or facts.status.timing_hash != hash_timing(facts.spec):
         book = book.move_cursor(now).forget_undone()
-    elif not facts.spec.suspend:
+    book = pause.move_cursor(book, now)
+    if is_new:
+        return remember_requests(facts.identity.annotations, book), ()
+    if not _stands_still(facts, pause, now):
         book = decide(facts, book, timetable, now)
-    times = [] if facts.spec.suspend else _find_next(facts, book, timetable, timing)
-    found = compose(facts, book, Timing(timing, times), now)
-    return _tidy(facts, replace(found, requeue_after=_find_wait(facts, times, now)), now)
+    book, events = take_requests(facts, book, timetable, now)
+    return begin_next(facts, book, timetable, now), events
+
+
+def _stands_still(facts: ScheduleFacts, pause: Pause, now: datetime) -> bool:
+    """Whether nothing is due by the clock."""
+    return bool(facts.spec.suspend) or pause.is_in_force(now)
+
+
+def _find_timing(
+    facts: ScheduleFacts, book: Book, timetable: Timetable, pause: Pause, now: datetime
+) -> Timing:
+    """What comes next, and whether that is in time."""
+    timing = hash_timing(facts.spec)
+    times = [] if facts.spec.suspend else _find_next(facts, book, timetable, timing, pause)
+    punctuality = judge(facts.spec, book, timetable, next(iter(times), None), now)
+    return Timing(timing, times, pause.end if pause.is_in_force(now) else None, punctuality)
 
 
 def _tidy(facts: ScheduleFacts, found: Plan, now: datetime) -> Plan:
@@ -110,25 +147,27 @@ def _read_timetable(entries: tuple[str, ...], zone: str, year: int) -> Timetable
 
 
 def _find_next(
-    facts: ScheduleFacts, book: Book, timetable: Timetable, timing: str
+    facts: ScheduleFacts, book: Book, timetable: Timetable, timing: str, pause: Pause
 ) -> list[datetime]:
-    """The next occurrences. They change only with the cursor and what it counts for."""
-    status = facts.status
-    known = (status.cursor, status.timing_hash, status.time_zones)
-    cursor = book.cursor
-    if cursor is None:
+    """The next occurrences. They change only with the cursor, what it counts for, and a pause."""
+    status, cursor = facts.status, book.cursor
+    if cursor is None or (book.paused_until is not None and pause.end is None):
         return []
-    if status.next_run_times and known == (format_time(cursor), timing, TIME_ZONES):
-        return [datetime.fromisoformat(text) for text in status.next_run_times]
-    found = timetable.after(cursor)
+    known = (status.cursor, status.timing_hash, status.time_zones, status.paused_until)
+    same = (format_time(cursor), timing, TIME_ZONES, book.paused_until)
+    if status.next_run_times and known == same:
+        return [parse_time(text) for text in status.next_run_times]
+    found = timetable.after(max(cursor, pause.end) if book.paused_until and pause.end else cursor)
     return [moment for moment, _ in zip(found, range(NEXT_RUN_TIMES), strict=False)]
 
 
-def _find_wait(facts: ScheduleFacts, times: list[datetime], now: datetime) -> float | None:
+def _find_wait(facts: ScheduleFacts, timing: Timing, now: datetime) -> float | None:
     """For how many seconds nothing is due."""
     if facts.refusal:
         return LOOK_AGAIN
-    if not times:
+    waits = [moment - now for moment in (*timing.next_run_times[:1], timing.pause_end) if moment]
+    late = timing.punctuality.find_wait(now)
+    left = min([*waits, late] if late is not None else waits, default=None)
+    if left is None:
         return None
-    left = times[0] - now
     return min(left, _LOOK_SOON if left <= _SOON else _LOOK_SOMETIME).total_seconds()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from dbt_operator.api.base import API_VERSION
@@ -16,9 +17,13 @@ from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.manifests import comparable, controller_uid
 from dbt_operator.planning.common.names import KUEUE, MANAGED_BY, SCHEDULE_LABEL, short_uid
 from dbt_operator.planning.common.reading import UnreadableError, read_part
+from dbt_operator.planning.schedule.marks import find_marks
 from dbt_operator.planning.schedule.timetable import Timetable
 
 Manifest = Mapping[str, Any]
+
+_LENGTH = 63  # of a run's name, which becomes a label
+_DIGEST = 10  # characters
 
 
 @dataclass(frozen=True)
@@ -56,18 +61,45 @@ def name_run(schedule: Identity, occurrence: datetime) -> str:
     return f"{schedule.name}-{short_uid(schedule.uid)}-{stamp}"
 
 
+def name_request(schedule: Identity, value: str, decided_at: datetime) -> str:
+    """The name of a run that an annotation asks for. It is written down before the run is created,
+    so it may tell apart two requests of one value.
+    """
+    digest = sha256(f"{value} {format_time(decided_at)}".encode()).hexdigest()[:_DIGEST]
+    return f"{schedule.name}-{short_uid(schedule.uid)}-n{digest}"
+
+
+def name_retry(schedule: Identity, run: str, taken: Iterable[str]) -> str:
+    """The name of another run for the occurrence of a run: one that none of these has."""
+    tail, _ = _split(schedule, run)
+    numbers = [
+        number for found, number in (_split(schedule, name) for name in taken) if found == tail
+    ]
+    rest = f"{tail}-r{max(numbers, default=0) + 1}"
+    return schedule.name[: _LENGTH - len(rest)].rstrip("-.") + rest
+
+
+def _split(schedule: Identity, run: str) -> tuple[str, int]:
+    """What in the name of a run tells its occurrence, and which retry of it it is."""
+    _, mark, rest = run.rpartition(f"-{short_uid(schedule.uid)}-")
+    tail, _, number = rest.partition("-r")
+    return mark + tail, int(number) if number.isdecimal() else 0
+
+
 def make_manifest(
     schedule: Identity, spec: DbtScheduleSpec, timetable: Timetable, run: ActiveRun
 ) -> dict[str, Any]:
     """The run of an occurrence."""
     kueue = {label: value for label, value in schedule.labels.items() if label.startswith(KUEUE)}
+    marks = find_marks(spec.run_template.metadata)
     return {
         "apiVersion": API_VERSION,
         "kind": "DbtRun",
         "metadata": {
             "name": run.name,
             "namespace": schedule.namespace,
-            "labels": {**kueue, **MANAGED_BY, SCHEDULE_LABEL: schedule.name},
+            "labels": {**marks.labels, **kueue, **MANAGED_BY, SCHEDULE_LABEL: schedule.name},
+            **({"annotations": marks.annotations} if marks.annotations else {}),
             "ownerReferences": [
                 {
                     "apiVersion": API_VERSION,

@@ -5,17 +5,20 @@ policies beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from dbt_operator.api.kinds.schedule import DbtScheduleStatus, PastOccurrence
 from dbt_operator.api.status import ConditionType, Reason
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.durations import format_time
+from dbt_operator.planning.common.names import PAUSED_UNTIL
 from dbt_operator.planning.common.plan import Event, Plan
 from dbt_operator.planning.schedule.book import Book
+from dbt_operator.planning.schedule.concurrency import NOT_IN_TIME, STILL_RUNNING, SUPERSEDED
 from dbt_operator.planning.schedule.facts import ScheduleFacts
-from dbt_operator.planning.schedule.occurrences import NOT_IN_TIME, STILL_RUNNING, SUPERSEDED
+from dbt_operator.planning.schedule.marks import find_marks
+from dbt_operator.planning.schedule.punctuality import Punctuality, is_judged
 from dbt_operator.planning.schedule.timetable import TIME_ZONES
 
 _WHY = {
@@ -23,6 +26,7 @@ _WHY = {
     SUPERSEDED: "a later one came while it waited",
     NOT_IN_TIME: "it could not be begun in time",
 }
+LATE = "Late"
 _ENDS = ("Succeeded", "Failed", "Cancelled")
 
 
@@ -32,6 +36,8 @@ class Timing:
 
     hash: str | None  # None as long as the spec means nothing
     next_run_times: Sequence[datetime] = ()
+    pause_end: datetime | None = None
+    punctuality: Punctuality = field(default_factory=Punctuality)
 
 
 def compose(
@@ -48,6 +54,7 @@ def compose(
     """
     conditions = Conditions.of(facts.status.conditions, facts.identity.generation, now)
     times = [format_time(moment) for moment in timing.next_run_times]
+    due = timing.punctuality.expected_finish
     message = problem or _say(facts, book, times)
     _set_conditions(facts, conditions, book, problem, message)
     status = facts.status.model_copy(
@@ -56,6 +63,7 @@ def compose(
             "message": message,
             "timing_hash": timing.hash or facts.status.timing_hash,
             "next_run_times": times or None,
+            "expected_finish": format_time(due) if due else None,
             "time_zones": TIME_ZONES if times else facts.status.time_zones,
             "conditions": conditions.list(),
             **book.fields(),
@@ -74,6 +82,8 @@ def _say(facts: ScheduleFacts, book: Book, times: list[str]) -> str:
         return f"DbtRun {names} has not ended{after}{behind}"
     if facts.spec.suspend:
         return "suspended: spec.suspend is true"
+    if book.paused_until:
+        return f"paused until {book.paused_until}, as annotation {PAUSED_UNTIL} says"
     return f"the next run begins at {times[0]}" if times else "no run is due"
 
 
@@ -87,12 +97,9 @@ def _set_conditions(
         conditions.progressing("CreationRefused", message)
     else:
         conditions.ready("Accepted", "runs are created on time")
-    suspended = bool(facts.spec.suspend)
-    conditions.set(
-        ConditionType.SUSPENDED,
-        "True" if suspended else "False",
-        "Suspended" if suspended else "Active",
-    )
+    _set_suspended(facts, conditions, book)
+    _set_on_time(facts, conditions, book)
+    _set_metadata_applied(facts, conditions)
     before = facts.status.history or []
     last = _find_last_end(book)
     if last is not None and last not in before:
@@ -103,6 +110,38 @@ def _set_conditions(
             last.reason or last.phase,
             f"DbtRun {last.run}" + (f": {last.message}" if last.message else ""),
         )
+
+
+def _set_suspended(facts: ScheduleFacts, conditions: Conditions, book: Book) -> None:
+    if facts.spec.suspend:
+        conditions.set(ConditionType.SUSPENDED, "True", "Suspended", "spec.suspend is true")
+    elif book.paused_until:
+        why = f"annotation {PAUSED_UNTIL}: {book.paused_until}"
+        conditions.set(ConditionType.SUSPENDED, "True", "Paused", why)
+    else:
+        conditions.set(ConditionType.SUSPENDED, "False", "Active")
+
+
+def _set_on_time(facts: ScheduleFacts, conditions: Conditions, book: Book) -> None:
+    if not is_judged(facts.spec):
+        conditions.remove(ConditionType.ON_TIME)
+    elif book.late:
+        why = f"{book.late.occurrence} was to have succeeded by {book.late.since}"
+        conditions.set(ConditionType.ON_TIME, "False", LATE, why)
+    else:
+        conditions.set(ConditionType.ON_TIME, "True", "OnTime")
+
+
+def _set_metadata_applied(facts: ScheduleFacts, conditions: Conditions) -> None:
+    """Marks by which somebody knows what is theirs are left out, which has to be said."""
+    template = facts.spec.run_template
+    left_out = find_marks(template.metadata).left_out
+    if left_out:
+        names = ", ".join(left_out)
+        why = f"spec.runTemplate.metadata: {names} would make the runs somebody else's: left out"
+        conditions.set(ConditionType.METADATA_APPLIED, "False", "TrackingLeftOut", why)
+    else:
+        conditions.remove(ConditionType.METADATA_APPLIED)
 
 
 def _find_last_end(book: Book) -> PastOccurrence | None:
@@ -119,6 +158,9 @@ def _tell(old: DbtScheduleStatus, new: DbtScheduleStatus) -> tuple[Event, ...]:
         for run in new.active or ()
         if run.name not in known
     ]
+    if new.late and not old.late:
+        why = f"{new.late.occurrence} was to have succeeded by {new.late.since}"
+        events.append(Event("Warning", LATE, why))
     for past in new.history or ():
         if past in (old.history or ()) or past.run:
             continue  # a run tells of its end itself

@@ -1,0 +1,106 @@
+"""What becomes of a run that is wanted while another one has not ended: ``concurrencyPolicy``; and
+``startingDeadline``, past which it is missed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from dbt_operator.api.kinds.schedule import (
+    ActiveRun,
+    Cause,
+    DbtScheduleSpec,
+    PastOccurrence,
+    WaitingOccurrence,
+)
+from dbt_operator.planning.common.durations import format_time, parse_time, seconds
+from dbt_operator.planning.schedule.book import Book
+
+STILL_RUNNING = "StillRunning"
+SUPERSEDED = "Superseded"  # by a later one, while it waited
+NOT_IN_TIME = "NotInTime"
+_NO_DEADLINE = timedelta.max
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A run that is to begin."""
+
+    occurrence: datetime
+    name: str
+    cause: Cause | None = None  # who asks for it, where it is not the clock
+
+
+def find_deadline(spec: DbtScheduleSpec) -> timedelta:
+    """For how long after an occurrence its run may be created."""
+    text = spec.starting_deadline
+    return timedelta(seconds=seconds(text)) if text else _NO_DEADLINE
+
+
+def is_past_deadline(spec: DbtScheduleSpec, entry: ActiveRun, now: datetime) -> bool:
+    """Whether it is too late to create a run. What was asked for counts from when it was."""
+    since = entry.decided_at if entry.cause else entry.occurrence
+    return now - parse_time(since) > find_deadline(spec)
+
+
+def take_in(spec: DbtScheduleSpec, book: Book, wanted: Wanted, now: datetime) -> Book:
+    """With a run that begins, waits, or is skipped."""
+    if not book.active and not book.waiting:
+        return begin(book, wanted, now)
+    if spec.concurrency_policy not in ("Queue", "Replace"):
+        return skip(book, wanted.occurrence, STILL_RUNNING, wanted.cause)
+    if book.waiting:
+        before = book.waiting
+        book = skip(book, parse_time(before.occurrence), SUPERSEDED, before.cause)
+    if spec.concurrency_policy == "Replace":
+        book = book.replace_active()
+    waiting = WaitingOccurrence(
+        occurrence=format_time(wanted.occurrence),
+        cause=wanted.cause,
+        name=wanted.name if wanted.cause else None,
+        since=format_time(now),
+    )
+    return replace(book, waiting=waiting)
+
+
+def begin_waiting(
+    spec: DbtScheduleSpec, book: Book, waiting: WaitingOccurrence, wanted: Wanted, now: datetime
+) -> Book:
+    """With what has waited begun, unless it is too late."""
+    book = replace(book, waiting=None)
+    since = parse_time(waiting.since) if waiting.cause else wanted.occurrence
+    if now - since > find_deadline(spec):
+        return miss(book, [wanted.occurrence], wanted.cause)
+    return begin(book, wanted, now)
+
+
+def begin(book: Book, wanted: Wanted, now: datetime) -> Book:
+    """With a run that is to be created."""
+    run = ActiveRun(
+        occurrence=format_time(wanted.occurrence),
+        cause=wanted.cause,
+        name=wanted.name,
+        decided_at=format_time(now),
+    )
+    return book.begin(run)
+
+
+def make_missed(occurrence: str, cause: Cause | None = None) -> PastOccurrence:
+    """What is said of an occurrence that nobody could begin in time."""
+    return PastOccurrence(occurrence=occurrence, cause=cause, phase="Missed", reason=NOT_IN_TIME)
+
+
+def miss(book: Book, occurrences: list[datetime], cause: Cause | None = None) -> Book:
+    """With occurrences that nobody could begin in time."""
+    if not occurrences:
+        return book
+    return book.pass_over(occurrences, make_missed(format_time(occurrences[0]), cause))
+
+
+def skip(book: Book, occurrence: datetime, reason: str, cause: Cause | None = None) -> Book:
+    """With an occurrence that has no run, as ``concurrencyPolicy`` says."""
+    past = PastOccurrence(
+        occurrence=format_time(occurrence), cause=cause, phase="Skipped", reason=reason
+    )
+    return book.pass_over([occurrence], past)

@@ -1,0 +1,133 @@
+"""What people ask of a schedule by annotations: a run now, another run for an occurrence, a pause.
+
+An annotation that asks for a run is carried out when its value changes. One that is there when the
+schedule is first seen is written down and not carried out: it is in a manifest that is applied
+again, or in a copy that is restored. A pause is no request but a state, and holds from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+from dbt_operator.api.kinds.schedule import PastOccurrence
+from dbt_operator.planning.common.durations import parse_time
+from dbt_operator.planning.common.names import PAUSED_UNTIL, RETRY, RUN_NOW
+from dbt_operator.planning.common.plan import Event
+from dbt_operator.planning.schedule.book import Book
+from dbt_operator.planning.schedule.concurrency import Wanted, take_in
+from dbt_operator.planning.schedule.facts import ScheduleFacts
+from dbt_operator.planning.schedule.runs import name_request, name_retry
+from dbt_operator.planning.schedule.timetable import Timetable
+
+FOREVER = "forever"
+_LONGEST = 63  # characters of a value that is written down as it is
+
+
+class AnnotationError(ValueError):
+    """An annotation means nothing; the message names it and says what would."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """What the annotation for a pause says."""
+
+    text: str | None = None  # None: there is no annotation
+    end: datetime | None = None  # None: none, or for ever
+
+    def is_in_force(self, now: datetime) -> bool:
+        """Whether nothing is due now."""
+        return self.text is not None and (self.end is None or now < self.end)
+
+    def move_cursor(self, book: Book, now: datetime) -> Book:
+        """With what the pause means for what has not been decided. Once it is over, what was due
+        before its end is no business of anybody's; where somebody ends it, that is now.
+        """
+        if self.is_in_force(now):
+            begins = book.paused_until is None
+            return replace(book.forget_undone() if begins else book, paused_until=self.text)
+        if book.paused_until is not None and book.paused_until != self.text:
+            book = book.move_cursor(now)
+        elif self.end is not None:
+            book = book.move_cursor(self.end)
+        return replace(book, paused_until=None)
+
+
+def read_pause(annotations: Mapping[str, str]) -> Pause:
+    """Read the annotation for a pause.
+
+    Raises:
+        AnnotationError: it is neither a time nor ``forever``.
+    """
+    text = annotations.get(PAUSED_UNTIL)
+    if not text:
+        return Pause()
+    if text == FOREVER:
+        return Pause(text)
+    try:
+        end = parse_time(text)
+    except ValueError:
+        end = None
+    if end is None or end.tzinfo is None or len(text) > _LONGEST:
+        raise AnnotationError(
+            f"metadata.annotations[{PAUSED_UNTIL}]: {text[:_LONGEST]!r} is neither {FOREVER} nor a"
+            " time with an offset, such as 2024-01-31T08:00:00Z"
+        )
+    return Pause(text, end.astimezone(UTC))
+
+
+def remember_requests(annotations: Mapping[str, str], book: Book) -> Book:
+    """With what annotations ask for written down, and not carried out."""
+    return replace(
+        book, last_run_now=_read(annotations, RUN_NOW), last_retry=_read(annotations, RETRY)
+    )
+
+
+def take_requests(
+    facts: ScheduleFacts, book: Book, timetable: Timetable, now: datetime
+) -> tuple[Book, tuple[Event, ...]]:
+    """With the runs that annotations ask for, under the schedule's policy."""
+    events: tuple[Event, ...] = ()
+    annotations = facts.identity.annotations
+    run_now, retry = _read(annotations, RUN_NOW), _read(annotations, RETRY)
+    if run_now is not None and run_now != book.last_run_now:
+        occurrence = timetable.find_before(now + timedelta(minutes=1)) or now
+        wanted = Wanted(occurrence, name_request(facts.identity, run_now, now), "RunNow")
+        book = take_in(facts.spec, replace(book, last_run_now=run_now), wanted, now)
+    if retry is not None and retry != book.last_retry:
+        book = replace(book, last_retry=retry)
+        past = _find_past(book, retry)
+        if past is None:
+            events = (_refuse_retry(retry),)
+        else:
+            book = take_in(facts.spec, book, _want_again(facts, book, past), now)
+    return book, events
+
+
+def _read(annotations: Mapping[str, str], name: str) -> str | None:
+    """The value of an annotation, or what stands for it if it is long."""
+    value = annotations.get(name) or None
+    if value is None or len(value) <= _LONGEST:
+        return value
+    return f"sha256:{sha256(value.encode()).hexdigest()[:16]}"
+
+
+def _find_past(book: Book, run: str) -> PastOccurrence | None:
+    return next((past for past in book.history if past.run == run), None)
+
+
+def _want_again(facts: ScheduleFacts, book: Book, past: PastOccurrence) -> Wanted:
+    taken = {entry.name for entry in book.active} | {run.name for run in facts.ended}
+    taken |= {entry.run for entry in book.history if entry.run}
+    name = name_retry(facts.identity, past.run or "", taken)
+    return Wanted(parse_time(past.occurrence), name, "Retry")
+
+
+def _refuse_retry(run: str) -> Event:
+    message = (
+        f"metadata.annotations[{RETRY}]: no run {run} stands in status.history, as far as it"
+        " reaches: name one that does"
+    )
+    return Event("Warning", "RetryRefused", message)
