@@ -130,12 +130,12 @@ def test_only_the_job_that_was_meant_is_deleted(cluster: Cluster, where: str) ->
 
 def test_only_the_run_that_was_meant_is_deleted(cluster: Cluster, where: str) -> None:
     metadata = create(manifest("DbtRun", where))["metadata"]
-    cluster.delete_run(where, metadata["name"], "another-uid")
+    cluster.delete_run("DbtRun", where, metadata["name"], "another-uid")
     assert cluster.get("DbtRun", where, metadata["name"])["metadata"]["uid"] == metadata["uid"]
-    cluster.delete_run(where, metadata["name"], metadata["uid"])
+    cluster.delete_run("DbtRun", where, metadata["name"], metadata["uid"])
     with pytest.raises(NotFoundError):
         cluster.get("DbtRun", where, metadata["name"])
-    cluster.delete_run(where, metadata["name"], metadata["uid"])
+    cluster.delete_run("DbtRun", where, metadata["name"], metadata["uid"])
 
 
 def test_lists_hold_the_jobs_of_runs_only(cluster: Cluster, where: str) -> None:

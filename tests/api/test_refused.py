@@ -12,6 +12,8 @@ from tests.support.kube import CommandError, Manifest, create
 
 EXACTLY_ONE = "set exactly one of image, git and configMap"
 
+DAYS = {"dates": {"last": "7d"}}
+DATES = {"from": "2024-01-01", "to": "2024-01-07"}
 WINDOW = {"start": "$(window.start)", "end": "$(window.end)"}
 INTERVAL = {"start": "$(interval.start)", "end": "$(interval.end)"}
 
@@ -41,6 +43,39 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
         ("DbtSchedule", {"schedules": ["@reboot"]}, "must be five fields"),
         ("DbtSchedule", {"schedules": ["TZ=UTC 0 3 * * *"]}, "must be five fields"),
         ("DbtSchedule", {"timezone": "not a zone"}, "spec.timezone"),
+        ("DbtSchedule", {"runTemplate": None}, "exactly one of runTemplate and backfillTemplate"),
+        (
+            "DbtSchedule",
+            {"backfillTemplate": {"spec": {"runTemplate": {"spec": RUN}, "windows": DAYS}}},
+            "exactly one of runTemplate and backfillTemplate",
+        ),
+        (
+            "DbtSchedule",
+            {
+                "runTemplate": None,
+                "backfillTemplate": {"spec": {"runTemplate": {"spec": RUN}}},
+            },
+            "windows are missing",
+        ),
+        (
+            "DbtSchedule",
+            {
+                "runTemplate": None,
+                "backfillTemplate": {
+                    "spec": {
+                        "runTemplate": {"spec": RUN | {"ttlAfterFinished": "1h"}},
+                        "windows": DAYS,
+                    }
+                },
+            },
+            "leave out runTemplate.spec.ttlAfterFinished",
+        ),
+        (
+            "DbtBackfill",
+            {"windows": {"dates": DATES | {"asOf": "2024-01-31T00:00:00Z"}}},
+            "asOf is about last",
+        ),
+        ("DbtBackfill", {"windows": {"dates": {"last": "7d", "asOf": "now"}}}, "asOf"),
         ("DbtSchedule", {"finishWithin": "2h", "finishAt": "T07:00"}, "finishWithin or finishAt"),
         ("DbtSchedule", {"finishAt": "07:00"}, "spec.finishAt"),
         ("DbtSchedule", {"finishAt": "T24:00"}, "spec.finishAt"),

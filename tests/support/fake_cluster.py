@@ -154,8 +154,8 @@ class FakeCluster:
             if self.refusal:
                 raise InvalidError(self.refusal)
             self._weigh(manifest)
-            name = manifest["metadata"]["name"]
-            if ("DbtRun", name) not in self.objects:
+            kind, name = manifest["kind"], manifest["metadata"]["name"]
+            if (kind, name) not in self.objects:
                 run: Manifest = copy.deepcopy(dict(manifest))
                 run["metadata"] |= {
                     "uid": f"uid-of-{name}-{len(self.created_runs)}",
@@ -164,17 +164,17 @@ class FakeCluster:
                     "creationTimestamp": format_time(self.clock()),
                 }
                 run["status"] = {"observedGeneration": -1}
-                self.objects["DbtRun", name] = run
+                self.objects[kind, name] = run
                 self.created_runs.append(name)
-            return self.objects["DbtRun", name]
+            return self.objects[kind, name]
 
         return self._write(create)
 
-    def delete_run(self, _namespace: str, name: str, uid: str) -> None:
+    def delete_run(self, kind: str, _namespace: str, name: str, uid: str) -> None:
         def delete() -> None:
-            run = self.objects.get(("DbtRun", name))
+            run = self.objects.get((kind, name))
             if run is not None and run["metadata"]["uid"] == uid:
-                del self.objects["DbtRun", name]
+                del self.objects[kind, name]
 
         self._write(delete)
 

@@ -20,6 +20,7 @@ TEMPLATE = {
     "targetRef": {"name": "prod"},
     "steps": [{"build": {}}],
 }
+RUNS = ("DbtRun", "DbtBackfill")
 _MANY = 200  # looks at a schedule that nothing happens to
 
 
@@ -60,7 +61,7 @@ class ScheduleWorld:
 
     def hear(self) -> None:
         """The watches tell what there is."""
-        for kind in ("DbtSchedule", "DbtRun"):
+        for kind in ("DbtSchedule", *RUNS):
             present = [m for (k, _), m in self.cluster.objects.items() if k == kind]
             uids = {each["metadata"]["uid"] for each in present}
             for known in self.store.all(kind):
@@ -133,7 +134,7 @@ class ScheduleWorld:
 
     @property
     def runs(self) -> dict[str, Manifest]:
-        return {name: m for (kind, name), m in self.cluster.objects.items() if kind == "DbtRun"}
+        return {name: m for (kind, name), m in self.cluster.objects.items() if kind in RUNS}
 
     @property
     def created(self) -> list[datetime]:
@@ -177,7 +178,7 @@ class ScheduleWorld:
         """Somebody tidies up."""
         for name, run in self.runs.items():
             if "finishedAt" in run["status"]:
-                del self.cluster.objects["DbtRun", name]
+                del self.cluster.objects[run["kind"], name]
 
     def finish_runs(self, phase: str = "Succeeded", **status: Any) -> None:
         """All runs that have not ended end in a phase."""

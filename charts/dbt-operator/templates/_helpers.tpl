@@ -31,9 +31,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [dbt-operator.dev]
   resources: [dbttargets, dbtprojects, dbtruns, dbtbackfills, dbtschedules]
   verbs: [get, list, watch]
-# Runs are created for the windows of backfills and the occurrences of schedules, and deleted for their ttlAfterFinished.
+# Runs are created for the windows of backfills and the occurrences of schedules, which may have a backfill each; they
+# are deleted for their ttlAfterFinished and for the history of a schedule.
 - apiGroups: [dbt-operator.dev]
-  resources: [dbtruns]
+  resources: [dbtruns, dbtbackfills]
   verbs: [create, delete]
 - apiGroups: [dbt-operator.dev]
   resources: [dbttargets/status, dbtprojects/status, dbtruns/status, dbtbackfills/status, dbtschedules/status]

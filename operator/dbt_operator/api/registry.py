@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
 from dbt_operator.api.base import Model
 from dbt_operator.api.kinds.backfill import DbtBackfill
@@ -48,6 +48,18 @@ class Kind:
     phases: type[Phase | BackfillPhase] | None = None
     # Whether there may be ten thousand that have ended, of which little is kept.
     is_projected: bool = False
+
+    @property
+    def spec_model(self) -> type[Model]:
+        """The model of its spec."""
+        found: type[Model] = self.model.model_fields["spec"].annotation  # type: ignore[assignment]
+        return found
+
+    @property
+    def status_model(self) -> type[Any]:
+        """The model of its status."""
+        found: type[Any] = get_args(self.model.model_fields["status"].annotation)[0]
+        return found
 
     @property
     def singular(self) -> str:

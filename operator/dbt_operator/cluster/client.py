@@ -148,14 +148,16 @@ class Cluster:
         return self._server.ask(Request("PATCH", path, body=body, content_type=_MERGE))
 
     def create_run(self, manifest: Manifest) -> Manifest:
-        """Create a DbtRun; where one of its name exists, that one, whoever it belongs to."""
-        return self._create("DbtRun", manifest)
-
-    def delete_run(self, namespace: str, name: str, uid: str) -> None:
-        """Delete a DbtRun; its Jobs follow. Nothing happens where it is gone or is another one by
-        now.
+        """Create a DbtRun or a DbtBackfill; where one of its name exists, that one, whoever it
+        belongs to.
         """
-        self._delete("DbtRun", namespace, name, uid, propagationPolicy="Background")
+        return self._create(manifest["kind"], manifest)
+
+    def delete_run(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """Delete a DbtRun or a DbtBackfill; what belongs to it follows. Nothing happens where it is
+        gone or is another one by now.
+        """
+        self._delete(kind, namespace, name, uid, propagationPolicy="Background")
 
     def patch_status(self, kind: str, manifest: Manifest, patch: Mapping[str, Any]) -> Manifest:
         """Write part of an object's status, provided that the object has not changed since it was

@@ -40,8 +40,8 @@ class Store:
         self._unfinished: dict[tuple[str, str], dict[str, str]] = {}
         # UID of an owner -> kinds by UID of what it owns that has not ended
         self._children: dict[str, dict[str, str]] = {}
-        # UID of an owner -> UIDs of the runs that it owns and that have ended
-        self._ended: dict[str, set[str]] = {}
+        # UID of an owner -> kinds by UID of what it owns that has ended
+        self._ended: dict[str, dict[str, str]] = {}
 
     def put(self, kind: str, manifest: Manifest) -> bool:
         """Keep an object unless a newer version of it is kept already. Whether anything changed.
@@ -81,8 +81,6 @@ class Store:
             self._objects[kind][metadata["uid"]] = (
                 Projection.of(manifest) if is_projected else _slim(manifest)
             )
-            if is_projected and (owner := controller_uid(manifest)):
-                self._ended.setdefault(owner, set()).add(metadata["uid"])
             if kept is not None and kind in PARTS:
                 self._forget_part(kind, kept)  # somebody may have changed its labels
             if run := _run_uid(manifest):
@@ -142,10 +140,13 @@ class Store:
             ]
 
     def ended_children(self, owner_uid: str) -> list[Manifest]:
-        """The runs that say they are of somebody and have ended: what little is kept of them."""
+        """The runs and backfills that say they are of somebody and have ended: of runs, what little
+        is kept of them.
+        """
         with self._lock:
             return [
-                _manifest(self._objects[RUN.kind][uid]) for uid in self._ended.get(owner_uid, ())
+                _manifest(self._objects[kind][uid])
+                for uid, kind in self._ended.get(owner_uid, {}).items()
             ]
 
     def all(self, kind: str) -> list[Manifest]:
@@ -180,6 +181,8 @@ class Store:
         if has_ended(run):
             self._unindex(run)
             self._drop_parts(run)
+            if owner := controller_uid(run):
+                self._ended.setdefault(owner, {})[uid] = kind
             return
         self._unfinished.setdefault(_target(run), {})[uid] = kind
         if owner := controller_uid(run):
@@ -216,18 +219,18 @@ class Store:
         name = (kind, metadata["namespace"], metadata["name"])
         if self._names.get(name) == metadata["uid"]:
             del self._names[name]
-        if isinstance(kept, Projection):
-            self._forget_ended(kept)
+        if kept is not None:
+            self._forget_ended(metadata["uid"], _owner(kept))
         if _has_work(kind):
             self._unindex({**manifest, "kind": kind})
         if kept is not None and kind in PARTS:
             self._forget_part(kind, kept)
 
-    def _forget_ended(self, kept: Projection) -> None:
-        uids = self._ended.get(kept.owner, set())
-        uids.discard(kept.uid)
-        if not uids:
-            self._ended.pop(kept.owner, None)
+    def _forget_ended(self, uid: str, owner: str) -> None:
+        kinds = self._ended.get(owner, {})
+        kinds.pop(uid, None)
+        if not kinds:
+            self._ended.pop(owner, None)
 
     def _forget_part(self, kind: str, kept: Kept) -> None:
         """Take a Job or pod from those of its run, as it was kept."""
@@ -263,6 +266,10 @@ def _version(kept: Kept) -> int:
 
 def _namespace(kept: Kept) -> str:
     return kept.namespace if isinstance(kept, Projection) else str(kept["metadata"]["namespace"])
+
+
+def _owner(kept: Kept) -> str:
+    return kept.owner if isinstance(kept, Projection) else controller_uid(kept)
 
 
 def _target(run: Manifest) -> tuple[str, str]:

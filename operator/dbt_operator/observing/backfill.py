@@ -8,6 +8,7 @@ from typing import Any
 
 from dbt_operator.api.kinds.backfill import DbtBackfill, DbtBackfillStatus
 from dbt_operator.observing.reader import Reader, identity_of
+from dbt_operator.observing.recorded import find_record
 from dbt_operator.observing.run import look_at_slot
 from dbt_operator.planning.backfill.children import Child, child
 from dbt_operator.planning.backfill.facts import BackfillFacts
@@ -34,6 +35,7 @@ def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Backf
     )
     if status.phase and status.phase.finished:
         return facts
+    facts = replace(facts, record=find_record(reader, manifest))
     spec, namespace = backfill.spec, identity.namespace
     if status.definition is None and spec.resume_from is not None:
         facts = _with_earlier(reader, facts, spec.resume_from.name)

@@ -13,11 +13,11 @@ import structlog
 from dbt_operator.api.kinds.backfill import DbtBackfill, DbtBackfillStatus
 from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import Attempt, DbtRun, DbtRunStatus
-from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleStatus
 from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.api.status import Phase
 from dbt_operator.observing.progress import ProgressReader
 from dbt_operator.observing.reader import Manifest, Reader, identity_of
+from dbt_operator.observing.recorded import find_record
 from dbt_operator.planning.attempt.pod_facts import (
     GONE,
     AttemptFacts,
@@ -27,7 +27,7 @@ from dbt_operator.planning.attempt.pod_facts import (
     pod_facts,
 )
 from dbt_operator.planning.common.durations import parse_time
-from dbt_operator.planning.common.manifests import controller_uid, parent_of, schedule_of
+from dbt_operator.planning.common.manifests import controller_uid, parent_of
 from dbt_operator.planning.common.names import ATTEMPT_LABEL, job_name
 from dbt_operator.planning.common.reading import UnreadableError, read, read_part
 from dbt_operator.planning.common.references import References
@@ -36,7 +36,6 @@ from dbt_operator.planning.queueing.positions import Slot, look, look_of_part
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.orders import Orders
 from dbt_operator.planning.run.progress import can_be_seen, longest
-from dbt_operator.planning.run.record import Record
 from dbt_protocol.summaries import Progress
 
 log = structlog.get_logger()
@@ -108,7 +107,8 @@ class Runs:
             self._progress.forget(namespace, identity.name)
             orders = self._orders(manifest) if run.spec.ttl_after_finished else None
             return replace(facts, strays=self.strays(manifest), orders=orders)
-        facts = replace(facts, orders=self._orders(manifest), record=self._find_record(manifest))
+        record = find_record(self._reader, manifest)
+        facts = replace(facts, orders=self._orders(manifest), record=record)
         if facts.orders is not None and not status.attempts:
             return facts
         if not status.attempts:
@@ -160,27 +160,6 @@ class Runs:
         return Orders(
             name, uid, status.resolved, status.commit or "", status.image_id or "", mine.stop or ""
         )
-
-    def _find_record(self, manifest: Manifest) -> Record | None:
-        """What the schedule that a run says it is of knows of it; None for a run that says no such
-        thing.
-        """
-        if (owner := schedule_of(manifest)) is None:
-            return None
-        name, uid = owner
-        record = Record(f"DbtSchedule {name}", "status.active")
-        found = self._reader.whole("DbtSchedule", manifest["metadata"]["namespace"], name)
-        if found is None or found["metadata"]["uid"] != uid:
-            return replace(record, gone=True)
-        try:
-            status: DbtScheduleStatus = (
-                read_part(DbtSchedule, found, "status") or DbtScheduleStatus()
-            )
-        except UnreadableError as error:
-            return replace(record, unreadable=error.why)
-        uid = manifest["metadata"]["uid"]
-        mine = next((run for run in status.active or () if run.uid == uid), None)
-        return replace(record, stands=mine is not None, replaced=bool(mine and mine.replaced))
 
     def strays(self, manifest: Manifest) -> tuple[Stray, ...]:
         """Jobs of a run that has ended which nobody recorded, and which have not ended."""

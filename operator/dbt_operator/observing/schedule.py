@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleStatus
+from dbt_operator.api.registry import RUN
 from dbt_operator.observing.reader import Reader, identity_of
 from dbt_operator.planning.common.reading import read
 from dbt_operator.planning.common.strays import find_strays
@@ -32,7 +33,11 @@ def observe(reader: Reader, manifest: Manifest) -> ScheduleFacts:
 def _read_ended(run: Manifest) -> EndedRun:
     metadata, status = run["metadata"], run["status"]
     return EndedRun(
-        metadata["name"], metadata["uid"], status["phase"], status.get("finishedAt") or ""
+        metadata["name"],
+        metadata["uid"],
+        status["phase"],
+        status.get("finishedAt") or "",
+        run["kind"],
     )
 
 
@@ -42,5 +47,8 @@ def _find_runs(
     """The runs that have not ended, as far as the schedule knows. Absence is confirmed live, and of
     one that has ended all is asked for.
     """
-    found = {run.name: reader.whole("DbtRun", namespace, run.name) for run in status.active or ()}
+    found = {
+        run.name: reader.whole(run.kind or RUN.kind, namespace, run.name)
+        for run in status.active or ()
+    }
     return {name: read_run(manifest) for name, manifest in found.items() if manifest is not None}

@@ -79,13 +79,14 @@ class Actions:
             case CreateJob():
                 self._store.put("Job", self._cluster.create_job(action.manifest))
             case CreateRun():
-                self._store.put("DbtRun", self._cluster.create_run(action.manifest))
+                kind = action.manifest["kind"]
+                self._store.put(kind, self._cluster.create_run(action.manifest))
             case DeleteJob():
                 self._cluster.delete_job(namespace, action.name, action.uid)
             case DeletePod():
                 self._cluster.delete_pod(namespace, action.name, action.uid)
             case DeleteRun():
-                self._cluster.delete_run(namespace, action.name, action.uid)
+                self._cluster.delete_run(action.kind, namespace, action.name, action.uid)
             case StopPod():
                 self._patch_pod(
                     namespace,

@@ -126,8 +126,16 @@ ROWS = {
         Row(
             BACKFILL,
             _plan_backfill,
-            woken_by_change=(waking.find_target_of_deleted, waking.find_children),
-            woken_by_write=(waking.find_target_with_news, waking.find_given_runs),
+            woken_by_change=(
+                waking.find_target_of_deleted,
+                waking.find_children,
+                waking.find_schedule,
+            ),
+            woken_by_write=(
+                waking.find_target_with_news,
+                waking.find_given_runs,
+                waking.find_schedule_of_ended,
+            ),
             may_yield=lambda _: True,
         ),
         Row(

@@ -140,7 +140,8 @@ def find_given_runs(written: Written) -> Iterator[Key]:
 def find_active_runs(written: Written) -> Iterator[Key]:
     """The runs that a schedule has written down."""
     for run in written.patch.get("active") or ():
-        yield Key(RUN.kind, written.manifest["metadata"]["namespace"], run["name"])
+        kind = run.get("kind") or RUN.kind
+        yield Key(kind, written.manifest["metadata"]["namespace"], run["name"])
 
 
 def _target_of(manifest: Manifest) -> Key:

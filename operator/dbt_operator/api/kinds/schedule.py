@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Duration, Model, rules
+from dbt_operator.api.parts.backfill_template import BACKFILL_RULES, BackfillTemplateSpec
 from dbt_operator.api.parts.run_template import RUN_RULES, RunTemplateSpec
 from dbt_operator.api.parts.windows import Zone
 from dbt_operator.api.status import Condition
@@ -20,6 +21,7 @@ MARKS = 20  # labels, or annotations, of a template
 
 # Why there is a run, or should have been one, where it is not the clock: an annotation asks for it.
 Cause = Literal["RunNow", "Retry"]
+RunKind = Literal["DbtRun", "DbtBackfill"]
 ClockTime = Annotated[
     str, StringConstraints(min_length=6, max_length=6, pattern=r"^T([01][0-9]|2[0-3]):[0-5][0-9]$")
 ]
@@ -118,6 +120,36 @@ class ScheduledRunTemplate(Model):
     """The spec of a DbtRun."""
 
 
+class ScheduledBackfillSpec(BackfillTemplateSpec):
+    """The backfill of each occurrence. In vars and selections $(scheduled.time), $(scheduled.date),
+    $(interval.start) and $(interval.end) stand for what they do in a run, beside what stands for a
+    window.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.windows)", "windows are missing: for example dates: {last: 7d}"),
+            *BACKFILL_RULES,
+            (
+                "!has(self.runTemplate.spec.ttlAfterFinished)",
+                (
+                    "the runs of a schedule are kept as history says: leave out"
+                    " runTemplate.spec.ttlAfterFinished"
+                ),
+            ),
+        )
+    )
+
+
+class ScheduledBackfillTemplate(Model):
+    """What is run over windows at each occurrence."""
+
+    metadata: TemplateMetadata | None = None
+    """Labels and annotations of the backfills."""
+    spec: ScheduledBackfillSpec
+    """The spec of a DbtBackfill."""
+
+
 class History(Model):
     """How many runs are kept. The last one that succeeded and the last one that ended always are;
     artifacts stay whatever becomes of runs.
@@ -164,8 +196,11 @@ class DbtScheduleSpec(Model):
     finish_at: ClockTime | None = None
     """The time of day, in the schedule's timezone, by which it is to have succeeded: T07:00.
     Instead of finishWithin."""
-    run_template: ScheduledRunTemplate
-    """What is run at each occurrence."""
+    run_template: ScheduledRunTemplate | None = None
+    """The DbtRun of each occurrence."""
+    backfill_template: ScheduledBackfillTemplate | None = None
+    """The DbtBackfill of each occurrence, instead of a DbtRun: for example over the last seven
+    days, every night."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -173,19 +208,25 @@ class DbtScheduleSpec(Model):
                 "!has(self.finishWithin) || !has(self.finishAt)",
                 "set finishWithin or finishAt, not both",
             ),
+            (
+                "has(self.runTemplate) != has(self.backfillTemplate)",
+                "set exactly one of runTemplate and backfillTemplate",
+            ),
         )
     )
 
 
 class ActiveRun(Model):
-    """A run of the schedule that has not ended."""
+    """A run, or a backfill, of the schedule that has not ended."""
 
     occurrence: Moment
     """The occurrence that it is the run of, in UTC."""
     cause: Cause | None = None
     """Who asked for it, where it is not the clock."""
+    kind: RunKind | None = None
+    """What it is. Default: DbtRun."""
     name: Known
-    """The name of the DbtRun."""
+    """Its name."""
     uid: Known | None = None
     """Its UID, once it has been created. From then on it is never created again."""
     decided_at: Moment
@@ -201,8 +242,8 @@ class WaitingOccurrence(Model):
     """The occurrence, in UTC."""
     cause: Cause | None = None
     """Who asked for it, where it is not the clock."""
-    name: Known | None = None
-    """The name that its run will have, where that does not follow from the occurrence."""
+    mark: Known | None = None
+    """How the name of its run will end, where that does not follow from the occurrence."""
     since: Moment
     """Since when it waits."""
 
@@ -229,8 +270,10 @@ class PastOccurrence(Model):
     """How many there are, where there are several."""
     cause: Cause | None = None
     """Who asked for it, where it is not the clock."""
+    kind: RunKind | None = None
+    """What its run is. Default: DbtRun."""
     run: Known | None = None
-    """The DbtRun, if there was one."""
+    """Its DbtRun or DbtBackfill, if there was one."""
     phase: Literal["Succeeded", "Failed", "Cancelled", "Skipped", "Missed"]
     """How its run ended; Skipped also if there was none because the run before was still at work,
     and Missed if nobody was there in time to begin one."""

@@ -39,6 +39,12 @@ DateFormat = Annotated[
         pattern=r"^(%[YmdHMSjGVu]|[A-Za-z0-9])([A-Za-z0-9._:+/-]|%[YmdHMSjGVuz])*$",
     ),
 ]
+AsOf = Annotated[
+    str,
+    StringConstraints(
+        min_length=20, max_length=20, pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"
+    ),
+]
 Zone = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")]
 
 
@@ -89,6 +95,9 @@ class Dates(Model):
     last: Length | None = None
     """Instead of from and to: so many whole hours (h), days (d), weeks (w, from Monday) or months
     (mo) before the one that is going on when the backfill is first looked at."""
+    as_of: AsOf | None = None
+    """The moment that last is seen from, RFC 3339 in UTC. Default: when the backfill is first
+    looked at; in a DbtSchedule, the occurrence."""
     every: Length | None = None
     """How long a window is: 6h, 1d, 1w or 1mo. Hours must divide a day, so that windows begin at
     the same time of each. The last window is cut at the end of the range. Default: 1d."""
@@ -99,6 +108,7 @@ class Dates(Model):
         json_schema_extra=rules(
             ("has(self.last) != (has(self.from) || has(self.to))", "set from and to, or last"),
             ("has(self.from) == has(self.to)", "from and to belong together"),
+            ("!has(self.asOf) || has(self.last)", "asOf is about last: from and to say it all"),
             (
                 "!has(self.from) || !has(self.to) || self.from <= self.to",
                 "to must not be before from",

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dbt_operator.api.base import API_VERSION
+from dbt_operator.api.base import API_VERSION, Model
 from dbt_operator.api.kinds.backfill import DbtBackfillSpec
-from dbt_operator.api.kinds.run import DbtRun, DbtRunSpec, DbtRunStatus
+from dbt_operator.api.kinds.run import DbtRun, DbtRunStatus
 from dbt_operator.api.parts.windows import RunWindow
+from dbt_operator.api.registry import RUN
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.backfill.windows import Window
 from dbt_operator.planning.common.identity import Identity
@@ -32,7 +33,7 @@ class Child:
     states: str = ""  # of its windows
     commit: str = ""
     image_id: str = ""
-    spec: DbtRunSpec | None = None  # None where it cannot be read
+    spec: Model | None = None  # None where it cannot be read
     unreadable: str = ""  # what is wrong with its status: the rest of this is not known then
 
 
@@ -44,7 +45,9 @@ def child(manifest: Manifest) -> Child:
         status: DbtRunStatus = read_part(DbtRun, manifest, "status") or DbtRunStatus()
     except UnreadableError as error:
         uid, owner_uid = manifest["metadata"]["uid"], controller_uid(manifest)
-        return Child(uid, owner_uid, spec=comparable(manifest["spec"]), unreadable=error.why)
+        return Child(
+            uid, owner_uid, spec=comparable(RUN.kind, manifest["spec"]), unreadable=error.why
+        )
     ended = status.phase is not None and status.phase.finished
     reason = status.reason
     if ended and reason is None and status.phase is not Phase.SUCCEEDED:
@@ -58,7 +61,7 @@ def child(manifest: Manifest) -> Child:
         states=status.windows.states if status.windows else "",
         commit=status.commit or "",
         image_id=status.image_id or "",
-        spec=comparable(manifest["spec"]),
+        spec=comparable(RUN.kind, manifest["spec"]),
     )
 
 

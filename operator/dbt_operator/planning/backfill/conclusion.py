@@ -8,7 +8,13 @@ from dbt_operator.api.kinds.backfill import DbtBackfillStatus
 from dbt_operator.api.status import BackfillPhase, Reason
 from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.backfill.ledger import Ledger
-from dbt_operator.planning.backfill.status import End, finish, recorded, said_of_end
+from dbt_operator.planning.backfill.status import (
+    End,
+    find_cancel_reason,
+    finish,
+    recorded,
+    said_of_end,
+)
 from dbt_operator.planning.common import window_states
 from dbt_operator.planning.common.compose import changed
 from dbt_operator.planning.common.plan import Plan
@@ -28,7 +34,7 @@ def _choose_end(facts: BackfillFacts, ledger: Ledger, told: DbtBackfillStatus) -
     if facts.status.cancel_requested_at is not None:
         found = window_states.counts(ledger.states)
         message = f"cancelled: {found.done} windows had ended"
-        return End(BackfillPhase.CANCELLED, Reason.CANCELLED, message)
+        return End(BackfillPhase.CANCELLED, find_cancel_reason(facts), message)
     if facts.slot.released:
         message = waiting.say_released(facts.spec.run_template.spec.target_ref.name)
         return End(BackfillPhase.FAILED, Reason.INFRASTRUCTURE, message)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from dbt_operator.api.kinds.backfill import Definition
-from dbt_operator.api.status import BackfillPhase, Reason
+from dbt_operator.api.status import BackfillPhase
 from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.backfill.ledger import Ledger
 from dbt_operator.planning.backfill.resolving import NOT_ENDED, refuse, wait_for_references
-from dbt_operator.planning.backfill.status import End, finish, recorded
+from dbt_operator.planning.backfill.status import End, find_cancel_reason, finish, recorded
 from dbt_operator.planning.backfill.windows import WindowsError, span, windows_of
 from dbt_operator.planning.common import placeholders
 from dbt_operator.planning.common.compose import changed, compose, conditions_of
@@ -20,9 +20,8 @@ from dbt_protocol.window_codes import PENDING, SKIPPED, reason_of
 def define_windows(facts: BackfillFacts, now: datetime) -> Plan:
     """Write down which windows there are: now, and once."""
     if facts.status.cancel_requested_at is not None:
-        return finish(
-            facts, End(BackfillPhase.CANCELLED, Reason.CANCELLED, "cancelled before it began"), now
-        )
+        reason = find_cancel_reason(facts)
+        return finish(facts, End(BackfillPhase.CANCELLED, reason, "cancelled before it began"), now)
     if waits := _find_obstacle(facts):
         return wait_for_references(facts, waits, now)
     try:

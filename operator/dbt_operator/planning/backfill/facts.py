@@ -13,6 +13,7 @@ from dbt_operator.api.kinds.backfill import (
 )
 from dbt_operator.planning.backfill.children import Child
 from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.common.record import Record
 from dbt_operator.planning.common.references import References
 from dbt_operator.planning.common.strays import Stray
 from dbt_operator.planning.queueing.positions import Slot
@@ -26,7 +27,7 @@ class BackfillFacts:
     where that cannot be read, ``references`` say so. ``children`` are the runs that windows are
     given to, by their names; what is missing is confirmed absent. ``strays`` are runs of the
     backfill that have not ended and do not stand in its ledger. ``refusal`` is what the API server
-    has just had against creating a run.
+    has just had against creating a run. ``record`` is what the schedule that it is of knows of it.
     """
 
     backfill: DbtBackfill
@@ -39,6 +40,7 @@ class BackfillFacts:
     strays: tuple[Stray, ...] = ()
     refusal: str = ""
     slot: Slot = field(default_factory=Slot)
+    record: Record | None = None
 
     @property
     def status(self) -> DbtBackfillStatus:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from dbt_operator.api.status import BackfillPhase
+from dbt_operator.api.status import BackfillPhase, Reason
 from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.backfill.ledger import Ledger
 from dbt_operator.planning.backfill.status import describe_progress, recorded
 from dbt_operator.planning.common.compose import compose, conditions_of
+from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.plan import Plan
 from dbt_operator.planning.queueing import positions
 
@@ -23,6 +24,24 @@ class Halt:
 
     stop: Stop
     message: str
+
+
+def is_replaced(facts: BackfillFacts) -> bool:
+    """Whether the schedule that it is of wants it to end, as a later occurrence is to begin."""
+    return facts.record is not None and facts.record.replaced
+
+
+def latch_cancel(facts: BackfillFacts, now: datetime) -> Plan:
+    """Written before anything is stopped: that spec.cancel is set back to false changes nothing any
+    more.
+    """
+    by_schedule = is_replaced(facts) and not facts.spec.cancel
+    why = "being replaced: a later occurrence is to begin" if by_schedule else "being cancelled"
+    reason = {"reason": Reason.REPLACED} if by_schedule else {}
+    phase = facts.status.phase or BackfillPhase.PENDING
+    requested = format_time(now)
+    conditions = conditions_of(facts, now)
+    return compose(facts, conditions, phase, why, cancel_requested_at=requested, **reason)
 
 
 def find_halt(facts: BackfillFacts, ledger: Ledger) -> Halt | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dbt_operator.api.kinds.backfill import WindowRun
+from dbt_operator.api.registry import RUN
 from dbt_operator.api.status import Reason
 from dbt_operator.planning.backfill import ledger as ledgers
 from dbt_operator.planning.backfill.children import Child, manifest
@@ -82,7 +83,7 @@ def _is_another(
     """
     if run.uid is not None:
         return False
-    return child.spec != comparable(create_run(facts, run, windows).manifest["spec"])
+    return child.spec != comparable(RUN.kind, create_run(facts, run, windows).manifest["spec"])
 
 
 def mark_conflicts(facts: BackfillFacts, heard: Mapping[str, Heard]) -> BackfillFacts:

@@ -13,14 +13,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from dbt_operator.api.kinds.backfill import Definition
-from dbt_operator.api.status import BackfillPhase
 from dbt_operator.planning.backfill import ledger as ledgers
 from dbt_operator.planning.backfill.at_work import show_work
 from dbt_operator.planning.backfill.conclusion import find_end
 from dbt_operator.planning.backfill.definition import define_windows
 from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.backfill.giving import count_lanes, give_windows
-from dbt_operator.planning.backfill.halting import find_halt, leave_slot
+from dbt_operator.planning.backfill.halting import find_halt, is_replaced, latch_cancel, leave_slot
 from dbt_operator.planning.backfill.hearing import (
     adopt_runs,
     create_run,
@@ -28,12 +27,11 @@ from dbt_operator.planning.backfill.hearing import (
     mark_conflicts,
     read_ledger,
 )
+from dbt_operator.planning.backfill.resolving import wait_for_record
 from dbt_operator.planning.backfill.slot_claim import claim_slot
 from dbt_operator.planning.backfill.windows import windows_of
-from dbt_operator.planning.common.compose import compose, conditions_of
-from dbt_operator.planning.common.durations import format_time
-from dbt_operator.planning.common.plan import DeleteRun, Plan, fitted
-from dbt_operator.planning.common.strays import delete_strays
+from dbt_operator.planning.common.plan import Plan, fitted
+from dbt_operator.planning.common.strays import delete_stray_run, delete_strays
 from dbt_operator.planning.queueing import waiting
 
 
@@ -49,19 +47,13 @@ def plan(facts: BackfillFacts, now: datetime) -> Plan:
 def _plan(facts: BackfillFacts, now: datetime) -> Plan:
     status = facts.status
     if status.phase and status.phase.finished:
-        return delete_strays(facts.strays, DeleteRun) or Plan()
-    if facts.spec.cancel and status.cancel_requested_at is None:
-        phase = status.phase or BackfillPhase.PENDING
-        return compose(
-            facts,
-            conditions_of(facts, now),
-            phase,
-            "being cancelled",
-            cancel_requested_at=format_time(now),
-        )
+        return delete_strays(facts.strays, delete_stray_run) or Plan()
+    if (facts.spec.cancel or is_replaced(facts)) and status.cancel_requested_at is None:
+        return latch_cancel(facts, now)
     if status.definition is None or status.windows is None:
-        return define_windows(facts, now)
-    if (cleared := delete_strays(facts.strays, DeleteRun)) is not None:
+        waits = wait_for_record(facts, facts.record, now) if facts.record else None
+        return waits or define_windows(facts, now)
+    if (cleared := delete_strays(facts.strays, delete_stray_run)) is not None:
         return cleared
     return _go_on(facts, status.definition, now)
 

@@ -16,12 +16,14 @@ from dbt_operator.planning.backfill.status import End, finish
 from dbt_operator.planning.backfill.windows import windows_of
 from dbt_operator.planning.common.compose import compose, conditions_of
 from dbt_operator.planning.common.plan import LOOK_AGAIN, Plan
+from dbt_operator.planning.common.record import Record
 from dbt_operator.planning.common.references import (
     Referred,
     find_missing,
     find_remedy,
     reason_of_missing,
 )
+from dbt_operator.planning.common.unrecorded import find_unrecorded
 from dbt_operator.planning.policy.refusals import refusal
 from dbt_operator.planning.queueing import waiting
 from dbt_operator.planning.run import part
@@ -61,6 +63,22 @@ def wait_for_references(facts: BackfillFacts, missing: str, now: datetime) -> Pl
     )
     found = compose(facts, conditions, BackfillPhase.PENDING, f"waiting: {missing}")
     return replace(found, requeue_after=LOOK_AGAIN)
+
+
+def wait_for_record(facts: BackfillFacts, record: Record, now: datetime) -> Plan | None:
+    """Wait until the schedule's status knows the backfill, or end one that it never will know; None
+    where it does.
+    """
+    limit = find_start_timeout(facts.spec.run_template.spec)
+    found = find_unrecorded(record, facts.status.conditions, facts.created_at, limit, now)
+    if found is None:
+        return None
+    if found.is_over:
+        return refuse(facts, found.message, now)
+    conditions = conditions_of(facts, now)
+    conditions.set(ConditionType.ADMITTED, found.state, found.reason, found.message)
+    plan = compose(facts, conditions, BackfillPhase.PENDING, found.message)
+    return replace(plan, requeue_after=LOOK_AGAIN)
 
 
 def find_refusal(facts: BackfillFacts) -> str:

@@ -67,6 +67,11 @@ class End:
     message: str
 
 
+def find_cancel_reason(facts: BackfillFacts) -> Reason:
+    """Why it was cancelled: by somebody, or because a later occurrence is to begin."""
+    return Reason.REPLACED if facts.status.reason is Reason.REPLACED else Reason.CANCELLED
+
+
 def finish(
     facts: BackfillFacts, end: End, now: datetime, conditions: Conditions | None = None
 ) -> Plan:

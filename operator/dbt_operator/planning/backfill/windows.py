@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dbt_operator.api.kinds.backfill import Definition
 from dbt_operator.api.parts.windows import Dates
+from dbt_operator.planning.common.durations import parse_time
 
 LARGEST = 10_000  # windows in a backfill
 
@@ -51,14 +52,15 @@ class Span:
 
 
 def span(dates: Dates, now: datetime) -> Span:
-    """The range that dates mean, seen from now.
+    """The range that dates mean, seen from now, or from the moment that they name.
 
     Raises:
         WindowsError: the time zone is not known, or the days do not exist.
     """
     zone = _zone(dates.timezone)
     if dates.last is not None:
-        return _last(dates.last, now.astimezone(zone))
+        seen_from = _read_moment(dates.as_of) if dates.as_of else now
+        return _last(dates.last, seen_from.astimezone(zone))
     try:
         first, last = date.fromisoformat(dates.from_ or ""), date.fromisoformat(dates.to or "")
         following = last + timedelta(days=1)
@@ -109,6 +111,13 @@ def _zone(name: str | None) -> ZoneInfo:
             f"spec.windows.dates.timezone: {name} is not a time zone of the IANA database, such as "
             "Europe/Amsterdam"
         ) from error
+
+
+def _read_moment(text: str) -> datetime:
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise WindowsError(f"spec.windows.dates.asOf: {text} is no moment: {error}") from error
 
 
 def _parts(length: str) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbt_operator.api.kinds.run import DbtRunSpec
+from dbt_operator.api.base import Model
 from dbt_operator.api.registry import BACKFILL, BY_NAME, SCHEDULE, Kind
 
 Manifest = Mapping[str, Any]
@@ -50,14 +50,17 @@ def _find_owner(manifest: Manifest, kind: Kind) -> tuple[str, str] | None:
     return (found["name"], found["uid"]) if found else None
 
 
-def comparable(spec: Manifest) -> DbtRunSpec | None:
-    """A run's spec as it is compared with another one; None where it cannot be read, which no run
-    of ours is.
+def comparable(kind: str, spec: Manifest) -> Model | None:
+    """A spec of a run or backfill as it is compared with another one; None where it cannot be read,
+    which none of ours is.
 
     As its model, since what an API server prunes or writes otherwise means the same; and without
     what may be changed.
     """
+    fields = BY_NAME[kind]
+    changeable = fields.mutable or ()
+    fixed = {name: value for name, value in spec.items() if name not in changeable}
     try:
-        return DbtRunSpec.model_validate(spec).model_copy(update={"cancel": None})
+        return fields.spec_model.model_validate(fixed)
     except ValidationError:
         return None

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dbt_operator.api.base import Model
 from dbt_operator.api.parts.run_template import RunTemplateSpec
 
 OF_DATES = ("window.key", "window.start", "window.end")
@@ -15,51 +16,51 @@ OF_KEYS = ("window.key",)
 
 OF_OCCURRENCES = ("scheduled.time", "scheduled.date", "interval.start", "interval.end")
 
+_PATH = "spec.runTemplate.spec"
 _PLACEHOLDER = re.compile(r"\$\(((?:window|scheduled|interval)\.[^)]*)\)")
 _MEANT = re.compile(r"\.vars\b|\.eventTime\b|\.steps\[\d+\]\.\w+\.(select|exclude|selector|args)\b")
 
 
-def wrong(spec: RunTemplateSpec, known: tuple[str, ...]) -> str:
+def wrong(spec: RunTemplateSpec, known: tuple[str, ...], path: str = _PATH) -> str:
     """What is wrong with the placeholders of a run, in a sentence that names the field; empty if
     nothing is.
 
     Args:
         spec: the run.
         known: the names that mean something there.
+        path: of the run in the object.
     """
-    for path, name in _find(spec.to_dict(), "spec.runTemplate.spec"):
-        if not _MEANT.search(path):
+    for place, name in _find(spec.to_dict(), path):
+        if not _MEANT.search(place):
             return (
-                f"{path}: $({name}) means nothing there: it does in vars, eventTime and selections"
+                f"{place}: $({name}) means nothing there: it does in vars, eventTime and selections"
             )
         if name not in known:
-            return f"{path}: $({name}) means nothing: there {_are(known)}"
+            return f"{place}: $({name}) means nothing: there {_are(known)}"
     return ""
 
 
-def find_used(spec: RunTemplateSpec) -> set[str]:
-    """The names of the placeholders that stand in a run."""
+def find_used(spec: Model) -> set[str]:
+    """The names of the placeholders that stand in a run, or in a backfill."""
     return {name for _, name in _find(spec.to_dict(), "")}
 
 
-def missing(known: tuple[str, ...]) -> str:
+def missing(known: tuple[str, ...], path: str = _PATH) -> str:
     """What is wrong with a run that has no placeholder although each window should differ."""
     remedy = f"use {_list(known)} in vars, eventTime or selections"
-    return f"spec.runTemplate.spec: every window would do the same: {remedy}"
+    return f"{path}: every window would do the same: {remedy}"
 
 
 def fill(value: Any, values: Mapping[str, str]) -> Any:
-    """A part of a manifest with what its placeholders stand for.
-
-    Raises:
-        KeyError: one of them stands for nothing; :func:`wrong` would have said so.
+    """A part of a manifest with what its placeholders stand for; others stay, as they stand for
+    something later.
     """
     if isinstance(value, Mapping):
         return {key: fill(inner, values) for key, inner in value.items()}
     if isinstance(value, list):
         return [fill(inner, values) for inner in value]
     if isinstance(value, str):
-        return _PLACEHOLDER.sub(lambda match: values[match[1]], value)
+        return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), value)
     return value
 
 

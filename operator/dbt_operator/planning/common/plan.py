@@ -51,7 +51,7 @@ class PromoteState:
 
 @dataclass(frozen=True)
 class CreateRun:
-    """Create a DbtRun, or find that it exists."""
+    """Create a DbtRun, or a DbtBackfill, or find that it exists."""
 
     manifest: Mapping[str, Any]
 
@@ -66,10 +66,11 @@ class StopPod:
 
 @dataclass(frozen=True)
 class DeleteRun:
-    """Delete a DbtRun, and its Jobs with it."""
+    """Delete a DbtRun, or a DbtBackfill, and its Jobs with it."""
 
     name: str
     uid: str
+    kind: str = "DbtRun"
 
 
 @dataclass(frozen=True)

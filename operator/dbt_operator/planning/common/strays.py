@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dbt_operator.planning.common.plan import LOOK_AGAIN, DeleteJob, DeleteRun, Plan
+from dbt_operator.planning.common.plan import LOOK_AGAIN, Action, DeleteJob, DeleteRun, Plan
 
 
 @dataclass(frozen=True)
 class Stray:
-    """A Job of a run whose attempt was over, or a run of a backfill or schedule that stood in its
-    status no longer.
+    """A Job of a run whose attempt was over, or a run (or backfill) of a backfill or schedule that
+    stood in its status no longer.
     """
 
     name: str
     uid: str
+    kind: str = "DbtRun"
 
 
 class Recorded(Protocol):
@@ -38,23 +39,30 @@ def find_strays(
     recorded = list(recorded)
     known = {run.uid for run in recorded}
     expected = {run.name for run in recorded if run.uid is None}
-    found = [run["metadata"] for run in runs]
+    found = [(run["kind"], run["metadata"]) for run in runs]
     return tuple(
-        Stray(each["name"], each["uid"])
-        for each in found
+        Stray(each["name"], each["uid"], kind)
+        for kind, each in found
         if each["uid"] not in known
         and each["name"] not in expected
         and not each.get("deletionTimestamp")
     )
 
 
-def delete_strays(strays: Sequence[Stray], delete: type[DeleteJob | DeleteRun]) -> Plan | None:
+def delete_strays(strays: Sequence[Stray], delete: Callable[[Stray], Action]) -> Plan | None:
     """Delete what nobody recorded; None where there is no such thing. Nothing comes of it
     meanwhile: the pods of such a Job stay behind the gate, and such a run begins nothing.
     """
     if not strays:
         return None
-    return Plan(
-        actions=tuple(delete(stray.name, stray.uid) for stray in strays),
-        requeue_after=LOOK_AGAIN,
-    )
+    return Plan(actions=tuple(map(delete, strays)), requeue_after=LOOK_AGAIN)
+
+
+def delete_stray_job(stray: Stray) -> DeleteJob:
+    """Delete a Job."""
+    return DeleteJob(stray.name, stray.uid)
+
+
+def delete_stray_run(stray: Stray) -> DeleteRun:
+    """Delete a run or a backfill."""
+    return DeleteRun(stray.name, stray.uid, stray.kind)

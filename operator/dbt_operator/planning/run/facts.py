@@ -8,11 +8,11 @@ from datetime import datetime
 from dbt_operator.api.kinds.run import DbtRun, DbtRunStatus
 from dbt_operator.planning.attempt.pod_facts import AttemptFacts, JobFacts
 from dbt_operator.planning.common.identity import Identity
+from dbt_operator.planning.common.record import Record
 from dbt_operator.planning.common.references import References
 from dbt_operator.planning.common.strays import Stray
 from dbt_operator.planning.queueing.positions import Slot
 from dbt_operator.planning.run.orders import Orders
-from dbt_operator.planning.run.record import Record
 
 
 @dataclass(frozen=True)

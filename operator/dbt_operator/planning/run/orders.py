@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dbt_operator.api.parts.resolved import Parent, Resolved
 from dbt_operator.planning.common.identity import Identity
-from dbt_operator.planning.run.record import Record
+from dbt_operator.planning.common.record import Record
 
 
 @dataclass(frozen=True)

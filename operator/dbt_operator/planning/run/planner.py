@@ -15,8 +15,8 @@ from datetime import datetime
 from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.status import Phase
-from dbt_operator.planning.common.plan import DeleteJob, Plan, fitted
-from dbt_operator.planning.common.strays import Stray, delete_strays
+from dbt_operator.planning.common.plan import Plan, fitted
+from dbt_operator.planning.common.strays import Stray, delete_stray_job, delete_strays
 from dbt_operator.planning.run import expiry
 from dbt_operator.planning.run.beginning import admit
 from dbt_operator.planning.run.cancelling import cancel, latch_cancel
@@ -40,7 +40,7 @@ def plan(facts: RunFacts, now: datetime) -> Plan:
 def _plan(facts: RunFacts, now: datetime) -> Plan:
     status = facts.status
     if status.phase and status.phase.finished:
-        return delete_strays(facts.strays, DeleteJob) or expiry.plan(facts, now)
+        return delete_strays(facts.strays, delete_stray_job) or expiry.plan(facts, now)
     if (facts.run.spec.cancel or _told_to_end(facts)) and status.cancel_requested_at is None:
         return latch_cancel(facts, now)
     if status.cancel_requested_at is not None:
@@ -58,7 +58,7 @@ def _go_on(facts: RunFacts, resolved: Resolved, attempt: Attempt, now: datetime)
         return wait_between_attempts(facts, resolved, attempt, now)
     if attempt.job_uid and facts.own_job is not None and facts.own_job.uid != attempt.job_uid:
         stray = Stray(attempt.job_name, facts.own_job.uid)
-        return delete_strays([stray], DeleteJob) or Plan()
+        return delete_strays([stray], delete_stray_job) or Plan()
     if attempt.reason is not None:
         return give_up(facts, attempt, now)
     if has_other_job(facts, resolved, attempt):

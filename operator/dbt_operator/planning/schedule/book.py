@@ -80,6 +80,10 @@ class Book:
         known = run.model_copy(update={"uid": uid})
         return replace(self, active=tuple(known if each is run else each for each in self.active))
 
+    def replace_entry(self, run: ActiveRun, other: ActiveRun) -> Book:
+        """With another run for what one was to be created for."""
+        return replace(self, active=tuple(other if each is run else each for each in self.active))
+
     def end(self, run: ActiveRun, past: PastOccurrence) -> Book:
         """With a run that has ended: it leaves ``active`` only into ``history``."""
         book = replace(self, active=tuple(each for each in self.active if each is not run))

@@ -16,6 +16,8 @@ from dbt_operator.api.kinds.schedule import (
 )
 from dbt_operator.planning.common.durations import format_time, parse_time, seconds
 from dbt_operator.planning.schedule.book import Book
+from dbt_operator.planning.schedule.facts import ScheduleFacts
+from dbt_operator.planning.schedule.runs import kind_of, make_name, mark_occurrence
 
 STILL_RUNNING = "StillRunning"
 SUPERSEDED = "Superseded"  # by a later one, while it waited
@@ -28,7 +30,7 @@ class Wanted:
     """A run that is to begin."""
 
     occurrence: datetime
-    name: str
+    mark: str  # how the name of its run ends
     cause: Cause | None = None  # who asks for it, where it is not the clock
 
 
@@ -44,10 +46,11 @@ def is_past_deadline(spec: DbtScheduleSpec, entry: ActiveRun, now: datetime) -> 
     return now - parse_time(since) > find_deadline(spec)
 
 
-def take_in(spec: DbtScheduleSpec, book: Book, wanted: Wanted, now: datetime) -> Book:
+def take_in(facts: ScheduleFacts, book: Book, wanted: Wanted, now: datetime) -> Book:
     """With a run that begins, waits, or is skipped."""
+    spec = facts.spec
     if not book.active and not book.waiting:
-        return begin(book, wanted, now)
+        return book.begin(make_entry(facts, wanted, now))
     if spec.concurrency_policy not in ("Queue", "Replace"):
         return skip(book, wanted.occurrence, STILL_RUNNING, wanted.cause)
     if book.waiting:
@@ -58,32 +61,34 @@ def take_in(spec: DbtScheduleSpec, book: Book, wanted: Wanted, now: datetime) ->
     waiting = WaitingOccurrence(
         occurrence=format_time(wanted.occurrence),
         cause=wanted.cause,
-        name=wanted.name if wanted.cause else None,
+        mark=wanted.mark if wanted.cause else None,
         since=format_time(now),
     )
     return replace(book, waiting=waiting)
 
 
 def begin_waiting(
-    spec: DbtScheduleSpec, book: Book, waiting: WaitingOccurrence, wanted: Wanted, now: datetime
+    facts: ScheduleFacts, book: Book, waiting: WaitingOccurrence, now: datetime
 ) -> Book:
     """With what has waited begun, unless it is too late."""
-    book = replace(book, waiting=None)
-    since = parse_time(waiting.since) if waiting.cause else wanted.occurrence
-    if now - since > find_deadline(spec):
-        return miss(book, [wanted.occurrence], wanted.cause)
-    return begin(book, wanted, now)
+    occurrence, book = parse_time(waiting.occurrence), replace(book, waiting=None)
+    since = parse_time(waiting.since) if waiting.cause else occurrence
+    if now - since > find_deadline(facts.spec):
+        return miss(book, [occurrence], waiting.cause)
+    mark = waiting.mark or mark_occurrence(occurrence)
+    return book.begin(make_entry(facts, Wanted(occurrence, mark, waiting.cause), now))
 
 
-def begin(book: Book, wanted: Wanted, now: datetime) -> Book:
-    """With a run that is to be created."""
-    run = ActiveRun(
+def make_entry(facts: ScheduleFacts, wanted: Wanted, now: datetime) -> ActiveRun:
+    """What is written down of a run that is to be created."""
+    kind = kind_of(facts.spec)
+    return ActiveRun(
         occurrence=format_time(wanted.occurrence),
         cause=wanted.cause,
-        name=wanted.name,
+        kind=kind,
+        name=make_name(facts.identity, kind, wanted.mark),
         decided_at=format_time(now),
     )
-    return book.begin(run)
 
 
 def make_missed(occurrence: str, cause: Cause | None = None) -> PastOccurrence:

@@ -10,14 +10,14 @@ from dbt_operator.planning.common.durations import format_time, parse_time
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.concurrency import (
     Wanted,
-    begin,
     begin_waiting,
     find_deadline,
+    make_entry,
     miss,
     take_in,
 )
 from dbt_operator.planning.schedule.facts import ScheduleFacts
-from dbt_operator.planning.schedule.runs import name_run
+from dbt_operator.planning.schedule.runs import mark_occurrence
 from dbt_operator.planning.schedule.timetable import TIME_ZONES, Timetable
 
 # What is noticed within this time is not late: a takeover and a busy operator take less.
@@ -65,17 +65,14 @@ class _Decision:
         if self._is_too_late(latest):
             return miss(book, due)
         book = miss(book, missed)
-        return take_in(spec, book, self._want(latest), self.now)
+        return take_in(self.facts, book, self._want(latest), self.now)
 
     def begin_next(self, book: Book) -> Book:
         """With the next of what waits begun, if no run is at work."""
         while not book.active and (book.backlog or book.waiting):
             waiting = book.waiting
             if waiting and (waiting.cause or not book.backlog):  # nobody waits behind a hundred
-                occurrence = parse_time(waiting.occurrence)
-                name = waiting.name or name_run(self.facts.identity, occurrence)
-                wanted = Wanted(occurrence, name, waiting.cause)
-                book = begin_waiting(self.facts.spec, book, waiting, wanted, self.now)
+                book = begin_waiting(self.facts, book, waiting, self.now)
             elif book.backlog:
                 occurrence, rest = self._take_first(book.backlog)
                 book = self._make_up_for(replace(book, backlog=rest), occurrence)
@@ -84,10 +81,10 @@ class _Decision:
     def _make_up_for(self, book: Book, occurrence: datetime) -> Book:
         if self.now - occurrence > find_deadline(self.facts.spec):
             return miss(book, [occurrence])
-        return begin(book, self._want(occurrence), self.now)
+        return book.begin(make_entry(self.facts, self._want(occurrence), self.now))
 
     def _want(self, occurrence: datetime) -> Wanted:
-        return Wanted(occurrence, name_run(self.facts.identity, occurrence))
+        return Wanted(occurrence, mark_occurrence(occurrence))
 
     def _is_behind(self, book: Book) -> bool:
         """Whether what is at work is made up for."""

@@ -18,7 +18,7 @@ from dbt_operator.api.kinds.schedule import NEXT_RUN_TIMES, DbtScheduleSpec
 from dbt_operator.planning.common import placeholders
 from dbt_operator.planning.common.durations import format_time, parse_time
 from dbt_operator.planning.common.plan import LOOK_AGAIN, DeleteRun, Event, Plan, fitted
-from dbt_operator.planning.common.strays import delete_strays
+from dbt_operator.planning.common.strays import delete_stray_run, delete_strays
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.listening import find_due_actions, hear_runs
@@ -52,7 +52,7 @@ def plan(facts: ScheduleFacts, now: datetime) -> Plan:
 
 
 def _plan(facts: ScheduleFacts, now: datetime) -> Plan:
-    if (cleared := delete_strays(facts.strays, DeleteRun)) is not None:
+    if (cleared := delete_strays(facts.strays, delete_stray_run)) is not None:
         return cleared
     book = Book.of(facts.status)
     try:
@@ -130,9 +130,25 @@ def _read_spec(spec: DbtScheduleSpec, now: datetime) -> Timetable:
         TimetableError: that, or what it is to run, means nothing.
     """
     timetable = _read_timetable(tuple(spec.schedules), spec.timezone or "UTC", now.year)
-    if misplaced := placeholders.wrong(spec.run_template.spec, placeholders.OF_OCCURRENCES):
+    if misplaced := _find_misplaced(spec):
         raise TimetableError(misplaced)
     return timetable
+
+
+def _find_misplaced(spec: DbtScheduleSpec) -> str:
+    """What is wrong with the placeholders of the template; empty if nothing is."""
+    if spec.run_template is not None:
+        return placeholders.wrong(spec.run_template.spec, placeholders.OF_OCCURRENCES)
+    if spec.backfill_template is None:
+        return "spec: set exactly one of runTemplate and backfillTemplate"
+    backfill, path = spec.backfill_template.spec, "spec.backfillTemplate.spec.runTemplate.spec"
+    has_keys = backfill.windows is not None and backfill.windows.keys
+    of_windows = placeholders.OF_KEYS if has_keys else placeholders.OF_DATES
+    run = backfill.run_template.spec
+    if misplaced := placeholders.wrong(run, (*of_windows, *placeholders.OF_OCCURRENCES), path):
+        return misplaced
+    used = placeholders.find_used(run).intersection(of_windows)
+    return "" if used else placeholders.missing(of_windows, path)
 
 
 @lru_cache(maxsize=4096)

@@ -19,7 +19,7 @@ from dbt_operator.planning.common.plan import Event
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.concurrency import Wanted, take_in
 from dbt_operator.planning.schedule.facts import ScheduleFacts
-from dbt_operator.planning.schedule.runs import name_request, name_retry
+from dbt_operator.planning.schedule.runs import mark_request, mark_retry
 from dbt_operator.planning.schedule.timetable import Timetable
 
 FOREVER = "forever"
@@ -94,15 +94,15 @@ def take_requests(
     run_now, retry = _read(annotations, RUN_NOW), _read(annotations, RETRY)
     if run_now is not None and run_now != book.last_run_now:
         occurrence = timetable.find_before(now + timedelta(minutes=1)) or now
-        wanted = Wanted(occurrence, name_request(facts.identity, run_now, now), "RunNow")
-        book = take_in(facts.spec, replace(book, last_run_now=run_now), wanted, now)
+        wanted = Wanted(occurrence, mark_request(run_now, now), "RunNow")
+        book = take_in(facts, replace(book, last_run_now=run_now), wanted, now)
     if retry is not None and retry != book.last_retry:
         book = replace(book, last_retry=retry)
         past = _find_past(book, retry)
         if past is None:
             events = (_refuse_retry(retry),)
         else:
-            book = take_in(facts.spec, book, _want_again(facts, book, past), now)
+            book = take_in(facts, book, _want_again(facts, book, past), now)
     return book, events
 
 
@@ -121,8 +121,8 @@ def _find_past(book: Book, run: str) -> PastOccurrence | None:
 def _want_again(facts: ScheduleFacts, book: Book, past: PastOccurrence) -> Wanted:
     taken = {entry.name for entry in book.active} | {run.name for run in facts.ended}
     taken |= {entry.run for entry in book.history if entry.run}
-    name = name_retry(facts.identity, past.run or "", taken)
-    return Wanted(parse_time(past.occurrence), name, "Retry")
+    mark = mark_retry(facts.identity, past.run or "", taken)
+    return Wanted(parse_time(past.occurrence), mark, "Retry")
 
 
 def _refuse_retry(run: str) -> Event:

@@ -1,4 +1,6 @@
-"""The runs of a schedule: how they are made, and what is read of them."""
+"""The runs of a schedule, which are DbtRuns or DbtBackfills: how they are made, and what is read of
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from dbt_operator.api.base import API_VERSION
-from dbt_operator.api.kinds.run import DbtRun, DbtRunSpec, DbtRunStatus
-from dbt_operator.api.kinds.schedule import ActiveRun, DbtScheduleSpec
+from dbt_operator.api.base import API_VERSION, Model
+from dbt_operator.api.kinds.backfill import DbtBackfillStatus
+from dbt_operator.api.kinds.run import DbtRunStatus
+from dbt_operator.api.kinds.schedule import ActiveRun, DbtScheduleSpec, RunKind, TemplateMetadata
+from dbt_operator.api.registry import BY_NAME
 from dbt_operator.planning.common import placeholders
 from dbt_operator.planning.common.durations import format_time, parse_time
 from dbt_operator.planning.common.identity import Identity
@@ -21,8 +25,8 @@ from dbt_operator.planning.schedule.marks import find_marks
 from dbt_operator.planning.schedule.timetable import Timetable
 
 Manifest = Mapping[str, Any]
+Status = DbtRunStatus | DbtBackfillStatus
 
-_LENGTH = 63  # of a run's name, which becomes a label
 _DIGEST = 10  # characters
 
 
@@ -32,8 +36,8 @@ class ScheduledRun:
 
     uid: str
     owner_uid: str
-    status: DbtRunStatus | None = None  # None where it cannot be read
-    spec: DbtRunSpec | None = None  # None where it cannot be read
+    status: Status | None = None  # None where it cannot be read
+    spec: Model | None = None  # None where it cannot be read
 
     @property
     def has_ended(self) -> bool:
@@ -43,58 +47,83 @@ class ScheduledRun:
 
 def read_run(manifest: Manifest) -> ScheduledRun:
     """Read a run. What is wrong with it is its own trouble, and no reason to stop the schedule."""
-    metadata = manifest["metadata"]
+    metadata, kind = manifest["metadata"], manifest["kind"]
+    row = BY_NAME[kind]
     try:
-        status = read_part(DbtRun, manifest, "status") or DbtRunStatus()
+        status = read_part(row.model, manifest, "status") or row.status_model()
     except UnreadableError:
         status = None
     return ScheduledRun(
-        metadata["uid"], controller_uid(manifest), status, comparable(manifest["spec"])
+        metadata["uid"], controller_uid(manifest), status, comparable(kind, manifest["spec"])
     )
 
 
-def name_run(schedule: Identity, occurrence: datetime) -> str:
-    """The name of an occurrence's run: the same whenever it is asked for, so that no occurrence can
-    get two. At most 62 characters, as a schedule's name has at most 40.
+def kind_of(spec: DbtScheduleSpec) -> RunKind:
+    """Of what kind the runs are that are created now."""
+    return "DbtRun" if spec.backfill_template is None else "DbtBackfill"
+
+
+def metadata_of(spec: DbtScheduleSpec) -> TemplateMetadata | None:
+    """The labels and annotations that runs are to have."""
+    template = spec.backfill_template or spec.run_template
+    return template.metadata if template else None
+
+
+# Names
+
+
+def make_name(schedule: Identity, kind: str, mark: str) -> str:
+    """The name of a run: the same whenever it is asked for, so that no occurrence can get two. The
+    UID in it tells apart schedules whose names have to be cut.
     """
-    stamp = occurrence.astimezone(UTC).strftime("%Y%m%d%H%M")
-    return f"{schedule.name}-{short_uid(schedule.uid)}-{stamp}"
+    rest = f"-{short_uid(schedule.uid)}-{mark}"
+    return schedule.name[: BY_NAME[kind].name_length - len(rest)].rstrip("-.") + rest
 
 
-def name_request(schedule: Identity, value: str, decided_at: datetime) -> str:
-    """The name of a run that an annotation asks for. It is written down before the run is created,
-    so it may tell apart two requests of one value.
+def mark_occurrence(occurrence: datetime) -> str:
+    """How the name of an occurrence's run ends."""
+    return occurrence.astimezone(UTC).strftime("%Y%m%d%H%M")
+
+
+def mark_request(value: str, decided_at: datetime) -> str:
+    """How the name of a run ends that an annotation asks for. It is written down before the run is
+    created, so it may tell apart two requests of one value.
     """
     digest = sha256(f"{value} {format_time(decided_at)}".encode()).hexdigest()[:_DIGEST]
-    return f"{schedule.name}-{short_uid(schedule.uid)}-n{digest}"
+    return f"n{digest}"
 
 
-def name_retry(schedule: Identity, run: str, taken: Iterable[str]) -> str:
-    """The name of another run for the occurrence of a run: one that none of these has."""
-    tail, _ = _split(schedule, run)
-    numbers = [
-        number for found, number in (_split(schedule, name) for name in taken) if found == tail
-    ]
-    rest = f"{tail}-r{max(numbers, default=0) + 1}"
-    return schedule.name[: _LENGTH - len(rest)].rstrip("-.") + rest
+def mark_retry(schedule: Identity, run: str, taken: Iterable[str]) -> str:
+    """How the name of another run for the occurrence of a run ends: as none of these does."""
+    first, _ = _split(schedule, run)
+    marks = [_split(schedule, name) for name in taken]
+    numbers = [number for mark, number in marks if mark == first]
+    return f"{first}-r{max(numbers, default=0) + 1}"
+
+
+def read_mark(schedule: Identity, run: str) -> str:
+    """How the name of a run ends; empty where it is not the name of a run of this schedule."""
+    return run.rpartition(f"-{short_uid(schedule.uid)}-")[2] if "-" in run else ""
 
 
 def _split(schedule: Identity, run: str) -> tuple[str, int]:
     """What in the name of a run tells its occurrence, and which retry of it it is."""
-    _, mark, rest = run.rpartition(f"-{short_uid(schedule.uid)}-")
-    tail, _, number = rest.partition("-r")
-    return mark + tail, int(number) if number.isdecimal() else 0
+    mark, _, number = read_mark(schedule, run).partition("-r")
+    return mark, int(number) if number.isdecimal() else 0
+
+
+# Manifests
 
 
 def make_manifest(
     schedule: Identity, spec: DbtScheduleSpec, timetable: Timetable, run: ActiveRun
 ) -> dict[str, Any]:
-    """The run of an occurrence."""
+    """The run of an occurrence, of the kind that the schedule has a template for."""
     kueue = {label: value for label, value in schedule.labels.items() if label.startswith(KUEUE)}
-    marks = find_marks(spec.run_template.metadata)
+    marks = find_marks(metadata_of(spec))
     return {
         "apiVersion": API_VERSION,
-        "kind": "DbtRun",
+        "kind": kind_of(spec),
         "metadata": {
             "name": run.name,
             "namespace": schedule.namespace,
@@ -119,17 +148,21 @@ def _fill_spec(
     schedule: DbtScheduleSpec, timetable: Timetable, occurrence: datetime
 ) -> dict[str, Any]:
     """The spec of a run, with what the placeholders stand for."""
-    template = schedule.run_template.spec
-    spec = template.to_dict()
-    used = placeholders.find_used(template)
+    template = schedule.backfill_template or schedule.run_template
+    if template is None:
+        return {}  # the schema refuses that
+    spec = template.spec.to_dict()
+    dates = spec.get("windows", {}).get("dates", {})
+    if "last" in dates:
+        dates.setdefault("asOf", format_time(occurrence))
+    used = placeholders.find_used(template.spec)
     if not used:
         return spec
     before = timetable.find_before(occurrence) if "interval.start" in used else None
-    start = before or occurrence
     values = {
         "scheduled.time": format_time(occurrence),
         "scheduled.date": timetable.to_local(occurrence).date().isoformat(),
-        "interval.start": format_time(start),
+        "interval.start": format_time(before or occurrence),
         "interval.end": format_time(occurrence),
     }
     filled: dict[str, Any] = placeholders.fill(spec, values)

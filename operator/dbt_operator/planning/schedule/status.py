@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from dbt_operator.api.kinds.schedule import DbtScheduleStatus, PastOccurrence
+from dbt_operator.api.kinds.schedule import ActiveRun, DbtScheduleStatus, PastOccurrence
+from dbt_operator.api.registry import RUN
 from dbt_operator.api.status import ConditionType, Reason
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.durations import format_time
@@ -19,6 +20,7 @@ from dbt_operator.planning.schedule.concurrency import NOT_IN_TIME, STILL_RUNNIN
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.marks import find_marks
 from dbt_operator.planning.schedule.punctuality import Punctuality, is_judged
+from dbt_operator.planning.schedule.runs import metadata_of
 from dbt_operator.planning.schedule.timetable import TIME_ZONES
 
 _WHY = {
@@ -76,10 +78,10 @@ def _say(facts: ScheduleFacts, book: Book, times: list[str]) -> str:
     if facts.refusal:
         return f"a run cannot be created: {facts.refusal}"
     if book.active:
-        names = ", ".join(run.name for run in book.active)
+        names = ", ".join(f"{run.kind or RUN.kind} {run.name}" for run in book.active)
         after = f"; then that of {book.waiting.occurrence} begins" if book.waiting else ""
         behind = f"; {book.backlog.count} more are made up for" if book.backlog else ""
-        return f"DbtRun {names} has not ended{after}{behind}"
+        return f"{names} has not ended{after}{behind}"
     if facts.spec.suspend:
         return "suspended: spec.suspend is true"
     if book.paused_until:
@@ -108,7 +110,7 @@ def _set_conditions(
             ConditionType.LAST_RUN_SUCCEEDED,
             "True" if succeeded else "False",
             last.reason or last.phase,
-            f"DbtRun {last.run}" + (f": {last.message}" if last.message else ""),
+            f"{last.kind or RUN.kind} {last.run}" + (f": {last.message}" if last.message else ""),
         )
 
 
@@ -134,11 +136,11 @@ def _set_on_time(facts: ScheduleFacts, conditions: Conditions, book: Book) -> No
 
 def _set_metadata_applied(facts: ScheduleFacts, conditions: Conditions) -> None:
     """Marks by which somebody knows what is theirs are left out, which has to be said."""
-    template = facts.spec.run_template
-    left_out = find_marks(template.metadata).left_out
+    left_out = find_marks(metadata_of(facts.spec)).left_out
     if left_out:
         names = ", ".join(left_out)
-        why = f"spec.runTemplate.metadata: {names} would make the runs somebody else's: left out"
+        template = "runTemplate" if facts.spec.run_template else "backfillTemplate"
+        why = f"spec.{template}.metadata: {names} would make the runs somebody else's: left out"
         conditions.set(ConditionType.METADATA_APPLIED, "False", "TrackingLeftOut", why)
     else:
         conditions.remove(ConditionType.METADATA_APPLIED)
@@ -150,11 +152,15 @@ def _find_last_end(book: Book) -> PastOccurrence | None:
     return next((past for past in ended if past.reason != Reason.REPLACED), None)
 
 
+def _tell_creation(run: ActiveRun) -> str:
+    return f"{run.kind or RUN.kind} {run.name} is created for {run.occurrence}"
+
+
 def _tell(old: DbtScheduleStatus, new: DbtScheduleStatus) -> tuple[Event, ...]:
     """What people are told of a change."""
     known = {run.name for run in old.active or ()}
     events = [
-        Event("Normal", "Scheduled", f"DbtRun {run.name} is created for {run.occurrence}")
+        Event("Normal", "Scheduled", _tell_creation(run))
         for run in new.active or ()
         if run.name not in known
     ]

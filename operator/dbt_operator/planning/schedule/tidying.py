@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dbt_operator.api.kinds.schedule import KEPT, History
+from dbt_operator.api.registry import RUN
 from dbt_operator.api.status import Phase
 from dbt_operator.planning.common.durations import parse_time, seconds
 from dbt_operator.planning.common.plan import DeleteRun
@@ -22,6 +23,7 @@ class EndedRun:
     uid: str
     phase: str
     finished_at: str
+    kind: str = RUN.kind
 
 
 def find_superfluous(
@@ -42,7 +44,9 @@ def find_superfluous(
         *_find_older(latest, history.ttl, now),
     ]
     return tuple(
-        DeleteRun(run.name, run.uid) for run in dict.fromkeys(superfluous) if run.uid not in spared
+        DeleteRun(run.name, run.uid, run.kind)
+        for run in dict.fromkeys(superfluous)
+        if run.uid not in spared
     )
 
 

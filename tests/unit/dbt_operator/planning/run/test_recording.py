@@ -10,9 +10,9 @@ from dbt_operator.api.kinds.run import DbtRun, DbtRunStatus
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.observing.reader import identity_of
 from dbt_operator.planning.common.plan import LOOK_AGAIN, Plan
+from dbt_operator.planning.common.record import Record
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.planner import plan
-from dbt_operator.planning.run.record import Record
 from tests.support.builders import NOW, later, run
 
 RECORD = Record("DbtSchedule nightly", "status.active")
