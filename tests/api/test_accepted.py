@@ -158,6 +158,14 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
         ("DbtSchedule", {"schedules": ["@daily", "*/15 1-5 L * MON-FRI", "0 6 * * 5L,1#2"]}),
         ("DbtSchedule", {"timezone": "America/Argentina/Buenos_Aires", "suspend": True}),
         ("DbtSchedule", {"finishWithin": "2h"}),
+        (
+            "DbtSchedule",
+            {
+                "schedules": None,
+                "triggers": [{"afterSchedule": {"name": "raw"}}],
+                "debounce": "1m",
+            },
+        ),
         ("DbtSchedule", {"runTemplate": None, "backfillTemplate": {"spec": BACKFILL}}),
         (
             "DbtBackfill",

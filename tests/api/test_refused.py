@@ -43,6 +43,14 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
         ("DbtSchedule", {"schedules": ["@reboot"]}, "must be five fields"),
         ("DbtSchedule", {"schedules": ["TZ=UTC 0 3 * * *"]}, "must be five fields"),
         ("DbtSchedule", {"timezone": "not a zone"}, "spec.timezone"),
+        ("DbtSchedule", {"schedules": None}, "set schedules, triggers, or both"),
+        ("DbtSchedule", {"debounce": "1m"}, "there are none"),
+        ("DbtSchedule", {"triggers": [{}]}, "set afterSchedule"),
+        (
+            "DbtSchedule",
+            {"triggers": [{"afterSchedule": {"name": "../raw"}}]},
+            "spec.triggers[0].afterSchedule.name",
+        ),
         ("DbtSchedule", {"runTemplate": None}, "exactly one of runTemplate and backfillTemplate"),
         (
             "DbtSchedule",

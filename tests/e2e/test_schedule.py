@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
+from tests.support import product
 from tests.support.kube import Manifest, apply, create, get, items, kubectl, resource, wait_for
 from tests.support.scenarios import NAMESPACE, Scenario, manifests
 
 NAME = "on-time"
 ENDED = 2  # occurrences whose runs are waited for
 # Schedules whose runs take longer than a minute, by their policies.
+ASKED = "asked"
 SLOW = {"slow-forbid": "Forbid", "slow-queue": "Queue", "slow-replace": "Replace"}
 
 
@@ -43,11 +47,11 @@ def schedule(name: str, overlay: str, images: Mapping[str, str], **spec: Any) ->
 @pytest.fixture(scope="module")
 def started(warehouse: None, images: Mapping[str, str]) -> Iterator[None]:  # noqa: ARG001 -- it has to be there first
     """All schedules, side by side."""
-    names = (NAME, *SLOW)
+    names = (NAME, *SLOW, ASKED)
     kubectl("delete", "dbtschedule", *names, "--ignore-not-found", "--wait", namespace=NAMESPACE)
     apply(*schedule(NAME, "", images))
     for name, policy in SLOW.items():
-        apply(*schedule(name, "slow", images, concurrencyPolicy=policy))
+        apply(*schedule(name, "slow", images, concurrencyPolicy=policy, finishWithin="20s"))
     yield
     kubectl("delete", "dbtschedule", *SLOW, "--wait=false", namespace=NAMESPACE)
 
@@ -78,8 +82,15 @@ def test_an_occurrence_is_skipped_while_the_run_before_is_at_work() -> None:
         return found if skipped else None
 
     found = wait_for("an occurrence is skipped", look)
+    assert condition("slow-forbid", "OnTime") == "False"
+    assert found["late"]["occurrence"] == found["active"][0]["occurrence"]
     assert found["history"][0]["reason"] == "StillRunning"
     assert len(runs("slow-forbid")) == 1
+
+
+def condition(name: str, kind: str) -> str | None:
+    found = status(name).get("conditions", [])
+    return next((each["status"] for each in found if each["type"] == kind), None)
 
 
 @pytest.mark.usefixtures("started")
@@ -102,6 +113,64 @@ def test_an_occurrence_replaces_the_run_before() -> None:
     assert found[0]["occurrence"] > past["occurrence"]
     conditions = {each["type"] for each in status("slow-replace")["conditions"]}
     assert "LastRunSucceeded" not in conditions
+
+
+# What people ask for
+
+
+def annotate(name: str, **annotations: str) -> None:
+    pairs = [
+        f"dbt-operator.dev/{key.replace('_', '-')}={text}" for key, text in annotations.items()
+    ]
+    kubectl("annotate", "dbtschedule", name, "--overwrite", *pairs, namespace=NAMESPACE)
+
+
+def asked(images: Mapping[str, str]) -> list[Manifest]:
+    """A schedule that is not due, with a request in its manifest, and a backfill for each
+    occurrence.
+    """
+    *others, made = schedule(ASKED, "", images, schedules=["0 0 1 1 *"])
+    run = made["spec"].pop("runTemplate")["spec"]
+    run["vars"] = {"region": "$(window.key)", "at": "$(scheduled.date)"}
+    backfill = {"runTemplate": {"spec": run}, "windows": {"keys": ["emea", "apac"]}}
+    made["spec"]["backfillTemplate"] = {"spec": backfill}
+    made["metadata"]["annotations"] = {"dbt-operator.dev/run-now": "from-git"}
+    return [*others, made]
+
+
+def backfills() -> list[Manifest]:
+    return items("dbtbackfill", NAMESPACE, f"--selector=dbt-operator.dev/schedule={ASKED}")
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_a_request_in_a_manifest_is_not_carried_out(images: Mapping[str, str]) -> None:
+    for _ in range(2):
+        apply(*asked(images))
+        wait_for("it is seen", lambda: status(ASKED).get("lastRunNow") == "from-git")
+        assert backfills() == []
+        kubectl("delete", "dbtschedule", ASKED, "--wait", namespace=NAMESPACE)
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_each_new_value_is_one_run(images: Mapping[str, str]) -> None:
+    apply(*asked(images))
+    wait_for("it is accepted", lambda: condition(ASKED, "Ready") == "True")
+    for _ in range(2):
+        annotate(ASKED, run_now="one")
+        wait_for("it is seen", lambda: status(ASKED).get("lastRunNow") == "one")
+    wait_for("it has ended", lambda: ended(ASKED))
+    (made,) = backfills()
+    assert made["status"]["phase"] == "Succeeded"
+    year = datetime.now(UTC).year
+    run = made["spec"]["runTemplate"]["spec"]
+    assert run["vars"] == {"region": "$(window.key)", "at": f"{year}-01-01"}
+    annotate(ASKED, paused_until="forever", retry=made["metadata"]["name"])
+    wait_for("its occurrence is run again", lambda: len(ended(ASKED)) > 1)
+    assert condition(ASKED, "Suspended") == "True"
+    again, first = ended(ASKED)
+    assert (again["run"], again["phase"]) == (f"{first['run']}-r1", "Succeeded")
+    assert [each["cause"] for each in (again, first)] == ["Retry", "RunNow"]
+    kubectl("delete", "dbtschedule", ASKED, "--wait", namespace=NAMESPACE)
 
 
 def test_each_occurrence_has_one_run_which_knows_its_time(scheduled: Manifest) -> None:
@@ -145,3 +214,49 @@ def test_what_is_not_in_its_status_begins_nothing(scheduled: Manifest) -> None:
     jobs = json.loads(kubectl("get", "jobs", "-o", "json", namespace=NAMESPACE))["items"]
     owners = [job["metadata"]["ownerReferences"][0]["uid"] for job in jobs]
     assert made["metadata"]["uid"] not in owners
+
+
+# An operator that is away
+
+AWAY = timedelta(minutes=3 if os.environ.get("DBT_OPERATOR_TEST_FULL") else 1)
+
+
+def minutes(after: datetime, until: datetime) -> set[str]:
+    """All full minutes after one moment and up to another."""
+    first = after.replace(second=0, microsecond=0)
+    count = int((until - first) / timedelta(minutes=1))
+    return {f"{first + timedelta(minutes=number):%H:%M}" for number in range(1, count + 1)}
+
+
+def told(name: str, *, ran: bool = False) -> set[str]:
+    """The occurrences that the history tells of, or those of them that had a run."""
+    found: set[str] = set()
+    for past in status(name)["history"]:
+        if ran and "run" not in past:
+            continue
+        first = datetime.fromisoformat(past["occurrence"])
+        last = datetime.fromisoformat(past.get("until", past["occurrence"]))
+        found |= minutes(first - timedelta(seconds=1), last)
+    return found
+
+
+def test_what_was_missed_is_made_up_for(scheduled: Manifest, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it is suspended
+    policies = {"away-latest": "Latest", "away-all": "All"}
+    for name, policy in policies.items():
+        apply(*schedule(name, "", images, catchUp=policy, concurrencyPolicy="Queue"))
+    for name in policies:
+        wait_for("an occurrence has ended", partial(ended, name))
+    with product.without_operator():
+        left = datetime.now(UTC)
+        wait_for("the operator has been away", lambda: datetime.now(UTC) - left >= AWAY)
+        missed = minutes(left, datetime.now(UTC))
+    assert missed
+
+    def missed_are_told(name: str) -> bool:
+        return missed <= told(name)
+
+    for name in policies:
+        wait_for("all is made up for", partial(missed_are_told, name))
+    assert missed <= told("away-all", ran=True)
+    assert len(missed & told("away-latest", ran=True)) <= 1
+    kubectl("delete", "dbtschedule", *policies, "--wait=false", namespace=NAMESPACE)

@@ -13,10 +13,10 @@ from typing import Any
 
 import structlog
 
-from dbt_operator.api.registry import BY_NAME, RUN
+from dbt_operator.api.registry import BY_NAME, RUN, SCHEDULE
 from dbt_operator.cluster.projection import Projection, has_ended
 from dbt_operator.planning.attempt.pod_facts import GONE, foreign, job_facts, pod_facts
-from dbt_operator.planning.common.manifests import controller_uid, work
+from dbt_operator.planning.common.manifests import controller_uid, find_upstreams, work
 from dbt_operator.planning.common.names import RUN_UID_LABEL
 
 Manifest = Mapping[str, Any]
@@ -42,6 +42,8 @@ class Store:
         self._children: dict[str, dict[str, str]] = {}
         # UID of an owner -> kinds by UID of what it owns that has ended
         self._ended: dict[str, dict[str, str]] = {}
+        # (namespace, schedule) -> UIDs of the schedules that follow on it
+        self._followers: dict[tuple[str, str], set[str]] = {}
 
     def put(self, kind: str, manifest: Manifest) -> bool:
         """Keep an object unless a newer version of it is kept already. Whether anything changed.
@@ -87,6 +89,8 @@ class Store:
                 self._parts.setdefault((kind, run), set()).add(metadata["uid"])
             if _has_work(kind):
                 self._index(manifest)
+            if kind == SCHEDULE.kind:
+                self._index_followers(kept, manifest)
             return True
 
     def bury(self, kind: str, manifest: Manifest) -> None:
@@ -149,6 +153,12 @@ class Store:
                 for uid, kind in self._ended.get(owner_uid, {}).items()
             ]
 
+    def followers(self, namespace: str, schedule: str) -> list[Manifest]:
+        """The schedules that follow on one."""
+        with self._lock:
+            uids = self._followers.get((namespace, schedule), ())
+            return [_manifest(self._objects[SCHEDULE.kind][uid]) for uid in uids]
+
     def all(self, kind: str) -> list[Manifest]:
         """Every object of a kind."""
         with self._lock:
@@ -188,6 +198,18 @@ class Store:
         if owner := controller_uid(run):
             self._children.setdefault(owner, {})[uid] = kind
 
+    def _index_followers(self, before: Kept | None, now: Kept | None) -> None:
+        for kept, is_there in ((before, False), (now, True)):
+            if kept is None:
+                continue
+            manifest = _manifest(kept)
+            for name in find_upstreams(manifest):
+                place = (manifest["metadata"]["namespace"], name)
+                uids = self._followers.setdefault(place, set())
+                (uids.add if is_there else uids.discard)(manifest["metadata"]["uid"])
+                if not uids:
+                    del self._followers[place]
+
     def _drop_parts(self, run: Manifest) -> None:
         for kind in ("Job", "Pod"):
             for uid in list(self._parts.get((kind, run["metadata"]["uid"]), ())):
@@ -219,6 +241,8 @@ class Store:
         name = (kind, metadata["namespace"], metadata["name"])
         if self._names.get(name) == metadata["uid"]:
             del self._names[name]
+        if kind == SCHEDULE.kind:
+            self._index_followers(kept, None)
         if kept is not None:
             self._forget_ended(metadata["uid"], _owner(kept))
         if _has_work(kind):

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleStatus
-from dbt_operator.api.registry import RUN
+from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleStatus, Success, Trigger
+from dbt_operator.api.registry import RUN, SCHEDULE
+from dbt_operator.cluster.store import Store
 from dbt_operator.observing.reader import Reader, identity_of
+from dbt_operator.planning.common.manifests import find_upstreams
 from dbt_operator.planning.common.reading import read
 from dbt_operator.planning.common.strays import find_strays
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.runs import ScheduledRun, read_run
+from dbt_operator.planning.schedule.signals import Signal, name_trigger
 from dbt_operator.planning.schedule.tidying import EndedRun
 
 Manifest = Mapping[str, Any]
@@ -27,7 +30,39 @@ def observe(reader: Reader, manifest: Manifest) -> ScheduleFacts:
         runs=_find_runs(reader, identity.namespace, status),
         strays=find_strays(reader.store.unfinished_children(identity.uid), status.active or ()),
         ended=tuple(_read_ended(run) for run in reader.store.ended_children(identity.uid)),
+        signals=tuple(
+            _read_signal(reader, identity.namespace, trigger)
+            for trigger in schedule.spec.triggers or ()
+        ),
+        cycle=_find_cycle(reader.store, identity.namespace, identity.name),
     )
+
+
+def _read_signal(reader: Reader, namespace: str, trigger: Trigger) -> Signal:
+    """What is known of a trigger. What cannot be read of another schedule is its own trouble."""
+    name = trigger.after_schedule.name if trigger.after_schedule else ""
+    other = reader.whole(SCHEDULE.kind, namespace, name)
+    if other is None:
+        return Signal(name_trigger(trigger), is_missing=True)
+    at = other.get("status", {}).get("lastSuccessTime")
+    success = Success(uid=other["metadata"]["uid"], completion_time=at) if at else None
+    return Signal(name_trigger(trigger), success)
+
+
+def _find_cycle(store: Store, namespace: str, name: str) -> str:
+    """How a schedule is triggered by itself, through others; empty if it is not."""
+    ways: list[tuple[str, ...]] = [(name,)]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop()
+        manifest = store.get(SCHEDULE.kind, namespace, way[-1])
+        for before in find_upstreams(manifest) if manifest else ():
+            if before == name:
+                return " after ".join((*way, before))
+            if before not in seen:
+                seen.add(before)
+                ways.append((*way, before))
+    return ""
 
 
 def _read_ended(run: Manifest) -> EndedRun:

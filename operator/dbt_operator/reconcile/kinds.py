@@ -141,7 +141,7 @@ ROWS = {
         Row(
             SCHEDULE,
             _plan_schedule,
-            woken_by_change=(waking.find_children,),
+            woken_by_change=(waking.find_children, waking.find_followers),
             woken_by_write=(waking.find_active_runs,),
         ),
     )

@@ -83,6 +83,13 @@ def find_children(change: Change) -> Iterator[Key]:
         yield key_of(child)
 
 
+def find_followers(change: Change) -> Iterator[Key]:
+    """The schedules that follow on one."""
+    metadata = change.manifest["metadata"]
+    for follower in change.store.followers(metadata["namespace"], metadata["name"]):
+        yield key_of(follower)
+
+
 def find_called(change: Change) -> Iterator[Key]:
     """The queued runs and backfills of a target that it has news for: a slot, or why there is
     none.

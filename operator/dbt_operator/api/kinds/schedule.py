@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from dbt_operator.api.base import Duration, Model, rules
+from dbt_operator.api.base import Duration, Model, ShortName, rules
 from dbt_operator.api.parts.backfill_template import BACKFILL_RULES, BackfillTemplateSpec
 from dbt_operator.api.parts.run_template import RUN_RULES, RunTemplateSpec
 from dbt_operator.api.parts.windows import Zone
@@ -19,8 +19,8 @@ KEPT = 10  # runs of each kind of end, unless history says otherwise
 NEXT_RUN_TIMES = 5
 MARKS = 20  # labels, or annotations, of a template
 
-# Why there is a run, or should have been one, where it is not the clock: an annotation asks for it.
-Cause = Literal["RunNow", "Retry"]
+# Why there is a run, or should have been one, where it is not the clock.
+Cause = Literal["RunNow", "Retry", "Trigger"]
 RunKind = Literal["DbtRun", "DbtBackfill"]
 ClockTime = Annotated[
     str, StringConstraints(min_length=6, max_length=6, pattern=r"^T([01][0-9]|2[0-3]):[0-5][0-9]$")
@@ -150,6 +150,24 @@ class ScheduledBackfillTemplate(Model):
     """The spec of a DbtBackfill."""
 
 
+class AfterSchedule(Model):
+    """A success of another DbtSchedule."""
+
+    name: ShortName
+    """Its name."""
+
+
+class Trigger(Model):
+    """What a run follows on."""
+
+    after_schedule: AfterSchedule | None = None
+    """Each time that another DbtSchedule of the namespace succeeds."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(("has(self.afterSchedule)", "set afterSchedule"))
+    )
+
+
 class History(Model):
     """How many runs are kept. The last one that succeeded and the last one that ended always are;
     artifacts stay whatever becomes of runs.
@@ -164,11 +182,11 @@ class History(Model):
 
 
 class DbtScheduleSpec(Model):
-    """When to run what. All of it may be changed: a change of schedules, timezone or suspend counts
-    from now on, and any other change from the next occurrence on.
+    """When to run what. All of it may be changed: a change of schedules, timezone, triggers or
+    suspend counts from now on, and any other change from the next occurrence on.
     """
 
-    schedules: Annotated[list[Cron], Field(min_length=1, max_length=20)]
+    schedules: Annotated[list[Cron], Field(min_length=1, max_length=20)] | None = None
     """Entries of cron: five fields, of which the day of month may be L or LW and the day of week
     5L or 1#2; or @hourly, @daily, @weekly, @monthly, @yearly. Several are one schedule: what falls
     on the same minute is one run."""
@@ -176,6 +194,12 @@ class DbtScheduleSpec(Model):
     """The time zone of the entries, by its IANA name. When clocks change, an entry with a fixed
     minute and hour still runs once a day, one with a * in them as often as the clock shows it.
     Default: UTC."""
+    triggers: Annotated[list[Trigger], Field(min_length=1, max_length=20)] | None = None
+    """What a run follows on, instead of the clock or beside it. What has happened before the
+    schedule was created, or this was edited, counts as seen."""
+    debounce: Duration | None = None
+    """For how long after a trigger others are waited for: what comes within it, or while a run is
+    at work, is followed by one run. Default: 10s."""
     suspend: bool | None = None
     """Begin no run as long as it is true. What would have been due meanwhile is not made up for."""
     concurrency_policy: Literal["Forbid", "Queue", "Replace"] | None = None
@@ -205,6 +229,14 @@ class DbtScheduleSpec(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
+                "has(self.schedules) || has(self.triggers)",
+                "set schedules, triggers, or both",
+            ),
+            (
+                "!has(self.debounce) || has(self.triggers)",
+                "debounce is about triggers, and there are none",
+            ),
+            (
                 "!has(self.finishWithin) || !has(self.finishAt)",
                 "set finishWithin or finishAt, not both",
             ),
@@ -221,6 +253,8 @@ class ActiveRun(Model):
 
     occurrence: Moment
     """The occurrence that it is the run of, in UTC."""
+    start: Moment | None = None
+    """Where its interval begins, if not at the occurrence before."""
     cause: Cause | None = None
     """Who asked for it, where it is not the clock."""
     kind: RunKind | None = None
@@ -240,6 +274,8 @@ class WaitingOccurrence(Model):
 
     occurrence: Moment
     """The occurrence, in UTC."""
+    start: Moment | None = None
+    """Where its interval begins, if not at the occurrence before."""
     cause: Cause | None = None
     """Who asked for it, where it is not the clock."""
     mark: Known | None = None
@@ -264,6 +300,8 @@ class PastOccurrence(Model):
 
     occurrence: Moment
     """The occurrence, in UTC; the first one where there are several."""
+    start: Moment | None = None
+    """Where its interval begins, if not at the occurrence before."""
     until: Moment | None = None
     """The last one, where there are several."""
     count: int | None = None
@@ -285,6 +323,32 @@ class PastOccurrence(Model):
     """When its run ended."""
     duration: Short | None = None
     """How long its run took."""
+
+
+class Success(Model):
+    """A success that a run may follow on."""
+
+    uid: Known
+    """The UID of what has succeeded."""
+    completion_time: Moment
+    """When it did."""
+
+
+class TriggerStatus(Model):
+    """What is known of a trigger."""
+
+    name: Known
+    """What it waits for."""
+    seen: Success | None = None
+    """The last success that a run has followed on, or that counts as seen; none if there was
+    none."""
+
+
+class Triggered(Model):
+    """A run that follows on triggers, and has not begun."""
+
+    since: Moment
+    """When the first of them was noticed."""
 
 
 class LateOccurrence(Model):
@@ -317,6 +381,10 @@ class DbtScheduleStatus(Model):
     """The latest occurrence that has succeeded."""
     expected_finish: Moment | None = None
     """When the next success is due, as finishWithin or finishAt say."""
+    triggers: Annotated[list[TriggerStatus], Field(max_length=20)] | None = None
+    """What has been seen of each trigger. A run follows on a success that is later."""
+    triggered: Triggered | None = None
+    """The run that is to follow, once debounce is over and no other is at work."""
     late: LateOccurrence | None = None
     """The oldest occurrence that should have succeeded by now, it or a later one."""
     last_run_now: Known | None = None

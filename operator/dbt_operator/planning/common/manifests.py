@@ -41,6 +41,13 @@ def schedule_of(run: Manifest) -> tuple[str, str] | None:
     return _find_owner(run, SCHEDULE)
 
 
+def find_upstreams(schedule: Manifest) -> tuple[str, ...]:
+    """The names of the schedules that a schedule follows on."""
+    triggers: Iterable[Manifest] = schedule["spec"].get("triggers") or ()
+    after = (trigger.get("afterSchedule") or {} for trigger in triggers)
+    return tuple(each["name"] for each in after if "name" in each)
+
+
 def _find_owner(manifest: Manifest, kind: Kind) -> tuple[str, str] | None:
     owners: Iterable[Manifest] = manifest["metadata"].get("ownerReferences") or ()
     found = next(

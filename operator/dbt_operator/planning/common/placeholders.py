@@ -14,7 +14,8 @@ from dbt_operator.api.parts.run_template import RunTemplateSpec
 OF_DATES = ("window.key", "window.start", "window.end")
 OF_KEYS = ("window.key",)
 
-OF_OCCURRENCES = ("scheduled.time", "scheduled.date", "interval.start", "interval.end")
+OF_MOMENTS = ("scheduled.time", "scheduled.date")
+OF_OCCURRENCES = (*OF_MOMENTS, "interval.start", "interval.end")
 
 _PATH = "spec.runTemplate.spec"
 _PLACEHOLDER = re.compile(r"\$\(((?:window|scheduled|interval)\.[^)]*)\)")

@@ -14,6 +14,8 @@ from dbt_operator.api.kinds.schedule import (
     DbtScheduleStatus,
     LateOccurrence,
     PastOccurrence,
+    Triggered,
+    TriggerStatus,
     WaitingOccurrence,
 )
 from dbt_operator.planning.common.durations import format_time, parse_time
@@ -35,6 +37,8 @@ class Book:
     last_run_now: str | None = None
     last_retry: str | None = None
     paused_until: str | None = None
+    triggers: tuple[TriggerStatus, ...] = ()
+    triggered: Triggered | None = None
 
     @classmethod
     def of(cls, status: DbtScheduleStatus) -> Book:
@@ -52,6 +56,8 @@ class Book:
             status.last_run_now,
             status.last_retry,
             status.paused_until,
+            tuple(status.triggers or ()),
+            status.triggered,
         )
 
     def move_cursor(self, moment: datetime) -> Book:
@@ -72,7 +78,8 @@ class Book:
 
     def begin(self, run: ActiveRun) -> Book:
         """With a run that is to be created."""
-        last = self.last_scheduled if run.cause else run.occurrence
+        is_asked_for = run.cause in ("RunNow", "Retry")
+        last = self.last_scheduled if is_asked_for else run.occurrence
         return replace(self, active=(*self.active, run), last_scheduled=last)
 
     def know(self, run: ActiveRun, uid: str) -> Book:
@@ -130,6 +137,8 @@ class Book:
             "last_run_now": self.last_run_now,
             "last_retry": self.last_retry,
             "paused_until": self.paused_until,
+            "triggers": list(self.triggers) or None,
+            "triggered": self.triggered,
         }
 
 

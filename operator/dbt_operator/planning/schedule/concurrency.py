@@ -32,6 +32,7 @@ class Wanted:
     occurrence: datetime
     mark: str  # how the name of its run ends
     cause: Cause | None = None  # who asks for it, where it is not the clock
+    start: datetime | None = None  # of its interval, if not the occurrence before
 
 
 def find_deadline(spec: DbtScheduleSpec) -> timedelta:
@@ -60,6 +61,7 @@ def take_in(facts: ScheduleFacts, book: Book, wanted: Wanted, now: datetime) -> 
         book = book.replace_active()
     waiting = WaitingOccurrence(
         occurrence=format_time(wanted.occurrence),
+        start=format_time(wanted.start) if wanted.start else None,
         cause=wanted.cause,
         mark=wanted.mark if wanted.cause else None,
         since=format_time(now),
@@ -76,7 +78,8 @@ def begin_waiting(
     if now - since > find_deadline(facts.spec):
         return miss(book, [occurrence], waiting.cause)
     mark = waiting.mark or mark_occurrence(occurrence)
-    return book.begin(make_entry(facts, Wanted(occurrence, mark, waiting.cause), now))
+    start = parse_time(waiting.start) if waiting.start else None
+    return book.begin(make_entry(facts, Wanted(occurrence, mark, waiting.cause, start), now))
 
 
 def make_entry(facts: ScheduleFacts, wanted: Wanted, now: datetime) -> ActiveRun:
@@ -84,6 +87,7 @@ def make_entry(facts: ScheduleFacts, wanted: Wanted, now: datetime) -> ActiveRun
     kind = kind_of(facts.spec)
     return ActiveRun(
         occurrence=format_time(wanted.occurrence),
+        start=format_time(wanted.start) if wanted.start else None,
         cause=wanted.cause,
         kind=kind,
         name=make_name(facts.identity, kind, wanted.mark),

@@ -9,6 +9,7 @@ from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleSpec, DbtSch
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.strays import Stray
 from dbt_operator.planning.schedule.runs import ScheduledRun
+from dbt_operator.planning.schedule.signals import Signal
 from dbt_operator.planning.schedule.tidying import EndedRun
 
 
@@ -18,7 +19,9 @@ class ScheduleFacts:
 
     ``runs`` are those of ``status.active``, by their names; what is missing is confirmed absent.
     ``strays`` are runs of the schedule that have not ended and do not stand there, ``ended`` those
-    that have. ``refusal`` is what the API server has just had against creating a run.
+    that have. ``refusal`` is what the API server has just had against creating a run. ``signals``
+    tell of its triggers, in their order; ``cycle`` is how it is triggered by itself, through
+    others.
     """
 
     schedule: DbtSchedule
@@ -27,6 +30,8 @@ class ScheduleFacts:
     strays: tuple[Stray, ...] = ()
     ended: tuple[EndedRun, ...] = ()
     refusal: str = ""
+    signals: tuple[Signal, ...] = ()
+    cycle: str = ""
 
     @property
     def status(self) -> DbtScheduleStatus:

@@ -102,7 +102,8 @@ def _hear_of_new(
 def _decide_anew(facts: ScheduleFacts, entry: ActiveRun) -> ActiveRun:
     """The run of the same occurrence, of the kind that the schedule has a template for now."""
     mark = read_mark(facts.identity, entry.name)
-    wanted = Wanted(parse_time(entry.occurrence), mark, entry.cause)
+    start = parse_time(entry.start) if entry.start else None
+    wanted = Wanted(parse_time(entry.occurrence), mark, entry.cause, start)
     return make_entry(facts, wanted, parse_time(entry.decided_at))
 
 
@@ -113,6 +114,7 @@ def _tell(entry: ActiveRun) -> str:
 def _fail(entry: ActiveRun, reason: Reason, message: str, now: datetime) -> PastOccurrence:
     return PastOccurrence(
         occurrence=entry.occurrence,
+        start=entry.start,
         cause=entry.cause,
         kind=entry.kind,
         run=entry.name,
@@ -129,6 +131,7 @@ def _tell_end(entry: ActiveRun, status: Status, now: datetime) -> PastOccurrence
     return PastOccurrence.model_validate(
         {
             "occurrence": entry.occurrence,
+            "start": entry.start,
             "cause": entry.cause,
             "kind": entry.kind,
             "run": entry.name,

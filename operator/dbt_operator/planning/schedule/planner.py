@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
+from typing import Any
 
 from dbt_operator.api.kinds.schedule import NEXT_RUN_TIMES, DbtScheduleSpec
 from dbt_operator.planning.common import placeholders
@@ -34,6 +35,12 @@ from dbt_operator.planning.schedule.requests import (
 from dbt_operator.planning.schedule.status import Timing, compose
 from dbt_operator.planning.schedule.tidying import find_next_expiry, find_superfluous
 from dbt_operator.planning.schedule.timetable import TIME_ZONES, Timetable, TimetableError
+from dbt_operator.planning.schedule.triggers import (
+    find_due,
+    follow_triggers,
+    hear_signals,
+    see_signals,
+)
 
 # The wall clock decides; waiting only wakes. So a clock that is set, or a machine that slept, is
 # noticed within this time.
@@ -58,6 +65,8 @@ def _plan(facts: ScheduleFacts, now: datetime) -> Plan:
     try:
         timetable = _read_spec(facts.spec, now)
         pause = read_pause(facts.identity.annotations)
+        if facts.cycle:
+            raise TimetableError(f"spec.triggers: {facts.cycle}: it would trigger itself")
     except (TimetableError, AnnotationError) as error:
         book = hear_runs(facts, book, str(error), now)
         found = compose(facts, book, Timing(facts.status.timing_hash), now, str(error))
@@ -77,16 +86,20 @@ def _decide(
     facts: ScheduleFacts, book: Book, timetable: Timetable, pause: Pause, now: datetime
 ) -> tuple[Book, tuple[Event, ...]]:
     """With everything decided that is due by the clock, or that somebody asks for."""
-    is_new = book.cursor is None
+    is_new, paused_before = book.cursor is None, book.paused_until
     if is_new or facts.status.timing_hash != hash_timing(facts.spec):
-        book = book.move_cursor(now).forget_undone()
+        book = see_signals(book.move_cursor(now).forget_undone(), facts.signals, now)
     book = pause.move_cursor(book, now)
+    if (seen := pause.find_seen(paused_before, now)) is not None:
+        book = see_signals(book, facts.signals, seen)
     if is_new:
         return remember_requests(facts.identity.annotations, book), ()
-    if not _stands_still(facts, pause, now):
-        book = decide(facts, book, timetable, now)
+    stands_still = _stands_still(facts, pause, now)
+    if not stands_still:
+        book = hear_signals(facts, decide(facts, book, timetable, now), now)
     book, events = take_requests(facts, book, timetable, now)
-    return begin_next(facts, book, timetable, now), events
+    book = begin_next(facts, book, timetable, now)
+    return book if stands_still else follow_triggers(facts, book, now), events
 
 
 def _stands_still(facts: ScheduleFacts, pause: Pause, now: datetime) -> bool:
@@ -101,7 +114,11 @@ def _find_timing(
     timing = hash_timing(facts.spec)
     times = [] if facts.spec.suspend else _find_next(facts, book, timetable, timing, pause)
     punctuality = judge(facts.spec, book, timetable, next(iter(times), None), now)
-    return Timing(timing, times, pause.end if pause.is_in_force(now) else None, punctuality)
+    looks = (
+        pause.end if pause.is_in_force(now) else None,
+        None if book.active else find_due(facts.spec, book),
+    )
+    return Timing(timing, times, tuple(filter(None, looks)), punctuality)
 
 
 def _tidy(facts: ScheduleFacts, found: Plan, now: datetime) -> Plan:
@@ -119,7 +136,9 @@ def hash_timing(spec: DbtScheduleSpec) -> str:
     """Of what in a spec the cursor counts for: when that is edited, what is before now is no
     business of the new one.
     """
-    timing = [spec.schedules, spec.timezone or "UTC", bool(spec.suspend)]
+    timing: list[Any] = [spec.schedules, spec.timezone or "UTC", bool(spec.suspend)]
+    if spec.triggers:
+        timing.append([trigger.to_dict() for trigger in spec.triggers])
     return sha256(json.dumps(timing).encode()).hexdigest()[:16]
 
 
@@ -129,7 +148,7 @@ def _read_spec(spec: DbtScheduleSpec, now: datetime) -> Timetable:
     Raises:
         TimetableError: that, or what it is to run, means nothing.
     """
-    timetable = _read_timetable(tuple(spec.schedules), spec.timezone or "UTC", now.year)
+    timetable = _read_timetable(tuple(spec.schedules or ()), spec.timezone or "UTC", now.year)
     if misplaced := _find_misplaced(spec):
         raise TimetableError(misplaced)
     return timetable
@@ -137,15 +156,16 @@ def _read_spec(spec: DbtScheduleSpec, now: datetime) -> Timetable:
 
 def _find_misplaced(spec: DbtScheduleSpec) -> str:
     """What is wrong with the placeholders of the template; empty if nothing is."""
+    of_occurrences = placeholders.OF_OCCURRENCES if spec.schedules else placeholders.OF_MOMENTS
     if spec.run_template is not None:
-        return placeholders.wrong(spec.run_template.spec, placeholders.OF_OCCURRENCES)
+        return placeholders.wrong(spec.run_template.spec, of_occurrences)
     if spec.backfill_template is None:
         return "spec: set exactly one of runTemplate and backfillTemplate"
     backfill, path = spec.backfill_template.spec, "spec.backfillTemplate.spec.runTemplate.spec"
     has_keys = backfill.windows is not None and backfill.windows.keys
     of_windows = placeholders.OF_KEYS if has_keys else placeholders.OF_DATES
     run = backfill.run_template.spec
-    if misplaced := placeholders.wrong(run, (*of_windows, *placeholders.OF_OCCURRENCES), path):
+    if misplaced := placeholders.wrong(run, (*of_windows, *of_occurrences), path):
         return misplaced
     used = placeholders.find_used(run).intersection(of_windows)
     return "" if used else placeholders.missing(of_windows, path)
@@ -181,7 +201,7 @@ def _find_wait(facts: ScheduleFacts, timing: Timing, now: datetime) -> float | N
     """For how many seconds nothing is due."""
     if facts.refusal:
         return LOOK_AGAIN
-    waits = [moment - now for moment in (*timing.next_run_times[:1], timing.pause_end) if moment]
+    waits = [moment - now for moment in (*timing.next_run_times[:1], *timing.looks)]
     late = timing.punctuality.find_wait(now)
     left = min([*waits, late] if late is not None else waits, default=None)
     if left is None:

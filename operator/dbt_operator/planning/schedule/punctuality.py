@@ -19,6 +19,8 @@ from dbt_operator.planning.common.durations import format_time, parse_time, seco
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.timetable import Entry, Timetable
 
+_DUE = (None, "Trigger")  # causes of what is due; what somebody asks for comes on top of it
+
 
 @dataclass(frozen=True)
 class Punctuality:
@@ -86,13 +88,13 @@ def _find_awaited(book: Book, timetable: Timetable) -> Iterator[datetime]:
     history reaches, the oldest of them among them.
     """
     done = _find_done(book)
-    known = [run.occurrence for run in book.active if run.cause is None]
-    known += [book.waiting.occurrence] if book.waiting and book.waiting.cause is None else []
+    known = [run.occurrence for run in book.active if run.cause in _DUE]
+    known += [book.waiting.occurrence] if book.waiting and book.waiting.cause in _DUE else []
     known += [book.backlog.first] if book.backlog else []
     known += [book.late.occurrence] if book.late else []  # the history may not reach back to it
     yield from (moment for moment in map(parse_time, known) if not done or moment > done)
     for past in book.history:
-        if past.cause is None:
+        if past.cause in _DUE:
             yield from _find_awaited_of(past, done, timetable)
 
 

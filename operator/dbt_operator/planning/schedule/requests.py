@@ -37,6 +37,17 @@ class Pause:
     text: str | None = None  # None: there is no annotation
     end: datetime | None = None  # None: none, or for ever
 
+    def find_seen(self, before: str | None, now: datetime) -> datetime | None:
+        """Up to when what has happened is no business of the schedule's; None if all is.
+
+        Args:
+            before: what the pause was at the last look.
+            now: the time.
+        """
+        if self.is_in_force(now) or (before is not None and before != self.text):
+            return now
+        return self.end if before is not None else None
+
     def is_in_force(self, now: datetime) -> bool:
         """Whether nothing is due now."""
         return self.text is not None and (self.end is None or now < self.end)
@@ -93,8 +104,8 @@ def take_requests(
     annotations = facts.identity.annotations
     run_now, retry = _read(annotations, RUN_NOW), _read(annotations, RETRY)
     if run_now is not None and run_now != book.last_run_now:
-        occurrence = timetable.find_before(now + timedelta(minutes=1)) or now
-        wanted = Wanted(occurrence, mark_request(run_now, now), "RunNow")
+        occurrence, start = _find_last(book, timetable, now)
+        wanted = Wanted(occurrence, mark_request(run_now, now), "RunNow", start)
         book = take_in(facts, replace(book, last_run_now=run_now), wanted, now)
     if retry is not None and retry != book.last_retry:
         book = replace(book, last_retry=retry)
@@ -122,7 +133,20 @@ def _want_again(facts: ScheduleFacts, book: Book, past: PastOccurrence) -> Wante
     taken = {entry.name for entry in book.active} | {run.name for run in facts.ended}
     taken |= {entry.run for entry in book.history if entry.run}
     mark = mark_retry(facts.identity, past.run or "", taken)
-    return Wanted(parse_time(past.occurrence), mark, "Retry")
+    start = parse_time(past.start) if past.start else None
+    return Wanted(parse_time(past.occurrence), mark, "Retry", start)
+
+
+def _find_last(book: Book, timetable: Timetable, now: datetime) -> tuple[datetime, datetime | None]:
+    """The last occurrence, or the last trigger if that is later; and the start of its interval,
+    where it has one of its own.
+    """
+    by_clock = timetable.find_before(now + timedelta(minutes=1))
+    triggered = [past for past in book.history if past.cause == "Trigger"]
+    last = max(triggered, key=lambda past: past.occurrence, default=None)
+    if last and (by_clock is None or parse_time(last.occurrence) > by_clock):
+        return parse_time(last.occurrence), parse_time(last.start) if last.start else None
+    return by_clock or now, None
 
 
 def _refuse_retry(run: str) -> Event:

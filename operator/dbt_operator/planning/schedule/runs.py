@@ -93,6 +93,11 @@ def mark_request(value: str, decided_at: datetime) -> str:
     return f"n{digest}"
 
 
+def mark_trigger(causes: Iterable[str]) -> str:
+    """How the name of a run ends that follows on triggers."""
+    return f"t{sha256(' '.join(sorted(causes)).encode()).hexdigest()[:_DIGEST]}"
+
+
 def mark_retry(schedule: Identity, run: str, taken: Iterable[str]) -> str:
     """How the name of another run for the occurrence of a run ends: as none of these does."""
     first, _ = _split(schedule, run)
@@ -140,25 +145,25 @@ def make_manifest(
                 }
             ],
         },
-        "spec": _fill_spec(spec, timetable, parse_time(run.occurrence)),
+        "spec": _fill_spec(spec, timetable, run),
     }
 
 
-def _fill_spec(
-    schedule: DbtScheduleSpec, timetable: Timetable, occurrence: datetime
-) -> dict[str, Any]:
+def _fill_spec(schedule: DbtScheduleSpec, timetable: Timetable, run: ActiveRun) -> dict[str, Any]:
     """The spec of a run, with what the placeholders stand for."""
     template = schedule.backfill_template or schedule.run_template
     if template is None:
         return {}  # the schema refuses that
-    spec = template.spec.to_dict()
+    spec, occurrence = template.spec.to_dict(), parse_time(run.occurrence)
     dates = spec.get("windows", {}).get("dates", {})
     if "last" in dates:
         dates.setdefault("asOf", format_time(occurrence))
     used = placeholders.find_used(template.spec)
     if not used:
         return spec
-    before = timetable.find_before(occurrence) if "interval.start" in used else None
+    before = parse_time(run.start) if run.start else None
+    if before is None and "interval.start" in used:
+        before = timetable.find_before(occurrence)
     values = {
         "scheduled.time": format_time(occurrence),
         "scheduled.date": timetable.to_local(occurrence).date().isoformat(),

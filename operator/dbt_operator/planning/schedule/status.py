@@ -38,7 +38,7 @@ class Timing:
 
     hash: str | None  # None as long as the spec means nothing
     next_run_times: Sequence[datetime] = ()
-    pause_end: datetime | None = None
+    looks: tuple[datetime, ...] = ()  # when something else may be due
     punctuality: Punctuality = field(default_factory=Punctuality)
 
 
@@ -86,7 +86,11 @@ def _say(facts: ScheduleFacts, book: Book, times: list[str]) -> str:
         return "suspended: spec.suspend is true"
     if book.paused_until:
         return f"paused until {book.paused_until}, as annotation {PAUSED_UNTIL} says"
-    return f"the next run begins at {times[0]}" if times else "no run is due"
+    if book.triggered:
+        return f"triggered at {book.triggered.since}: a run begins when debounce is over"
+    after = f"the next run begins at {times[0]}" if times else "no run is due"
+    missing = [signal.name for signal in facts.signals if signal.is_missing]
+    return f"{after}; {' and '.join(missing)} does not exist" if missing else after
 
 
 def _set_conditions(
