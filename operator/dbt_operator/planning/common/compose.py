@@ -70,7 +70,11 @@ def under_way(conditions: Conditions, phase: Phase | BackfillPhase, message: str
     """The conditions of what has not ended."""
     conditions.set(ConditionType.FINISHED, "False", phase)
     conditions.set(ConditionType.SUCCEEDED, "Unknown", phase)
-    conditions.progressing(phase, message)
+    if phase is BackfillPhase.SUSPENDED:
+        # It is what it was asked to be: nobody who has applied it has to wait.
+        conditions.ready(phase, message)
+    else:
+        conditions.progressing(phase, message)
 
 
 def changed(plan: Plan, **fields: object) -> Plan:
