@@ -30,7 +30,7 @@ from dbt_operator.planning.backfill.hearing import (
 )
 from dbt_operator.planning.backfill.slot_claim import claim_slot
 from dbt_operator.planning.backfill.windows import windows_of
-from dbt_operator.planning.common.compose import compose, conditions_of
+from dbt_operator.planning.common.compose import compose, conditions_of, see_edit
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.plan import DeleteRun, Plan, fitted
 from dbt_operator.planning.common.strays import delete_strays
@@ -49,7 +49,7 @@ def plan(facts: BackfillFacts, now: datetime) -> Plan:
 def _plan(facts: BackfillFacts, now: datetime) -> Plan:
     status = facts.status
     if status.phase and status.phase.finished:
-        return delete_strays(facts.strays, DeleteRun) or Plan()
+        return see_edit(facts, delete_strays(facts.strays, DeleteRun) or Plan())
     if facts.spec.cancel and status.cancel_requested_at is None:
         phase = status.phase or BackfillPhase.PENDING
         return compose(

@@ -77,6 +77,17 @@ def under_way(conditions: Conditions, phase: Phase | BackfillPhase, message: str
         conditions.progressing(phase, message)
 
 
+def see_edit(facts: Known, plan: Plan) -> Plan:
+    """A plan for what has ended, which also says that an edit has been seen. It changes nothing any
+    more, but as long as it is not seen the object counts as being worked on.
+    """
+    if plan.actions or facts.status.observed_generation == facts.identity.generation:
+        return plan
+    status = plan.status or facts.status
+    seen = status.model_copy(update={"observed_generation": facts.identity.generation})
+    return replace(plan, status=seen)
+
+
 def changed(plan: Plan, **fields: object) -> Plan:
     """A plan whose status differs in some fields."""
     return replace(plan, status=plan.status.model_copy(update=fields)) if plan.status else plan
