@@ -11,6 +11,7 @@ from typing import Any
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.reconcile.loop import Reconciler
+from tests.support import builders
 from tests.support.backfill_world import BackfillWorld, days
 from tests.support.builders import (
     NOW,
@@ -34,6 +35,17 @@ _MINUTE = timedelta(minutes=1)
 def make(kind: str, state: str) -> Manifest:
     """An object of a kind in a state."""
     return copy.deepcopy(_MAKERS[kind][state]())
+
+
+def apply(manifest: Mapping[str, Any]) -> Manifest:
+    """What becomes of an object that somebody has just applied, when the operator has looked at it
+    once.
+    """
+    metadata = manifest["metadata"]
+    fresh = builders.manifest(
+        manifest["kind"], metadata["name"], manifest["spec"], namespace=metadata["namespace"]
+    )
+    return _reconcile(fresh)
 
 
 # Targets and projects
