@@ -59,13 +59,13 @@ def test_the_config_map_has_what_argo_cd_looks_for() -> None:
     for kind in KINDS:
         key = f"resource.customizations.health.{PREFIX}_{kind.kind}"
         assert settings.pop(key) == argocd.health_script()
-    for kind in ("DbtRun", "DbtBackfill", "DbtSchedule"):
-        text = settings.pop(f"resource.customizations.actions.{PREFIX}_{kind}")
+    for name in ("DbtRun", "DbtBackfill", "DbtSchedule"):
+        text = settings.pop(f"resource.customizations.actions.{PREFIX}_{name}")
         actions = yaml.safe_load(text)
         defined = {each["name"]: each["action.lua"] for each in actions["definitions"]}
-        found = judge.discover_actions(recorded.read(kind, "new"), actions["discovery.lua"])
+        found = judge.discover_actions(recorded.read(name, "new"), actions["discovery.lua"])
         assert defined.keys() == found.keys()
-        assert defined == argocd.action_scripts(kind)
+        assert defined == argocd.action_scripts(name)
     assert settings == {}
 
 
