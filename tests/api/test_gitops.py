@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from dbt_operator.api.registry import BY_NAME, KINDS
-from tests.support import production
+from tests.support import argocd, production
 from tests.support.api_objects import manifest
 from tests.support.kube import CommandError, Manifest, get, kubectl
 from tests.support.production import OVERLAYS
@@ -184,3 +184,12 @@ def test_git_takes_back_a_field_that_it_has_and_leaves_an_annotation_that_it_has
     found = live(wanted)
     assert found["spec"]["suspend"] is False
     assert found["metadata"]["annotations"] == paused
+
+
+def test_the_patch_for_argo_cd_adds_to_its_config_map(where: str) -> None:
+    # kubectl apply --server-side would take over, and remove, what was applied client-side before.
+    name, url = "argocd-cm", {"url": "https://argocd.example.com"}
+    metadata = {"name": name, "namespace": where}
+    apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": url}])
+    kubectl("patch", "configmap", name, f"--patch-file={argocd.CONFIG_MAP}", namespace=where)
+    assert get("configmap", name, where)["data"] == url | argocd.read_config_map()
