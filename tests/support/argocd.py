@@ -22,7 +22,7 @@ _ACTIONS = {
 }
 _HEADER = """\
 # Generated from the scripts beside it by WRITE_GOLDEN=1 pytest tests/unit/gitops. Do not edit.
-# It is a patch of the ConfigMap that Argo CD has: docs/gitops.md says how. Do not apply it as it is.
+# It is a patch of the ConfigMap that Argo CD has, and not to be applied: docs/gitops.md says how.
 """
 
 

@@ -103,6 +103,13 @@ def test_production_is_protected_and_nothing_begins_by_itself_in_dev() -> None:
         assert {m["spec"].get("suspend") for m in found} == {is_suspended}
 
 
+def test_what_people_do_to_objects_of_production_is_not_taken_back() -> None:
+    for manifest in ours("overlays/prod"):
+        annotations = manifest["metadata"]["annotations"]
+        assert annotations["argocd.argoproj.io/sync-options"] == "Prune=confirm"
+        assert annotations["kustomize.toolkit.fluxcd.io/ssa"] == "Merge"
+
+
 def test_a_run_is_in_git_as_a_hook_only() -> None:
     assert RUN.kind not in {m["kind"] for overlay in NAMESPACES for m in ours(overlay)}
     annotations = one("argocd/prod", RUN.kind)["metadata"]["annotations"]
