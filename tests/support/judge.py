@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.cluster.go_module import GoModule
+from tests.cluster.progress import CommandError
+from tests.cluster.state import ClusterError
 from tests.support.places import TESTS
 
 Manifest = Mapping[str, Any]
@@ -107,4 +110,7 @@ def _ask_all(questions: Sequence[Manifest]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    build()
+    try:
+        build()
+    except (ClusterError, CommandError) as error:
+        sys.exit(f"error: {error}")
