@@ -188,6 +188,8 @@ class FakeCluster:
             if stored["metadata"]["resourceVersion"] != manifest["metadata"]["resourceVersion"]:
                 raise ConflictError("the object has been modified")
             changed = _merged(stored["status"], patch)
+            if "conditions" in patch:
+                _check_conditions(stored["metadata"]["generation"], changed)
             self._weigh(stored | {"status": changed})
             stored["status"] = changed
             stored["metadata"]["resourceVersion"] = self._next_version()
@@ -207,6 +209,16 @@ def _labels(manifest: Manifest) -> dict[str, str]:
 def _is_of(target: str, part: Manifest) -> bool:
     """What a selector of labels finds."""
     return _labels(part).get(TARGET_LABEL) == target and HOLDER_LABEL in _labels(part)
+
+
+def _check_conditions(generation: int, status: Mapping[str, Any]) -> None:
+    """Whoever reads conditions, such as kstatus, finds one answer, and knows what it is about."""
+    kinds = ("Ready", "Reconciling", "Stalled")
+    found = {each["type"]: each for each in status["conditions"]}
+    true = [kind for kind in kinds if found[kind]["status"] == "True"]
+    assert len(true) == 1, (true, status)
+    assert found[true[0]]["observedGeneration"] == generation, status
+    assert status["observedGeneration"] == generation, status
 
 
 def _merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Kind:
     phases: type[Phase | BackfillPhase] | None = None
     # Whether there may be ten thousand that have ended, of which little is kept.
     is_projected: bool = False
+    # Whether objects of it may follow on others (spec.triggers).
+    has_triggers: bool = False
 
     @property
     def spec_model(self) -> type[Model]:
@@ -161,6 +163,7 @@ SCHEDULE = Kind(
         Column("Message", ".status.message", priority=1),
     ),
     name_length=40,
+    has_triggers=True,
 )
 KINDS = (TARGET, PROJECT, RUN, BACKFILL, SCHEDULE)
 BY_NAME = {kind.kind: kind for kind in KINDS}

@@ -19,7 +19,7 @@ Manifest = Mapping[str, Any]
 _ENDS = {str(phase) for kind in KINDS for phase in kind.phases or () if phase.finished}
 
 # Keys of a manifest that is not whole: what is missing in it has to be asked for live.
-PROJECTED, MANAGED = "projected", "managed"
+PROJECTED, MANAGED, EDITED = "projected", "managed", "edited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Projection:
     # effect
     ttl: str
     managed: bool  # somebody would create it again if it were deleted
+    edited: bool  # since its status was written
     jobs: str  # UIDs of its Jobs, apart by a space
     owner: str  # UID of the backfill or schedule that it is of; empty for one of nobody's
 
@@ -61,6 +62,7 @@ class Projection:
                     {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
                 )
             ),
+            edited=status.get("observedGeneration") != metadata.get("generation"),
             jobs=" ".join(
                 attempt["jobUID"] for attempt in status.get("attempts") or () if "jobUID" in attempt
             ),
@@ -85,6 +87,7 @@ class Projection:
             "status": {"phase": self.phase, "finishedAt": self.finished_at, "attempts": attempts},
             PROJECTED: True,
             MANAGED: self.managed,
+            EDITED: self.edited,
         }
 
 

@@ -89,7 +89,7 @@ class Store:
                 self._parts.setdefault((kind, run), set()).add(metadata["uid"])
             if _has_work(kind):
                 self._index(manifest)
-            if kind == SCHEDULE.kind:
+            if _has_triggers(kind):
                 self._index_followers(kept, manifest)
             return True
 
@@ -241,7 +241,7 @@ class Store:
         name = (kind, metadata["namespace"], metadata["name"])
         if self._names.get(name) == metadata["uid"]:
             del self._names[name]
-        if kind == SCHEDULE.kind:
+        if _has_triggers(kind):
             self._index_followers(kept, None)
         if kept is not None:
             self._forget_ended(metadata["uid"], _owner(kept))
@@ -269,6 +269,10 @@ class Store:
 def _has_work(kind: str) -> bool:
     """Whether objects of a kind work on a target, and may hold a slot of it."""
     return kind in BY_NAME and BY_NAME[kind].work is not None
+
+
+def _has_triggers(kind: str) -> bool:
+    return kind in BY_NAME and BY_NAME[kind].has_triggers
 
 
 def _is_projected(kind: str) -> bool:

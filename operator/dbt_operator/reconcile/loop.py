@@ -16,7 +16,7 @@ from dbt_operator.api.registry import TARGET
 from dbt_operator.cluster import live
 from dbt_operator.cluster.client import Cluster
 from dbt_operator.cluster.errors import ConflictError, TooLargeError
-from dbt_operator.cluster.projection import MANAGED, PROJECTED, has_ended
+from dbt_operator.cluster.projection import EDITED, MANAGED, PROJECTED, has_ended
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.observing.reader import Reader
@@ -141,7 +141,8 @@ class Reconciler:
         """
         self._runs.forget(key.namespace, key.name)
         left = self._seconds_kept(projected)
-        if not self._runs.strays(projected) and (left is None or left > 0):
+        is_due = left is not None and left <= 0
+        if not self._runs.strays(projected) and not projected[EDITED] and not is_due:
             return left
         manifest = live.get(self._cluster, self._store, key.kind, key.namespace, key.name)
         if manifest is None:

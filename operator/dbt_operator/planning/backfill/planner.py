@@ -30,6 +30,7 @@ from dbt_operator.planning.backfill.hearing import (
 from dbt_operator.planning.backfill.resolving import wait_for_record
 from dbt_operator.planning.backfill.slot_claim import claim_slot
 from dbt_operator.planning.backfill.windows import windows_of
+from dbt_operator.planning.common.compose import see_edit
 from dbt_operator.planning.common.plan import Plan, fitted
 from dbt_operator.planning.common.strays import delete_stray_run, delete_strays
 from dbt_operator.planning.queueing import waiting
@@ -47,7 +48,7 @@ def plan(facts: BackfillFacts, now: datetime) -> Plan:
 def _plan(facts: BackfillFacts, now: datetime) -> Plan:
     status = facts.status
     if status.phase and status.phase.finished:
-        return delete_strays(facts.strays, delete_stray_run) or Plan()
+        return see_edit(facts, delete_strays(facts.strays, delete_stray_run) or Plan())
     if (facts.spec.cancel or is_replaced(facts)) and status.cancel_requested_at is None:
         return latch_cancel(facts, now)
     if status.definition is None or status.windows is None:

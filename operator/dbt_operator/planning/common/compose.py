@@ -70,7 +70,22 @@ def under_way(conditions: Conditions, phase: Phase | BackfillPhase, message: str
     """The conditions of what has not ended."""
     conditions.set(ConditionType.FINISHED, "False", phase)
     conditions.set(ConditionType.SUCCEEDED, "Unknown", phase)
-    conditions.progressing(phase, message)
+    if phase is BackfillPhase.SUSPENDED:
+        # It is what it was asked to be: nobody who has applied it has to wait.
+        conditions.ready(phase, message)
+    else:
+        conditions.progressing(phase, message)
+
+
+def see_edit(facts: Known, plan: Plan) -> Plan:
+    """A plan for what has ended, which also says that an edit has been seen. It changes nothing any
+    more, but as long as it is not seen the object counts as being worked on.
+    """
+    if plan.actions or facts.status.observed_generation == facts.identity.generation:
+        return plan
+    status = plan.status or facts.status
+    seen = status.model_copy(update={"observed_generation": facts.identity.generation})
+    return replace(plan, status=seen)
 
 
 def changed(plan: Plan, **fields: object) -> Plan:

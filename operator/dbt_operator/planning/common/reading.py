@@ -87,14 +87,17 @@ def stalled(manifest: Manifest, why: str, reason: str, now: datetime) -> dict[st
     if conditions is None:
         return {}
     conditions.stalled(reason, why)
-    return _news(manifest, {"conditions": [each.to_dict() for each in conditions.list()]})
+    wanted = {
+        # Without this it would count as being worked on for whoever reads conditions.
+        "observedGeneration": manifest["metadata"]["generation"],
+        "conditions": [each.to_dict() for each in conditions.list()],
+    }
+    return _news(manifest, wanted)
 
 
 def wrong_spec(manifest: Manifest, why: str, now: datetime) -> dict[str, Any]:
     """What an object says whose spec is wrong, while it has not ended or has no end."""
-    found = stalled(manifest, why, Reason.INVALID_SPEC, now)
-    generation = {"observedGeneration": manifest["metadata"]["generation"]}
-    return found | _news(manifest, generation) if found else {}
+    return stalled(manifest, why, Reason.INVALID_SPEC, now)
 
 
 def ended(kind: Kind, manifest: Manifest, why: str, now: datetime) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from datetime import datetime
 from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.status import Phase
+from dbt_operator.planning.common.compose import see_edit
 from dbt_operator.planning.common.plan import Plan, fitted
 from dbt_operator.planning.common.strays import Stray, delete_stray_job, delete_strays
 from dbt_operator.planning.run import expiry
@@ -40,7 +41,8 @@ def plan(facts: RunFacts, now: datetime) -> Plan:
 def _plan(facts: RunFacts, now: datetime) -> Plan:
     status = facts.status
     if status.phase and status.phase.finished:
-        return delete_strays(facts.strays, delete_stray_job) or expiry.plan(facts, now)
+        left = delete_strays(facts.strays, delete_stray_job) or expiry.plan(facts, now)
+        return see_edit(facts, left)
     if (facts.run.spec.cancel or _told_to_end(facts)) and status.cancel_requested_at is None:
         return latch_cancel(facts, now)
     if status.cancel_requested_at is not None:

@@ -146,6 +146,15 @@ def test_nothing_is_written_over_a_status_that_cannot_be_read_but_why() -> None:
     assert world.cluster.writes == writes, "said once"
 
 
+def test_an_edit_beside_a_status_that_cannot_be_read_has_been_seen() -> None:
+    world = begun(running_status())
+    attempts = [{"number": "one", "jobName": "a", "createdAt": "2026-01-02T03:04:05Z"}]
+    edit(world, "DbtRun", "nightly", status={"attempts": attempts}, metadata={"generation": 2})
+    world.settle()
+    assert world.status["observedGeneration"] == 2
+    assert conditions(world)["Stalled"]["observedGeneration"] == 2
+
+
 def test_nothing_is_written_where_not_even_the_conditions_can_be_read() -> None:
     world = begun()
     edit(
