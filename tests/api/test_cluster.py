@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Self
 
 import pytest
 
+from dbt_operator.cluster import api_server
 from dbt_operator.cluster.client import Cluster
 from dbt_operator.cluster.errors import ConflictError, InvalidError, NotFoundError
 from dbt_operator.common.keys import Key
@@ -52,6 +54,24 @@ def test_a_status_is_written_only_over_the_version_that_was_read(
     assert written["status"] == {"observedGeneration": 1}
     with pytest.raises(ConflictError):
         cluster.patch_status("DbtTarget", run, {"observedGeneration": 2})
+
+
+class Slow(datetime):
+    """A clock that is an hour behind."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) - timedelta(hours=1)
+
+
+def test_each_answer_tells_what_its_clock_shows(
+    cluster: Cluster, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.get_job(where, "none")
+    assert abs(cluster.clock_offset) < timedelta(minutes=1)
+    monkeypatch.setattr(api_server, "datetime", Slow)
+    cluster.get_job(where, "none")
+    assert abs(cluster.clock_offset - timedelta(hours=1)) < timedelta(minutes=1)
 
 
 def test_null_takes_a_field_away(cluster: Cluster, where: str) -> None:

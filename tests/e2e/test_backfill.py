@@ -41,6 +41,7 @@ from tests.support.backfills import (
 )
 from tests.support.kube import Manifest, apply, get, items, kubectl, namespace, resource, wait_for
 from tests.support.operators import operator
+from tests.support.recorded import look
 from tests.support.scenarios import create_user, secrets
 
 WEEK = days(7)
@@ -114,6 +115,7 @@ def side_by_side(started: None) -> list[str]:  # noqa: ARG001 -- it has to be th
     end.
     """
     begun = Sql("green").wait_for_windows(2)
+    look(get("dbtbackfill", "green", NAMESPACE), "running")
     Sql("green").release()
     return begun
 
@@ -183,6 +185,7 @@ def test_cancelled_it_ends_its_windows_and_begins_no_other() -> None:
     assert once_each(begun, sql.log())
     assert sql.at_work() == []
     assert product.condition(get("dbtbackfill", name, NAMESPACE), "Succeeded") == "False"
+    look(get("dbtbackfill", name, NAMESPACE), "cancelled")
 
 
 @pytest.mark.usefixtures("started")
@@ -194,6 +197,7 @@ def test_suspended_it_begins_no_window_and_then_goes_on() -> None:
     found = wait_for("it is suspended", lambda: _at_rest(name))
     assert counts(found) == {"total": len(FEW), "pending": len(FEW) - 1, "succeeded": 1}
     assert sql.log() == FEW[:1]
+    look(get("dbtbackfill", name, NAMESPACE), "suspended")
     patch(name, suspend=False)
     assert finished(name)["phase"] == "Succeeded"
     assert sql.log() == FEW
@@ -220,6 +224,7 @@ def stopped(started: None) -> Manifest:  # noqa: ARG001 -- it has to be there fi
 def test_a_failure_ends_it_once_what_runs_beside_it_has_ended(stopped: Manifest) -> None:
     assert stopped["phase"] == "Failed"
     assert product.condition(get("dbtbackfill", "stopped", NAMESPACE), "Succeeded") == "False"
+    look(get("dbtbackfill", "stopped", NAMESPACE), "failed")
     failed = entry(stopped, BROKEN)
     assert failed["reason"] == "TestFailed"
     assert BROKEN in stopped["message"]
@@ -270,6 +275,7 @@ def test_seven_days_succeed_and_each_is_recorded_in_order(green: Manifest) -> No
     assert green["windows"]["done"] == "7/7"
     assert phases(green) == dict.fromkeys(WEEK, "Succeeded")
     assert list(phases(green)) == WEEK
+    look(get("dbtbackfill", "green", NAMESPACE), "succeeded")
 
 
 def test_each_window_has_run_exactly_once(green: Manifest) -> None:
@@ -358,6 +364,7 @@ def test_a_dry_run_lists_the_windows_and_starts_nothing() -> None:
     assert runs("planned") == []
     assert Sql("planned").log() == []
     assert not get("dbttarget", "planned", NAMESPACE).get("status", {}).get("holders")
+    look(get("dbtbackfill", "planned", NAMESPACE), "planned")
 
 
 def _planned(name: str) -> Manifest | None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import product
 from tests.support.kube import Manifest, apply, get, items, kubectl, wait_for
+from tests.support.recorded import look
 from tests.support.scenarios import NAMESPACE, Scenario, manifests
 
 TARGET = "queue"
@@ -51,6 +52,7 @@ def _holders() -> list[str]:
 def test_who_waits_says_behind_whom(waiting: dict[str, Manifest]) -> None:
     found = waiting["queue-patient"]
     assert found["queue"]["behind"][0] == TARGET
+    look(get("dbtrun", "queue-patient", NAMESPACE), "queued")
     assert found["message"].startswith(f"waiting for a slot of DbtTarget {TARGET}: number ")
     row = kubectl("get", "dbttarget", TARGET, "--no-headers", namespace=NAMESPACE).split()
     assert TARGET in row

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import product
 from tests.support.kube import Manifest, apply, get, items, kubectl, resource, wait_for
+from tests.support.recorded import look
 from tests.support.scenarios import (
     BUCKET_SECRET,
     NAMESPACE,
@@ -93,6 +94,18 @@ def test_it_ends_as_it_must(scenario: Scenario, images: Mapping[str, str]) -> No
         failure["uniqueId"].startswith(scenario.failed)
         for failure in status.get("failures", [{"uniqueId": ""}])
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("green", "succeeded"),
+        ("failing-model", "failed"),
+        ("cancelled", "cancelled"),
+    ],
+)
+def test_argo_cd_and_flux_see_how_it_ended(name: str, state: str) -> None:
+    look(product.wait_until_finished(name, NAMESPACE), state)
 
 
 @pytest.mark.parametrize("name", [s.name for s in SCENARIOS if s.failed])

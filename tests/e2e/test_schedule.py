@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import product
 from tests.support.kube import Manifest, apply, create, get, items, kubectl, resource, wait_for
+from tests.support.recorded import look
 from tests.support.scenarios import NAMESPACE, Scenario, manifests
 
 NAME = "on-time"
@@ -76,13 +77,15 @@ def is_idle() -> bool:
 
 @pytest.mark.usefixtures("started")
 def test_an_occurrence_is_skipped_while_the_run_before_is_at_work() -> None:
-    def look() -> Manifest | None:
+    def find_skipped() -> Manifest | None:
         found = status("slow-forbid")
         skipped = [past for past in found.get("history", []) if past["phase"] == "Skipped"]
         return found if skipped else None
 
-    found = wait_for("an occurrence is skipped", look)
+    found = wait_for("an occurrence is skipped", find_skipped)
     assert condition("slow-forbid", "OnTime") == "False"
+    run = get("dbtrun", found["active"][0]["name"], NAMESPACE)
+    look(run, "running")
     assert found["late"]["occurrence"] == found["active"][0]["occurrence"]
     assert found["history"][0]["reason"] == "StillRunning"
     assert len(runs("slow-forbid")) == 1
@@ -197,6 +200,63 @@ def test_its_status_says_what_was_done(scheduled: Manifest) -> None:
     assert conditions["Suspended"] == "True"
     assert "nextRunTimes" not in scheduled, "nothing is due while it is suspended"
     assert scheduled["lastSuccessTime"] == scheduled["history"][0]["finishedAt"]
+
+
+@pytest.mark.parametrize(
+    ("state", "change"),
+    [
+        ("accepted", {"schedules": ["0 0 1 1 *"]}),
+        ("suspended", {"suspend": True}),
+        ("invalid", {"timezone": "Europe/Atlantis"}),
+    ],
+)
+@pytest.mark.usefixtures("warehouse")
+def test_argo_cd_and_flux_see_how_it_is(
+    state: str, change: Mapping[str, Any], images: Mapping[str, str]
+) -> None:
+    *others, made = schedule(f"seen-{state}", "", images, **change)
+    apply(*others)
+    look(create(made), "new")
+    name = made["metadata"]["name"]
+    wait_for("it is looked at", lambda: status(name).get("observedGeneration") == 1)
+    look(get("dbtschedule", name, NAMESPACE), state)
+    kubectl("delete", "dbtschedule", name, namespace=NAMESPACE)
+
+
+@pytest.mark.parametrize("kind", ["DbtTarget", "DbtProject", "DbtRun", "DbtBackfill"])
+@pytest.mark.usefixtures("warehouse")
+def test_argo_cd_and_flux_see_what_is_wrong(kind: str, images: Mapping[str, str]) -> None:
+    made = wrong(kind, images)
+    name = made["metadata"]["name"]
+    kubectl("delete", kind, name, "--ignore-not-found", "--wait", namespace=NAMESPACE)
+    look(create(made), "new")
+    wait_for(
+        "it is looked at",
+        lambda: product.condition(get(kind, name, NAMESPACE), "Stalled") == "True",
+    )
+    look(get(kind, name, NAMESPACE), "invalid")
+
+
+def wrong(kind: str, images: Mapping[str, str]) -> Manifest:
+    """An object that the API server takes and the operator refuses."""
+    *others, run = manifests(Scenario("wrong", overlay=""), images)
+    found = {each["kind"]: each for each in (*others, run)}
+    backfill = {
+        "runTemplate": {"spec": found["DbtRun"]["spec"]},
+        "windows": {"keys": ["emea"]},
+    }
+    found["DbtBackfill"] = resource("DbtBackfill", "wrong", NAMESPACE, backfill)
+    credential = {"name": "WAREHOUSE_PASSWORD", "value": "correct horse battery staple"}
+    found["DbtTarget"]["spec"]["schemaPattern"] = r"\pL+"
+    found["DbtProject"]["spec"]["env"] = [credential]
+    *well, _ = manifests(Scenario("well", overlay=""), images)
+    apply(*well)
+    found["DbtRun"]["spec"] |= {
+        "projectRef": {"name": "well"},
+        "targetRef": {"name": "well"},
+        "env": [credential],
+    }
+    return found[kind]
 
 
 def test_what_is_not_in_its_status_begins_nothing(scheduled: Manifest) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import product
 from tests.support.kube import PATIENCE, Manifest, apply, get, kubectl, resource
+from tests.support.recorded import look
 from tests.support.scenarios import NAMESPACE, create_user, location, manifests, secrets
 from tests.support.scenarios import Scenario as Usual
 
@@ -45,8 +46,9 @@ def test_it_is_healthy_for_whoever_reads_kstatus(shop: Manifest) -> None:
     assert shop["status"]["observedGeneration"] == shop["metadata"]["generation"]
     states = {kind: product.condition(shop, kind) for kind in ("Ready", "Reconciling", "Stalled")}
     assert states == {"Ready": "True", "Reconciling": "False", "Stalled": "False"}
+    look(shop, "succeeded")
     for kind, name in (("dbttarget", "prod"), ("dbtproject", "shop")):
-        assert product.condition(get(kind, name, SHOP), "Ready") == "True"
+        look(get(kind, name, SHOP), "accepted")
 
 
 @pytest.mark.usefixtures("shop")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from dbt_operator.cluster.errors import ConflictError, InvalidError, NotFoundError, translate_error
@@ -44,6 +44,7 @@ class FakeCluster:
         self.clock: Callable[[], datetime] = lambda: NOW
         # Bytes of an object; etcd's answer to a larger one is that of the API server.
         self.largest = 1_500_000
+        self.clock_offset = timedelta(0)
         self.refusal = ""  # what there is against creating runs
         self._version = 100
 

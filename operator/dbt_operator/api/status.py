@@ -103,6 +103,7 @@ class ConditionType(StrEnum):
     EXPIRES = "Expires"  # False: ttlAfterFinished has no effect
     LAST_RUN_SUCCEEDED = "LastRunSucceeded"  # of a schedule: its last run that has ended
     ON_TIME = "OnTime"  # of a schedule: no occurrence waits for its success for too long
+    CLOCK_AGREES = "ClockAgrees"  # of a schedule: False: the API server's clock differs
     METADATA_APPLIED = "MetadataApplied"  # of a schedule: False: some of its template's is left out
     SUSPENDED = "Suspended"  # of a schedule: nothing is begun
     READY = "Ready"

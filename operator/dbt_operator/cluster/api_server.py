@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -57,6 +59,8 @@ class ApiServer:
     def __init__(self, client: Any | None = None, connections: int = 4) -> None:
         """``connections`` are kept open: as many as threads make requests."""
         self._client = client or _connect(connections)
+        # By how much its clock was ahead of ours at the last answer.
+        self.clock_offset = timedelta(0)
 
     def ask(self, request: Request) -> dict[str, Any]:
         """Send a request and read the answer as JSON."""
@@ -84,9 +88,17 @@ class ApiServer:
             raise ClusterError(f"the API server cannot be reached: {error.reason}") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ClusterError(f"the API server cannot be reached: {error}") from error
+        self._compare_clocks(answer.headers.get("Date"))
         if not 200 <= answer.status <= 299:
             raise translate_error(answer.status, answer.reason, data)
         return data
+
+    def _compare_clocks(self, date: str | None) -> None:
+        """Note what the clock of the API server shows, as RFC 9110 has it: in whole seconds."""
+        try:
+            self.clock_offset = parsedate_to_datetime(date or "") - datetime.now(UTC)
+        except (ValueError, TypeError):
+            return  # something between us and it leaves that out
 
 
 def path_of(kind: str, namespace: str | None, name: str | None = None) -> str:

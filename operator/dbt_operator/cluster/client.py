@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dbt_operator.api.base import API_VERSION
@@ -38,6 +38,11 @@ class Cluster:
     def __init__(self, client: Any | None = None, connections: int = 4) -> None:
         """``connections`` are kept open: as many as threads make requests."""
         self._server = ApiServer(client, connections)
+
+    @property
+    def clock_offset(self) -> timedelta:
+        """By how much the API server's clock was ahead of ours at its last answer."""
+        return self._server.clock_offset
 
     # Reads
 

@@ -34,6 +34,7 @@ def observe(reader: Reader, manifest: Manifest) -> ScheduleFacts:
             _read_signal(reader, identity.namespace, trigger)
             for trigger in schedule.spec.triggers or ()
         ),
+        clock_offset=reader.cluster.clock_offset,
         cycle=_find_cycle(reader.store, identity.namespace, identity.name),
     )
 

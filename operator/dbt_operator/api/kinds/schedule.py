@@ -404,7 +404,9 @@ class DbtScheduleStatus(Model):
     time_zones: Short | None = None
     """The version of the IANA time zone database that the occurrences were found with."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
-    """Ready, LastRunSucceeded, OnTime, Suspended, MetadataApplied, Reconciling, Stalled."""
+    """Ready, LastRunSucceeded, OnTime, Suspended, ClockAgrees, MetadataApplied, Reconciling,
+    Stalled.
+    """
 
 
 class DbtSchedule(Model):

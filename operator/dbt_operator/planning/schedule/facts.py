@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleSpec, DbtScheduleStatus
 from dbt_operator.planning.common.identity import Identity
@@ -21,7 +22,7 @@ class ScheduleFacts:
     ``strays`` are runs of the schedule that have not ended and do not stand there, ``ended`` those
     that have. ``refusal`` is what the API server has just had against creating a run. ``signals``
     tell of its triggers, in their order; ``cycle`` is how it is triggered by itself, through
-    others.
+    others. ``clock_offset`` is by how much the API server's clock is ahead of ours.
     """
 
     schedule: DbtSchedule
@@ -32,6 +33,7 @@ class ScheduleFacts:
     refusal: str = ""
     signals: tuple[Signal, ...] = ()
     cycle: str = ""
+    clock_offset: timedelta = timedelta(0)
 
     @property
     def status(self) -> DbtScheduleStatus:

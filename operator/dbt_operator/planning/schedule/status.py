@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dbt_operator.api.kinds.schedule import ActiveRun, DbtScheduleStatus, PastOccurrence
 from dbt_operator.api.registry import RUN
 from dbt_operator.api.status import ConditionType, Reason
 from dbt_operator.planning.common.conditions import Conditions
-from dbt_operator.planning.common.durations import format_time
+from dbt_operator.planning.common.durations import duration, format_time
 from dbt_operator.planning.common.names import PAUSED_UNTIL
 from dbt_operator.planning.common.plan import Event, Plan
 from dbt_operator.planning.schedule.book import Book
@@ -29,6 +29,7 @@ _WHY = {
     NOT_IN_TIME: "it could not be begun in time",
 }
 LATE = "Late"
+_LARGEST_OFFSET = timedelta(seconds=60)
 _ENDS = ("Succeeded", "Failed", "Cancelled")
 
 
@@ -106,6 +107,7 @@ def _set_conditions(
     _set_suspended(facts, conditions, book)
     _set_on_time(facts, conditions, book)
     _set_metadata_applied(facts, conditions)
+    _set_clock_agrees(facts, conditions)
     before = facts.status.history or []
     last = _find_last_end(book)
     if last is not None and last not in before:
@@ -136,6 +138,17 @@ def _set_on_time(facts: ScheduleFacts, conditions: Conditions, book: Book) -> No
         conditions.set(ConditionType.ON_TIME, "False", LATE, why)
     else:
         conditions.set(ConditionType.ON_TIME, "True", "OnTime")
+
+
+def _set_clock_agrees(facts: ScheduleFacts, conditions: Conditions) -> None:
+    """Runs begin by the operator's clock: that it is wrong would not be seen otherwise."""
+    if abs(facts.clock_offset) <= _LARGEST_OFFSET:
+        conditions.remove(ConditionType.CLOCK_AGREES)
+        return
+    off = duration(abs(facts.clock_offset).total_seconds())
+    where = "behind" if facts.clock_offset > timedelta(0) else "ahead of"
+    why = f"the operator's clock is {off} {where} that of the API server: set the clock of its node"
+    conditions.set(ConditionType.CLOCK_AGREES, "False", "ClockDiffers", why)
 
 
 def _set_metadata_applied(facts: ScheduleFacts, conditions: Conditions) -> None:

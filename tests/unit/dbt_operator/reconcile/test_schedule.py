@@ -133,6 +133,25 @@ def test_it_is_looked_at_often_enough_to_notice_a_clock_that_is_set() -> None:
     assert world.look() is None
 
 
+@pytest.mark.parametrize(
+    ("offset", "words"),
+    [(90, "1m30s behind"), (-90, "1m30s ahead of"), (60, None), (-60, None)],
+)
+def test_a_clock_that_is_wrong_is_told(offset: int, words: str | None) -> None:
+    world = ScheduleWorld(START)
+    world.cluster.clock_offset = offset * SECOND
+    world.look()
+    told = {each["type"]: each for each in world.status["conditions"]}.get("ClockAgrees")
+    assert (told is not None) == (words is not None)
+    if told:
+        assert (told["status"], told["reason"]) == ("False", "ClockDiffers")
+        assert words is not None
+        assert words in told["message"]
+    world.cluster.clock_offset = timedelta(0)
+    world.look()
+    assert "ClockAgrees" not in {each["type"] for each in world.status["conditions"]}
+
+
 def test_a_clock_that_goes_back_decides_nothing_anew() -> None:
     world = ScheduleWorld(START)
     world.go_to(THREE + MINUTE)
