@@ -108,7 +108,7 @@ bench-parse: .venv/ready ## Measure the parse of an unchanged project with the c
 	$(CLUSTER) exec -- python -m tests.bench.parse
 
 .PHONY: bench-scale
-bench-scale: .venv/ready ## Measure a thousand DbtRuns on fake nodes against bare Jobs, and ten thousand finished ones
+bench-scale: .venv/ready ## Measure a thousand DbtRuns on fake nodes against bare Jobs, ten thousand finished ones, two thousand DbtSchedules
 	$(CLUSTER) up
 	$(CLUSTER) exec -- python -m tests.bench.scale
 

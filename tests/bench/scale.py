@@ -19,12 +19,14 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import kubernetes
 
 from tests.support import product
-from tests.support.kube import Manifest, apply, wait_for
+from tests.support.kube import Manifest, apply, resource, wait_for
 from tests.support.operators import OperatorProcess
 from tests.support.stage import GROUP, VERSION, Stage, install_crds, stage
 
@@ -39,6 +41,7 @@ class Meter:
     def __init__(self, scene: Stage) -> None:
         # By name: when the request that created it was answered.
         self.created: dict[str, float] = {}
+        self.run_seen: dict[str, float] = {}
         self.job_seen: dict[str, float] = {}  # by name of the run
         self.ended: dict[str, float] = {}  # by name
         self._scene = scene
@@ -56,6 +59,7 @@ class Meter:
             ).start()
 
     def _saw_run(self, run: Manifest) -> None:
+        self.run_seen.setdefault(run["metadata"]["name"], time.monotonic())
         if run.get("status", {}).get("phase") in FINISHED:
             self.ended.setdefault(run["metadata"]["name"], time.monotonic())
 
@@ -280,6 +284,71 @@ def at_a_rate(scene: Stage, meter: Meter, options: argparse.Namespace) -> None:
     )
 
 
+# Schedules
+
+
+def make_schedules(scene: Stage, options: argparse.Namespace, due: datetime) -> list[Manifest]:
+    """Schedules over targets of one slot, of which some are due at a moment, each on a target of
+    its own, and the others at some minute of the hours after the next three.
+    """
+    found = []
+    for number in range(options.schedules):
+        later = due + timedelta(hours=4, minutes=number % 900)
+        moment = due if number < options.due else later
+        run = {
+            "projectRef": {"name": project_of(number % options.active)},
+            "targetRef": {"name": f"target-{number % options.active}"},
+            "steps": [{"build": {}}],
+            "vars": {"at": "$(scheduled.time)"},
+        }
+        entry = f"{moment.minute} {moment.hour} * * *"
+        spec = {"schedules": [entry], "runTemplate": {"spec": run}}
+        found.append(resource("DbtSchedule", f"schedule-{number}", scene.namespace, spec))
+    return found
+
+
+def count_seen(scene: Stage, meter: Meter) -> int:
+    """How many schedules have been looked at."""
+    where = (GROUP, VERSION, scene.namespace, "dbtschedules")
+    listed = meter.custom.list_namespaced_custom_object(*where)["items"]
+    return sum("cursor" in each.get("status", {}) for each in listed)
+
+
+def on_time(scene: Stage, meter: Meter, options: argparse.Namespace) -> None:
+    """Many schedules, some of them due in one minute: how long each waits for its run and its Job,
+    and what the operator uses while nothing is due.
+    """
+    where = (GROUP, VERSION, scene.namespace, "dbtschedules")
+    due = (datetime.now(UTC) + timedelta(minutes=options.lead)).replace(second=0, microsecond=0)
+    schedules = make_schedules(scene, options, due)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(partial(meter.custom.create_namespaced_custom_object, *where), schedules))
+    process = scene.another_operator()
+    wait_for("all are looked at", lambda: count_seen(scene, meter) == len(schedules), 600)
+    print(f"{len(schedules)} schedules are there, {options.due} of them due at {due}", flush=True)
+    since, used = time.monotonic(), cpu(process)
+    # Up to shortly before they are due, when nothing happens.
+    left = (due - datetime.now(UTC)).total_seconds() - 5
+    threading.Event().wait(max(0.0, left))
+    idle = (cpu(process) - used) / (time.monotonic() - since)
+    print(f"idle for {time.monotonic() - since:.0f} s: {idle:.2%} of a core", flush=True)
+    used = cpu(process)
+    starts = time.monotonic() + (due - datetime.now(UTC)).total_seconds()
+    label = "schedule-"
+    wait_for(
+        "all have a Job",
+        lambda: sum(name.startswith(label) for name in meter.job_seen) >= options.due,
+        600,
+    )
+    for what, seen in (("DbtRun", meter.run_seen), ("Job", meter.job_seen)):
+        found = sorted(at - starts for name, at in seen.items() if name.startswith(label))
+        p50, p99 = found[len(found) // 2], found[int(len(found) * 0.99)]
+        print(f"from the occurrence to the {what}: p50 {p50:.2f} s, p99 {p99:.2f} s", flush=True)
+    spent = (cpu(process) - used) / options.due
+    print(f"operator: {memory(process):.0f} MB RSS, {spent * 1000:.0f} ms CPU an occurrence")
+    stop(process)
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -289,6 +358,10 @@ def main() -> None:
     parser.add_argument("--finished", type=int, default=10_000)
     parser.add_argument("--active", type=int, default=200)
     parser.add_argument("--rate", type=float, default=10)
+    parser.add_argument("--schedules", type=int, default=2000)
+    parser.add_argument("--due", type=int, default=200, help="schedules that are due at once")
+    parser.add_argument("--lead", type=int, default=8, help="minutes until they are")
+    parser.add_argument("--only-schedules", action="store_true")
     options = parser.parse_args()
     install_crds()
     with product.without_operator(), stage(f"bench-{uuid.uuid4().hex[:6]}") as scene:
@@ -296,6 +369,9 @@ def main() -> None:
         targets = range(max(options.targets, options.active))
         apply(*(scene.project(name) for name in sorted({project_of(number) for number in targets})))
         apply(*(scene.target(f"target-{number}") for number in targets))
+        on_time(scene, meter, options)
+        if options.only_schedules:
+            return
         throughput(scene, meter, options)
         requests(scene, meter, options)
         at_a_rate(scene, meter, options)

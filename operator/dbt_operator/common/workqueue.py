@@ -53,6 +53,12 @@ class WorkQueue(Generic[Key]):
             heapq.heappush(self._delayed, (due, self._sequence, key))
             self._changed.notify()
 
+    def hasten(self) -> None:
+        """Have everything worked on that waits: the time that it waits for may have come."""
+        with self._changed:
+            for key in list(self._due):
+                self._add(key)
+
     def retry(self, key: Key) -> float:
         """Have a key that failed worked on again, after a delay in seconds that doubles with each
         failure.

@@ -2,9 +2,9 @@
 
 Watches fill the store and the queue, in an event loop for each namespace. Worker threads reconcile,
 since the kubernetes client blocks, and only in the operator that leads. One thread lists everything
-anew from time to time, for what watches miss. The main thread waits for the end, of which there are
-two: a signal, after which everything is brought to an orderly end, and the loss of the Lease, after
-which nothing is.
+anew from time to time, for what watches miss, and one notices when the clock is set. The main
+thread waits for the end, of which there are two: a signal, after which everything is brought to an
+orderly end, and the loss of the Lease, after which nothing is.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from dbt_operator.common.keys import Key
 from dbt_operator.common.settings import Settings, SettingsError
 from dbt_operator.common.workqueue import WorkQueue
 from dbt_operator.planning.leadership import TERMS, Terms
+from dbt_operator.process.clock_watch import ClockWatch
 from dbt_operator.process.health import Health, HealthServer
 from dbt_operator.process.leader import Candidacy, Elector
 from dbt_operator.process.workers import Workers
@@ -49,7 +50,7 @@ _GLANCE = 0.5  # seconds between two looks at whether this operator still leads
 # the API server stores 10,000 of them in spec.vars: one such object would hide all others.
 RECURSION = 40_000  # the parser takes one for each level, a walk in Python two or three
 # Seconds in which threads show a sign of life, unless they hang.
-_ELECTION, _EVENT_LOOP, _LISTING = 60.0, 60.0, 600.0
+_ELECTION, _EVENT_LOOP, _LISTING, _CLOCK = 60.0, 60.0, 600.0, 60.0
 
 
 class Operator:
@@ -96,6 +97,8 @@ class Operator:
             self.health.ready_once(watch.say_missing)
             watch.start()
         threading.Thread(target=self._resync, name="resync", daemon=True).start()
+        clock = ClockWatch(self.queue.hasten, self.health.pulse("clock", _CLOCK))
+        threading.Thread(target=clock.run, args=(self._stopped,), name="clock", daemon=True).start()
         if self._elector is None:
             self._lead()
         else:

@@ -42,10 +42,10 @@ from dbt_operator.planning.schedule.triggers import (
     see_signals,
 )
 
-# The wall clock decides; waiting only wakes. So a clock that is set, or a machine that slept, is
-# noticed within this time.
-_SOON, _LOOK_SOON = timedelta(hours=1), timedelta(seconds=60)
+# The wall clock decides; waiting only wakes. A clock that is set, or a machine that slept, is
+# noticed by process/clock_watch.py, which wakes everything; and if that fails, within this time.
 _LOOK_SOMETIME = timedelta(minutes=15)
+_LOOK_SOON = timedelta(seconds=60)
 _LOOK_AGAIN = 60.0  # seconds; a deletion that did not happen is asked for again
 
 
@@ -206,4 +206,4 @@ def _find_wait(facts: ScheduleFacts, timing: Timing, now: datetime) -> float | N
     left = min([*waits, late] if late is not None else waits, default=None)
     if left is None:
         return None
-    return min(left, _LOOK_SOON if left <= _SOON else _LOOK_SOMETIME).total_seconds()
+    return min(left, _LOOK_SOMETIME).total_seconds()

@@ -122,11 +122,13 @@ def test_a_suspension_that_an_operator_never_saw_counts_too() -> None:
 # Clocks
 
 
-def test_it_is_looked_at_often_enough_to_notice_a_clock_that_is_set() -> None:
+def test_it_is_looked_at_when_it_is_due_and_sometimes_before() -> None:
     world = ScheduleWorld(START)
     assert world.look() == 15 * 60
     world.now = THREE - 59 * MINUTE
-    assert world.look() == 60
+    assert world.look() == 15 * 60
+    world.now = THREE - 14 * MINUTE
+    assert world.look() == 14 * 60
     world.now = THREE - 20 * SECOND
     assert world.look() == 20
     world.edit(suspend=True)
@@ -395,7 +397,10 @@ def test_placeholders_stand_for_the_occurrence() -> None:
     run = {
         "vars": {"at": ["$(scheduled.time)", {"day": "$(scheduled.date)"}]},
         "eventTime": {"start": "$(interval.start)", "end": "$(interval.end)"},
-        "steps": [{"build": {"select": ["tag:d$(scheduled.date)"]}}],
+        "steps": [
+            {"build": {"select": ["tag:d$(scheduled.date)"]}},
+            {"runOperation": {"macro": "grant", "args": {"as_of": "$(scheduled.date)"}}},
+        ],
     }
     world = ScheduleWorld(START, run=run, schedules=["30 0 * * 1-5"], timezone="Europe/Amsterdam")
     world.look()
@@ -407,7 +412,10 @@ def test_placeholders_stand_for_the_occurrence() -> None:
         "start": "2026-01-01T23:30:00",
         "end": "2026-01-04T23:30:00",
     }
-    assert made["spec"]["steps"] == [{"build": {"select": ["tag:d2026-01-05"]}}]
+    assert made["spec"]["steps"] == [
+        {"build": {"select": ["tag:d2026-01-05"]}},
+        {"runOperation": {"macro": "grant", "args": {"as_of": "2026-01-05"}}},
+    ]
 
 
 # What becomes of occurrences while a run is at work
@@ -618,6 +626,27 @@ def test_the_latest_runs_of_each_end_are_kept() -> None:
     world.look()
     end_days(world, *["Succeeded", "Failed"] * 3, "Cancelled")
     assert days_of(world) == [5, 7, 9]
+
+
+def test_a_run_that_somebody_marks_as_managed_is_deleted_all_the_same() -> None:
+    world = ScheduleWorld(START, history={"succeeded": 1})
+    world.look()
+    world.now += DAY
+    world.look()
+    (first,) = world.runs.values()
+    first["metadata"]["labels"] |= {
+        "argocd.argoproj.io/instance": "prod",
+        "app.kubernetes.io/managed-by": "Helm",
+    }
+    world.finish_runs()
+    world.look()
+    world.now += DAY
+    world.look()
+    world.finish_runs()
+    world.look()
+    world.look()
+    assert list(world.runs.values()) != [first]
+    assert len(world.runs) == 1
 
 
 def test_the_last_success_and_the_last_end_are_always_kept() -> None:
