@@ -82,11 +82,11 @@ test-faults: .venv/ready ## What goes wrong in clusters, done to real operators:
 e2e: .venv/ready ## The whole product on a real node
 	$(CLUSTER) up
 	$(CLUSTER) images --every-dbt
-	$(CLUSTER) exec -- pytest tests/e2e
+	$(CLUSTER) exec -- pytest --durations=20 tests/e2e
 
 test-full: test ## Everything, and what takes too long for every change
 	$(CLUSTER) up
-	DBT_OPERATOR_TEST_FULL=1 $(CLUSTER) exec -- pytest tests/faults
+	DBT_OPERATOR_TEST_FULL=1 $(CLUSTER) exec -- pytest tests/faults tests/e2e/test_schedule.py
 	+DBT_OPERATOR_TEST_FULL=1 $(MAKE) unit-versions
 
 .PHONY: bench-run

@@ -18,8 +18,11 @@ from tests.support.scenarios import NAMESPACE, Scenario, manifests
 
 NAME = "on-time"
 ENDED = 2  # occurrences whose runs are waited for
-# Schedules whose runs take longer than a minute, by their policies.
 ASKED = "asked"
+CHAIN = ("load", "build", "downstream")  # each follows on the one before
+# Schedules whose operator is away for a while, by what they do about it.
+CATCHING_UP = {"away-latest": "Latest", "away-all": "All"}
+# Schedules whose runs take longer than a minute, by their policies.
 SLOW = {"slow-forbid": "Forbid", "slow-queue": "Queue", "slow-replace": "Replace"}
 
 
@@ -48,13 +51,15 @@ def schedule(name: str, overlay: str, images: Mapping[str, str], **spec: Any) ->
 @pytest.fixture(scope="module")
 def started(warehouse: None, images: Mapping[str, str]) -> Iterator[None]:  # noqa: ARG001 -- it has to be there first
     """All schedules, side by side."""
-    names = (NAME, *SLOW, ASKED)
+    names = (NAME, *SLOW, *CATCHING_UP, ASKED, *CHAIN)
     kubectl("delete", "dbtschedule", *names, "--ignore-not-found", "--wait", namespace=NAMESPACE)
     apply(*schedule(NAME, "", images))
     for name, policy in SLOW.items():
         apply(*schedule(name, "slow", images, concurrencyPolicy=policy, finishWithin="20s"))
+    for name, policy in CATCHING_UP.items():
+        apply(*schedule(name, "", images, catchUp=policy, concurrencyPolicy="Queue"))
     yield
-    kubectl("delete", "dbtschedule", *SLOW, "--wait=false", namespace=NAMESPACE)
+    kubectl("delete", "dbtschedule", *SLOW, *CATCHING_UP, "--wait=false", namespace=NAMESPACE)
 
 
 @pytest.fixture(scope="module")
@@ -73,49 +78,6 @@ def is_idle() -> bool:
         for condition in found["conditions"]
     )
     return suspended and not found.get("active")
-
-
-@pytest.mark.usefixtures("started")
-def test_an_occurrence_is_skipped_while_the_run_before_is_at_work() -> None:
-    def find_skipped() -> Manifest | None:
-        found = status("slow-forbid")
-        skipped = [past for past in found.get("history", []) if past["phase"] == "Skipped"]
-        return found if skipped else None
-
-    found = wait_for("an occurrence is skipped", find_skipped)
-    assert condition("slow-forbid", "OnTime") == "False"
-    run = get("dbtrun", found["active"][0]["name"], NAMESPACE)
-    look(run, "running")
-    assert found["late"]["occurrence"] == found["active"][0]["occurrence"]
-    assert found["history"][0]["reason"] == "StillRunning"
-    assert len(runs("slow-forbid")) == 1
-
-
-def condition(name: str, kind: str) -> str | None:
-    found = status(name).get("conditions", [])
-    return next((each["status"] for each in found if each["type"] == kind), None)
-
-
-@pytest.mark.usefixtures("started")
-def test_an_occurrence_waits_for_the_run_before() -> None:
-    found = wait_for("an occurrence waits", lambda: status("slow-queue").get("waiting"))
-    (first,) = runs("slow-queue")
-    assert found["occurrence"] > status("slow-queue")["lastScheduledTime"]
-    cancel = '{"spec":{"cancel":true}}'
-    kubectl("patch", "dbtrun", first, "--type=merge", "-p", cancel, namespace=NAMESPACE)
-    wait_for("the next one begins", lambda: len(runs("slow-queue")) > 1)
-    (past,) = ended("slow-queue")
-    assert (past["run"], past["phase"], past["reason"]) == (first, "Cancelled", "Cancelled")
-
-
-@pytest.mark.usefixtures("started")
-def test_an_occurrence_replaces_the_run_before() -> None:
-    (past, *_) = wait_for("a run was replaced", lambda: ended("slow-replace"))
-    assert (past["phase"], past["reason"]) == ("Cancelled", "Replaced")
-    found = wait_for("the next one has begun", lambda: status("slow-replace").get("active"))
-    assert found[0]["occurrence"] > past["occurrence"]
-    conditions = {each["type"] for each in status("slow-replace")["conditions"]}
-    assert "LastRunSucceeded" not in conditions
 
 
 # What people ask for
@@ -145,7 +107,10 @@ def backfills() -> list[Manifest]:
     return items("dbtbackfill", NAMESPACE, f"--selector=dbt-operator.dev/schedule={ASKED}")
 
 
-@pytest.mark.usefixtures("warehouse")
+# The clock has begun to work for the tests below when these begin.
+
+
+@pytest.mark.usefixtures("started")
 def test_a_request_in_a_manifest_is_not_carried_out(images: Mapping[str, str]) -> None:
     for _ in range(2):
         apply(*asked(images))
@@ -176,30 +141,56 @@ def test_each_new_value_is_one_run(images: Mapping[str, str]) -> None:
     kubectl("delete", "dbtschedule", ASKED, "--wait", namespace=NAMESPACE)
 
 
-def test_each_occurrence_has_one_run_which_knows_its_time(scheduled: Manifest) -> None:
-    found = runs()
-    uid = get("dbtschedule", NAME, NAMESPACE)["metadata"]["uid"]
-    past = [each for each in scheduled["history"] if each.get("run")]
-    assert {each["run"] for each in past} == set(found)
-    for each in past:
-        at = datetime.fromisoformat(each["occurrence"]).astimezone(UTC)
-        assert at.second == 0
-        assert each["run"] == f"{NAME}-{uid[:8]}-{at:%Y%m%d%H%M}"
-        run = found[each["run"]]
-        assert run["spec"]["vars"] == {"at": each["occurrence"]}
-        created = datetime.fromisoformat(run["metadata"]["creationTimestamp"])
-        assert timedelta(0) <= created - at, "it does not begin before its time"
-    assert {each["phase"] for each in past} == {"Succeeded"}
-    assert len({each["occurrence"] for each in scheduled["history"]}) == len(scheduled["history"])
+# What follows on others
 
 
-def test_its_status_says_what_was_done(scheduled: Manifest) -> None:
-    conditions = {each["type"]: each["status"] for each in scheduled["conditions"]}
-    assert conditions["Ready"] == "True"
-    assert conditions["LastRunSucceeded"] == "True"
-    assert conditions["Suspended"] == "True"
-    assert "nextRunTimes" not in scheduled, "nothing is due while it is suspended"
-    assert scheduled["lastSuccessTime"] == scheduled["history"][0]["finishedAt"]
+def chain(images: Mapping[str, str], **first: Any) -> list[Manifest]:
+    """Schedules that follow on each other; the first is not due."""
+    specs: list[Manifest] = [{"schedules": ["0 0 1 1 *"]} | first]
+    specs += [
+        {"triggers": [{"afterSchedule": {"name": before}}], "debounce": "1s"}
+        for before in CHAIN[:-1]
+    ]
+    found: list[Manifest] = []
+    for name, spec in zip(CHAIN, specs, strict=True):
+        *others, made = schedule(name, "", images)
+        made["spec"] = {"runTemplate": made["spec"]["runTemplate"]} | spec
+        found += [*others, made]
+    return found
+
+
+@pytest.mark.usefixtures("started")
+def test_schedules_follow_on_each_other(images: Mapping[str, str]) -> None:
+    apply(*chain(images))
+    for name in CHAIN:
+        wait_for(f"{name} is accepted", partial(holds, name, "Ready"))
+    annotate(CHAIN[0], run_now="1")
+    for name in CHAIN:
+        wait_for(f"{name} has ended", partial(ended, name))
+    first, *others = [ended(name) for name in CHAIN]
+    assert [each["phase"] for (each,) in (first, *others)] == ["Succeeded"] * 3
+    before = first[0]
+    for (after,) in others:
+        assert after["cause"] == "Trigger"
+        assert after["occurrence"] == before["finishedAt"]
+        before = after
+
+
+@pytest.mark.usefixtures("started")
+def test_a_cycle_of_triggers_is_refused(images: Mapping[str, str]) -> None:
+    apply(*chain(images))
+    last = [{"afterSchedule": {"name": CHAIN[-1]}}]
+    apply(*chain(images, triggers=last))
+    for name in CHAIN:
+        wait_for(f"{name} is refused", partial(holds, name, "Stalled"))
+        assert f"{name} after " in status(name)["message"]
+    apply(*chain(images))
+    for name in CHAIN:
+        wait_for(f"{name} is mended", partial(holds, name, "Ready"))
+    kubectl("delete", "dbtschedule", *CHAIN, "--wait", namespace=NAMESPACE)
+
+
+# How it is seen
 
 
 @pytest.mark.parametrize(
@@ -259,6 +250,82 @@ def wrong(kind: str, images: Mapping[str, str]) -> Manifest:
     return found[kind]
 
 
+# By the clock
+
+
+@pytest.mark.usefixtures("started")
+def test_an_occurrence_is_skipped_while_the_run_before_is_at_work() -> None:
+    def find_skipped() -> Manifest | None:
+        found = status("slow-forbid")
+        skipped = [past for past in found.get("history", []) if past["phase"] == "Skipped"]
+        return found if skipped else None
+
+    found = wait_for("an occurrence is skipped", find_skipped)
+    assert condition("slow-forbid", "OnTime") == "False"
+    run = get("dbtrun", found["active"][0]["name"], NAMESPACE)
+    look(run, "running")
+    assert found["late"]["occurrence"] == found["active"][0]["occurrence"]
+    assert found["history"][0]["reason"] == "StillRunning"
+    assert len(runs("slow-forbid")) == 1
+
+
+def condition(name: str, kind: str) -> str | None:
+    found = status(name).get("conditions", [])
+    return next((each["status"] for each in found if each["type"] == kind), None)
+
+
+def holds(name: str, kind: str) -> bool:
+    return condition(name, kind) == "True"
+
+
+@pytest.mark.usefixtures("started")
+def test_an_occurrence_waits_for_the_run_before() -> None:
+    found = wait_for("an occurrence waits", lambda: status("slow-queue").get("waiting"))
+    (first,) = runs("slow-queue")
+    assert found["occurrence"] > status("slow-queue")["lastScheduledTime"]
+    cancel = '{"spec":{"cancel":true}}'
+    kubectl("patch", "dbtrun", first, "--type=merge", "-p", cancel, namespace=NAMESPACE)
+    wait_for("the next one begins", lambda: len(runs("slow-queue")) > 1)
+    (past,) = ended("slow-queue")
+    assert (past["run"], past["phase"], past["reason"]) == (first, "Cancelled", "Cancelled")
+
+
+@pytest.mark.usefixtures("started")
+def test_an_occurrence_replaces_the_run_before() -> None:
+    (past, *_) = wait_for("a run was replaced", lambda: ended("slow-replace"))
+    assert (past["phase"], past["reason"]) == ("Cancelled", "Replaced")
+    found = wait_for("the next one has begun", lambda: status("slow-replace").get("active"))
+    assert found[0]["occurrence"] > past["occurrence"]
+    conditions = {each["type"] for each in status("slow-replace")["conditions"]}
+    assert "LastRunSucceeded" not in conditions
+
+
+def test_each_occurrence_has_one_run_which_knows_its_time(scheduled: Manifest) -> None:
+    found = runs()
+    uid = get("dbtschedule", NAME, NAMESPACE)["metadata"]["uid"]
+    past = [each for each in scheduled["history"] if each.get("run")]
+    assert {each["run"] for each in past} == set(found)
+    for each in past:
+        at = datetime.fromisoformat(each["occurrence"]).astimezone(UTC)
+        assert at.second == 0
+        assert each["run"] == f"{NAME}-{uid[:8]}-{at:%Y%m%d%H%M}"
+        run = found[each["run"]]
+        assert run["spec"]["vars"] == {"at": each["occurrence"]}
+        created = datetime.fromisoformat(run["metadata"]["creationTimestamp"])
+        assert timedelta(0) <= created - at, "it does not begin before its time"
+    assert {each["phase"] for each in past} == {"Succeeded"}
+    assert len({each["occurrence"] for each in scheduled["history"]}) == len(scheduled["history"])
+
+
+def test_its_status_says_what_was_done(scheduled: Manifest) -> None:
+    conditions = {each["type"]: each["status"] for each in scheduled["conditions"]}
+    assert conditions["Ready"] == "True"
+    assert conditions["LastRunSucceeded"] == "True"
+    assert conditions["Suspended"] == "True"
+    assert "nextRunTimes" not in scheduled, "nothing is due while it is suspended"
+    assert scheduled["lastSuccessTime"] == scheduled["history"][0]["finishedAt"]
+
+
 def test_what_is_not_in_its_status_begins_nothing(scheduled: Manifest) -> None:
     """A run that somebody else made and that says it is the schedule's."""
     real = runs()[scheduled["history"][0]["run"]]
@@ -300,11 +367,9 @@ def told(name: str, *, ran: bool = False) -> set[str]:
     return found
 
 
-def test_what_was_missed_is_made_up_for(scheduled: Manifest, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it is suspended
-    policies = {"away-latest": "Latest", "away-all": "All"}
-    for name, policy in policies.items():
-        apply(*schedule(name, "", images, catchUp=policy, concurrencyPolicy="Queue"))
-    for name in policies:
+@pytest.mark.usefixtures("scheduled")
+def test_what_was_missed_is_made_up_for() -> None:
+    for name in CATCHING_UP:
         wait_for("an occurrence has ended", partial(ended, name))
     with product.without_operator():
         left = datetime.now(UTC)
@@ -315,8 +380,7 @@ def test_what_was_missed_is_made_up_for(scheduled: Manifest, images: Mapping[str
     def missed_are_told(name: str) -> bool:
         return missed <= told(name)
 
-    for name in policies:
+    for name in CATCHING_UP:
         wait_for("all is made up for", partial(missed_are_told, name))
     assert missed <= told("away-all", ran=True)
     assert len(missed & told("away-latest", ran=True)) <= 1
-    kubectl("delete", "dbtschedule", *policies, "--wait=false", namespace=NAMESPACE)

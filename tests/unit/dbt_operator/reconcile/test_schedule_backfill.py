@@ -93,6 +93,20 @@ def test_its_name_has_at_most_forty_characters() -> None:
     assert len(set(names)) == len(names) == 4
 
 
+def test_schedules_with_the_same_beginning_have_backfills_of_different_names() -> None:
+    names = set()
+    for number in range(2):
+        spec = {"schedules": ["0 3 * * *"], "backfillTemplate": template()}
+        name = f"{'s' * 39}{number}"
+        world = ScheduleWorld(START, manifest("DbtSchedule", name, spec, uid=f"{number}-of-two"))
+        world.look()
+        world.now += DAY
+        world.look()
+        names |= {*world.runs}
+    assert len(names) == 2
+    assert {name[:18] for name in names} == {"s" * 18}
+
+
 def test_old_ones_are_deleted() -> None:
     world = make_world(history={"succeeded": 2})
     for _ in range(4):
