@@ -16,7 +16,10 @@ OF_KEYS = ("window.key",)
 OF_OCCURRENCES = ("scheduled.time", "scheduled.date", "interval.start", "interval.end")
 
 _PLACEHOLDER = re.compile(r"\$\(((?:window|scheduled|interval)\.[^)]*)\)")
-_MEANT = re.compile(r"\.vars\b|\.eventTime\b|\.steps\[\d+\]\.\w+\.(select|exclude|selector|args)\b")
+_MEANT = re.compile(
+    r"\.vars\b|\.eventTime\b|\.steps\[\d+\]\.\w+\.(select|exclude|selector|args)\b"
+    r"|\.waitFor\[\d+\]\.(newerThan|begunAfter)$"
+)
 
 
 def wrong(spec: RunTemplateSpec, known: tuple[str, ...]) -> str:
@@ -30,7 +33,8 @@ def wrong(spec: RunTemplateSpec, known: tuple[str, ...]) -> str:
     for path, name in _find(spec.to_dict(), "spec.runTemplate.spec"):
         if not _MEANT.search(path):
             return (
-                f"{path}: $({name}) means nothing there: it does in vars, eventTime and selections"
+                f"{path}: $({name}) means nothing there: it does in vars, eventTime, selections and"
+                " waitFor"
             )
         if name not in known:
             return f"{path}: $({name}) means nothing: there {_are(known)}"
@@ -40,6 +44,21 @@ def wrong(spec: RunTemplateSpec, known: tuple[str, ...]) -> str:
 def find_used(spec: RunTemplateSpec) -> set[str]:
     """The names of the placeholders that stand in a run."""
     return {name for _, name in _find(spec.to_dict(), "")}
+
+
+def with_interval(spec: RunTemplateSpec) -> RunTemplateSpec:
+    """The run of a schedule as it is meant: what it waits for has to have begun within the interval
+    of its occurrence, unless that is said otherwise.
+    """
+    if not spec.wait_for:
+        return spec
+    upstreams = [
+        each
+        if each.newer_than or each.begun_after
+        else each.model_copy(update={"begun_after": "$(interval.start)"})
+        for each in spec.wait_for
+    ]
+    return spec.model_copy(update={"wait_for": upstreams})
 
 
 def missing(known: tuple[str, ...]) -> str:

@@ -87,7 +87,7 @@ def _fill_spec(
     schedule: DbtScheduleSpec, timetable: Timetable, occurrence: datetime
 ) -> dict[str, Any]:
     """The spec of a run, with what the placeholders stand for."""
-    template = schedule.run_template.spec
+    template = placeholders.with_interval(schedule.run_template.spec)
     spec = template.to_dict()
     used = placeholders.find_used(template)
     if not used:
