@@ -155,6 +155,39 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
             "DbtRun",
             {"gate": {"failOn": "Error"}, "warnErrorOptions": {"silence": ["LogTestResult"]}},
         ),
+        (
+            "DbtRun",
+            {
+                "waitFor": [
+                    {"job": {"name": "load"}, "newerThan": "1h30m", "timeout": "720h"},
+                    {
+                        "job": {
+                            "selector": {"matchLabels": {"a.example.com/app": "load", "b": ""}}
+                        },
+                        "newerThan": "2024-01-31T06:00:00+01:00",
+                        "onTimeout": "Skip",
+                    },
+                    {"schedule": {"name": "raw"}, "begunAfter": "2024-01-31T06:00:00Z"},
+                    {"run": {"name": "first"}, "onTimeout": "Fail"},
+                    *({"run": {"name": f"run-{number}"}} for number in range(6)),
+                ]
+            },
+        ),
+        (
+            "DbtSchedule",
+            {
+                "runTemplate": {
+                    "spec": RUN
+                    | {
+                        "waitFor": [
+                            {"schedule": {"name": "raw"}, "newerThan": "$(scheduled.time)"},
+                            {"job": {"name": "load"}, "begunAfter": "$(interval.start)"},
+                            {"job": {"name": "load"}, "newerThan": "$(interval.end)"},
+                        ]
+                    }
+                }
+            },
+        ),
         ("DbtSchedule", {"schedules": ["@daily", "*/15 1-5 L * MON-FRI", "0 6 * * 5L,1#2"]}),
         ("DbtSchedule", {"timezone": "America/Argentina/Buenos_Aires", "suspend": True}),
         ("DbtSchedule", {"finishWithin": "2h"}),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Self
 
@@ -171,6 +172,28 @@ def test_lists_hold_the_jobs_of_runs_only(cluster: Cluster, where: str) -> None:
         assert ours["metadata"]["name"] in names
         assert foreign["metadata"]["name"] not in names
         assert int(version) >= int(ours["metadata"]["resourceVersion"])
+
+
+def test_of_the_jobs_of_others_metadata_is_listed_and_watched(cluster: Cluster, where: str) -> None:
+    first, second = job(where), job(where)
+    for each in (first, second):
+        each["metadata"]["labels"] = {"app": where}
+    create(first)
+    ((listed, version),) = cluster.list_job_metadata(where)
+    assert first["metadata"]["name"] in {each["metadata"]["name"] for each in listed}
+    assert all(each.keys() <= {"kind", "apiVersion", "metadata"} for each in listed)
+    create(second)
+    with closing(cluster.watch_job_metadata(where, version, 30)) as events:
+        kind, seen = next(events)
+    assert (kind, seen["metadata"]["name"]) == ("ADDED", second["metadata"]["name"])
+    assert seen.keys() <= {"kind", "apiVersion", "metadata"}
+    found = {each["metadata"]["name"] for each in cluster.jobs_with_labels(where, f"app={where}")}
+    assert found == {first["metadata"]["name"], second["metadata"]["name"]}
+
+
+def test_a_watch_ends_after_its_time(cluster: Cluster, where: str) -> None:
+    ((_, version),) = cluster.list_job_metadata(where)
+    assert all(kind == "MODIFIED" for kind, _ in cluster.watch_job_metadata(where, version, 1))
 
 
 def test_a_list_of_our_kinds_comes_in_pages(

@@ -15,6 +15,7 @@ EXACTLY_ONE = "set exactly one of image, git and configMap"
 DAYS = {"dates": {"last": "7d"}}
 DATES = {"from": "2024-01-01", "to": "2024-01-07"}
 WINDOW = {"start": "$(window.start)", "end": "$(window.end)"}
+LOAD: Manifest = {"job": {"name": "load"}}
 INTERVAL = {"start": "$(interval.start)", "end": "$(interval.end)"}
 
 MOUNT_PATHS = {
@@ -407,6 +408,61 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
         ("DbtRun", {"retry": {"maxAttempts": 0}}, "spec.retry.maxAttempts"),
         ("DbtRun", {"retry": {"maxAttempts": 2, "reasons": ["Often"]}}, "spec.retry.reasons[0]"),
         ("DbtRun", {"env": [{"name": "HOME", "value": "/"}]}, "that the operator sets itself"),
+        ("DbtRun", {"waitFor": []}, "should have at least 1 items"),
+        ("DbtRun", {"waitFor": [LOAD] * 11}, "must have at most 10 items"),
+        ("DbtRun", {"waitFor": [{}]}, "set exactly one of job, schedule and run"),
+        (
+            "DbtRun",
+            {"waitFor": [LOAD | {"run": {"name": "a"}}]},
+            "set exactly one of job, schedule and run",
+        ),
+        ("DbtRun", {"waitFor": [{"job": {}}]}, "set exactly one of name and selector"),
+        (
+            "DbtRun",
+            {"waitFor": [{"job": {"name": "a", "selector": {"matchLabels": {"a": "b"}}}}]},
+            "set exactly one of name and selector",
+        ),
+        (
+            "DbtRun",
+            {"waitFor": [{"job": {"selector": {"matchLabels": {}}}}]},
+            "should have at least 1 properties",
+        ),
+        (
+            "DbtRun",
+            {"waitFor": [{"job": {"selector": {"matchLabels": {"a": "b,c"}}}}]},
+            "spec.waitFor[0].job.selector.matchLabels",
+        ),
+        ("DbtRun", {"waitFor": [{"job": {"name": "Load"}}]}, "spec.waitFor[0].job.name"),
+        ("DbtRun", {"waitFor": [LOAD | {"newerThan": "soon"}]}, "must be a duration such as 2h"),
+        ("DbtRun", {"waitFor": [LOAD | {"newerThan": "2024-01-31"}]}, "must be a duration such"),
+        ("DbtRun", {"waitFor": [LOAD | {"newerThan": "721h"}]}, "must be from 1s to 720h"),
+        (
+            "DbtRun",
+            {"waitFor": [LOAD | {"begunAfter": "2024-02-31T06:00:00Z"}]},
+            "is a time that no calendar has",
+        ),
+        (
+            "DbtRun",
+            {"waitFor": [LOAD | {"newerThan": "$(scheduled.time)"}]},
+            "have a meaning in a DbtSchedule only",
+        ),
+        (
+            "DbtRun",
+            {"waitFor": [LOAD | {"begunAfter": "$(interval.start)"}]},
+            "have a meaning in a DbtSchedule only",
+        ),
+        ("DbtRun", {"waitFor": [LOAD | {"timeout": "0s"}]}, "must be at least 1s"),
+        ("DbtRun", {"waitFor": [LOAD | {"onTimeout": "Run"}]}, "spec.waitFor[0].onTimeout"),
+        (
+            "DbtSchedule",
+            {"runTemplate": {"spec": RUN | {"waitFor": [LOAD | {"newerThan": "$(window.start)"}]}}},
+            "must be a duration such as 2h",
+        ),
+        (
+            "DbtBackfill",
+            {"runTemplate": {"spec": RUN | {"waitFor": [LOAD]}}},
+            "the windows of a backfill wait for nothing: leave out waitFor",
+        ),
     ],
 )
 def test_refused_with_the_field_and_the_remedy(

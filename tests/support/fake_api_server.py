@@ -43,6 +43,8 @@ class FakeAPIServer:
         self.unknown: set[str] = set()  # groups that are not served
         self.token = ""  # the only one that is accepted, if any
         self.requests: list[str] = []
+        self.accepted: list[tuple[str, str]] = []  # path, and what the answer is to look like
+        self.expired = 0  # watches that are told that they begin too early
         self.leases: dict[str, Manifest] = {}
         self.patched: list[tuple[str, str]] = []  # (name, token of who did it)
         self._away = False
@@ -66,7 +68,9 @@ class FakeAPIServer:
             thread.join()
             self._server.server_close()
 
-    def put(self, plural: str, namespace: str, name: str) -> None:
+    def put(
+        self, plural: str, namespace: str, name: str, labels: dict[str, str] | None = None
+    ) -> None:
         with self._changed:
             self._version += 1
             metadata = {
@@ -74,6 +78,7 @@ class FakeAPIServer:
                 "name": name,
                 "uid": f"{namespace}-{name}",
                 "generation": 1,
+                "labels": labels or {},
             }
             spec = {
                 "projectRef": {"name": "shop"},
@@ -237,6 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         fake.requests.append(f"{self.command} {self.path}")
+        fake.accepted.append((url.path, self.headers["Accept"] or ""))
         if fake.token and self.headers["Authorization"] != f"Bearer {fake.token}":
             self._refuse(401, "Unauthorized")
             return None
@@ -256,7 +262,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(fake, path, int(query["resourceVersion"]))
         else:
             answer = fake.answer(path)
+            if answer and "items" in answer:
+                answer["items"] = [self._shape(each) for each in answer["items"]]
             self._json(200 if answer else 404, answer or _status(404, "NotFound"))
+
+    def _shape(self, manifest: Manifest) -> Manifest:
+        """An object as it is asked for: as a whole, or its metadata alone."""
+        if "as=PartialObjectMetadata" not in (self.headers["Accept"] or ""):
+            return manifest
+        return {"kind": "PartialObjectMetadata", "metadata": manifest["metadata"]}
 
     def do_POST(self) -> None:
         self._write()
@@ -292,7 +306,11 @@ class _Handler(BaseHTTPRequestHandler):
             line = json.dumps(event).encode() + b"\n"
             self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
 
-        fake.stream(path, since, write)
+        if fake.expired:
+            fake.expired -= 1
+            write({"type": "ERROR", "object": _status(410, "Expired")})
+        else:
+            fake.stream(path, since, lambda e: write(e | {"object": self._shape(e["object"])}))
         self.wfile.write(b"0\r\n\r\n")
 
     def _refuse(self, code: int, reason: str) -> None:

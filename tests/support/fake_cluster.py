@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -73,6 +73,12 @@ class FakeCluster:
 
     def get_job(self, _namespace: str, name: str) -> Manifest | None:
         return copy.deepcopy(self.objects.get(("Job", name)))
+
+    def jobs_with_labels(self, _namespace: str, labels: str) -> Iterator[Manifest]:
+        wanted = dict(pair.split("=") for pair in labels.split(","))
+        for (kind, _), found in list(self.objects.items()):
+            if kind == "Job" and _labels(found).items() >= wanted.items():
+                yield copy.deepcopy(found)
 
     def pods_of_run(self, _namespace: str, run_uid: str) -> list[Manifest]:
         label = "dbt-operator.dev/run-uid"

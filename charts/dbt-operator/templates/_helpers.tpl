@@ -44,6 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [dbt-operator.dev]
   resources: [dbtruns/finalizers, dbtbackfills/finalizers, dbtschedules/finalizers]
   verbs: [update]
+# Jobs of others are read where a run waits for one, and watched, by their metadata, as long as it does.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]

@@ -17,6 +17,7 @@ class Phase(StrEnum):
     """Where a DbtRun stands. Succeeded, Failed, Cancelled and Skipped are ends."""
 
     PENDING = "Pending"  # not admitted yet, or its pod is being started
+    WAITING = "Waiting"  # it waits for what spec.waitFor names
     QUEUED = "Queued"  # it waits for a slot of its target
     RUNNING = "Running"  # dbt is running
     BACKING_OFF = "BackingOff"  # an attempt failed; the next one follows after a while
@@ -89,6 +90,8 @@ class Reason(StrEnum):
     YIELDED = "Yielded"  # its backfill has asked it to begin no further window; phase Cancelled
     REPLACED = "Replaced"  # a later occurrence of its schedule is to begin; phase Cancelled
     NOT_FRESH = "NotFresh"  # sources have nothing new, and the run says onStale: Skip; no failure
+    UPSTREAM_MISSING = "UpstreamMissing"  # what it waits for has not come in time
+    NOT_ARRIVED = "NotArrived"  # the same where the run says onTimeout: Skip; no failure
     UNKNOWN = "Unknown"  # the result is lost or cannot be read; never taken for a success
 
 

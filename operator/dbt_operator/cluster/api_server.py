@@ -5,7 +5,8 @@ end here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -41,6 +42,7 @@ class Request:
     body: Mapping[str, Any] | None = None
     content_type: str = "application/json"
     timeout: tuple[float, float] = _TIMEOUT
+    accept: str = "application/json"
 
     def url_at(self, host: str) -> str:
         """Where the request goes."""
@@ -73,25 +75,42 @@ class ApiServer:
         Raises:
             ClusterError: the API server refused or did not answer.
         """
-        headers = {"Accept": "application/json", "Content-Type": request.content_type}
+        with _translated():
+            answer = self._call(request)
+            data: bytes = answer.read()
+        _check(answer, data)
+        return data
+
+    def stream(self, request: Request) -> Generator[bytes, None, None]:
+        """Send a request and read the lines of the answer as they come. Whoever has heard enough
+        closes the iterator, and with it the connection.
+
+        Raises:
+            ClusterError: the API server refused, did not answer, or broke off.
+        """
+        with _translated():
+            answer = self._call(request)
+        try:
+            with _translated():
+                if not _is_success(answer):
+                    _check(answer, answer.read())
+                rest = b""
+                for chunk in answer.response.stream():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    yield from (line for line in lines if line.strip())
+        finally:
+            answer.response.close()
+
+    def _call(self, request: Request) -> Any:
+        headers = {"Accept": request.accept, "Content-Type": request.content_type}
         method, body = request.method, request.body
         self._client.update_params_for_auth(
             headers, [], ["BearerToken"], request.path, method, body
         )
         url = request.url_at(self._client.configuration.host)
-        try:
-            answer = self._client.call_api(
-                method, url, headers, body, _request_timeout=request.timeout
-            )
-            data: bytes = answer.read()
-        except kubernetes.client.ApiException as error:
-            raise ClusterError(f"the API server cannot be reached: {error.reason}") from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ClusterError(f"the API server cannot be reached: {error}") from error
+        answer = self._client.call_api(method, url, headers, body, _request_timeout=request.timeout)
         self._compare_clocks(answer.headers.get("Date"))
-        if not 200 <= answer.status <= 299:
-            raise translate_error(answer.status, answer.reason, data)
-        return data
+        return answer
 
     def _compare_clocks(self, date: str | None) -> None:
         """Note what the clock of the API server shows, as RFC 9110 has it: in whole seconds."""
@@ -99,6 +118,26 @@ class ApiServer:
             self.clock_offset = parsedate_to_datetime(date or "") - datetime.now(UTC)
         except (ValueError, TypeError):
             return  # something between us and it leaves that out
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What comes of a request to an API server that does not answer, as one exception."""
+    try:
+        yield
+    except kubernetes.client.ApiException as error:
+        raise ClusterError(f"the API server cannot be reached: {error.reason}") from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise ClusterError(f"the API server cannot be reached: {error}") from error
+
+
+def _is_success(answer: Any) -> bool:
+    return bool(200 <= answer.status <= 299)
+
+
+def _check(answer: Any, data: bytes) -> None:
+    if not _is_success(answer):
+        raise translate_error(answer.status, answer.reason, data)
 
 
 def path_of(kind: str, namespace: str | None, name: str | None = None) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +13,7 @@ from dbt_operator.api.base import API_VERSION
 from dbt_operator.api.registry import KINDS
 from dbt_operator.api.texts import NOTE, cut
 from dbt_operator.cluster.api_server import ApiServer, Request, path_of
-from dbt_operator.cluster.errors import ConflictError, NotFoundError
+from dbt_operator.cluster.errors import ClusterError, ConflictError, NotFoundError
 from dbt_operator.planning.common.names import (
     HOLDER_LABEL,
     RUN_UID_LABEL,
@@ -20,15 +22,21 @@ from dbt_operator.planning.common.names import (
     TARGET_LABEL,
 )
 from dbt_operator.planning.common.plan import Event
+from dbt_protocol.json_input import parse_json
 
 Manifest = Mapping[str, Any]
 
 _LOG_TIMEOUT = (5, 5)  # a kubelet answers, which may be away; nothing depends on it
 # Tried four times by the client, which must fit into the deadline of a leader.
 _LEASE_TIMEOUT = (2, 2)
+_CONNECT_TIMEOUT = 5.0
+_GRACE = 15.0  # seconds after which a watch counts as lost that should have ended
 _LINE_BYTES = 2048
 _PAGE = "500"  # objects; ten thousand runs at once would take more memory than everything else
 _MERGE, _STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
+_PARTIAL = "application/json;as={};g=meta.k8s.io;v=v1"
+_METADATA = _PARTIAL.format("PartialObjectMetadata")
+_METADATA_OF_LIST = _PARTIAL.format("PartialObjectMetadataList")
 _OURS = {kind.kind for kind in KINDS}
 
 
@@ -55,13 +63,8 @@ class Cluster:
         Raises:
             ClusterError: the list became too old while it was read (410), among others.
         """
-        query = {"limit": _PAGE} | ({} if kind in _OURS else {"labelSelector": RUN_UID_LABEL})
-        while True:
-            answer = self._server.ask(Request("GET", path_of(kind, namespace), query))
-            yield list(answer["items"]), str(answer["metadata"]["resourceVersion"])
-            if not answer["metadata"].get("continue"):
-                return
-            query["continue"] = answer["metadata"]["continue"]
+        query = {} if kind in _OURS else {"labelSelector": RUN_UID_LABEL}
+        yield from self._list_pages(Request("GET", path_of(kind, namespace), query))
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest:
         """An object of ours, as it is now."""
@@ -73,6 +76,44 @@ class Cluster:
             return self.get("Job", namespace, name)
         except NotFoundError:
             return None
+
+    def jobs_with_labels(self, namespace: str, labels: str) -> Iterator[Manifest]:
+        """The Jobs that have some labels, whoever made them, as they are now."""
+        query = {"labelSelector": labels}
+        for jobs, _ in self._list_pages(Request("GET", path_of("Job", namespace), query)):
+            yield from jobs
+
+    def list_job_metadata(self, namespace: str) -> Iterator[tuple[list[Manifest], str]]:
+        """The metadata of all Jobs, whoever made them, some at a time, and the resource version of
+        the list.
+        """
+        yield from self._list_pages(
+            Request("GET", path_of("Job", namespace), accept=_METADATA_OF_LIST)
+        )
+
+    def watch_job_metadata(
+        self, namespace: str, version: str, seconds: int
+    ) -> Generator[tuple[str, Manifest], None, None]:
+        """What becomes of the metadata of Jobs after a resource version: type of the event, and
+        metadata, for some seconds.
+
+        Raises:
+            ClusterError: the API server has broken off, for whatever reason.
+        """
+        query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": str(seconds)}
+        request = Request(
+            "GET",
+            path_of("Job", namespace),
+            query,
+            timeout=(_CONNECT_TIMEOUT, seconds + _GRACE),
+            accept=_METADATA,
+        )
+        with closing(self._server.stream(request)) as lines:
+            for line in lines:
+                event = parse_json(line)
+                if event["type"] == "ERROR":
+                    raise ClusterError(f"the watch is refused: {event['object'].get('message')}")
+                yield event["type"], event["object"]
 
     def pods_of_run(self, namespace: str, run_uid: str) -> list[Manifest]:
         """The pods of a run, as they are now."""
@@ -237,6 +278,15 @@ class Cluster:
         return self._server.ask(Request("PUT", path, body=manifest, timeout=_LEASE_TIMEOUT))
 
     # What several of them use
+
+    def _list_pages(self, request: Request) -> Iterator[tuple[list[Manifest], str]]:
+        query = {"limit": _PAGE, **(request.query or {})}
+        while True:
+            answer = self._server.ask(replace(request, query=query))
+            yield list(answer["items"]), str(answer["metadata"]["resourceVersion"])
+            if not answer["metadata"].get("continue"):
+                return
+            query["continue"] = answer["metadata"]["continue"]
 
     def _list(self, kind: str, namespace: str, **query: str) -> list[Manifest]:
         return list(self._server.ask(Request("GET", path_of(kind, namespace), query))["items"])

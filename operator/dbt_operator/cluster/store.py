@@ -16,7 +16,12 @@ import structlog
 from dbt_operator.api.registry import BY_NAME, RUN, SCHEDULE
 from dbt_operator.cluster.projection import Projection, has_ended
 from dbt_operator.planning.attempt.pod_facts import GONE, foreign, job_facts, pod_facts
-from dbt_operator.planning.common.manifests import controller_uid, find_upstreams, work
+from dbt_operator.planning.common.manifests import (
+    controller_uid,
+    find_awaited,
+    find_upstreams,
+    work,
+)
 from dbt_operator.planning.common.names import RUN_UID_LABEL
 
 Manifest = Mapping[str, Any]
@@ -40,6 +45,11 @@ class Store:
         self._unfinished: dict[tuple[str, str], dict[str, str]] = {}
         # UID of an owner -> kinds by UID of what it owns that has not ended
         self._children: dict[str, dict[str, str]] = {}
+        # (namespace, kind, name) of what is waited for -> kinds by UID of who waits; see
+        # find_awaited
+        self._waiting: dict[tuple[str, str, str], dict[str, str]] = {}
+        # UID of who waits -> keys of the above
+        self._awaited: dict[str, set[tuple[str, str, str]]] = {}
         # UID of an owner -> kinds by UID of what it owns that has ended
         self._ended: dict[str, dict[str, str]] = {}
         # (namespace, schedule) -> UIDs of the schedules that follow on it
@@ -135,6 +145,19 @@ class Store:
                 for uid, kind in kinds.items()
             ]
 
+    def waiting_for(self, kind: str, namespace: str, name: str) -> list[Manifest]:
+        """The runs that wait for an object before they begin; without a name, those that know by
+        labels what they wait for.
+        """
+        with self._lock:
+            found = self._waiting.get((namespace, kind, name), {}).items()
+            return [_manifest(self._objects[kind][uid]) for uid, kind in found]
+
+    def namespaces_waiting_for(self, kind: str) -> set[str]:
+        """The namespaces in which a run waits for some object of a kind before it begins."""
+        with self._lock:
+            return {namespace for namespace, awaited, _ in self._waiting if awaited == kind}
+
     def unfinished_children(self, owner_uid: str) -> list[Manifest]:
         """The runs that say they are part of a backfill and have not ended."""
         with self._lock:
@@ -197,6 +220,17 @@ class Store:
         self._unfinished.setdefault(_target(run), {})[uid] = kind
         if owner := controller_uid(run):
             self._children.setdefault(owner, {})[uid] = kind
+        self._forget_awaited(uid)
+        for awaited in find_awaited(run):
+            key = (run["metadata"]["namespace"], *awaited)
+            self._waiting.setdefault(key, {})[uid] = kind
+            self._awaited.setdefault(uid, set()).add(key)
+
+    def _forget_awaited(self, uid: str) -> None:
+        for key in self._awaited.pop(uid, ()):
+            del self._waiting[key][uid]
+            if not self._waiting[key]:
+                del self._waiting[key]
 
     def _index_followers(self, before: Kept | None, now: Kept | None) -> None:
         for kept, is_there in ((before, False), (now, True)):
@@ -223,6 +257,7 @@ class Store:
         kinds.pop(uid, None)
         if not kinds:
             self._unfinished.pop(target, None)
+        self._forget_awaited(uid)
         for owner in [owner for owner, owned in self._children.items() if uid in owned]:
             del self._children[owner][uid]
             if not self._children[owner]:

@@ -15,6 +15,7 @@ from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import Attempt, DbtRun, DbtRunStatus
 from dbt_operator.api.kinds.target import DbtTarget
 from dbt_operator.api.status import Phase
+from dbt_operator.observing.awaited import look_at_upstreams
 from dbt_operator.observing.progress import ProgressReader
 from dbt_operator.observing.reader import Manifest, Reader, identity_of
 from dbt_operator.observing.recorded import find_record
@@ -36,6 +37,7 @@ from dbt_operator.planning.queueing.positions import Slot, look, look_of_part
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.orders import Orders
 from dbt_operator.planning.run.progress import can_be_seen, longest
+from dbt_operator.planning.run.successes import UpstreamFacts
 from dbt_protocol.summaries import Progress
 
 log = structlog.get_logger()
@@ -86,7 +88,7 @@ class Runs:
         begun = facts.status.phase in (Phase.PENDING, Phase.RUNNING) and facts.status.attempts
         others = (
             ()
-            if begun
+            if begun or facts.status.phase is Phase.WAITING
             else self._store.unfinished(facts.identity.namespace, target["metadata"]["name"])
         )
         return replace(
@@ -112,7 +114,8 @@ class Runs:
         if facts.orders is not None and not status.attempts:
             return facts
         if not status.attempts:
-            return replace(facts, references=self._reader.read_references(run.spec, namespace))
+            references = self._reader.read_references(run.spec, namespace)
+            return replace(facts, references=references, upstreams=self._look_upstream(facts))
         if status.resolved and status.resolved.promote:
             project = self._project(namespace, run.spec.project_ref.name)
             facts = replace(facts, references=References(project))
@@ -125,6 +128,16 @@ class Runs:
         ):
             return facts  # creating its Job tells whether there is one
         return replace(facts, attempt=self._observe_attempt(facts, attempt))
+
+    def _look_upstream(self, facts: RunFacts) -> tuple[UpstreamFacts, ...]:
+        """How that stands which a run waits for; nothing where it need not know."""
+        status, record = facts.status, facts.record
+        if not facts.run.spec.wait_for or (status.wait and status.wait.ended_at):
+            return ()
+        if status.cancel_requested_at or (record is not None and not record.stands):
+            return ()
+        namespace = facts.identity.namespace
+        return look_at_upstreams(self._reader, namespace, facts.run.spec, status.wait)
 
     def _project(self, namespace: str, name: str) -> tuple[DbtProject, int] | None:
         """The project of a run that may promote its state. One that cannot be read has no place for

@@ -35,6 +35,7 @@ from dbt_operator.process.workers import Workers
 from dbt_operator.reconcile.kinds import find_concerned
 from dbt_operator.reconcile.loop import Reconciler
 from dbt_operator.reconcile.waking import Change, find_concerned_by_part, key_of, run_key
+from dbt_operator.watching.foreign_jobs import ForeignJobs
 from dbt_operator.watching.watches import Watch, quieten_kopf
 
 log = structlog.get_logger()
@@ -77,6 +78,7 @@ class Operator:
             )
             for namespace in settings.namespaces or (None,)
         ]
+        self._foreign_jobs = ForeignJobs(self._cluster, self.store, self.queue, self.health.pulse)
         self._elector = self._make_elector(terms) if settings.lease_namespace else None
         self._stopped = threading.Event()
 
@@ -123,12 +125,14 @@ class Operator:
             for manifest in self.store.all(kind.kind):
                 self.queue.add(key_of(manifest))
         self._workers.start()
+        self._foreign_jobs.start()
 
     def _stop(self) -> None:
         log.info("stopping")
         self._stopped.set()
         for watch in self._watches:
             watch.stop()
+        self._foreign_jobs.stop()
         if not self._workers.stop(LAST_WORK):
             log.warning(
                 "a reconciliation did not end in time; a Lease is left to expire", seconds=LAST_WORK

@@ -114,6 +114,7 @@ ROWS = {
                 waking.find_target_of_deleted,
                 waking.find_parent,
                 waking.find_schedule,
+                waking.find_waiting_for_end,
             ),
             woken_by_write=(
                 waking.find_target_with_news,
@@ -141,7 +142,11 @@ ROWS = {
         Row(
             SCHEDULE,
             _plan_schedule,
-            woken_by_change=(waking.find_children, waking.find_followers),
+            woken_by_change=(
+                waking.find_children,
+                waking.find_followers,
+                waking.find_waiting,
+            ),
             woken_by_write=(waking.find_active_runs,),
         ),
     )

@@ -17,7 +17,7 @@ from dbt_operator.cluster.projection import has_ended
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.attempt.pod_facts import foreign
-from dbt_operator.planning.common.manifests import parent_of, schedule_of, work
+from dbt_operator.planning.common.manifests import JOB, parent_of, schedule_of, work
 from dbt_operator.planning.common.names import RUN_LABEL, TARGET_LABEL
 
 Manifest = Mapping[str, Any]
@@ -126,6 +126,20 @@ def _waits(status: Manifest) -> bool:
     return not is_known and status.get("phase") != Phase.QUEUED
 
 
+def find_waiting(change: Change) -> Iterator[Key]:
+    """The runs that wait for the success of an object, which may have come."""
+    manifest = change.manifest
+    metadata = manifest["metadata"]
+    for run in change.store.waiting_for(manifest["kind"], metadata["namespace"], metadata["name"]):
+        yield key_of(run)
+
+
+def find_waiting_for_end(change: Change) -> Iterator[Key]:
+    """The runs that wait for the success of another one, once that has ended."""
+    if change.deleted or has_ended(change.manifest):
+        yield from find_waiting(change)
+
+
 # Rules for writes
 
 
@@ -157,6 +171,18 @@ def _target_of(manifest: Manifest) -> Key:
 
 
 # Jobs and pods
+
+
+def find_waiting_for_job(metadata: Manifest, store: Store) -> Iterator[Key]:
+    """The runs that wait for a Job, whoever made it, by its name or its labels."""
+    namespace = metadata["namespace"]
+    for run in store.waiting_for(JOB, namespace, metadata["name"]):
+        yield key_of(run)
+    labels = (metadata.get("labels") or {}).items()
+    for run in store.waiting_for(JOB, namespace, ""):
+        selectors = (each["job"].get("selector") for each in work(run)["waitFor"] if "job" in each)
+        if any(labels >= selector["matchLabels"].items() for selector in selectors if selector):
+            yield key_of(run)
 
 
 def run_key(part: Manifest) -> Key:

@@ -16,7 +16,7 @@ from dbt_operator.api.status import Reason
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.common.durations import seconds
 from dbt_operator.planning.queueing.slots import STARVES_AFTER
-from dbt_operator.planning.run import retry
+from dbt_operator.planning.run import awaiting, retry
 from dbt_operator.planning.run.admission import START_TIMEOUT
 from dbt_operator.planning.schedule.occurrences import ON_TIME
 from dbt_protocol import window_codes
@@ -39,11 +39,13 @@ OF_THE_OPERATOR = {
     Reason.IMAGE_PULL_FAILED,
     Reason.INVALID_SPEC,
     Reason.NAME_CONFLICT,
+    Reason.NOT_ARRIVED,
     Reason.QUEUE_TIMEOUT,
     Reason.REPLACED,
     Reason.SLOT_HELD_BY_LOST_NODE,
     Reason.UNSCHEDULABLE,
     Reason.UPLOAD_FAILED,
+    Reason.UPSTREAM_MISSING,
 }
 WORD = re.compile(r"[A-Z][a-z]*[A-Za-z]*[a-z]")
 
@@ -91,6 +93,12 @@ def test_the_limits_of_waiting_are_what_the_docs_say() -> None:
     assert "for each 30 minutes of waiting 1 is added" in README
 
 
+def test_how_long_an_upstream_is_waited_for_is_what_the_docs_say() -> None:
+    upstream = schema(RUN)["properties"]["spec"]["properties"]["waitFor"]["items"]["properties"]
+    assert f"Default: {awaiting.TIMEOUT}." in upstream["timeout"]["description"]
+    assert f"`timeout` (default {awaiting.TIMEOUT})" in README
+
+
 def test_the_defaults_of_a_backfill_are_what_readme_says() -> None:
     spec = schema(BACKFILL)["properties"]["spec"]["properties"]
     assert "Default: 1," in spec["maxConcurrentWindows"]["description"]
@@ -115,8 +123,10 @@ def test_the_defaults_of_a_schedule_are_what_readme_says() -> None:
 def test_every_reason_for_which_a_window_fails_has_a_code() -> None:
     coded = set(window_codes._FAILED.values())
     assert coded <= REASONS
-    # A window whose sources are too old is skipped, and the runs of a schedule have no windows.
-    assert REASONS - coded == NO_FAILURES | {Reason.NOT_FRESH, Reason.REPLACED}
+    # A window whose sources are too old is skipped, the runs of a schedule have no windows, and
+    # those of a backfill wait for nothing.
+    others = {Reason.NOT_FRESH, Reason.REPLACED, Reason.UPSTREAM_MISSING, Reason.NOT_ARRIVED}
+    assert REASONS - coded == NO_FAILURES | others
     for reason in coded:
         assert window_codes.reason_of(window_codes.code_of(reason)) == reason
 

@@ -15,6 +15,7 @@ from dbt_operator.api.parts.run_template import (
     WITHOUT_FULL_REFRESH,
     RunTemplateSpec,
 )
+from dbt_operator.api.parts.upstreams import Wait
 from dbt_operator.api.parts.windows import RunWindow, WindowCounts
 from dbt_operator.api.status import Condition, Phase, Reason
 from dbt_operator.api.texts import Known, Message, Moment, Note, Short, Told
@@ -49,6 +50,17 @@ class DbtRunSpec(RunTemplateSpec):
                 ),
             ),
             (f"!has(self.windows) || !{FULL_REFRESH}", WITHOUT_FULL_REFRESH),
+            (
+                (
+                    "!has(self.waitFor) || !self.waitFor.exists(w,"
+                    " (has(w.newerThan) && w.newerThan.startsWith('$'))"
+                    " || (has(w.begunAfter) && w.begunAfter.startsWith('$')))"
+                ),
+                (
+                    "in waitFor $(scheduled.time), $(interval.start) and $(interval.end) have a"
+                    " meaning in a DbtSchedule only: set a time or a duration"
+                ),
+            ),
         )
     )
 
@@ -157,6 +169,8 @@ class DbtRunStatus(Model):
     """The dbt-core that really ran."""
     attempts: Annotated[list[Attempt], Field(max_length=20)] | None = None
     """One for each Job."""
+    wait: Wait | None = None
+    """What it waits for, or has waited for, before it is queued."""
     queue: Queue | None = None
     """Where it stands in the queue, while it is queued."""
     queued_seconds: int | None = None

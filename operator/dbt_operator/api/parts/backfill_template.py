@@ -49,6 +49,10 @@ class WindowRunSpec(RunTemplateSpec):
                 "!has(self.state) || !has(self.state.promote) || self.state.promote != 'Always'",
                 "a window is not the state of a whole project: leave out state.promote",
             ),
+            (
+                "!has(self.waitFor)",
+                "the windows of a backfill wait for nothing: leave out waitFor",
+            ),
         )
     )
 

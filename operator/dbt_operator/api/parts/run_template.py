@@ -12,6 +12,7 @@ from dbt_operator.api.parts.retry import Retry
 from dbt_operator.api.parts.source import GitRef
 from dbt_operator.api.parts.state import State
 from dbt_operator.api.parts.steps import FreeForm, Step
+from dbt_operator.api.parts.upstreams import Upstreams
 
 # As dbt takes it: without an offset.
 EventTimeBound = Annotated[
@@ -200,6 +201,9 @@ class RunTemplateSpec(Model):
     """Which of the runs that wait for a slot of the same target gets the next one: that with the
     highest priority, and of these the oldest. For each 30 minutes that a run has waited, 1 is
     added. Default: 0."""
+    wait_for: Upstreams | None = None
+    """What has to be there before the run begins: all of it. While it waits, it is in no queue, and
+    neither queueTimeout nor timeout have begun."""
     retry: Retry | None = None
     """Whether a run that failed is tried again. Default: it is not."""
     pod: RunPod | None = None

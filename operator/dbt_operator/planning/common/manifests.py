@@ -8,9 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from dbt_operator.api.base import Model
-from dbt_operator.api.registry import BACKFILL, BY_NAME, SCHEDULE, Kind
+from dbt_operator.api.registry import BACKFILL, BY_NAME, RUN, SCHEDULE, Kind
 
 Manifest = Mapping[str, Any]
+
+JOB = "Job"
 
 
 def controller_uid(manifest: Manifest) -> str:
@@ -25,6 +27,23 @@ def work(manifest: Manifest) -> Manifest:
     Items of a list do not say of what kind they are; what the store keeps does.
     """
     return BY_NAME[manifest["kind"]].work_of(manifest)
+
+
+def find_awaited(manifest: Manifest) -> set[tuple[str, str]]:
+    """Kind and name of what a run waits for before it begins; of Jobs that it knows by their labels
+    no name.
+    """
+    if (manifest.get("status", {}).get("wait") or {}).get("endedAt"):
+        return set()
+    found = set()
+    for upstream in work(manifest).get("waitFor") or ():
+        if "job" in upstream:
+            found.add((JOB, upstream["job"].get("name", "")))
+        elif "schedule" in upstream:
+            found.add((SCHEDULE.kind, upstream["schedule"]["name"]))
+        elif "run" in upstream:
+            found.add((RUN.kind, upstream["run"]["name"]))
+    return found
 
 
 def parent_of(run: Manifest) -> tuple[str, str] | None:

@@ -33,6 +33,8 @@ KUEUE = "kueue.x-k8s.io/"  # what its labels begin with
 QUEUE_LABEL = f"{KUEUE}queue-name"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "dbt-operator"}
 
+# Put on Jobs by the CronJob controller: when the Job was due.
+CRON_JOB_TIME = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"  # put on pods by the Job controller
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")

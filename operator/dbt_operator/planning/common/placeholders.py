@@ -19,7 +19,10 @@ OF_OCCURRENCES = (*OF_MOMENTS, "interval.start", "interval.end")
 
 _PATH = "spec.runTemplate.spec"
 _PLACEHOLDER = re.compile(r"\$\(((?:window|scheduled|interval)\.[^)]*)\)")
-_MEANT = re.compile(r"\.vars\b|\.eventTime\b|\.steps\[\d+\]\.\w+\.(select|exclude|selector|args)\b")
+_MEANT = re.compile(
+    r"\.vars\b|\.eventTime\b|\.steps\[\d+\]\.\w+\.(select|exclude|selector|args)\b"
+    r"|\.waitFor\[\d+\]\.(newerThan|begunAfter)$"
+)
 
 
 def wrong(spec: RunTemplateSpec, known: tuple[str, ...], path: str = _PATH) -> str:
@@ -34,7 +37,8 @@ def wrong(spec: RunTemplateSpec, known: tuple[str, ...], path: str = _PATH) -> s
     for place, name in _find(spec.to_dict(), path):
         if not _MEANT.search(place):
             return (
-                f"{place}: $({name}) means nothing there: it does in vars, eventTime and selections"
+                f"{place}: $({name}) means nothing there: it does in vars, eventTime, selections"
+                " and waitFor"
             )
         if name not in known:
             return f"{place}: $({name}) means nothing: there {_are(known)}"
@@ -44,6 +48,21 @@ def wrong(spec: RunTemplateSpec, known: tuple[str, ...], path: str = _PATH) -> s
 def find_used(spec: Model) -> set[str]:
     """The names of the placeholders that stand in a run, or in a backfill."""
     return {name for _, name in _find(spec.to_dict(), "")}
+
+
+def with_interval(spec: RunTemplateSpec) -> RunTemplateSpec:
+    """The run of a schedule as it is meant: what it waits for has to have begun within the interval
+    of its occurrence, unless that is said otherwise.
+    """
+    if not spec.wait_for:
+        return spec
+    upstreams = [
+        each
+        if each.newer_than or each.begun_after
+        else each.model_copy(update={"begun_after": "$(interval.start)"})
+        for each in spec.wait_for
+    ]
+    return spec.model_copy(update={"wait_for": upstreams})
 
 
 def missing(known: tuple[str, ...], path: str = _PATH) -> str:

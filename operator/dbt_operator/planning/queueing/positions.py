@@ -67,12 +67,14 @@ def claim(run: Manifest, now: datetime) -> Claim:
     """What a run or backfill has to say for itself."""
     metadata, status = run["metadata"], run.get("status", {})
     since = (status.get("queue") or {}).get("since")
+    # Who has waited for its upstreams is as old as the end of that.
+    began_at = (status.get("wait") or {}).get("endedAt") or metadata["creationTimestamp"]
     waited = timedelta(seconds=status.get("queuedSeconds", 0))
     return Claim(
         name=metadata["name"],
         uid=metadata["uid"],
         priority=work(run).get("priority", 0),
-        created_at=parse_time(metadata["creationTimestamp"]),
+        created_at=parse_time(began_at),
         waited=waited + (max(now - parse_time(since), timedelta()) if since else timedelta()),
         yielded=status.get("yieldedSlot", ""),
         begun=_begun(status),

@@ -1,5 +1,5 @@
-"""How a run begins: what it refers to is there, nothing speaks against it, it has a slot, and its
-first attempt is written down.
+"""How a run begins: what it waits for has come, what it refers to is there, nothing speaks against
+it, it has a slot, and its first attempt is written down.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from dbt_operator.planning.run.admission import (
     resolve_largest,
     with_defaults,
 )
+from dbt_operator.planning.run.awaiting import await_upstreams
 from dbt_operator.planning.run.ending import finish
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.recording import wait_for_record
@@ -45,21 +46,25 @@ def admit(facts: RunFacts, now: datetime) -> Plan:
         waits = wait_for_record(facts, facts.record, now)
         if waits is not None:
             return finish(facts, waits, now) if isinstance(waits, Verdict) else waits
-    references = facts.references
-    missing = find_missing(facts.run.spec, references, facts.identity.namespace)
-    referred = references.found
-    if missing or referred is None:
+    missing = find_missing(facts.run.spec, facts.references, facts.identity.namespace)
+    referred = None if missing else facts.references.found
+    if referred is not None and (refused := _find_refusal(facts, referred)):
+        return _refuse(facts, refused, now)  # at once, and not after a day of waiting
+    if (awaits := await_upstreams(facts, missing, now)) is not None:
+        return finish(facts, awaits, now) if isinstance(awaits, Verdict) else awaits
+    if referred is None:
         return _wait_for_references(facts, missing, now)
-    (project, _), (target, _) = referred.project, referred.target
+    return _begin(facts, referred, now)
+
+
+def _begin(facts: RunFacts, referred: Referred, now: datetime) -> Plan:
+    """What a run refers to is there, and nothing speaks against it: all that it needs is a slot."""
+    (project, _) = referred.project
     run = with_defaults(facts.run, project)
-    if refused := refusal(run.spec, project.spec, target.spec):
-        return _refuse(facts, refused, now)
-    if too_large := _find_too_large(facts, run, referred):
-        return _refuse(facts, too_large, now)
     if not waiting.may_begin(facts):
         limit = seconds(run.spec.queue_timeout) if run.spec.queue_timeout else None
         return slot.claim_slot(facts, limit, now)
-    compared_with = compare.find_state(run, project, references.state_run)
+    compared_with = compare.find_state(run, project, facts.references.state_run)
     if compared_with is None and compare.missing_is_failure(run.spec):
         return finish(facts, Verdict(Reason.MISSING_STATE, compare.NONE_YET), now)
     conditions = conditions_of(facts, now)
@@ -73,6 +78,13 @@ def admit(facts: RunFacts, now: datetime) -> Plan:
         attempts=[make_attempt(facts.identity, 1, now)],
         reason=None,
     )
+
+
+def _find_refusal(facts: RunFacts, referred: Referred) -> str:
+    """What speaks against a run; empty if nothing does."""
+    (project, _), (target, _) = referred.project, referred.target
+    run = with_defaults(facts.run, project)
+    return refusal(run.spec, project.spec, target.spec) or _find_too_large(facts, run, referred)
 
 
 def _find_too_large(facts: RunFacts, run: DbtRun, referred: Referred) -> str:

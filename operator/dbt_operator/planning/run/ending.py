@@ -31,6 +31,7 @@ _END = {
     Reason.YIELDED: Phase.CANCELLED,
     Reason.REPLACED: Phase.CANCELLED,
     Reason.NOT_FRESH: Phase.SKIPPED,
+    Reason.NOT_ARRIVED: Phase.SKIPPED,
 }
 
 

@@ -13,6 +13,7 @@ from dbt_operator.planning.common.references import References
 from dbt_operator.planning.common.strays import Stray
 from dbt_operator.planning.queueing.positions import Slot
 from dbt_operator.planning.run.orders import Orders
+from dbt_operator.planning.run.successes import UpstreamFacts
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class RunFacts:
     API server has just had against creating the Job. ``slot`` is what is known of the target's
     slots; ``strays`` are Jobs of the run that do not stand in its status. ``orders`` is what the
     backfill that it is part of says of it; ``record`` is what the schedule that it is of knows of
-    it.
+    it. ``upstreams`` are what it waits for, in the order of ``spec.waitFor``, as long as it does.
     """
 
     run: DbtRun
@@ -38,6 +39,7 @@ class RunFacts:
     strays: tuple[Stray, ...] = ()
     orders: Orders | None = None
     record: Record | None = None
+    upstreams: tuple[UpstreamFacts, ...] = ()
 
     @property
     def status(self) -> DbtRunStatus:

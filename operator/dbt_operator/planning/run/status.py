@@ -54,7 +54,7 @@ def set_end(conditions: Conditions, pod: PodFacts | None, verdict: Verdict) -> N
         str(verdict.reason or "Succeeded"),
         verdict.message,
         succeeded=verdict.reason is None,
-        as_wanted=verdict.reason in (None, Reason.NOT_FRESH),
+        as_wanted=verdict.reason in (None, Reason.NOT_FRESH, Reason.NOT_ARRIVED),
     )
 
 

@@ -149,16 +149,27 @@ def make_manifest(
     }
 
 
+def _find_template(schedule: DbtScheduleSpec, run: ActiveRun) -> Model | None:
+    """The spec that a run is made of, with what stands for what it leaves out."""
+    if schedule.backfill_template is not None:
+        return schedule.backfill_template.spec
+    if schedule.run_template is None:
+        return None
+    has_interval = bool(schedule.schedules) or run.start is not None
+    spec = schedule.run_template.spec
+    return placeholders.with_interval(spec) if has_interval else spec
+
+
 def _fill_spec(schedule: DbtScheduleSpec, timetable: Timetable, run: ActiveRun) -> dict[str, Any]:
     """The spec of a run, with what the placeholders stand for."""
-    template = schedule.backfill_template or schedule.run_template
+    template = _find_template(schedule, run)
     if template is None:
         return {}  # the schema refuses that
-    spec, occurrence = template.spec.to_dict(), parse_time(run.occurrence)
+    spec, occurrence = template.to_dict(), parse_time(run.occurrence)
     dates = spec.get("windows", {}).get("dates", {})
     if "last" in dates:
         dates.setdefault("asOf", format_time(occurrence))
-    used = placeholders.find_used(template.spec)
+    used = placeholders.find_used(template)
     if not used:
         return spec
     before = parse_time(run.start) if run.start else None

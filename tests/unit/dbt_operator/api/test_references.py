@@ -116,7 +116,7 @@ class Client:
 
     def call_api(self, method: str, url: str, *_: object, **__: object) -> object:
         self.asked.append(f"{method} {url}")
-        return SimpleNamespace(status=200, reason="", read=lambda: b'{"metadata": {}}')
+        return SimpleNamespace(status=200, reason="", headers={}, read=lambda: b'{"metadata": {}}')
 
 
 @contextmanager

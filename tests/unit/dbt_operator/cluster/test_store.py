@@ -3,6 +3,8 @@ from __future__ import annotations
 import tracemalloc
 from typing import Any
 
+import pytest
+
 from dbt_operator.cluster import live
 from dbt_operator.cluster.projection import PROJECTED
 from dbt_operator.cluster.store import Store
@@ -147,3 +149,56 @@ def test_what_is_asked_for_and_gone_is_forgotten() -> None:
     store.put("DbtTarget", target())
     assert live.get(FakeCluster(), store, "DbtTarget", "analytics", "prod") is None  # type: ignore[arg-type]
     assert store.get("DbtTarget", "analytics", "prod") is None
+
+
+# What is waited for
+
+
+def waiting(version: int, **fields: Any) -> dict[str, Any]:
+    upstreams = [
+        {"job": {"name": "load"}},
+        {"job": {"selector": {"matchLabels": {"app": "load"}}}},
+        {"schedule": {"name": "raw"}},
+        {"run": {"name": "first"}},
+    ]
+    found = run(waitFor=upstreams)
+    found["metadata"]["resourceVersion"] = str(version)
+    return found | fields
+
+
+AWAITED = (("Job", "load"), ("Job", ""), ("DbtSchedule", "raw"), ("DbtRun", "first"))
+
+
+def count_waiting(store: Store) -> list[int]:
+    return [len(store.waiting_for(kind, "analytics", name)) for kind, name in AWAITED]
+
+
+def test_a_run_is_found_by_what_it_waits_for() -> None:
+    store = Store()
+    store.put("DbtRun", waiting(1))
+    store.put("DbtRun", waiting(2, status={"phase": "Waiting", "wait": {"since": "x"}}))
+    assert count_waiting(store) == [1, 1, 1, 1]
+    assert store.waiting_for("Job", "elsewhere", "load") == []
+    assert store.waiting_for("DbtRun", "analytics", "raw") == []
+    assert store.namespaces_waiting_for("Job") == {"analytics"}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [{"wait": {"endedAt": "x"}}, {"phase": "Failed"}, {"phase": "Skipped", "wait": {}}],
+)
+def test_a_run_that_waits_no_more_is_not_found(status: dict[str, Any]) -> None:
+    store = Store()
+    store.put("DbtRun", waiting(1))
+    store.put("DbtRun", waiting(2, status=status))
+    assert count_waiting(store) == [0, 0, 0, 0]
+    assert store.namespaces_waiting_for("Job") == set()
+    assert (store._waiting, store._awaited) == ({}, {})
+
+
+def test_a_run_that_is_gone_waits_for_nothing() -> None:
+    store = Store()
+    store.put("DbtRun", waiting(1))
+    store.drop("DbtRun", waiting(1))
+    assert count_waiting(store) == [0, 0, 0, 0]
+    assert (store._waiting, store._awaited) == ({}, {})
