@@ -195,7 +195,10 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
             "DbtSchedule",
             {
                 "schedules": None,
-                "triggers": [{"afterSchedule": {"name": "raw"}}],
+                "triggers": [
+                    {"afterSchedule": {"name": "raw"}},
+                    {"afterJob": {"selector": {"matchLabels": {"app": "load"}}}},
+                ],
                 "debounce": "1m",
             },
         ),

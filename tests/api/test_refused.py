@@ -46,7 +46,12 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
         ("DbtSchedule", {"timezone": "not a zone"}, "spec.timezone"),
         ("DbtSchedule", {"schedules": None}, "set schedules, triggers, or both"),
         ("DbtSchedule", {"debounce": "1m"}, "there are none"),
-        ("DbtSchedule", {"triggers": [{}]}, "set afterSchedule"),
+        ("DbtSchedule", {"triggers": [{}]}, "exactly one of afterSchedule and afterJob"),
+        (
+            "DbtSchedule",
+            {"triggers": [{"afterJob": {"selector": {"matchLabels": {}}}}]},
+            "should have at least 1 properties",
+        ),
         (
             "DbtSchedule",
             {"triggers": [{"afterSchedule": {"name": "../raw"}}]},

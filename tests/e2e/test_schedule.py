@@ -14,12 +14,14 @@ import pytest
 from tests.support import product
 from tests.support.kube import Manifest, apply, create, get, items, kubectl, resource, wait_for
 from tests.support.recorded import look
-from tests.support.scenarios import NAMESPACE, Scenario, manifests
+from tests.support.scenarios import NAMESPACE, Scenario, make_load, manifests
 
 NAME = "on-time"
 ENDED = 2  # occurrences whose runs are waited for
 ASKED = "asked"
-CHAIN = ("load", "build", "downstream")  # each follows on the one before
+CHAIN = ("staged", "build", "downstream")  # each follows on the one before
+CHAIN_LOAD = "load-of-a-chain"
+LOAD = {"app": CHAIN_LOAD}  # labels of the Job that the first one follows on
 # Schedules whose operator is away for a while, by what they do about it.
 CATCHING_UP = {"away-latest": "Latest", "away-all": "All"}
 # Schedules whose runs take longer than a minute, by their policies.
@@ -53,6 +55,7 @@ def started(warehouse: None, images: Mapping[str, str]) -> Iterator[None]:  # no
     """All schedules, side by side."""
     names = (NAME, *SLOW, *CATCHING_UP, ASKED, *CHAIN)
     kubectl("delete", "dbtschedule", *names, "--ignore-not-found", "--wait", namespace=NAMESPACE)
+    kubectl("delete", "job", CHAIN_LOAD, "--ignore-not-found", "--wait", namespace=NAMESPACE)
     apply(*schedule(NAME, "", images))
     for name, policy in SLOW.items():
         apply(*schedule(name, "slow", images, concurrencyPolicy=policy, finishWithin="20s"))
@@ -145,8 +148,9 @@ def test_each_new_value_is_one_run(images: Mapping[str, str]) -> None:
 
 
 def chain(images: Mapping[str, str], **first: Any) -> list[Manifest]:
-    """Schedules that follow on each other; the first is not due."""
-    specs: list[Manifest] = [{"schedules": ["0 0 1 1 *"]} | first]
+    """Schedules that follow on each other, and the first one on a load."""
+    after_load = {"triggers": [{"afterJob": {"selector": {"matchLabels": LOAD}}}], "debounce": "1s"}
+    specs: list[Manifest] = [after_load | first]
     specs += [
         {"triggers": [{"afterSchedule": {"name": before}}], "debounce": "1s"}
         for before in CHAIN[:-1]
@@ -164,16 +168,15 @@ def test_schedules_follow_on_each_other(images: Mapping[str, str]) -> None:
     apply(*chain(images))
     for name in CHAIN:
         wait_for(f"{name} is accepted", partial(holds, name, "Ready"))
-    annotate(CHAIN[0], run_now="1")
+    apply(make_load(CHAIN_LOAD, LOAD, images["dbt"]))
     for name in CHAIN:
         wait_for(f"{name} has ended", partial(ended, name))
-    first, *others = [ended(name) for name in CHAIN]
-    assert [each["phase"] for (each,) in (first, *others)] == ["Succeeded"] * 3
-    before = first[0]
-    for (after,) in others:
-        assert after["cause"] == "Trigger"
-        assert after["occurrence"] == before["finishedAt"]
-        before = after
+    before = get("job", CHAIN_LOAD, NAMESPACE)["status"]["completionTime"]
+    for name in CHAIN:
+        (after,) = ended(name)
+        assert (after["phase"], after["cause"]) == ("Succeeded", "Trigger")
+        assert after["occurrence"] == before
+        before = after["finishedAt"]
 
 
 @pytest.mark.usefixtures("started")
@@ -339,7 +342,7 @@ def test_what_is_not_in_its_status_begins_nothing(scheduled: Manifest) -> None:
     made = create({**resource("DbtRun", name, NAMESPACE, real["spec"]), "metadata": metadata})
     wait_for("the forged run is gone", lambda: name not in runs())
     jobs = json.loads(kubectl("get", "jobs", "-o", "json", namespace=NAMESPACE))["items"]
-    owners = [job["metadata"]["ownerReferences"][0]["uid"] for job in jobs]
+    owners = [owner["uid"] for job in jobs for owner in job["metadata"].get("ownerReferences", [])]
     assert made["metadata"]["uid"] not in owners
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import product
 from tests.support.kube import Manifest, apply, get, kubectl, wait_for
-from tests.support.scenarios import NAMESPACE, Scenario, manifests
+from tests.support.scenarios import NAMESPACE, Scenario, make_load, manifests
 
 LATE, FAILING, SKIPPING = "wait-late", "wait-in-vain", "wait-and-skip"
 LOAD = "wait-load"
@@ -19,36 +19,6 @@ MISSING = {
     FAILING: ("Fail", "Failed", "UpstreamMissing"),
     SKIPPING: ("Skip", "Skipped", "NotArrived"),
 }
-
-
-def load(image: str) -> Manifest:
-    """A Job that somebody else has made, as a load of data is."""
-    container = {
-        "name": "load",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["true"],
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        },
-    }
-    pod = {
-        "restartPolicy": "Never",
-        "containers": [container],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-    }
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": LOAD, "namespace": NAMESPACE, "labels": LABELS},
-        "spec": {"template": {"metadata": {"labels": LABELS}, "spec": pod}},
-    }
 
 
 def waiting(name: str) -> Manifest | None:
@@ -89,7 +59,7 @@ def test_a_run_begins_when_its_load_is_there(images: Mapping[str, str]) -> None:
     assert f"Job {LOAD} (it does not exist yet)" in found["message"]
     holders = get("dbttarget", LATE, NAMESPACE).get("status", {}).get("holders", [])
     assert holders == [], "it holds no slot"
-    apply(load(images["dbt"]))
+    apply(make_load(LOAD, LABELS, images["dbt"]))
     end = product.wait_until_finished(LATE, NAMESPACE)["status"]
     assert end["phase"] == "Succeeded"
     completed = get("job", LOAD, NAMESPACE)["status"]["completionTime"]

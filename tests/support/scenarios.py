@@ -323,6 +323,36 @@ def manifests(
     ]
 
 
+def make_load(name: str, labels: Mapping[str, str], image: str, where: str = NAMESPACE) -> Manifest:
+    """A Job that somebody else has made, as a load of data is."""
+    container = {
+        "name": "load",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["true"],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "containers": [container],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": where, "labels": labels},
+        "spec": {"template": {"metadata": {"labels": labels}, "spec": pod}},
+    }
+
+
 def schema_of(name: str) -> str:
     """Where a scenario writes."""
     return f"analytics_{name.replace('-', '_')}"

@@ -13,13 +13,12 @@ from typing import Any
 
 import structlog
 
-from dbt_operator.api.registry import BY_NAME, RUN, SCHEDULE
+from dbt_operator.api.registry import BY_NAME, RUN
 from dbt_operator.cluster.projection import Projection, has_ended
 from dbt_operator.planning.attempt.pod_facts import GONE, foreign, job_facts, pod_facts
 from dbt_operator.planning.common.manifests import (
     controller_uid,
     find_awaited,
-    find_upstreams,
     work,
 )
 from dbt_operator.planning.common.names import RUN_UID_LABEL
@@ -52,8 +51,6 @@ class Store:
         self._awaited: dict[str, set[tuple[str, str, str]]] = {}
         # UID of an owner -> kinds by UID of what it owns that has ended
         self._ended: dict[str, dict[str, str]] = {}
-        # (namespace, schedule) -> UIDs of the schedules that follow on it
-        self._followers: dict[tuple[str, str], set[str]] = {}
 
     def put(self, kind: str, manifest: Manifest) -> bool:
         """Keep an object unless a newer version of it is kept already. Whether anything changed.
@@ -100,7 +97,7 @@ class Store:
             if _has_work(kind):
                 self._index(manifest)
             if _has_triggers(kind):
-                self._index_followers(kept, manifest)
+                self._index_awaited(manifest)
             return True
 
     def bury(self, kind: str, manifest: Manifest) -> None:
@@ -146,15 +143,17 @@ class Store:
             ]
 
     def waiting_for(self, kind: str, namespace: str, name: str) -> list[Manifest]:
-        """The runs that wait for an object before they begin; without a name, those that know by
-        labels what they wait for.
+        """The runs that wait for an object before they begin, and the schedules that follow on it;
+        without a name, those that know by labels what they wait for.
         """
         with self._lock:
             found = self._waiting.get((namespace, kind, name), {}).items()
             return [_manifest(self._objects[kind][uid]) for uid, kind in found]
 
     def namespaces_waiting_for(self, kind: str) -> set[str]:
-        """The namespaces in which a run waits for some object of a kind before it begins."""
+        """The namespaces in which a run waits for some object of a kind, or a schedule follows on
+        one.
+        """
         with self._lock:
             return {namespace for namespace, awaited, _ in self._waiting if awaited == kind}
 
@@ -175,12 +174,6 @@ class Store:
                 _manifest(self._objects[kind][uid])
                 for uid, kind in self._ended.get(owner_uid, {}).items()
             ]
-
-    def followers(self, namespace: str, schedule: str) -> list[Manifest]:
-        """The schedules that follow on one."""
-        with self._lock:
-            uids = self._followers.get((namespace, schedule), ())
-            return [_manifest(self._objects[SCHEDULE.kind][uid]) for uid in uids]
 
     def all(self, kind: str) -> list[Manifest]:
         """Every object of a kind."""
@@ -220,10 +213,14 @@ class Store:
         self._unfinished.setdefault(_target(run), {})[uid] = kind
         if owner := controller_uid(run):
             self._children.setdefault(owner, {})[uid] = kind
+        self._index_awaited(run)
+
+    def _index_awaited(self, manifest: Manifest) -> None:
+        uid = manifest["metadata"]["uid"]
         self._forget_awaited(uid)
-        for awaited in find_awaited(run):
-            key = (run["metadata"]["namespace"], *awaited)
-            self._waiting.setdefault(key, {})[uid] = kind
+        for awaited in find_awaited(manifest):
+            key = (manifest["metadata"]["namespace"], *awaited)
+            self._waiting.setdefault(key, {})[uid] = manifest["kind"]
             self._awaited.setdefault(uid, set()).add(key)
 
     def _forget_awaited(self, uid: str) -> None:
@@ -231,18 +228,6 @@ class Store:
             del self._waiting[key][uid]
             if not self._waiting[key]:
                 del self._waiting[key]
-
-    def _index_followers(self, before: Kept | None, now: Kept | None) -> None:
-        for kept, is_there in ((before, False), (now, True)):
-            if kept is None:
-                continue
-            manifest = _manifest(kept)
-            for name in find_upstreams(manifest):
-                place = (manifest["metadata"]["namespace"], name)
-                uids = self._followers.setdefault(place, set())
-                (uids.add if is_there else uids.discard)(manifest["metadata"]["uid"])
-                if not uids:
-                    del self._followers[place]
 
     def _drop_parts(self, run: Manifest) -> None:
         for kind in ("Job", "Pod"):
@@ -277,7 +262,7 @@ class Store:
         if self._names.get(name) == metadata["uid"]:
             del self._names[name]
         if _has_triggers(kind):
-            self._index_followers(kept, None)
+            self._forget_awaited(metadata["uid"])
         if kept is not None:
             self._forget_ended(metadata["uid"], _owner(kept))
         if _has_work(kind):

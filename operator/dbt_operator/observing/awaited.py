@@ -9,8 +9,8 @@ from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleStatus
 from dbt_operator.api.parts.upstreams import AwaitedJob, Upstream, Wait
 from dbt_operator.cluster.errors import InvalidError
 from dbt_operator.observing.reader import Reader
+from dbt_operator.planning.common.names import format_labels
 from dbt_operator.planning.common.reading import UnreadableError, read_part
-from dbt_operator.planning.run.awaiting import format_labels
 from dbt_operator.planning.run.successes import (
     UpstreamFacts,
     read_jobs,

@@ -10,11 +10,12 @@ from dbt_operator.api.registry import RUN, SCHEDULE
 from dbt_operator.cluster.store import Store
 from dbt_operator.observing.reader import Reader, identity_of
 from dbt_operator.planning.common.manifests import find_upstreams
+from dbt_operator.planning.common.names import format_labels
 from dbt_operator.planning.common.reading import read
 from dbt_operator.planning.common.strays import find_strays
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.runs import ScheduledRun, read_run
-from dbt_operator.planning.schedule.signals import Signal, name_trigger
+from dbt_operator.planning.schedule.signals import Signal, find_last_job, name_trigger
 from dbt_operator.planning.schedule.tidying import EndedRun
 
 Manifest = Mapping[str, Any]
@@ -41,13 +42,18 @@ def observe(reader: Reader, manifest: Manifest) -> ScheduleFacts:
 
 def _read_signal(reader: Reader, namespace: str, trigger: Trigger) -> Signal:
     """What is known of a trigger. What cannot be read of another schedule is its own trouble."""
-    name = trigger.after_schedule.name if trigger.after_schedule else ""
-    other = reader.whole(SCHEDULE.kind, namespace, name)
+    name = name_trigger(trigger)
+    if trigger.after_job is not None:
+        labels = format_labels(trigger.after_job.selector.match_labels)
+        return Signal(name, find_last_job(reader.cluster.jobs_with_labels(namespace, labels)))
+    other = reader.whole(
+        SCHEDULE.kind, namespace, trigger.after_schedule.name if trigger.after_schedule else ""
+    )
     if other is None:
-        return Signal(name_trigger(trigger), is_missing=True)
+        return Signal(name, is_missing=True)
     at = other.get("status", {}).get("lastSuccessTime")
     success = Success(uid=other["metadata"]["uid"], completion_time=at) if at else None
-    return Signal(name_trigger(trigger), success)
+    return Signal(name, success)
 
 
 def _find_cycle(store: Store, namespace: str, name: str) -> str:

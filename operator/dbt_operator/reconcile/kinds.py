@@ -142,11 +142,7 @@ ROWS = {
         Row(
             SCHEDULE,
             _plan_schedule,
-            woken_by_change=(
-                waking.find_children,
-                waking.find_followers,
-                waking.find_waiting,
-            ),
+            woken_by_change=(waking.find_children, waking.find_waiting),
             woken_by_write=(waking.find_active_runs,),
         ),
     )

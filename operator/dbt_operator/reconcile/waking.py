@@ -17,7 +17,7 @@ from dbt_operator.cluster.projection import has_ended
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.attempt.pod_facts import foreign
-from dbt_operator.planning.common.manifests import JOB, parent_of, schedule_of, work
+from dbt_operator.planning.common.manifests import JOB, find_selectors, parent_of, schedule_of, work
 from dbt_operator.planning.common.names import RUN_LABEL, TARGET_LABEL
 
 Manifest = Mapping[str, Any]
@@ -83,13 +83,6 @@ def find_children(change: Change) -> Iterator[Key]:
         yield key_of(child)
 
 
-def find_followers(change: Change) -> Iterator[Key]:
-    """The schedules that follow on one."""
-    metadata = change.manifest["metadata"]
-    for follower in change.store.followers(metadata["namespace"], metadata["name"]):
-        yield key_of(follower)
-
-
 def find_called(change: Change) -> Iterator[Key]:
     """The queued runs and backfills of a target that it has news for: a slot, or why there is
     none.
@@ -127,7 +120,9 @@ def _waits(status: Manifest) -> bool:
 
 
 def find_waiting(change: Change) -> Iterator[Key]:
-    """The runs that wait for the success of an object, which may have come."""
+    """The runs that wait for the success of an object, and the schedules that follow on it: it may
+    have come.
+    """
     manifest = change.manifest
     metadata = manifest["metadata"]
     for run in change.store.waiting_for(manifest["kind"], metadata["namespace"], metadata["name"]):
@@ -174,14 +169,15 @@ def _target_of(manifest: Manifest) -> Key:
 
 
 def find_waiting_for_job(metadata: Manifest, store: Store) -> Iterator[Key]:
-    """The runs that wait for a Job, whoever made it, by its name or its labels."""
+    """The runs that wait for a Job, whoever made it, by its name or its labels, and the schedules
+    that follow on it.
+    """
     namespace = metadata["namespace"]
     for run in store.waiting_for(JOB, namespace, metadata["name"]):
         yield key_of(run)
     labels = (metadata.get("labels") or {}).items()
     for run in store.waiting_for(JOB, namespace, ""):
-        selectors = (each["job"].get("selector") for each in work(run)["waitFor"] if "job" in each)
-        if any(labels >= selector["matchLabels"].items() for selector in selectors if selector):
+        if any(labels >= selector.items() for selector in find_selectors(run)):
             yield key_of(run)
 
 

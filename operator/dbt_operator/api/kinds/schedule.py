@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from dbt_operator.api.base import Duration, Model, ShortName, rules
 from dbt_operator.api.parts.backfill_template import BACKFILL_RULES, BackfillTemplateSpec
 from dbt_operator.api.parts.run_template import RUN_RULES, RunTemplateSpec
+from dbt_operator.api.parts.upstreams import JobSelector
 from dbt_operator.api.parts.windows import Zone
 from dbt_operator.api.status import Condition
 from dbt_operator.api.texts import Known, Message, Moment, Note, Short
@@ -157,14 +158,29 @@ class AfterSchedule(Model):
     """Its name."""
 
 
+class AfterJob(Model):
+    """A success of a Job that somebody else makes, such as a load."""
+
+    selector: JobSelector
+    """The labels of such Jobs."""
+
+
 class Trigger(Model):
     """What a run follows on."""
 
     after_schedule: AfterSchedule | None = None
     """Each time that another DbtSchedule of the namespace succeeds."""
+    after_job: AfterJob | None = None
+    """Each time that a Job of the namespace with some labels completes. It has to be there for
+    some seconds after its end: one that was deleted before it was seen is lost."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(("has(self.afterSchedule)", "set afterSchedule"))
+        json_schema_extra=rules(
+            (
+                "has(self.afterSchedule) != has(self.afterJob)",
+                "set exactly one of afterSchedule and afterJob",
+            )
+        )
     )
 
 

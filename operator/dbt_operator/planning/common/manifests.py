@@ -30,9 +30,12 @@ def work(manifest: Manifest) -> Manifest:
 
 
 def find_awaited(manifest: Manifest) -> set[tuple[str, str]]:
-    """Kind and name of what a run waits for before it begins; of Jobs that it knows by their labels
-    no name.
+    """Kind and name of what a run waits for before it begins, or of what a schedule follows on; of
+    Jobs that it knows by their labels no name.
     """
+    if BY_NAME[manifest["kind"]].has_triggers:
+        after_jobs = {(JOB, "")} if find_selectors(manifest) else set()
+        return after_jobs | {(SCHEDULE.kind, name) for name in find_upstreams(manifest)}
     if (manifest.get("status", {}).get("wait") or {}).get("endedAt"):
         return set()
     found = set()
@@ -44,6 +47,17 @@ def find_awaited(manifest: Manifest) -> set[tuple[str, str]]:
         elif "run" in upstream:
             found.add((RUN.kind, upstream["run"]["name"]))
     return found
+
+
+def find_selectors(manifest: Manifest) -> list[Manifest]:
+    """The labels of the Jobs that a run waits for, or a schedule follows on."""
+    if BY_NAME[manifest["kind"]].has_triggers:
+        triggers: Iterable[Manifest] = manifest["spec"].get("triggers") or ()
+        jobs = [trigger.get("afterJob") for trigger in triggers]
+    else:
+        jobs = [upstream.get("job") for upstream in work(manifest).get("waitFor") or ()]
+    selectors = [job.get("selector") for job in jobs if job]
+    return [selector["matchLabels"] for selector in selectors if selector]
 
 
 def parent_of(run: Manifest) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ them.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from dbt_operator.api.base import GROUP
 
@@ -50,6 +51,11 @@ PART_LABELS = {
 }
 
 _NAME_LENGTH = 63  # a Job's name becomes a label of its pods
+
+
+def format_labels(labels: Mapping[str, str]) -> str:
+    """Labels as a selector."""
+    return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
 def short_uid(uid: str) -> str:

@@ -14,6 +14,7 @@ from dbt_operator.api.status import ConditionType, Phase, Reason
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.common.compose import conditions_of
 from dbt_operator.planning.common.durations import duration, format_time, parse_time, seconds
+from dbt_operator.planning.common.names import format_labels
 from dbt_operator.planning.common.plan import Plan
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.status import compose
@@ -129,11 +130,6 @@ def name_upstream(upstream: Upstream) -> tuple[str, str]:
     if job is not None and job.selector is not None:
         return "Job", format_labels(job.selector.match_labels)
     return "Job", (job.name if job else None) or ""
-
-
-def format_labels(labels: dict[str, str]) -> str:
-    """Labels as a selector."""
-    return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
 def _find_fault(upstream: Upstream, success: Success, created_at: datetime) -> str:

@@ -38,6 +38,7 @@ from dbt_operator.planning.schedule.timetable import TIME_ZONES, Timetable, Time
 from dbt_operator.planning.schedule.triggers import (
     find_due,
     follow_triggers,
+    follows_jobs,
     hear_signals,
     see_signals,
 )
@@ -203,7 +204,10 @@ def _find_wait(facts: ScheduleFacts, timing: Timing, now: datetime) -> float | N
         return LOOK_AGAIN
     waits = [moment - now for moment in (*timing.next_run_times[:1], *timing.looks)]
     late = timing.punctuality.find_wait(now)
-    left = min([*waits, late] if late is not None else waits, default=None)
+    waits += [late] if late is not None else []
+    if not facts.spec.suspend and follows_jobs(facts.spec):
+        waits.append(_LOOK_SOON)  # whoever watches Jobs may not be let, and tells nothing then
+    left = min(waits, default=None)
     if left is None:
         return None
     return min(left, _LOOK_SOMETIME).total_seconds()

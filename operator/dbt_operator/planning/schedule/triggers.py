@@ -56,6 +56,11 @@ def follow_triggers(facts: ScheduleFacts, book: Book, now: datetime) -> Book:
     return book.begin(make_entry(facts, Wanted(latest, mark, "Trigger", start), now))
 
 
+def follows_jobs(spec: DbtScheduleSpec) -> bool:
+    """Whether a schedule follows on Jobs of others."""
+    return any(trigger.after_job is not None for trigger in spec.triggers or ())
+
+
 def find_due(spec: DbtScheduleSpec, book: Book) -> datetime | None:
     """When the run that follows on triggers may begin; None where none is to follow."""
     if book.triggered is None:

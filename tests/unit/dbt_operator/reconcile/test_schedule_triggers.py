@@ -10,7 +10,7 @@ import pytest
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.reconcile.kinds import find_concerned
-from dbt_operator.reconcile.waking import Change
+from dbt_operator.reconcile.waking import Change, find_waiting_for_job
 from tests.support.fake_cluster import KilledError, Manifest
 from tests.support.schedule_world import ScheduleWorld, schedule
 
@@ -264,6 +264,73 @@ def test_lateness_counts_from_the_trigger() -> None:
     assert world.status["expectedFinish"] == format_time(START + HOUR)
     world.wait(HOUR)
     assert world.condition("OnTime")["status"] == "False"
+
+
+# Jobs
+
+LOAD = {"app": "load", "tier": "raw"}
+AFTER_LOAD: list[Manifest] = [{"afterJob": {"selector": {"matchLabels": {"app": "load"}}}}]
+
+
+def complete(world: TriggeredWorld, name: str, condition: str = "Complete") -> Manifest:
+    """A Job of somebody else ends."""
+    now = format_time(world.now)
+    done = {"completionTime": now} if condition == "Complete" else {}
+    job = {
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": "analytics",
+            "uid": f"uid-of-{name}",
+            "creationTimestamp": now,
+            "labels": LOAD,
+        },
+        "status": {
+            **done,
+            "conditions": [{"type": condition, "status": "True", "lastTransitionTime": now}],
+        },
+    }
+    world.cluster.objects["Job", name] = job
+    return job
+
+
+def test_a_run_follows_on_a_job_of_somebody_else() -> None:
+    world = TriggeredWorld(triggers=AFTER_LOAD)
+    complete(world, "before")
+    assert world.look() == 60, "nobody may have been let watch Jobs"
+    world.wait(HOUR)
+    assert world.runs == {}
+    complete(world, "in-vain", "Failed")
+    world.wait(HOUR)
+    assert world.runs == {}
+    complete(world, "load")
+    world.look()
+    world.wait(10 * SECOND)
+    assert world.times == ["2026-01-02T05:04:05Z"]
+    assert world.status["triggers"] == [
+        {
+            "name": "Jobs with app=load",
+            "seen": {"uid": "uid-of-load", "completionTime": "2026-01-02T05:04:05Z"},
+        }
+    ]
+    world.finish_runs()
+    del world.cluster.objects["Job", "load"]
+    world.wait(HOUR)
+    assert len(world.runs) == 1
+
+
+def test_a_job_wakes_who_follows_on_it() -> None:
+    world = TriggeredWorld(triggers=AFTER_LOAD)
+    world.hear()
+    assert world.store.namespaces_waiting_for("Job") == {"analytics"}
+    job = complete(world, "load")
+    mine = Key("DbtSchedule", "analytics", "nightly")
+    assert list(find_waiting_for_job(job["metadata"], world.store)) == [mine]
+    job["metadata"]["labels"] = {"app": "other"}
+    assert list(find_waiting_for_job(job["metadata"], world.store)) == []
+    world.edit(triggers=AFTER_RAW)
+    world.hear()
+    assert world.store.namespaces_waiting_for("Job") == set()
 
 
 # Cycles
