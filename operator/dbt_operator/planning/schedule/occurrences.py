@@ -89,7 +89,8 @@ class _Decision:
     def _is_behind(self, book: Book) -> bool:
         """Whether what is at work is made up for."""
         return any(
-            parse_time(run.decided_at) - parse_time(run.occurrence) > ON_TIME for run in book.active
+            run.cause is None and parse_time(run.decided_at) - parse_time(run.occurrence) > ON_TIME
+            for run in book.active
         )
 
     def _is_too_late(self, occurrence: datetime) -> bool:

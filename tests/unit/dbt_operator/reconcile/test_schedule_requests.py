@@ -131,6 +131,17 @@ def test_an_occurrence_of_the_clock_waits_for_it_like_for_any_other(world: Sched
     assert world.status["active"][0]["name"] == f"{PREFIX}202601030300"
 
 
+def test_it_is_not_made_up_for_and_neither_is_what_comes_meanwhile(world: ScheduleWorld) -> None:
+    world.edit(catchUp="All")
+    world.now += 12 * HOUR
+    world.annotate(**{RUN_NOW: "a"})
+    world.look()
+    world.now = START + DAY
+    world.look()
+    assert told(world) == [(at("03T03:00"), None, "Skipped", "StillRunning")]
+    assert "backlog" not in world.status
+
+
 def test_its_deadline_counts_from_when_it_was_asked_for(world: ScheduleWorld) -> None:
     world.edit(startingDeadline="1h")
     world.now += 12 * HOUR
