@@ -192,6 +192,10 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
         ("DbtSchedule", {"timezone": "America/Argentina/Buenos_Aires", "suspend": True}),
         ("DbtSchedule", {"finishWithin": "2h"}),
         (
+            "DbtRun",
+            {"waitFor": [{"object": {"apiGroup": "argoproj.io", "kind": "Load", "name": "a"}}]},
+        ),
+        (
             "DbtSchedule",
             {
                 "schedules": None,

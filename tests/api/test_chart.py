@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dbt_operator.api.registry import KINDS
+from dbt_operator.common.awaited_kinds import parse_kinds
 from dbt_operator.process.assembly import LAST_WORK
 from tests.support.kube import ROOT
 
@@ -160,3 +161,38 @@ def test_wrong_values_are_refused(setting: str) -> None:
     done = run_helm("template", "x", str(CHART), "--kube-version=1.34.4", f"--set={setting}")
     assert done.returncode != 0
     assert setting.partition("=")[0].rpartition(".")[2] in done.stderr
+
+
+LOAD = ("group=example.com", "version=v1", "plural=loads", "kind=Load")
+
+
+def list_kind(*settings: str) -> tuple[str, ...]:
+    return tuple(f"waitFor.kinds[0].{setting}" for setting in settings)
+
+
+@pytest.mark.parametrize("where", [(), ("namespaces={a}",)])
+def test_a_kind_that_may_be_waited_for_can_be_read_and_is_known(where: tuple[str, ...]) -> None:
+    made = template(*where, *list_kind(*LOAD, "condition=Complete"))
+    rules = [rule for m in made for rule in m.get("rules", []) if rule["resources"] == ["loads"]]
+    assert rules == [{"apiGroups": ["example.com"], "resources": ["loads"], "verbs": ["get"]}]
+    (deployment,) = [m for m in made if m["kind"] == "Deployment"]
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    (text,) = [each["value"] for each in env if each["name"] == "DBT_OPERATOR_AWAITED_KINDS"]
+    (kind,) = parse_kinds(text)
+    assert (kind.group, kind.kind, kind.condition) == ("example.com", "Load", "Complete")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        LOAD,
+        (*LOAD, "field=status.phase"),
+        (*LOAD[:2], "plural=*", "kind=Load", "condition=Complete"),
+        (*LOAD[:2], "plural=secrets", "kind=Secret", "condition=Complete"),
+    ],
+)
+def test_a_kind_that_cannot_be_waited_for_is_refused(settings: tuple[str, ...]) -> None:
+    flags = [f"--set={setting}" for setting in list_kind(*settings)]
+    done = run_helm("template", "x", str(CHART), "--kube-version=1.34.4", *flags)
+    assert done.returncode != 0
+    assert "waitFor" in done.stderr

@@ -44,6 +44,11 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
         ("DbtSchedule", {"schedules": ["@reboot"]}, "must be five fields"),
         ("DbtSchedule", {"schedules": ["TZ=UTC 0 3 * * *"]}, "must be five fields"),
         ("DbtSchedule", {"timezone": "not a zone"}, "spec.timezone"),
+        (
+            "DbtRun",
+            {"waitFor": [{"object": {"apiGroup": "../x", "kind": "Load", "name": "a"}}]},
+            "spec.waitFor[0].object.apiGroup",
+        ),
         ("DbtSchedule", {"schedules": None}, "set schedules, triggers, or both"),
         ("DbtSchedule", {"debounce": "1m"}, "there are none"),
         ("DbtSchedule", {"triggers": [{}]}, "exactly one of afterSchedule and afterJob"),

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from dbt_operator.cluster.errors import ConflictError, InvalidError, NotFoundError, translate_error
+from dbt_operator.common.awaited_kinds import AwaitedKind
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.names import HOLDER_LABEL, STOP, TARGET_LABEL
 from dbt_operator.planning.common.plan import Event
@@ -45,6 +46,7 @@ class FakeCluster:
         # Bytes of an object; etcd's answer to a larger one is that of the API server.
         self.largest = 1_500_000
         self.clock_offset = timedelta(0)
+        self.awaited_kinds: dict[tuple[str, str], AwaitedKind] = {}
         self.refusal = ""  # what there is against creating runs
         self._version = 100
 
@@ -73,6 +75,12 @@ class FakeCluster:
 
     def get_job(self, _namespace: str, name: str) -> Manifest | None:
         return copy.deepcopy(self.objects.get(("Job", name)))
+
+    def find_awaited_kind(self, group: str, kind: str) -> AwaitedKind | None:
+        return self.awaited_kinds.get((group, kind))
+
+    def get_awaited(self, kind: AwaitedKind, _namespace: str, name: str) -> Manifest | None:
+        return copy.deepcopy(self.objects.get((kind.kind, name)))
 
     def jobs_with_labels(self, _namespace: str, labels: str) -> Iterator[Manifest]:
         wanted = dict(pair.split("=") for pair in labels.split(","))

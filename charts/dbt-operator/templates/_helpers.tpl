@@ -60,4 +60,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]
+{{- range .Values.waitFor.kinds }}
+# The administrator lets runs wait for these.
+- apiGroups: [{{ .group }}]
+  resources: [{{ .plural }}]
+  verbs: [get]
+{{- end }}
 {{- end }}

@@ -147,6 +147,12 @@ def path_of(kind: str, namespace: str | None, name: str | None = None) -> str:
     return path if name is None else f"{path}/{_quote_name(name)}"
 
 
+def path_of_foreign(group: str, version: str, plural: str, namespace: str, name: str) -> str:
+    """Where an object of somebody else's kind is."""
+    quoted = [_quote_name(part) for part in (group, version, namespace, plural, name)]
+    return "apis/{}/{}/namespaces/{}/{}/{}".format(*quoted)
+
+
 def _quote_name(name: str) -> str:
     """A name as part of a URL, which it must not lead out of: some come from owner references,
     which hold anything.

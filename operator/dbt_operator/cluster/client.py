@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,9 @@ from typing import Any
 from dbt_operator.api.base import API_VERSION
 from dbt_operator.api.registry import KINDS
 from dbt_operator.api.texts import NOTE, cut
-from dbt_operator.cluster.api_server import ApiServer, Request, path_of
+from dbt_operator.cluster.api_server import ApiServer, Request, path_of, path_of_foreign
 from dbt_operator.cluster.errors import ClusterError, ConflictError, NotFoundError
+from dbt_operator.common.awaited_kinds import AwaitedKind
 from dbt_operator.planning.common.names import (
     HOLDER_LABEL,
     RUN_UID_LABEL,
@@ -43,9 +44,17 @@ _OURS = {kind.kind for kind in KINDS}
 class Cluster:
     """Reads and writes, each one request, all of them safe to repeat."""
 
-    def __init__(self, client: Any | None = None, connections: int = 4) -> None:
-        """``connections`` are kept open: as many as threads make requests."""
+    def __init__(
+        self,
+        client: Any | None = None,
+        connections: int = 4,
+        awaited_kinds: Iterable[AwaitedKind] = (),
+    ) -> None:
+        """``connections`` are kept open: as many as threads make requests. ``awaited_kinds`` are
+        those of others that runs may wait for.
+        """
         self._server = ApiServer(client, connections)
+        self._awaited_kinds = {(kind.group, kind.kind): kind for kind in awaited_kinds}
 
     @property
     def clock_offset(self) -> timedelta:
@@ -74,6 +83,18 @@ class Cluster:
         """A Job as it is now; None where there is none."""
         try:
             return self.get("Job", namespace, name)
+        except NotFoundError:
+            return None
+
+    def find_awaited_kind(self, group: str, kind: str) -> AwaitedKind | None:
+        """A kind of others that runs may wait for; None for one that nobody allows."""
+        return self._awaited_kinds.get((group, kind))
+
+    def get_awaited(self, kind: AwaitedKind, namespace: str, name: str) -> Manifest | None:
+        """An object of somebody else's kind as it is now; None where there is none."""
+        path = path_of_foreign(kind.group, kind.version, kind.plural, namespace, name)
+        try:
+            return self._server.ask(Request("GET", path))
         except NotFoundError:
             return None
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dbt_operator.common.awaited_kinds import AwaitedKind, parse_kinds
+
 _PREFIX = "DBT_OPERATOR_"
 
 
@@ -30,6 +32,7 @@ class Settings:
     lease_name: str = "dbt-operator"
     log_level: str = "INFO"
     log_format: str = "json"  # or console
+    awaited_kinds: tuple[AwaitedKind, ...] = ()  # of others, that a run may wait for
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -49,6 +52,7 @@ class Settings:
             lease_name=environment.get(f"{_PREFIX}LEASE_NAME", cls.lease_name),
             log_level=environment.get(f"{_PREFIX}LOG_LEVEL", cls.log_level).upper(),
             log_format=environment.get(f"{_PREFIX}LOG_FORMAT", cls.log_format),
+            awaited_kinds=_kinds(environment, "AWAITED_KINDS"),
         )
 
 
@@ -56,6 +60,13 @@ def _required(environment: Mapping[str, str], name: str) -> str:
     if value := environment.get(_PREFIX + name):
         return value
     raise SettingsError(f"set {_PREFIX}{name}")
+
+
+def _kinds(environment: Mapping[str, str], name: str) -> tuple[AwaitedKind, ...]:
+    try:
+        return parse_kinds(environment.get(_PREFIX + name, ""))
+    except ValueError as error:
+        raise SettingsError(f"{_PREFIX}{name}: {error}") from error
 
 
 def _positive(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dbt_operator.api.kinds.run import DbtRun, DbtRunSpec, DbtRunStatus
 from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleStatus
-from dbt_operator.api.parts.upstreams import AwaitedJob, Upstream, Wait
+from dbt_operator.api.parts.upstreams import AwaitedJob, AwaitedObject, Upstream, Wait
 from dbt_operator.cluster.errors import InvalidError
 from dbt_operator.observing.reader import Reader
 from dbt_operator.planning.common.names import format_labels
@@ -14,6 +14,7 @@ from dbt_operator.planning.common.reading import UnreadableError, read_part
 from dbt_operator.planning.run.successes import (
     UpstreamFacts,
     read_jobs,
+    read_object,
     read_run,
     read_schedule,
 )
@@ -40,6 +41,8 @@ def _look(reader: Reader, namespace: str, upstream: Upstream) -> UpstreamFacts:
     try:
         if upstream.job is not None:
             return _look_at_jobs(reader, namespace, upstream.job)
+        if upstream.object is not None:
+            return _look_at_object(reader, namespace, upstream.object)
         if upstream.schedule is not None:
             return _look_at_schedule(reader, namespace, upstream.schedule.name)
         return _look_at_run(reader, namespace, upstream.run.name) if upstream.run else _ABSENT
@@ -55,6 +58,15 @@ def _look_at_jobs(reader: Reader, namespace: str, wanted: AwaitedJob) -> Upstrea
         return read_jobs(reader.cluster.jobs_with_labels(namespace, labels))
     job = reader.cluster.get_job(namespace, wanted.name or "")
     return read_jobs([job]) if job is not None else _ABSENT
+
+
+def _look_at_object(reader: Reader, namespace: str, wanted: AwaitedObject) -> UpstreamFacts:
+    kind = reader.cluster.find_awaited_kind(wanted.api_group, wanted.kind)
+    if kind is None:
+        where = f"{wanted.kind} of {wanted.api_group}"
+        return UpstreamFacts(said=f"the operator's chart does not list {where} in waitFor.kinds")
+    found = reader.cluster.get_awaited(kind, namespace, wanted.name)
+    return read_object(kind, found) if found is not None else _ABSENT
 
 
 def _look_at_run(reader: Reader, namespace: str, name: str) -> UpstreamFacts:

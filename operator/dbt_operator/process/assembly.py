@@ -59,7 +59,9 @@ class Operator:
 
     def __init__(self, settings: Settings, terms: Terms = TERMS) -> None:
         self._settings = settings
-        self._cluster = Cluster(connections=settings.workers + _OTHER_THREADS)
+        self._cluster = Cluster(
+            connections=settings.workers + _OTHER_THREADS, awaited_kinds=settings.awaited_kinds
+        )
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()
         self.health = Health()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from dbt_operator.api.base import Duration, Model, Name, ObjectRef, RunName, rules
+from dbt_operator.api.base import NAME_PATTERN, Duration, Model, Name, ObjectRef, RunName, rules
 from dbt_operator.api.texts import Known, Moment, Note, Short
 
 MOST_UPSTREAMS = 10
@@ -103,6 +103,21 @@ class AwaitedRun(Model):
     """Its name."""
 
 
+class AwaitedObject(Model):
+    """An object of the same namespace, of a kind that the operator's chart lists in
+    waitFor.kinds.
+    """
+
+    api_group: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=NAME_PATTERN)]
+    """The group of its kind: argoproj.io."""
+    kind: Annotated[
+        str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Z][A-Za-z0-9]*$")
+    ]
+    """Its kind: Workflow."""
+    name: Name
+    """Its name."""
+
+
 class Upstream(Model):
     """Something whose success is waited for. That it fails does not end the wait: it may be tried
     again, or come anew.
@@ -115,6 +130,9 @@ class Upstream(Model):
     """A DbtSchedule of the same namespace: the success of one of its runs."""
     run: AwaitedRun | None = None
     """A DbtRun."""
+    object: AwaitedObject | None = None
+    """An object of another kind that the operator is allowed to read. It is looked at once a
+    minute."""
     newer_than: Bound | None = None
     """Only a success counts that was completed at this time or later: a time (RFC 3339), a
     duration before the creation of the run, or, in a DbtSchedule, $(scheduled.time),
@@ -133,8 +151,11 @@ class Upstream(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "[has(self.job), has(self.schedule), has(self.run)].filter(set, set).size() == 1",
-                "set exactly one of job, schedule and run",
+                (
+                    "[has(self.job), has(self.schedule), has(self.run), has(self.object)]"
+                    ".filter(set, set).size() == 1"
+                ),
+                "set exactly one of job, schedule, run and object",
             )
         )
     )
@@ -147,11 +168,11 @@ class UpstreamStatus(Model):
     """How something stands that a run waits for."""
 
     kind: Short
-    """Job, DbtSchedule or DbtRun."""
+    """Job, DbtSchedule, DbtRun, or the kind of an object."""
     name: Note
     """Its name, or the labels that are looked for."""
     by: Known | None = None
-    """The Job or DbtRun that has succeeded."""
+    """The Job, DbtRun or object that has succeeded."""
     completed_at: Moment | None = None
     """When that was completed. Once this is said, nothing that becomes of it matters any more."""
     message: Note | None = None

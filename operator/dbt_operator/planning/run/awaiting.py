@@ -126,6 +126,8 @@ def name_upstream(upstream: Upstream) -> tuple[str, str]:
         return "DbtSchedule", upstream.schedule.name
     if upstream.run is not None:
         return "DbtRun", upstream.run.name
+    if upstream.object is not None:
+        return upstream.object.kind, upstream.object.name
     job = upstream.job
     if job is not None and job.selector is not None:
         return "Job", format_labels(job.selector.match_labels)

@@ -12,6 +12,7 @@ from typing import Any
 from dbt_operator.api.kinds.run import DbtRunStatus
 from dbt_operator.api.kinds.schedule import DbtScheduleStatus
 from dbt_operator.api.status import Phase
+from dbt_operator.common.awaited_kinds import AwaitedKind
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.names import CRON_JOB_TIME
 
@@ -54,8 +55,11 @@ def read_jobs(jobs: Iterable[Manifest]) -> UpstreamFacts:
 
 def _read_conditions(job: Manifest) -> dict[str, Manifest]:
     """Those that hold, by their types."""
-    found = job.get("status", {}).get("conditions") or ()
-    return {each["type"]: each for each in found if each["status"] == "True"}
+    status = job.get("status")
+    found = status.get("conditions") if isinstance(status, Mapping) else None
+    listed = found if isinstance(found, list) else []
+    conditions = [each for each in listed if isinstance(each, Mapping)]
+    return {str(each.get("type")): each for each in conditions if each.get("status") == "True"}
 
 
 def _find_beginning(job: Manifest) -> datetime:
@@ -81,6 +85,48 @@ def read_run(name: str, created_at: str, status: DbtRunStatus) -> UpstreamFacts:
         why = f"{status.phase}, {status.reason}" if status.reason else str(status.phase)
         return UpstreamFacts(said=f"it has ended as {why}")
     return UpstreamFacts(said="it has not ended")
+
+
+def read_object(kind: AwaitedKind, manifest: Manifest) -> UpstreamFacts:
+    """What is known of an object of somebody else's kind. It tells what it wants to, so whatever is
+    not as the chart says it should be is no success.
+    """
+    completed = _find_completion(kind, manifest)
+    metadata = manifest["metadata"]
+    if isinstance(completed, str):
+        return UpstreamFacts(said=completed)
+    success = Success(metadata["name"], completed, parse_time(metadata["creationTimestamp"]))
+    return UpstreamFacts((success,))
+
+
+def _find_completion(kind: AwaitedKind, manifest: Manifest) -> datetime | str:
+    """When it was completed; or what is said of one that was not."""
+    if kind.condition:
+        found = _read_conditions(manifest).get(kind.condition)
+        if found is None:
+            return f"its condition {kind.condition} is not True"
+        text = _get(manifest, kind.completed_at) if kind.completed_at else None
+        text = text or found.get("lastTransitionTime")
+    else:
+        value = _get(manifest, kind.field)
+        if value not in kind.values:
+            return f"its {kind.field} is {value}" if value else f"it has no {kind.field} yet"
+        text = _get(manifest, kind.completed_at)
+    try:
+        moment = parse_time(str(text))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        return "it has succeeded, and does not tell when"
+    return moment
+
+
+def _get(manifest: Manifest, path: str) -> str | None:
+    """A text in a manifest, by a path such as status.phase."""
+    found: Any = manifest
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, str) else None
 
 
 def read_schedule(status: DbtScheduleStatus) -> UpstreamFacts:

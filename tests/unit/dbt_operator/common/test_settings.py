@@ -5,6 +5,8 @@ import pytest
 from dbt_operator.common.settings import Settings, SettingsError
 
 IMAGE = {"DBT_OPERATOR_RUNNER_IMAGE": "runner:1"}
+AWAITED = "DBT_OPERATOR_AWAITED_KINDS"
+LOAD = '{"group": "example.com", "version": "v1", "plural": "loads", "kind": "Load"}'
 
 
 def test_defaults() -> None:
@@ -29,6 +31,10 @@ def test_everything() -> None:
         ({}, "DBT_OPERATOR_RUNNER_IMAGE"),
         (IMAGE | {"DBT_OPERATOR_WORKERS": "many"}, "DBT_OPERATOR_WORKERS"),
         (IMAGE | {"DBT_OPERATOR_RESYNC_SECONDS": "0"}, "DBT_OPERATOR_RESYNC_SECONDS"),
+        (IMAGE | {AWAITED: "["}, AWAITED),
+        (IMAGE | {AWAITED: '{"kind": "Load"}'}, "it is no list of kinds"),
+        (IMAGE | {AWAITED: '[{"kind": "Load"}]'}, "Load needs group and version and plural"),
+        (IMAGE | {AWAITED: f"[{LOAD}]"}, "Load needs either condition or field"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(environment: dict[str, str], name: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from dbt_operator.api.status import Phase
 from dbt_operator.cluster.errors import InvalidError
+from dbt_operator.common.awaited_kinds import AwaitedKind
 from dbt_operator.reconcile.kinds import find_concerned
 from dbt_operator.reconcile.waking import Change, find_waiting_for_job
 from tests.support.builders import (
@@ -375,3 +376,58 @@ def test_an_operator_that_is_killed_at_a_write_waits_for_the_same(
     assert wait["since"] == stamp()
     assert wait["upstreams"][0]["completedAt"] == stamp(5)
     assert ("endedAt" in wait) == (phase == Phase.SUCCEEDED)
+
+
+# Kinds of others
+
+
+OBJECT = {"object": {"apiGroup": "argoproj.io", "kind": "Workflow", "name": "load"}}
+WORKFLOW = {"group": "argoproj.io", "version": "v1", "plural": "workflows", "kind": "Workflow"}
+BY_FIELD = AwaitedKind.parse(
+    WORKFLOW
+    | {"field": "status.phase", "values": ["Succeeded"], "completedAt": "status.finishedAt"}
+)
+BY_CONDITION = AwaitedKind.parse(WORKFLOW | {"condition": "Completed"})
+
+
+def workflow(**status: Any) -> dict[str, Any]:
+    return foreign_job("load") | {"kind": "Workflow", "status": status}
+
+
+def completed(status: str, at: Any) -> dict[str, Any]:
+    return {"type": "Completed", "status": status, "lastTransitionTime": at}
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "said"),
+    [
+        (None, None, "the operator's chart does not list Workflow of argoproj.io"),
+        (BY_FIELD, None, "it does not exist yet"),
+        (BY_FIELD, workflow(), "it has no status.phase yet"),
+        (BY_FIELD, workflow(phase="Running"), "its status.phase is Running"),
+        (BY_FIELD, workflow(phase={"is": "odd"}), "it has no status.phase yet"),
+        (BY_FIELD, workflow(phase="Succeeded"), "it has succeeded, and does not tell when"),
+        (BY_FIELD, workflow(phase="Succeeded", finishedAt="now"), "does not tell when"),
+        (BY_FIELD, workflow(phase="Succeeded", finishedAt=stamp(5)), ""),
+        (BY_CONDITION, workflow(conditions=7), "its condition Completed is not True"),
+        (BY_CONDITION, workflow(conditions=["x", completed("False", stamp(5))]), "is not True"),
+        (BY_CONDITION, workflow(conditions=[completed("True", None)]), "does not tell when"),
+        (BY_CONDITION, workflow(conditions=[completed("True", stamp(5))]), ""),
+    ],
+)
+def test_an_object_of_a_kind_that_the_chart_lists(
+    kind: AwaitedKind | None, made: dict[str, Any] | None, said: str
+) -> None:
+    world = make_world(OBJECT)
+    if kind is not None:
+        world.cluster.awaited_kinds[kind.group, kind.kind] = kind
+    world.settle()
+    if made is not None:
+        world.cluster.objects["Workflow", "load"] = copied(made)
+    go_on(world, 60)
+    if said:
+        assert world.status["phase"] == "Waiting"
+        assert said in world.status["message"]
+    else:
+        assert world.status["wait"]["upstreams"][0]["by"] == "load"
+        assert len(world.cluster.created_jobs) == 1
