@@ -420,11 +420,11 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
         ("DbtRun", {"env": [{"name": "HOME", "value": "/"}]}, "that the operator sets itself"),
         ("DbtRun", {"waitFor": []}, "should have at least 1 items"),
         ("DbtRun", {"waitFor": [LOAD] * 11}, "must have at most 10 items"),
-        ("DbtRun", {"waitFor": [{}]}, "set exactly one of job, schedule and run"),
+        ("DbtRun", {"waitFor": [{}]}, "set exactly one of job, schedule, run and object"),
         (
             "DbtRun",
             {"waitFor": [LOAD | {"run": {"name": "a"}}]},
-            "set exactly one of job, schedule and run",
+            "set exactly one of job, schedule, run and object",
         ),
         ("DbtRun", {"waitFor": [{"job": {}}]}, "set exactly one of name and selector"),
         (
