@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
+
 from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleStatus, Success, Trigger
 from dbt_operator.api.registry import RUN, SCHEDULE
+from dbt_operator.cluster.errors import InvalidError
 from dbt_operator.cluster.store import Store
 from dbt_operator.observing.reader import Reader, identity_of
 from dbt_operator.planning.common.manifests import find_upstreams
@@ -17,6 +20,8 @@ from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.runs import ScheduledRun, read_run
 from dbt_operator.planning.schedule.signals import Signal, find_last_job, name_trigger
 from dbt_operator.planning.schedule.tidying import EndedRun
+
+log = structlog.get_logger()
 
 Manifest = Mapping[str, Any]
 
@@ -45,7 +50,7 @@ def _read_signal(reader: Reader, namespace: str, trigger: Trigger) -> Signal:
     name = name_trigger(trigger)
     if trigger.after_job is not None:
         labels = format_labels(trigger.after_job.selector.match_labels)
-        return Signal(name, find_last_job(reader.cluster.jobs_with_labels(namespace, labels)))
+        return _read_signal_of_jobs(reader, namespace, name, labels)
     other = reader.whole(
         SCHEDULE.kind, namespace, trigger.after_schedule.name if trigger.after_schedule else ""
     )
@@ -54,6 +59,15 @@ def _read_signal(reader: Reader, namespace: str, trigger: Trigger) -> Signal:
     at = other.get("status", {}).get("lastSuccessTime")
     success = Success(uid=other["metadata"]["uid"], completion_time=at) if at else None
     return Signal(name, success)
+
+
+def _read_signal_of_jobs(reader: Reader, namespace: str, name: str, labels: str) -> Signal:
+    """What is known of Jobs. Where it is refused to tell, the clock of the schedule goes on."""
+    try:
+        return Signal(name, find_last_job(reader.cluster.jobs_with_labels(namespace, labels)))
+    except InvalidError as error:
+        log.warning("cannot look at Jobs", namespace=namespace, labels=labels, error=str(error))
+        return Signal(name)
 
 
 def _find_cycle(store: Store, namespace: str, name: str) -> str:

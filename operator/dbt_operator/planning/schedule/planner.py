@@ -89,7 +89,7 @@ def _decide(
     """With everything decided that is due by the clock, or that somebody asks for."""
     is_new, paused_before = book.cursor is None, book.paused_until
     if is_new or facts.status.timing_hash != hash_timing(facts.spec):
-        book = see_signals(book.move_cursor(now).forget_undone(), facts.signals, now)
+        book = see_signals(book.move_cursor(now).forget_undone(), facts.signals)
     book = pause.move_cursor(book, now)
     if (seen := pause.find_seen(paused_before, now)) is not None:
         book = see_signals(book, facts.signals, seen)

@@ -21,6 +21,7 @@ from dbt_operator.planning.schedule.concurrency import Wanted, take_in
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.runs import mark_request, mark_retry
 from dbt_operator.planning.schedule.timetable import Timetable
+from dbt_operator.planning.schedule.triggers import FAR_AWAY
 
 FOREVER = "forever"
 _LONGEST = 63  # characters of a value that is written down as it is
@@ -45,7 +46,7 @@ class Pause:
             now: the time.
         """
         if self.is_in_force(now) or (before is not None and before != self.text):
-            return now
+            return FAR_AWAY
         return self.end if before is not None else None
 
     def is_in_force(self, now: datetime) -> bool:

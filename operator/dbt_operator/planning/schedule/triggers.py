@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from dbt_operator.api.kinds.schedule import DbtScheduleSpec, Success, Triggered, TriggerStatus
 from dbt_operator.planning.common.durations import format_time, parse_time, seconds
@@ -20,10 +20,13 @@ from dbt_operator.planning.schedule.runs import mark_trigger
 from dbt_operator.planning.schedule.signals import Signal
 
 _DEBOUNCE = 10  # seconds
+FAR_AWAY = datetime.max.replace(tzinfo=UTC)
 
 
-def see_signals(book: Book, signals: Iterable[Signal], until: datetime) -> Book:
-    """With everything up to a moment counting as seen, and no run to follow on it."""
+def see_signals(book: Book, signals: Iterable[Signal], until: datetime = FAR_AWAY) -> Book:
+    """With everything up to a moment counting as seen, and no run to follow on it. By default it is
+    all that there is, also what a clock that is ahead of ours says will be.
+    """
     known = {each.name: each for each in book.triggers}
     seen = tuple(_see(known.get(signal.name), signal, until) for signal in signals)
     return replace(book, triggers=seen, triggered=None)
@@ -47,7 +50,7 @@ def follow_triggers(facts: ScheduleFacts, book: Book, now: datetime) -> Book:
         return book
     news = _find_news(book, facts.signals)
     before = [parse_time(each.seen.completion_time) for each in book.triggers if each.seen]
-    book = see_signals(book, facts.signals, datetime.max.replace(tzinfo=now.tzinfo))
+    book = see_signals(book, facts.signals)
     if not news:  # what has triggered it is gone
         return book
     latest = max(parse_time(each.completion_time) for each in news)

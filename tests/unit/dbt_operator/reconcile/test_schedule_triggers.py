@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from dbt_operator.cluster.errors import InvalidError
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.reconcile.kinds import find_concerned
@@ -317,6 +319,28 @@ def test_a_run_follows_on_a_job_of_somebody_else() -> None:
     del world.cluster.objects["Job", "load"]
     world.wait(HOUR)
     assert len(world.runs) == 1
+
+
+def test_what_was_there_before_is_no_trigger_by_whatever_clock() -> None:
+    world = TriggeredWorld(triggers=AFTER_LOAD)
+    world.now += MINUTE
+    complete(world, "before")
+    world.now -= MINUTE  # the clock of the operator is behind
+    world.look()
+    world.wait(HOUR)
+    assert world.runs == {}
+
+
+def test_where_jobs_cannot_be_seen_the_clock_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = TriggeredWorld(triggers=AFTER_LOAD, schedules=["0 4 * * *"])
+
+    def refuse(*_: str) -> Iterator[Manifest]:
+        raise InvalidError("403 Forbidden")
+
+    monkeypatch.setattr(world.cluster, "jobs_with_labels", refuse)
+    world.look()
+    world.wait(HOUR)
+    assert world.times == ["2026-01-02T04:00:00Z"]
 
 
 def test_a_job_wakes_who_follows_on_it() -> None:
