@@ -11,6 +11,7 @@ from dbt_operator.api.texts import cut
 from dbt_operator.planning.common.durations import format_time, parse_time, seconds
 from dbt_operator.planning.common.manifests import comparable
 from dbt_operator.planning.common.plan import CreateRun, DeleteRun
+from dbt_operator.planning.common.timetable import Timetable
 from dbt_operator.planning.run.admission import START_TIMEOUT
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.concurrency import (
@@ -21,7 +22,6 @@ from dbt_operator.planning.schedule.concurrency import (
 )
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.runs import Status, kind_of, make_manifest, read_mark
-from dbt_operator.planning.schedule.timetable import Timetable
 
 _MESSAGE = 300  # characters of a run's
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from dbt_operator.api.kinds.schedule import BACKLOG, Backlog
 from dbt_operator.planning.common.durations import format_time, parse_time
+from dbt_operator.planning.common.timetable import TIME_ZONES, Timetable
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.concurrency import (
     Wanted,
@@ -18,7 +19,6 @@ from dbt_operator.planning.schedule.concurrency import (
 )
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.runs import mark_occurrence
-from dbt_operator.planning.schedule.timetable import TIME_ZONES, Timetable
 
 # What is noticed within this time is not late: a takeover and a busy operator take less.
 ON_TIME = timedelta(minutes=5)

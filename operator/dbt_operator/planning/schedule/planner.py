@@ -20,6 +20,7 @@ from dbt_operator.planning.common import placeholders
 from dbt_operator.planning.common.durations import format_time, parse_time
 from dbt_operator.planning.common.plan import LOOK_AGAIN, DeleteRun, Event, Plan, fitted
 from dbt_operator.planning.common.strays import delete_stray_run, delete_strays
+from dbt_operator.planning.common.timetable import TIME_ZONES, Timetable, TimetableError
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.listening import find_due_actions, hear_runs
@@ -34,7 +35,6 @@ from dbt_operator.planning.schedule.requests import (
 )
 from dbt_operator.planning.schedule.status import Timing, compose
 from dbt_operator.planning.schedule.tidying import find_next_expiry, find_superfluous
-from dbt_operator.planning.schedule.timetable import TIME_ZONES, Timetable, TimetableError
 from dbt_operator.planning.schedule.triggers import (
     find_due,
     follow_triggers,

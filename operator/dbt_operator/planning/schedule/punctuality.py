@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 from dbt_operator.api.kinds.schedule import DbtScheduleSpec, LateOccurrence, PastOccurrence
 from dbt_operator.api.status import Reason
 from dbt_operator.planning.common.durations import format_time, parse_time, seconds
+from dbt_operator.planning.common.timetable import Entry, Timetable
 from dbt_operator.planning.schedule.book import Book
-from dbt_operator.planning.schedule.timetable import Entry, Timetable
 
 _DUE = (None, "Trigger")  # causes of what is due; what somebody asks for comes on top of it
 

@@ -16,11 +16,11 @@ from dbt_operator.api.kinds.schedule import PastOccurrence
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.names import PAUSED_UNTIL, RETRY, RUN_NOW
 from dbt_operator.planning.common.plan import Event
+from dbt_operator.planning.common.timetable import Timetable
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.concurrency import Wanted, take_in
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.runs import mark_request, mark_retry
-from dbt_operator.planning.schedule.timetable import Timetable
 from dbt_operator.planning.schedule.triggers import FAR_AWAY
 
 FOREVER = "forever"

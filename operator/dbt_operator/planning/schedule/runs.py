@@ -21,8 +21,8 @@ from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.manifests import comparable, controller_uid
 from dbt_operator.planning.common.names import KUEUE, MANAGED_BY, SCHEDULE_LABEL, short_uid
 from dbt_operator.planning.common.reading import UnreadableError, read_part
+from dbt_operator.planning.common.timetable import Timetable
 from dbt_operator.planning.schedule.marks import find_marks
-from dbt_operator.planning.schedule.timetable import Timetable
 
 Manifest = Mapping[str, Any]
 Status = DbtRunStatus | DbtBackfillStatus

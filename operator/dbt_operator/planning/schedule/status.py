@@ -15,13 +15,13 @@ from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.durations import duration, format_time
 from dbt_operator.planning.common.names import PAUSED_UNTIL
 from dbt_operator.planning.common.plan import Event, Plan
+from dbt_operator.planning.common.timetable import TIME_ZONES
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.concurrency import NOT_IN_TIME, STILL_RUNNING, SUPERSEDED
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.marks import find_marks
 from dbt_operator.planning.schedule.punctuality import Punctuality, is_judged
 from dbt_operator.planning.schedule.runs import metadata_of
-from dbt_operator.planning.schedule.timetable import TIME_ZONES
 
 _WHY = {
     STILL_RUNNING: "the run before has not ended",

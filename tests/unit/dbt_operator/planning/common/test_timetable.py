@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_operator.planning.schedule.timetable import Timetable, TimetableError
+from dbt_operator.planning.common.timetable import Timetable, TimetableError
 from tests.support.wall_clock import SHAPES, ZONES, Shape, enumerate_moments, find_edges
 
 AROUND = timedelta(hours=30)
