@@ -192,6 +192,18 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
         ("DbtSchedule", {"timezone": "America/Argentina/Buenos_Aires", "suspend": True}),
         ("DbtSchedule", {"finishWithin": "2h"}),
         (
+            "DbtBackfill",
+            {
+                "windows": {
+                    "occurrences": {
+                        "schedules": ["@daily"],
+                        "from": "2024-01-01",
+                        "to": "2024-01-01",
+                    }
+                },
+            },
+        ),
+        (
             "DbtRun",
             {"waitFor": [{"object": {"apiGroup": "argoproj.io", "kind": "Load", "name": "a"}}]},
         ),

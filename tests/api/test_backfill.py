@@ -73,8 +73,11 @@ def test_accepted(where: str, spec: Manifest) -> None:
     ("spec", "message"),
     [
         ({"windows": None}, "set windows, or resumeFrom"),
-        ({"windows": {}}, "set exactly one of dates and keys"),
-        ({"windows": {"dates": DATES, "keys": ["a"]}}, "set exactly one of dates and keys"),
+        ({"windows": {}}, "set exactly one of dates, occurrences and keys"),
+        (
+            {"windows": {"dates": DATES, "keys": ["a"]}},
+            "set exactly one of dates, occurrences and keys",
+        ),
         ({"windows": {"keys": ["a", "a"]}}, "spec.windows.keys[1]: Duplicate value"),
         ({"windows": {"keys": ["-rf"]}}, "spec.windows.keys[0]"),
         ({"windows": {"keys": ["result.json"]}}, "is the name of a file among the artifacts"),

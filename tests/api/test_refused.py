@@ -49,6 +49,24 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
             {"waitFor": [{"object": {"apiGroup": "../x", "kind": "Load", "name": "a"}}]},
             "spec.waitFor[0].object.apiGroup",
         ),
+        (
+            "DbtBackfill",
+            {
+                "windows": {
+                    "occurrences": {
+                        "schedules": ["@daily"],
+                        "from": "2024-01-02",
+                        "to": "2024-01-01",
+                    }
+                }
+            },
+            "to must not be before from",
+        ),
+        (
+            "DbtBackfill",
+            {"windows": {"keys": ["a"], "dates": DATES}},
+            "set exactly one of dates, occurrences and keys",
+        ),
         ("DbtSchedule", {"schedules": None}, "set schedules, triggers, or both"),
         ("DbtSchedule", {"debounce": "1m"}, "there are none"),
         ("DbtSchedule", {"triggers": [{}]}, "exactly one of afterSchedule and afterJob"),

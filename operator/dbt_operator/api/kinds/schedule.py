@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Duration, Model, ShortName, rules
 from dbt_operator.api.parts.backfill_template import BACKFILL_RULES, BackfillTemplateSpec
+from dbt_operator.api.parts.cron import Cron
 from dbt_operator.api.parts.run_template import RUN_RULES, RunTemplateSpec
 from dbt_operator.api.parts.upstreams import JobSelector
 from dbt_operator.api.parts.windows import Zone
@@ -21,30 +22,10 @@ NEXT_RUN_TIMES = 5
 MARKS = 20  # labels, or annotations, of a template
 
 # Why there is a run, or should have been one, where it is not the clock.
-Cause = Literal["RunNow", "Retry", "Trigger"]
+Cause = Literal["RunNow", "Retry", "Trigger", "Backfill"]
 RunKind = Literal["DbtRun", "DbtBackfill"]
 ClockTime = Annotated[
     str, StringConstraints(min_length=6, max_length=6, pattern=r"^T([01][0-9]|2[0-3]):[0-5][0-9]$")
-]
-
-Cron = Annotated[
-    str,
-    StringConstraints(min_length=6, max_length=100),
-    Field(
-        json_schema_extra=rules(
-            (
-                (
-                    r"self.matches('^\\S+( +\\S+){4}$')"
-                    " || self in ['@yearly', '@annually', '@monthly', '@weekly', '@daily',"
-                    " '@midnight', '@hourly']"
-                ),
-                (
-                    "must be five fields (minute, hour, day of month, month, day of week) or a"
-                    " word such as @daily"
-                ),
-            )
-        )
-    ),
 ]
 
 
@@ -277,6 +258,9 @@ class ActiveRun(Model):
     """What it is. Default: DbtRun."""
     name: Known
     """Its name."""
+    days: Known | None = None
+    """The days over whose occurrences it goes, 2024-01-01/2024-01-07; none but for a backfill that
+    somebody has asked for."""
     uid: Known | None = None
     """Its UID, once it has been created. From then on it is never created again."""
     decided_at: Moment
@@ -296,6 +280,9 @@ class WaitingOccurrence(Model):
     """Who asked for it, where it is not the clock."""
     mark: Known | None = None
     """How the name of its run will end, where that does not follow from the occurrence."""
+    days: Known | None = None
+    """The days over whose occurrences it goes, 2024-01-01/2024-01-07; none but for a backfill that
+    somebody has asked for."""
     since: Moment
     """Since when it waits."""
 
@@ -328,6 +315,9 @@ class PastOccurrence(Model):
     """What its run is. Default: DbtRun."""
     run: Known | None = None
     """Its DbtRun or DbtBackfill, if there was one."""
+    days: Known | None = None
+    """The days over whose occurrences it goes, 2024-01-01/2024-01-07; none but for a backfill that
+    somebody has asked for."""
     phase: Literal["Succeeded", "Failed", "Cancelled", "Skipped", "Missed"]
     """How its run ended; Skipped also if there was none because the run before was still at work,
     and Missed if nobody was there in time to begin one."""
@@ -407,6 +397,8 @@ class DbtScheduleStatus(Model):
     """The value of the annotation dbt-operator.dev/run-now that was last seen."""
     last_retry: Known | None = None
     """The value of the annotation dbt-operator.dev/retry that was last seen."""
+    last_backfill: Known | None = None
+    """The value of the annotation dbt-operator.dev/backfill that was last seen."""
     paused_until: Known | None = None
     """Until when the annotation dbt-operator.dev/paused-until has it begin nothing."""
     active: Annotated[list[ActiveRun], Field(max_length=10)] | None = None

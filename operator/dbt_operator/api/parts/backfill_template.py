@@ -19,7 +19,7 @@ MOST_AT_ONCE = 50
 BACKFILL_RULES = (
     (
         (
-            "!has(self.windows) || has(self.windows.dates) || "
+            "!has(self.windows) || !has(self.windows.keys) || "
             "!has(self.runTemplate.spec.eventTime)"
             " || !(self.runTemplate.spec.eventTime.start.startsWith('$')"
             " || self.runTemplate.spec.eventTime.end.startsWith('$'))"

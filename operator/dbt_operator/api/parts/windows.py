@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Model, rules
+from dbt_operator.api.parts.cron import Cron
 from dbt_operator.api.texts import Short
 
 # It stands in names of folders, in selections and in vars.
@@ -57,6 +58,8 @@ class RunWindow(Model):
     """What $(window.start) stands for in vars and selections."""
     end: Text | None = None
     """What $(window.end) stands for there."""
+    date: Text | None = None
+    """What $(window.date) stands for there: the day of an occurrence."""
     event_start: Text | None = None
     """What $(window.start) stands for in eventTime: in UTC."""
     event_end: Text | None = None
@@ -131,11 +134,33 @@ class Dates(Model):
     )
 
 
+class Occurrences(Model):
+    """The occurrences of a schedule on some days: each is the end of a window, which begins with
+    the occurrence before it.
+    """
+
+    schedules: Annotated[list[Cron], Field(min_length=1, max_length=20)]
+    """Entries of cron, as a DbtSchedule has them."""
+    timezone: Zone | None = None
+    """The time zone of the entries and of the days. Default: UTC."""
+    from_: Day = Field(alias="from")
+    """The first day."""
+    to: Day
+    """The last day, which is part of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(("self.from <= self.to", "to must not be before from"))
+    )
+
+
 class Windows(Model):
     """What a backfill works through."""
 
     dates: Dates | None = None
     """Windows of time."""
+    occurrences: Occurrences | None = None
+    """Windows between the occurrences of a schedule. $(window.date) is the day of an occurrence,
+    $(window.end) the occurrence itself."""
     keys: (
         Annotated[
             list[WindowKey],
@@ -152,7 +177,13 @@ class Windows(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("has(self.dates) != has(self.keys)", "set exactly one of dates and keys"),
-            ("!has(self.dateFormat) || has(self.dates)", "dateFormat is about dates"),
+            (
+                (
+                    "[has(self.dates), has(self.occurrences), has(self.keys)]"
+                    ".filter(set, set).size() == 1"
+                ),
+                "set exactly one of dates, occurrences and keys",
+            ),
+            ("!has(self.dateFormat) || !has(self.keys)", "dateFormat is about dates"),
         )
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from dbt_operator.api.kinds.backfill import Definition
+from dbt_operator.api.parts.windows import Dates
 from dbt_operator.api.status import BackfillPhase
 from dbt_operator.planning.backfill.facts import BackfillFacts
 from dbt_operator.planning.backfill.ledger import Ledger
@@ -29,7 +30,7 @@ def define_windows(facts: BackfillFacts, now: datetime) -> Plan:
         windows = windows_of(definition)
     except WindowsError as error:
         return refuse(facts, str(error), now)
-    names = placeholders.OF_KEYS if definition.windows.keys else placeholders.OF_DATES
+    names = placeholders.find_known(definition.windows)
     run = facts.spec.run_template.spec
     if misplaced := placeholders.wrong(run, names):
         return refuse(facts, misplaced, now)
@@ -65,9 +66,15 @@ def _make_definition(facts: BackfillFacts, now: datetime) -> Definition:
         return earlier
     if asked is None:
         raise WindowsError("spec: set windows, or resumeFrom, which has them")
-    if asked.dates is None:
+    if asked.occurrences is not None:
+        try:
+            whole = span(Dates.model_validate(asked.occurrences.to_dict()), now)
+        except WindowsError as error:
+            raise WindowsError(str(error).replace(".dates", ".occurrences")) from error
+    elif asked.dates is not None:
+        whole = span(asked.dates, now)
+    else:
         return Definition(windows=asked)
-    whole = span(asked.dates, now)
     return Definition(windows=asked, start=whole.start.isoformat(), end=whole.end.isoformat())
 
 

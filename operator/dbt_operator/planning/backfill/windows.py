@@ -19,9 +19,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dbt_operator.api.kinds.backfill import Definition
 from dbt_operator.api.parts.windows import Dates
-from dbt_operator.planning.common.durations import parse_time
+from dbt_operator.planning.common.durations import format_time, parse_time
+from dbt_operator.planning.common.timetable import Timetable, TimetableError
 
 LARGEST = 10_000  # windows in a backfill
+_MINUTE = timedelta(minutes=1)
 
 _EVENT_TIME = "%Y-%m-%dT%H:%M:%S"  # as dbt takes it, in UTC
 
@@ -41,6 +43,7 @@ class Window:
     end: str = ""  # likewise; not part of the window
     event_start: str = ""  # as dbt's --event-time-start takes it
     event_end: str = ""
+    date: str = ""  # the day of an occurrence
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,55 @@ def windows_of(definition: Definition) -> tuple[Window, ...]:
     windows = definition.windows
     if windows.keys:
         return tuple(Window(key) for key in windows.keys)
-    if windows.dates is None or definition.start is None or definition.end is None:
-        raise WindowsError("spec.windows: set exactly one of dates and keys")
-    return cut(windows.dates, definition.start, definition.end, windows.date_format or "")
+    if definition.start is None or definition.end is None:
+        raise WindowsError("spec.windows: set exactly one of dates, occurrences and keys")
+    date_format = windows.date_format or ""
+    if windows.occurrences is not None:
+        when = windows.occurrences
+        entries, zone = tuple(when.schedules), when.timezone or "UTC"
+        return cut_at(entries, zone, (definition.start, definition.end), date_format)
+    if windows.dates is None:
+        raise WindowsError("spec.windows: set exactly one of dates, occurrences and keys")
+    return cut(windows.dates, definition.start, definition.end, date_format)
+
+
+@lru_cache(maxsize=8)
+def cut_at(
+    entries: tuple[str, ...], zone: str, days: tuple[str, str], date_format: str = ""
+) -> tuple[Window, ...]:
+    """The windows that end with the occurrences of a range, given in RFC 3339, the oldest first.
+
+    Raises:
+        WindowsError: there are none or too many of them, or an entry means nothing.
+    """
+    try:
+        timetable = Timetable.parse(entries, zone)
+    except TimetableError as error:
+        text = str(error).replace("spec.", "spec.windows.occurrences.", 1)
+        raise WindowsError(text) from error
+    first, over = (datetime.fromisoformat(each).astimezone(UTC) for each in days)
+    found = timetable.between(first - _MINUTE, over - _MINUTE)
+    if not found:
+        raise WindowsError("spec.windows.occurrences: there is none on these days")
+    if len(found) > LARGEST:
+        raise WindowsError(f"spec.windows: more than {LARGEST} windows: make the range shorter")
+    bounds = [timetable.find_before(found[0]) or found[0], *found]
+    return tuple(_window_at(*pair, timetable, date_format) for pair in pairwise(bounds))
+
+
+def _window_at(start: datetime, end: datetime, timetable: Timetable, date_format: str) -> Window:
+    local = timetable.to_local(end)
+
+    def write(moment: datetime) -> str:
+        if date_format:
+            return timetable.to_local(moment).strftime(date_format)
+        return format_time(moment)
+
+    return Window(
+        key=end.strftime("%Y-%m-%dT%H%MZ"),
+        start=write(start),
+        end=write(end),
+        date=local.date().isoformat(),
+        event_start=start.strftime(_EVENT_TIME),
+        event_end=end.strftime(_EVENT_TIME),
+    )

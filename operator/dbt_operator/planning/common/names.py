@@ -28,6 +28,7 @@ FORCE_RELEASE = (
 # Annotations of a DbtSchedule.
 RUN_NOW = f"{GROUP}/run-now"  # each new value is one run
 RETRY = f"{GROUP}/retry"  # the run whose occurrence is to have another one
+BACKFILL = f"{GROUP}/backfill"  # the days over whose occurrences a backfill is to go
 PAUSED_UNTIL = f"{GROUP}/paused-until"  # RFC 3339, or forever: nothing is due before
 STOP = f"{GROUP}/stop-after-window"  # annotation of a pod: it begins no further window
 KUEUE = "kueue.x-k8s.io/"  # what its labels begin with

@@ -10,9 +10,11 @@ from typing import Any
 
 from dbt_operator.api.base import Model
 from dbt_operator.api.parts.run_template import RunTemplateSpec
+from dbt_operator.api.parts.windows import Windows
 
 OF_DATES = ("window.key", "window.start", "window.end")
 OF_KEYS = ("window.key",)
+OF_WINDOWS_OF_OCCURRENCES = (*OF_DATES, "window.date")
 
 OF_MOMENTS = ("scheduled.time", "scheduled.date")
 OF_OCCURRENCES = (*OF_MOMENTS, "interval.start", "interval.end")
@@ -43,6 +45,13 @@ def wrong(spec: RunTemplateSpec, known: tuple[str, ...], path: str = _PATH) -> s
         if name not in known:
             return f"{place}: $({name}) means nothing: there {_are(known)}"
     return ""
+
+
+def find_known(windows: Windows) -> tuple[str, ...]:
+    """The names that mean something in the run of windows."""
+    if windows.keys:
+        return OF_KEYS
+    return OF_WINDOWS_OF_OCCURRENCES if windows.occurrences else OF_DATES
 
 
 def find_used(spec: Model) -> set[str]:

@@ -82,6 +82,7 @@ def windows_of(given: Iterable[RunWindow] | None) -> list[Window]:
             "window.key": window.key,
             "window.start": window.start,
             "window.end": window.end,
+            "window.date": window.date,
             "event.start": window.event_start,
             "event.end": window.event_end,
         }

@@ -36,6 +36,7 @@ class Book:
     late: LateOccurrence | None = None
     last_run_now: str | None = None
     last_retry: str | None = None
+    last_backfill: str | None = None
     paused_until: str | None = None
     triggers: tuple[TriggerStatus, ...] = ()
     triggered: Triggered | None = None
@@ -55,6 +56,7 @@ class Book:
             status.late,
             status.last_run_now,
             status.last_retry,
+            status.last_backfill,
             status.paused_until,
             tuple(status.triggers or ()),
             status.triggered,
@@ -78,7 +80,7 @@ class Book:
 
     def begin(self, run: ActiveRun) -> Book:
         """With a run that is to be created."""
-        is_asked_for = run.cause in ("RunNow", "Retry")
+        is_asked_for = run.cause in ("RunNow", "Retry", "Backfill")
         last = self.last_scheduled if is_asked_for else run.occurrence
         return replace(self, active=(*self.active, run), last_scheduled=last)
 
@@ -94,7 +96,7 @@ class Book:
     def end(self, run: ActiveRun, past: PastOccurrence) -> Book:
         """With a run that has ended: it leaves ``active`` only into ``history``."""
         book = replace(self, active=tuple(each for each in self.active if each is not run))
-        if past.phase == "Succeeded":
+        if past.phase == "Succeeded" and past.cause != "Backfill":  # which is of the past
             latest = max(past.occurrence, self.last_success_occurrence or past.occurrence)
             book = replace(book, last_success=past.finished_at, last_success_occurrence=latest)
         return replace(book, history=_add(past, book.history))
@@ -136,6 +138,7 @@ class Book:
             "late": self.late,
             "last_run_now": self.last_run_now,
             "last_retry": self.last_retry,
+            "last_backfill": self.last_backfill,
             "paused_until": self.paused_until,
             "triggers": list(self.triggers) or None,
             "triggered": self.triggered,

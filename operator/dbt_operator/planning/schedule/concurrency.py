@@ -33,6 +33,7 @@ class Wanted:
     mark: str  # how the name of its run ends
     cause: Cause | None = None  # who asks for it, where it is not the clock
     start: datetime | None = None  # of its interval, if not the occurrence before
+    days: str | None = None  # of a backfill that somebody asks for
 
 
 def find_deadline(spec: DbtScheduleSpec) -> timedelta:
@@ -64,6 +65,7 @@ def take_in(facts: ScheduleFacts, book: Book, wanted: Wanted, now: datetime) -> 
         start=format_time(wanted.start) if wanted.start else None,
         cause=wanted.cause,
         mark=wanted.mark if wanted.cause else None,
+        days=wanted.days,
         since=format_time(now),
     )
     return replace(book, waiting=waiting)
@@ -79,18 +81,20 @@ def begin_waiting(
         return miss(book, [occurrence], waiting.cause)
     mark = waiting.mark or mark_occurrence(occurrence)
     start = parse_time(waiting.start) if waiting.start else None
-    return book.begin(make_entry(facts, Wanted(occurrence, mark, waiting.cause, start), now))
+    wanted = Wanted(occurrence, mark, waiting.cause, start, waiting.days)
+    return book.begin(make_entry(facts, wanted, now))
 
 
 def make_entry(facts: ScheduleFacts, wanted: Wanted, now: datetime) -> ActiveRun:
     """What is written down of a run that is to be created."""
-    kind = kind_of(facts.spec)
+    kind = kind_of(facts.spec, wanted.days)
     return ActiveRun(
         occurrence=format_time(wanted.occurrence),
         start=format_time(wanted.start) if wanted.start else None,
         cause=wanted.cause,
         kind=kind,
         name=make_name(facts.identity, kind, wanted.mark),
+        days=wanted.days,
         decided_at=format_time(now),
     )
 

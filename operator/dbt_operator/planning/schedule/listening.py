@@ -89,7 +89,7 @@ def _hear_of_new(
             " occurrence has a run again"
         )
         return book.end(entry, _fail(entry, Reason.NAME_CONFLICT, why, now))
-    if (entry.kind or RUN.kind) != kind_of(facts.spec):
+    if (entry.kind or RUN.kind) != kind_of(facts.spec, entry.days):
         return book.replace_entry(entry, _decide_anew(facts, entry))
     if is_past_deadline(facts.spec, entry, now):
         return book.give_up(entry, make_missed(entry.occurrence, entry.cause))
@@ -103,7 +103,7 @@ def _decide_anew(facts: ScheduleFacts, entry: ActiveRun) -> ActiveRun:
     """The run of the same occurrence, of the kind that the schedule has a template for now."""
     mark = read_mark(facts.identity, entry.name)
     start = parse_time(entry.start) if entry.start else None
-    wanted = Wanted(parse_time(entry.occurrence), mark, entry.cause, start)
+    wanted = Wanted(parse_time(entry.occurrence), mark, entry.cause, start, entry.days)
     return make_entry(facts, wanted, parse_time(entry.decided_at))
 
 
@@ -118,6 +118,7 @@ def _fail(entry: ActiveRun, reason: Reason, message: str, now: datetime) -> Past
         cause=entry.cause,
         kind=entry.kind,
         run=entry.name,
+        days=entry.days,
         phase="Failed",
         reason=reason,
         message=message,
@@ -135,6 +136,7 @@ def _tell_end(entry: ActiveRun, status: Status, now: datetime) -> PastOccurrence
             "cause": entry.cause,
             "kind": entry.kind,
             "run": entry.name,
+            "days": entry.days,
             "phase": phase,
             "reason": None if succeeded else str(status.reason or Reason.UNKNOWN),
             "message": None if succeeded else cut(status.message or "", _MESSAGE),

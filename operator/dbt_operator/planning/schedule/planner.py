@@ -163,8 +163,8 @@ def _find_misplaced(spec: DbtScheduleSpec) -> str:
     if spec.backfill_template is None:
         return "spec: set exactly one of runTemplate and backfillTemplate"
     backfill, path = spec.backfill_template.spec, "spec.backfillTemplate.spec.runTemplate.spec"
-    has_keys = backfill.windows is not None and backfill.windows.keys
-    of_windows = placeholders.OF_KEYS if has_keys else placeholders.OF_DATES
+    windows = backfill.windows
+    of_windows = placeholders.find_known(windows) if windows else placeholders.OF_DATES
     run = backfill.run_template.spec
     if misplaced := placeholders.wrong(run, (*of_windows, *of_occurrences), path):
         return misplaced

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 
-from dbt_operator.api.kinds.schedule import PastOccurrence
+from dbt_operator.api.kinds.schedule import Cause, PastOccurrence
 from dbt_operator.planning.common.durations import parse_time
-from dbt_operator.planning.common.names import PAUSED_UNTIL, RETRY, RUN_NOW
+from dbt_operator.planning.common.names import BACKFILL, PAUSED_UNTIL, RETRY, RUN_NOW
 from dbt_operator.planning.common.plan import Event
 from dbt_operator.planning.common.timetable import Timetable
 from dbt_operator.planning.schedule.book import Book
@@ -24,6 +24,7 @@ from dbt_operator.planning.schedule.runs import mark_request, mark_retry
 from dbt_operator.planning.schedule.triggers import FAR_AWAY
 
 FOREVER = "forever"
+_DAY = 10  # characters
 _LONGEST = 63  # characters of a value that is written down as it is
 
 
@@ -93,7 +94,10 @@ def read_pause(annotations: Mapping[str, str]) -> Pause:
 def remember_requests(annotations: Mapping[str, str], book: Book) -> Book:
     """With what annotations ask for written down, and not carried out."""
     return replace(
-        book, last_run_now=_read(annotations, RUN_NOW), last_retry=_read(annotations, RETRY)
+        book,
+        last_run_now=_read(annotations, RUN_NOW),
+        last_retry=_read(annotations, RETRY),
+        last_backfill=_read(annotations, BACKFILL),
     )
 
 
@@ -115,7 +119,32 @@ def take_requests(
             events = (_refuse_retry(retry),)
         else:
             book = take_in(facts, book, _want_again(facts, book, past), now)
+    backfill = _read(annotations, BACKFILL)
+    if backfill is not None and backfill != book.last_backfill:
+        book = replace(book, last_backfill=backfill)
+        if wrong := _find_wrong_backfill(facts, backfill):
+            message = f"metadata.annotations[{BACKFILL}]: {wrong}"
+            events = (*events, Event("Warning", "BackfillRefused", message))
+        else:
+            mark = mark_request(backfill, now, "b")
+            book = take_in(facts, book, Wanted(now, mark, "Backfill", days=backfill), now)
     return book, events
+
+
+def _find_wrong_backfill(facts: ScheduleFacts, days: str) -> str:
+    """What is wrong with a backfill that is asked for; empty if nothing is."""
+    if facts.spec.run_template is None:
+        return "backfillTemplate has windows of its own: create a DbtBackfill"
+    if not facts.spec.schedules:
+        return "without schedules there are no occurrences to go over"
+    first, slash, last = days.partition("/")
+    try:
+        is_range = bool(slash) and date.fromisoformat(first) <= date.fromisoformat(last)
+    except ValueError:
+        is_range = False
+    if is_range and len(first) == len(last) == _DAY:
+        return ""
+    return f"{days!r} is no range of days, such as 2024-01-01/2024-01-07"
 
 
 def _read(annotations: Mapping[str, str], name: str) -> str | None:
@@ -135,7 +164,8 @@ def _want_again(facts: ScheduleFacts, book: Book, past: PastOccurrence) -> Wante
     taken |= {entry.run for entry in book.history if entry.run}
     mark = mark_retry(facts.identity, past.run or "", taken)
     start = parse_time(past.start) if past.start else None
-    return Wanted(parse_time(past.occurrence), mark, "Retry", start)
+    cause: Cause = "Backfill" if past.days else "Retry"
+    return Wanted(parse_time(past.occurrence), mark, cause, start, past.days)
 
 
 def _find_last(book: Book, timetable: Timetable, now: datetime) -> tuple[datetime, datetime | None]:

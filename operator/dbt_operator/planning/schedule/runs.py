@@ -28,6 +28,13 @@ Manifest = Mapping[str, Any]
 Status = DbtRunStatus | DbtBackfillStatus
 
 _DIGEST = 10  # characters
+# What stands for an occurrence where each is a window.
+_OF_A_WINDOW = {
+    "scheduled.time": "$(window.end)",
+    "scheduled.date": "$(window.date)",
+    "interval.start": "$(window.start)",
+    "interval.end": "$(window.end)",
+}
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,11 @@ def read_run(manifest: Manifest) -> ScheduledRun:
     )
 
 
-def kind_of(spec: DbtScheduleSpec) -> RunKind:
-    """Of what kind the runs are that are created now."""
-    return "DbtRun" if spec.backfill_template is None else "DbtBackfill"
+def kind_of(spec: DbtScheduleSpec, days: str | None = None) -> RunKind:
+    """Of what kind a run is that is created now; with ``days`` it goes over the occurrences of
+    these.
+    """
+    return "DbtRun" if spec.backfill_template is None and days is None else "DbtBackfill"
 
 
 def metadata_of(spec: DbtScheduleSpec) -> TemplateMetadata | None:
@@ -85,12 +94,12 @@ def mark_occurrence(occurrence: datetime) -> str:
     return occurrence.astimezone(UTC).strftime("%Y%m%d%H%M")
 
 
-def mark_request(value: str, decided_at: datetime) -> str:
+def mark_request(value: str, decided_at: datetime, letter: str = "n") -> str:
     """How the name of a run ends that an annotation asks for. It is written down before the run is
     created, so it may tell apart two requests of one value.
     """
     digest = sha256(f"{value} {format_time(decided_at)}".encode()).hexdigest()[:_DIGEST]
-    return f"n{digest}"
+    return f"{letter}{digest}"
 
 
 def mark_trigger(causes: Iterable[str]) -> str:
@@ -128,7 +137,7 @@ def make_manifest(
     marks = find_marks(metadata_of(spec))
     return {
         "apiVersion": API_VERSION,
-        "kind": kind_of(spec),
+        "kind": kind_of(spec, run.days),
         "metadata": {
             "name": run.name,
             "namespace": schedule.namespace,
@@ -145,7 +154,24 @@ def make_manifest(
                 }
             ],
         },
-        "spec": _fill_spec(spec, timetable, run),
+        "spec": _make_backfill(spec, run.days) if run.days else _fill_spec(spec, timetable, run),
+    }
+
+
+def _make_backfill(schedule: DbtScheduleSpec, days: str) -> dict[str, Any]:
+    """The spec of a backfill over the occurrences of some days. It waits for nothing that its
+    template waits for: all of that is of the past.
+    """
+    if schedule.run_template is None:
+        return {}  # it was edited since
+    run = schedule.run_template.spec.model_copy(update={"wait_for": None})
+    first, _, last = days.partition("/")
+    when = {"schedules": schedule.schedules, "from": first, "to": last}
+    if schedule.timezone:
+        when["timezone"] = schedule.timezone
+    return {
+        "runTemplate": {"spec": placeholders.fill(run.to_dict(), _OF_A_WINDOW)},
+        "windows": {"occurrences": when},
     }
 
 

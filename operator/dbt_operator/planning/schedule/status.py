@@ -165,7 +165,11 @@ def _set_metadata_applied(facts: ScheduleFacts, conditions: Conditions) -> None:
 
 def _find_last_end(book: Book) -> PastOccurrence | None:
     """The last one that tells how things are: one that was replaced does not."""
-    ended = (past for past in book.history if past.run and past.phase in _ENDS)
+    ended = (
+        past
+        for past in book.history
+        if past.run and past.phase in _ENDS and past.cause != "Backfill"
+    )
     return next((past for past in ended if past.reason != Reason.REPLACED), None)
 
 

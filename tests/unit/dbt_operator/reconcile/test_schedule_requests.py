@@ -8,6 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dbt_operator.common.keys import Key
+from dbt_operator.planning.common.durations import format_time
+from tests.support.builders import project, target
 from tests.support.fake_cluster import KilledError, Manifest
 from tests.support.schedule_world import TEMPLATE, ScheduleWorld, schedule
 
@@ -18,8 +21,8 @@ SECOND, MINUTE, HOUR, DAY = (
     timedelta(days=1),
 )
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-RUN_NOW, RETRY, PAUSED_UNTIL = (
-    f"dbt-operator.dev/{name}" for name in ("run-now", "retry", "paused-until")
+RUN_NOW, RETRY, BACKFILL, PAUSED_UNTIL = (
+    f"dbt-operator.dev/{name}" for name in ("run-now", "retry", "backfill", "paused-until")
 )
 PREFIX = "nightly-uid-of-a-"
 
@@ -238,6 +241,121 @@ def test_names_of_retries_fit_into_labels() -> None:
     assert max(map(len, names)) <= 63
 
 
+# A backfill over occurrences
+
+DAYS = "2025-12-01/2025-12-03"
+
+
+def ask_for_backfill(world: ScheduleWorld, days: str = DAYS) -> Manifest:
+    world.annotate(**{BACKFILL: days})
+    world.look()
+    (made,) = [run for run in world.runs.values() if run["kind"] == "DbtBackfill"]
+    return made
+
+
+def test_a_backfill_goes_over_its_occurrences() -> None:
+    run = {
+        "vars": {"at": "$(scheduled.time)", "day": "$(scheduled.date)"},
+        "eventTime": {"start": "$(interval.start)", "end": "$(interval.end)"},
+        "waitFor": [{"run": {"name": "load"}}],
+    }
+    world = ScheduleWorld(START, run=run, timezone="Europe/Amsterdam")
+    world.look()
+    made = ask_for_backfill(world)
+    assert made["metadata"]["name"].startswith(f"{PREFIX}b")
+    assert made["spec"]["windows"] == {
+        "occurrences": {
+            "schedules": ["0 3 * * *"],
+            "timezone": "Europe/Amsterdam",
+            "from": "2025-12-01",
+            "to": "2025-12-03",
+        }
+    }
+    assert made["spec"]["runTemplate"]["spec"] == TEMPLATE | {
+        "vars": {"at": "$(window.end)", "day": "$(window.date)"},
+        "eventTime": {"start": "$(window.start)", "end": "$(window.end)"},
+    }
+    world.finish_runs()
+    world.look()
+    (past,) = world.status["history"]
+    assert (past["cause"], past["kind"], past["days"]) == ("Backfill", "DbtBackfill", DAYS)
+    for kind in ("lastSuccessTime", "lastSuccessOccurrence"):
+        assert kind not in world.status, "it is all of the past"
+    assert "LastRunSucceeded" not in {each["type"] for each in world.status["conditions"]}
+    world.annotate(**{RETRY: past["run"]})
+    world.look()
+    again = world.runs[f"{past['run']}-r1"]
+    assert again["spec"] == made["spec"]
+
+
+def test_the_windows_of_such_a_backfill_are_its_occurrences(world: ScheduleWorld) -> None:
+    for each in (project(), target()):
+        world.cluster.objects[each["kind"], each["metadata"]["name"]] = each
+    world.edit_template(vars={"day": "$(scheduled.date)"})
+    made = ask_for_backfill(world)
+    world.hear()
+    key = Key("DbtBackfill", "analytics", made["metadata"]["name"])
+    for _ in range(3):
+        world.reconciler.reconcile(key)
+        world.hear()
+    status = world.cluster.objects["DbtBackfill", key.name]["status"]
+    windows = [each["window"] for each in status["ledger"]]
+    assert windows == [f"2025-12-0{day}T0300Z" for day in (1, 2, 3)]
+
+
+def test_the_policy_holds_for_a_backfill_and_its_kind_stays(world: ScheduleWorld) -> None:
+    world.edit(concurrencyPolicy="Queue")
+    world.now += DAY
+    world.look()
+    world.annotate(**{BACKFILL: DAYS})
+    world.look()
+    assert world.status["waiting"]["days"] == DAYS
+    world.finish_runs()
+    world.look()
+    (active,) = world.status["active"]
+    assert (active["kind"], active["days"]) == ("DbtBackfill", DAYS)
+    world.look()
+    assert len(world.cluster.created_runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("days", "spec", "words"),
+    [
+        ("2025-12-01", {}, "'2025-12-01' is no range of days"),
+        ("2025-12-03/2025-12-01", {}, "is no range of days"),
+        ("20251201/20251203", {}, "is no range of days"),
+        ("2025-02-30/2025-03-01", {}, "is no range of days"),
+        (DAYS, {"schedules": None, "triggers": [{"afterSchedule": {"name": "a"}}]}, "without"),
+        (
+            DAYS,
+            {
+                "runTemplate": None,
+                "backfillTemplate": {
+                    "spec": {
+                        "runTemplate": {"spec": TEMPLATE | {"vars": {"x": "$(window.key)"}}},
+                        "windows": {"keys": ["a"]},
+                    }
+                },
+            },
+            "backfillTemplate has windows of its own",
+        ),
+    ],
+)
+def test_a_backfill_that_means_nothing_is_refused_once(
+    days: str, spec: Manifest, words: str
+) -> None:
+    world = ScheduleWorld(START, **spec)
+    world.look()
+    world.annotate(**{BACKFILL: days})
+    world.look()
+    world.look()
+    (event,) = world.cluster.events
+    assert event.reason == "BackfillRefused"
+    assert f"metadata.annotations[{BACKFILL}]: " in event.message
+    assert words in event.message
+    assert world.runs == {}
+
+
 # A pause
 
 
@@ -388,7 +506,9 @@ def tell_story(world: ScheduleWorld) -> None:
     world.look()
     world.finish_runs()
     world.look()
-    world.annotate(**{PAUSED_UNTIL: "2026-01-02T05:00:00Z"})
+    world.annotate(**{PAUSED_UNTIL: "2026-01-02T05:00:00Z", BACKFILL: DAYS})
+    world.look()
+    world.finish_runs()
     world.look()
     world.now = START + DAY
     world.look()
@@ -421,7 +541,8 @@ def test_an_operator_that_is_killed_at_a_write_loses_and_doubles_nothing(
     assert told(world) == [
         (at("02T03:00"), "RunNow", "Failed", "ModelError"),
         (at("02T03:00"), "Retry", "Succeeded", None),
+        (format_time(START), "Backfill", "Succeeded", None),
         (at("03T03:00"), None, "Succeeded", None),
     ]
-    assert len(world.cluster.created_runs) == len(set(world.cluster.created_runs)) == 3
+    assert len(world.cluster.created_runs) == len(set(world.cluster.created_runs)) == 4
     assert "active" not in world.status

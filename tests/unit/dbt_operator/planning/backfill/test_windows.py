@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbt_operator.api.parts.windows import Dates
-from dbt_operator.planning.backfill.windows import LARGEST, Window, WindowsError, cut, span
+from dbt_operator.api.kinds.backfill import Definition
+from dbt_operator.api.parts.windows import Dates, Occurrences, Windows
+from dbt_operator.planning.backfill.windows import (
+    LARGEST,
+    Window,
+    WindowsError,
+    cut,
+    span,
+    windows_of,
+)
 
 NOW = datetime(2024, 5, 15, 10, 30, tzinfo=UTC)  # a Wednesday
 AMSTERDAM = "Europe/Amsterdam"
@@ -254,3 +264,60 @@ def test_ten_thousand_windows_are_the_most() -> None:
 def test_what_is_no_range_is_refused(dates: dict[str, str], message: str) -> None:
     with pytest.raises(WindowsError, match=message):
         windows(dates)
+
+
+# Occurrences of a schedule
+
+
+def windows_at(date_format: str = "", **when: Any) -> list[Window]:
+    found = Occurrences.model_validate({"schedules": ["0 3 * * *"]} | when)
+    asked = Windows(occurrences=found, date_format=date_format or None)
+    whole = span(Dates.model_validate(found.to_dict()), datetime(2026, 1, 1, tzinfo=UTC))
+    return list(
+        windows_of(
+            Definition(windows=asked, start=whole.start.isoformat(), end=whole.end.isoformat())
+        )
+    )
+
+
+def test_each_occurrence_ends_a_window_that_begins_with_the_one_before() -> None:
+    when = {"from": "2024-03-30", "to": "2024-04-01", "timezone": "Europe/Amsterdam"}
+    found = windows_at(**when)
+    assert [(each.start, each.end, each.date) for each in found] == [
+        ("2024-03-29T02:00:00Z", "2024-03-30T02:00:00Z", "2024-03-30"),
+        ("2024-03-30T02:00:00Z", "2024-03-31T01:00:00Z", "2024-03-31"),
+        ("2024-03-31T01:00:00Z", "2024-04-01T01:00:00Z", "2024-04-01"),
+    ]
+    assert [each.key for each in found] == [
+        "2024-03-30T0200Z",
+        "2024-03-31T0100Z",
+        "2024-04-01T0100Z",
+    ]
+    assert found[1].event_start == "2024-03-30T02:00:00"
+    local = windows_at("%Y-%m-%dT%H%M", **when)
+    assert [each.end for each in local] == ["2024-03-30T0300", "2024-03-31T0300", "2024-04-01T0300"]
+
+
+def test_both_days_are_included_and_no_other() -> None:
+    found = windows_at(
+        schedules=["0 0 * * *", "0 12 * * 1-5"], **{"from": "2024-01-05", "to": "2024-01-07"}
+    )
+    assert [each.end[5:16] for each in found] == [
+        "01-05T00:00",
+        "01-05T12:00",
+        "01-06T00:00",
+        "01-07T00:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ({"schedules": ["0 3 31 12 *"]}, "there is none on these days"),
+        ({"schedules": ["61 * * * *"]}, "spec.windows.occurrences.schedules[0]: '61 * * * *': bad"),
+        ({"schedules": ["* * * * *"], "to": "2024-01-20"}, "more than 10000 windows"),
+    ],
+)
+def test_occurrences_that_make_no_windows_are_refused(when: dict[str, Any], message: str) -> None:
+    with pytest.raises(WindowsError, match=re.escape(message)):
+        windows_at(**({"from": "2024-01-01", "to": "2024-01-02"} | when))
