@@ -86,7 +86,7 @@ e2e: .venv/ready ## The whole product on a real node
 
 test-full: test ## Everything, and what takes too long for every change
 	$(CLUSTER) up
-	DBT_OPERATOR_TEST_FULL=1 $(CLUSTER) exec -- pytest tests/faults tests/e2e/test_schedule.py
+	DBT_OPERATOR_TEST_FULL=1 $(CLUSTER) exec -- pytest tests/faults tests/e2e/test_operator.py
 	+DBT_OPERATOR_TEST_FULL=1 $(MAKE) unit-versions
 
 .PHONY: bench-run

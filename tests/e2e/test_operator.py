@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
 from tests.support import product
-from tests.support.kube import Manifest, apply, command, get, kubectl
+from tests.support.kube import (
+    Manifest,
+    apply,
+    command,
+    get,
+    kubectl,
+    namespace,
+    resource,
+    wait_for,
+)
 from tests.support.operators import operator
 from tests.support.scenarios import NAMESPACE, SCENARIOS, Scenario, manifests
 
 ACCOUNT = f"system:serviceaccount:{product.OPERATOR_NAMESPACE}:{product.RELEASE}"
 KILLS = 20
+AWAY = "e2e-away"  # a namespace whose schedules nobody sees to while the operator is away
+CATCHING_UP = {"away-latest": "Latest", "away-all": "All"}
+LONG = timedelta(minutes=3 if os.environ.get("DBT_OPERATOR_TEST_FULL") else 1)
 
 
 @pytest.mark.usefixtures("installed")
@@ -37,11 +53,78 @@ def test_the_operator_has_no_verb_on_secrets_and_no_wildcard() -> None:
         )
 
 
+@dataclass
+class Absence:
+    """When the operator of the cluster was away, once it has been."""
+
+    left: datetime | None = None
+    back: datetime | None = None
+
+    @property
+    def missed(self) -> list[datetime]:
+        """The full minutes of it, the last ten at most: a status tells of some more."""
+        assert self.left is not None
+        assert self.back is not None
+        return minutes(self.left, self.back)[-10:]
+
+
+@pytest.fixture(scope="module")
+def absence(installed: None) -> Iterator[Absence]:  # noqa: ARG001 -- it has to be there first
+    """Schedules that are due every minute, whose runs end at once, and an operator that will be
+    away.
+    """
+    kubectl("delete", "namespace", AWAY, "--ignore-not-found", "--wait")
+    apply(namespace(AWAY))
+    for name, policy in CATCHING_UP.items():
+        run = {
+            "projectRef": {"name": "absent"},
+            "targetRef": {"name": "absent"},
+            "steps": [{"build": {}}],
+            "startTimeout": "1s",
+        }
+        spec = {"schedules": ["* * * * *"], "catchUp": policy, "concurrencyPolicy": "Queue"}
+        apply(resource("DbtSchedule", name, AWAY, spec | {"runTemplate": {"spec": run}}))
+        wait_for(f"{name} is accepted", partial(is_accepted, name))
+    yield Absence()
+    kubectl("delete", "namespace", AWAY, "--wait=false")
+
+
 @pytest.fixture
-def no_operator(installed: None) -> Iterator[None]:  # noqa: ARG001 -- it has to be there first
-    """The operator in the cluster stands aside."""
+def no_operator(absence: Absence) -> Iterator[None]:
+    """The operator in the cluster stands aside, for so long that schedules miss something."""
     with product.without_operator():
+        left = absence.left = datetime.now(UTC)
         yield
+        wait_for("it has been away for a while", lambda: datetime.now(UTC) - left >= LONG)
+        absence.back = datetime.now(UTC)
+
+
+def is_accepted(name: str) -> bool:
+    return "cursor" in schedule_status(name)
+
+
+def schedule_status(name: str) -> Manifest:
+    found: Manifest = get("dbtschedule", name, AWAY).get("status", {})
+    return found
+
+
+def minutes(after: datetime, until: datetime) -> list[datetime]:
+    """All full minutes after one moment and up to another."""
+    first = after.replace(second=0, microsecond=0)
+    count = int((until - first) / timedelta(minutes=1))
+    return [first + timedelta(minutes=number) for number in range(1, count + 1)]
+
+
+def told(name: str, *, ran: bool = False) -> set[datetime]:
+    """The occurrences that the history tells of, or those of them that had a run."""
+    found: set[datetime] = set()
+    for past in schedule_status(name).get("history", []):
+        if ran and "run" not in past:
+            continue
+        first = datetime.fromisoformat(past["occurrence"])
+        last = datetime.fromisoformat(past.get("until", past["occurrence"]))
+        found.update(minutes(first - timedelta(seconds=1), last))
+    return found
 
 
 @contextmanager
@@ -109,3 +192,15 @@ def _wait_while_it_works(process: subprocess.Popen[bytes], seconds: float) -> No
     except subprocess.TimeoutExpired:
         return
     raise AssertionError(f"the operator ended by itself with {code}")
+
+
+# The test above has let the operator be away.
+
+
+@pytest.mark.parametrize("name", ["away-latest", "away-all"])
+def test_what_a_schedule_has_missed_is_made_up_for(absence: Absence, name: str) -> None:
+    missed = set(absence.missed)
+    assert missed
+    wait_for("all is told", lambda: missed <= told(name))
+    ran = missed & told(name, ran=True)
+    assert ran == missed if CATCHING_UP[name] == "All" else len(ran) <= 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,8 +21,6 @@ ASKED = "asked"
 CHAIN = ("staged", "build", "downstream")  # each follows on the one before
 CHAIN_LOAD = "load-of-a-chain"
 LOAD = {"app": CHAIN_LOAD}  # labels of the Job that the first one follows on
-# Schedules whose operator is away for a while, by what they do about it.
-CATCHING_UP = {"away-latest": "Latest", "away-all": "All"}
 # Schedules whose runs take longer than a minute, by their policies.
 SLOW = {"slow-forbid": "Forbid", "slow-queue": "Queue", "slow-replace": "Replace"}
 
@@ -53,16 +50,14 @@ def schedule(name: str, overlay: str, images: Mapping[str, str], **spec: Any) ->
 @pytest.fixture(scope="module")
 def started(warehouse: None, images: Mapping[str, str]) -> Iterator[None]:  # noqa: ARG001 -- it has to be there first
     """All schedules, side by side."""
-    names = (NAME, *SLOW, *CATCHING_UP, ASKED, *CHAIN)
+    names = (NAME, *SLOW, ASKED, *CHAIN)
     kubectl("delete", "dbtschedule", *names, "--ignore-not-found", "--wait", namespace=NAMESPACE)
     kubectl("delete", "job", CHAIN_LOAD, "--ignore-not-found", "--wait", namespace=NAMESPACE)
     apply(*schedule(NAME, "", images))
     for name, policy in SLOW.items():
         apply(*schedule(name, "slow", images, concurrencyPolicy=policy, finishWithin="20s"))
-    for name, policy in CATCHING_UP.items():
-        apply(*schedule(name, "", images, catchUp=policy, concurrencyPolicy="Queue"))
     yield
-    kubectl("delete", "dbtschedule", *SLOW, *CATCHING_UP, "--wait=false", namespace=NAMESPACE)
+    kubectl("delete", "dbtschedule", *SLOW, "--wait=false", namespace=NAMESPACE)
 
 
 @pytest.fixture(scope="module")
@@ -344,46 +339,3 @@ def test_what_is_not_in_its_status_begins_nothing(scheduled: Manifest) -> None:
     jobs = json.loads(kubectl("get", "jobs", "-o", "json", namespace=NAMESPACE))["items"]
     owners = [owner["uid"] for job in jobs for owner in job["metadata"].get("ownerReferences", [])]
     assert made["metadata"]["uid"] not in owners
-
-
-# An operator that is away
-
-AWAY = timedelta(minutes=3 if os.environ.get("DBT_OPERATOR_TEST_FULL") else 1)
-
-
-def minutes(after: datetime, until: datetime) -> set[str]:
-    """All full minutes after one moment and up to another."""
-    first = after.replace(second=0, microsecond=0)
-    count = int((until - first) / timedelta(minutes=1))
-    return {f"{first + timedelta(minutes=number):%H:%M}" for number in range(1, count + 1)}
-
-
-def told(name: str, *, ran: bool = False) -> set[str]:
-    """The occurrences that the history tells of, or those of them that had a run."""
-    found: set[str] = set()
-    for past in status(name)["history"]:
-        if ran and "run" not in past:
-            continue
-        first = datetime.fromisoformat(past["occurrence"])
-        last = datetime.fromisoformat(past.get("until", past["occurrence"]))
-        found |= minutes(first - timedelta(seconds=1), last)
-    return found
-
-
-@pytest.mark.usefixtures("scheduled")
-def test_what_was_missed_is_made_up_for() -> None:
-    for name in CATCHING_UP:
-        wait_for("an occurrence has ended", partial(ended, name))
-    with product.without_operator():
-        left = datetime.now(UTC)
-        wait_for("the operator has been away", lambda: datetime.now(UTC) - left >= AWAY)
-        missed = minutes(left, datetime.now(UTC))
-    assert missed
-
-    def missed_are_told(name: str) -> bool:
-        return missed <= told(name)
-
-    for name in CATCHING_UP:
-        wait_for("all is made up for", partial(missed_are_told, name))
-    assert missed <= told("away-all", ran=True)
-    assert len(missed & told("away-latest", ran=True)) <= 1

@@ -9,6 +9,8 @@ import pytest
 from tests.support import product
 from tests.support.kube import apply, require_cluster
 from tests.support.lost_nodes import CASES, Found
+from tests.support.nursery import nursery
+from tests.support.schedule_kills import ASKED, BY_CLOCK, Rounds, start_rounds
 from tests.support.stage import Stage, install_crds, stage
 
 
@@ -50,3 +52,18 @@ def lost_nodes(
     wanted = any("lost_node" in item.nodeid for item in request.session.items)
     with ThreadPoolExecutor(len(CASES)) as pool:
         yield {name: pool.submit(case) for name, case in CASES.items()} if wanted else {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def schedule_kills(
+    cluster: None,  # noqa: ARG001 -- it has to be there first
+    request: pytest.FixtureRequest,
+) -> Iterator[Rounds]:
+    """They wait for the clock, and begin before all other tests if one of those that run wants to
+    know of them.
+    """
+    if not any("schedule_kills" in item.nodeid for item in request.session.items):
+        yield {}
+        return
+    with nursery() as parent, ThreadPoolExecutor(len(BY_CLOCK) + len(ASKED)) as pool:
+        yield start_rounds(parent, pool)
