@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import product
 from tests.support.kube import Manifest, apply, get, items, kubectl, resource, wait_for
-from tests.support.recorded import look
+from tests.support.recorded import EXPECTED, look, views
 from tests.support.scenarios import (
     BUCKET_SECRET,
     NAMESPACE,
@@ -96,16 +96,14 @@ def test_it_ends_as_it_must(scenario: Scenario, images: Mapping[str, str]) -> No
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "state"),
-    [
-        ("green", "succeeded"),
-        ("failing-model", "failed"),
-        ("cancelled", "cancelled"),
-    ],
-)
+@pytest.mark.parametrize(("name", "state"), [("green", "succeeded"), ("failing-model", "failed")])
 def test_argo_cd_and_flux_see_how_it_ended(name: str, state: str) -> None:
     look(product.wait_until_finished(name, NAMESPACE), state)
+
+
+def test_argo_cd_and_flux_see_that_it_was_cancelled() -> None:
+    run = product.wait_until_finished("cancelled", NAMESPACE)
+    assert views(run) == EXPECTED["DbtRun"]["cancelled"]
 
 
 @pytest.mark.parametrize("name", [s.name for s in SCENARIOS if s.failed])
