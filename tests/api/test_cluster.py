@@ -183,9 +183,11 @@ def test_of_the_jobs_of_others_metadata_is_listed_and_watched(cluster: Cluster, 
     assert first["metadata"]["name"] in {each["metadata"]["name"] for each in listed}
     assert all(each.keys() <= {"kind", "apiVersion", "metadata"} for each in listed)
     create(second)
+    name = second["metadata"]["name"]
     with closing(cluster.watch_job_metadata(where, version, 30)) as events:
-        kind, seen = next(events)
-    assert (kind, seen["metadata"]["name"]) == ("ADDED", second["metadata"]["name"])
+        # The Job controller may have written the first one's status in between.
+        kind, seen = next(event for event in events if event[1]["metadata"]["name"] == name)
+    assert kind == "ADDED"
     assert seen.keys() <= {"kind", "apiVersion", "metadata"}
     found = {each["metadata"]["name"] for each in cluster.jobs_with_labels(where, f"app={where}")}
     assert found == {first["metadata"]["name"], second["metadata"]["name"]}
@@ -193,7 +195,9 @@ def test_of_the_jobs_of_others_metadata_is_listed_and_watched(cluster: Cluster, 
 
 def test_a_watch_ends_after_its_time(cluster: Cluster, where: str) -> None:
     ((_, version),) = cluster.list_job_metadata(where)
-    assert all(kind == "MODIFIED" for kind, _ in cluster.watch_job_metadata(where, version, 1))
+    # Jobs of other tests may still change: what matters is that this comes to its end.
+    told = {kind for kind, _ in cluster.watch_job_metadata(where, version, 1)}
+    assert told <= {"ADDED", "MODIFIED", "DELETED"}
 
 
 def test_a_list_of_our_kinds_comes_in_pages(
