@@ -50,6 +50,18 @@ class FakeCluster:
         self.refusal = ""  # what there is against creating runs
         self._version = 100
 
+    def kill_at(self, number: int, *, after: bool) -> None:
+        """Kill the operator at its write of a number, before or after that is done."""
+
+        def kill(count: int) -> None:
+            if count == number:
+                raise KilledError
+
+        if after:
+            self.after_write = kill
+        else:
+            self.before_write = kill
+
     def _write(self, change: Callable[[], Answer]) -> Answer:
         self.writes += 1
         self.before_write(self.writes)

@@ -733,15 +733,7 @@ def test_an_operator_that_is_killed_at_a_write_loses_and_doubles_nothing(
     policy: str, number: int, *, after: bool
 ) -> None:
     world = make_story(policy)
-
-    def kill(count: int) -> None:
-        if count == number:
-            raise KilledError
-
-    if after:
-        world.cluster.after_write = kill
-    else:
-        world.cluster.before_write = kill
+    world.cluster.kill_at(number, after=after)
     tell_story(world)
     created, history = STORIES[policy]
     assert world.created == quarters(*created)

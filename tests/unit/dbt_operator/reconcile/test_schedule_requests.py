@@ -11,7 +11,7 @@ import pytest
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.durations import format_time
 from tests.support.builders import project, target
-from tests.support.fake_cluster import KilledError, Manifest
+from tests.support.fake_cluster import Manifest
 from tests.support.schedule_world import TEMPLATE, ScheduleWorld, schedule
 
 SECOND, MINUTE, HOUR, DAY = (
@@ -528,15 +528,7 @@ def test_an_operator_that_is_killed_at_a_write_loses_and_doubles_nothing(
     number: int, *, after: bool
 ) -> None:
     world = ScheduleWorld(START)
-
-    def kill(count: int) -> None:
-        if count == number:
-            raise KilledError
-
-    if after:
-        world.cluster.after_write = kill
-    else:
-        world.cluster.before_write = kill
+    world.cluster.kill_at(number, after=after)
     tell_story(world)
     assert told(world) == [
         (at("02T03:00"), "RunNow", "Failed", "ModelError"),

@@ -13,7 +13,7 @@ from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.reconcile.kinds import find_concerned
 from dbt_operator.reconcile.waking import Change, find_waiting_for_job
-from tests.support.fake_cluster import KilledError, Manifest
+from tests.support.fake_cluster import Manifest
 from tests.support.schedule_world import ScheduleWorld, schedule
 
 SECOND, MINUTE, HOUR, DAY = (
@@ -442,15 +442,7 @@ def test_an_operator_that_is_killed_at_a_write_loses_and_doubles_nothing(
     number: int, *, after: bool
 ) -> None:
     world = TriggeredWorld()
-
-    def kill(count: int) -> None:
-        if count == number:
-            raise KilledError
-
-    if after:
-        world.cluster.after_write = kill
-    else:
-        world.cluster.before_write = kill
+    world.cluster.kill_at(number, after=after)
     tell_story(world)
     world.wait(MINUTE)
     world.finish_runs()

@@ -26,7 +26,6 @@ from tests.support.builders import (
     stamp,
     target,
 )
-from tests.support.fake_cluster import KilledError
 from tests.support.run_world import RUN, World
 from tests.support.schedule_world import TEMPLATE, ScheduleWorld, schedule
 from tests.support.upstreams import complete_job, failed_job, foreign_job
@@ -360,15 +359,7 @@ def test_an_operator_that_is_killed_at_a_write_waits_for_the_same(
 ) -> None:
     tell, phase, jobs = STORIES[story]
     world = make_story()
-
-    def kill(count: int) -> None:
-        if count == number:
-            raise KilledError
-
-    if after:
-        world.cluster.after_write = kill
-    else:
-        world.cluster.before_write = kill
+    world.cluster.kill_at(number, after=after)
     tell(world)
     assert world.status["phase"] == phase
     assert len(world.cluster.created_jobs) == jobs
