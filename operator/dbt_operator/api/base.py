@@ -7,9 +7,10 @@ with :func:`rules`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 GROUP = "dbt-operator.dev"
@@ -62,14 +63,40 @@ Pattern = Annotated[
         )
     ),
 ]
-# As Go writes durations. CEL refuses what parses to nothing.
+_UNITS = {"h": 3600, "m": 60, "s": 1}
+_LONGEST_HOURS = 720
+
+
+def parse_duration(text: str) -> int:
+    """``1h30m`` in seconds.
+
+    Raises:
+        ValueError: it is not a duration.
+    """
+    if not re.fullmatch(r"([0-9]+h)?([0-9]+m)?([0-9]+s)?", text) or not text:
+        raise ValueError(f"{text!r} is not a duration such as 90s, 30m or 1h30m")
+    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)([hms])", text))
+
+
+def _check_duration(text: str) -> str:
+    if not 1 <= parse_duration(text) <= _LONGEST_HOURS * 3600:
+        raise ValueError(f"must be at least 1s and at most {_LONGEST_HOURS}h (30 days)")
+    return text
+
+
+# As Go writes durations. CEL refuses what parses to nothing, or to more than can be added to a
+# time; what was stored without CEL is refused when it is read.
 Duration = Annotated[
     str,
     StringConstraints(pattern=r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$", min_length=2, max_length=20),
+    AfterValidator(_check_duration),
     Field(
         json_schema_extra=rules(
             ("duration(self) >= duration('1s')", "must be at least 1s"),
-            ("duration(self) <= duration('720h')", "must be at most 720h (30 days)"),
+            (
+                f"duration(self) <= duration('{_LONGEST_HOURS}h')",
+                f"must be at most {_LONGEST_HOURS}h (30 days)",
+            ),
         )
     ),
 ]

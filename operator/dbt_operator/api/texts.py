@@ -30,9 +30,16 @@ def _cut_to(limit: int) -> Callable[[Any], Any]:
     return lambda value: cut(value, limit) if isinstance(value, str) else value
 
 
+# Years of times. Nearer to the ends of the calendar nothing could be added or taken away.
+_FIRST_YEAR, _LAST_YEAR = 1970, 8999
+
+
 def _is_moment(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
         raise ValueError("must be a time with an offset, as RFC 3339 has it")
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"must be a time of the years {_FIRST_YEAR} to {_LAST_YEAR}")
     return text
 
 

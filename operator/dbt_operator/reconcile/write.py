@@ -1,7 +1,12 @@
-"""How a status is written: once a reconciliation, as a merge patch."""
+"""How a status is written: once a reconciliation, as a merge patch.
+
+A status may hold fields that this operator does not know: after a step back to an older version of
+the chart the CRDs, and what a later operator has written, stay. They are nobody's to remove here.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,7 +38,9 @@ class Writer:
         """
         if planned.status is None:
             return planned.requeue_after
-        patch = merge_patch(manifest.get("status", {}), planned.status.to_dict())
+        old = manifest.get("status", {})
+        known = type(planned.status).model_validate(old).to_dict()
+        patch = merge_patch(old, keep_unknown(old, known, planned.status.to_dict()))
         if not patch:
             return planned.requeue_after
         return self.write_patch(key, manifest, patch, planned.events, planned.requeue_after)
@@ -74,3 +81,27 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
         elif name not in old or old[name] != value:
             patch[name] = value
     return patch
+
+
+def keep_unknown(old: Any, known: Any, new: Any) -> Any:
+    """What is to be written instead of ``new``, so that nothing is lost of ``old`` that whoever
+    planned has not seen.
+
+    Items of a list keep what is unknown as long as what is known of them stays as it is.
+
+    Args:
+        old: what there is.
+        known: what has been seen of it.
+        new: what is to become of ``known``.
+    """
+    if old == known:
+        return new
+    if isinstance(old, Mapping) and isinstance(known, Mapping) and isinstance(new, Mapping):
+        unseen = {name: value for name, value in old.items() if name not in known}
+        return unseen | {
+            name: keep_unknown(old.get(name), known.get(name), value) for name, value in new.items()
+        }
+    if isinstance(old, list) and isinstance(known, list) and isinstance(new, list):
+        whole = {json.dumps(item): stored for item, stored in zip(known, old, strict=True)}
+        return [whole.get(json.dumps(item), item) for item in new]
+    return new

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 
-_UNITS = {"h": 3600, "m": 60, "s": 1}
+from dbt_operator.api.base import parse_duration as seconds
 
-
-def seconds(duration: str) -> int:
-    """``1h30m`` in seconds.
-
-    Raises:
-        ValueError: it is not a duration.
-    """
-    if not re.fullmatch(r"(\d+h)?(\d+m)?(\d+s)?", duration) or not duration:
-        raise ValueError(f"{duration!r} is not a duration such as 90s, 30m or 1h30m")
-    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([hms])", duration))
+__all__ = ["duration", "format_time", "parse_time", "seconds"]
 
 
 def duration(total: float) -> str:

@@ -79,18 +79,17 @@ def _adapter(model: type[Model], part: Part) -> TypeAdapter[Any]:
 
 
 def stalled(manifest: Manifest, why: str, reason: str, now: datetime) -> dict[str, Any]:
-    """The conditions of an object that stands still; nothing where its conditions cannot be read.
+    """The conditions of an object that stands still.
 
-    Like everything here it is what differs from the status, to be merged over it.
+    Like everything here it is what differs from the status, to be merged over it. Conditions that
+    cannot be read stay as they are.
     """
-    conditions = _conditions(manifest, now)
-    if conditions is None:
-        return {}
+    conditions, unread = _read_conditions(manifest, now)
     conditions.stalled(reason, why)
     wanted = {
         # Without this it would count as being worked on for whoever reads conditions.
         "observedGeneration": manifest["metadata"]["generation"],
-        "conditions": [each.to_dict() for each in conditions.list()],
+        "conditions": _list_conditions(conditions, unread),
     }
     return _news(manifest, wanted)
 
@@ -102,9 +101,9 @@ def wrong_spec(manifest: Manifest, why: str, now: datetime) -> dict[str, Any]:
 
 def ended(kind: Kind, manifest: Manifest, why: str, now: datetime) -> dict[str, Any]:
     """The end of a run or backfill that can go no further, over all that it says already."""
-    conditions = _conditions(manifest, now)
-    if conditions is None or kind.phases is None:
+    if kind.phases is None:
         return {}
+    conditions, unread = _read_conditions(manifest, now)
     conditions.finish(Reason.INVALID_SPEC, why, succeeded=False, as_wanted=False)
     return _news(
         manifest,
@@ -114,18 +113,27 @@ def ended(kind: Kind, manifest: Manifest, why: str, now: datetime) -> dict[str, 
             "reason": str(Reason.INVALID_SPEC),
             "message": cut(why, MESSAGE),
             "finishedAt": manifest.get("status", {}).get("finishedAt") or format_time(now),
-            "conditions": [each.to_dict() for each in conditions.list()],
+            "conditions": _list_conditions(conditions, unread),
         },
     )
 
 
-def _conditions(manifest: Manifest, now: datetime) -> Conditions | None:
-    given = manifest.get("status", {}).get("conditions") or ()
-    try:
-        known = [Condition.model_validate(each) for each in given]
-    except (ValidationError, TypeError):
-        return None
-    return Conditions.of(known, manifest["metadata"]["generation"], now)
+def _read_conditions(manifest: Manifest, now: datetime) -> tuple[Conditions, list[Manifest]]:
+    """The conditions of an object, and those of them that cannot be read."""
+    known, unread = [], []
+    for given in manifest.get("status", {}).get("conditions") or ():
+        try:
+            known.append(Condition.model_validate(given))
+        except ValidationError:
+            unread.append(given)
+    return Conditions.of(known, manifest["metadata"]["generation"], now), unread
+
+
+def _list_conditions(conditions: Conditions, unread: list[Manifest]) -> list[Manifest]:
+    known = conditions.list()
+    types = {condition.type for condition in known}
+    left = [each for each in unread if each.get("type") not in types]
+    return [condition.to_dict() for condition in known] + left
 
 
 def _news(manifest: Manifest, wanted: Mapping[str, Any]) -> dict[str, Any]:

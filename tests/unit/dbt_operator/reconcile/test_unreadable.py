@@ -15,6 +15,7 @@ from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.cluster.projection import has_ended
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.run import planner as run_planner
+from dbt_operator.reconcile.write import keep_unknown
 from tests.support.builders import backfill, ended_status, project, run, running_status, target
 from tests.support.run_world import RUN, TARGET, World
 
@@ -155,17 +156,28 @@ def test_an_edit_beside_a_status_that_cannot_be_read_has_been_seen() -> None:
     assert conditions(world)["Stalled"]["observedGeneration"] == 2
 
 
-def test_nothing_is_written_where_not_even_the_conditions_can_be_read() -> None:
+def test_conditions_that_cannot_be_read_stay_beside_those_that_say_so() -> None:
     world = begun()
-    edit(
-        world, "DbtRun", "nightly", status={"conditions": [{"type": "Ready", "status": "Perhaps"}]}
-    )
+    odd = [
+        {"type": "Ready", "status": "Perhaps"},
+        {"type": "Odd", "status": "True", "lastTransitionTime": "once"},
+    ]
+    edit(world, "DbtRun", "nightly", status={"conditions": odd})
+    assert world.reconciler.reconcile(RUN) is None
+    found = conditions(world)
+    assert found["Stalled"]["message"].startswith("status.conditions.0.status: ")
+    assert found["Ready"]["status"] == "False"
+    assert found["Odd"] == odd[1]
+    world.settle()
     writes = world.cluster.writes
     assert world.reconciler.reconcile(RUN) is None
-    assert world.cluster.writes == writes
+    assert world.cluster.writes == writes, "said once"
 
 
-@pytest.mark.parametrize("time", ["yesterday", "2026-01-02T03:04:05"])
+@pytest.mark.parametrize(
+    "time",
+    ["yesterday", "2026-01-02T03:04:05", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"],
+)
 def test_a_time_that_is_none_is_told_by_its_field(time: str) -> None:
     world = World()
     edit(world, "DbtRun", "nightly", status={"startedAt": time})
@@ -283,3 +295,41 @@ def test_an_error_of_a_planner_is_not_written_into_the_object(
     with pytest.raises(ValidationError):
         world.reconciler.reconcile(RUN)
     assert world.status == before
+
+
+# Fields of a later version
+
+
+def test_what_a_later_version_has_written_stays() -> None:
+    """After a step back, statuses hold fields that this operator does not know."""
+    world = begun()
+    status = world.cluster.objects["DbtRun", "nightly"]["status"]
+    attempts = copy.deepcopy(status["attempts"])
+    attempts[0]["node"] = "worker-7"
+    moment = "2026-01-02T03:04:05Z"
+    queue = {"position": 1, "behind": [], "since": moment, "at": moment, "fair": {"share": 3}}
+    resolved = status["resolved"] | {"sandbox": {"kind": "gvisor"}}
+    edit(
+        world,
+        "DbtRun",
+        "nightly",
+        status={"attempts": attempts, "score": [1], "resolved": resolved, "queue": queue},
+    )
+    world.pod(ended_status())
+    world.settle()
+    assert world.status["phase"] == "Succeeded"
+    assert world.status["score"] == [1]
+    assert world.status["resolved"]["sandbox"] == {"kind": "gvisor"}
+    assert "finishedAt" in world.status["attempts"][0], "what is known of it has changed"
+    assert world.status.get("queue") is None, "whoever removes a field removes all of it"
+
+
+def test_items_of_a_list_keep_what_is_unknown_as_long_as_the_rest_of_them_stays() -> None:
+    old = {"a": [{"n": 1, "x": True}, {"n": 2, "x": True}], "b": {"c": 1, "y": 2}, "z": 0}
+    known = {"a": [{"n": 1}, {"n": 2}], "b": {"c": 1}}
+    new = {"a": [{"n": 3}, {"n": 2}], "b": {"c": 2}}
+    assert keep_unknown(old, known, new) == {
+        "a": [{"n": 3}, {"n": 2, "x": True}],
+        "b": {"c": 2, "y": 2},
+        "z": 0,
+    }
