@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.support.reads import ReadError, read_list, read_object
+
 ROOT = Path(__file__).parents[2]
 POLL = 0.25  # seconds between two looks at something that cannot be watched
 # Seconds after which something hangs, and is not just slow: ten times what it takes on a machine
@@ -70,15 +72,28 @@ def create(manifest: Manifest) -> Manifest:
 
 
 def get(kind: str, name: str, namespace: str) -> Manifest:
-    found: Manifest = json.loads(kubectl("get", kind, name, "-o", "json", namespace=namespace))
-    return found
+    """An object as it is now.
+
+    Raises:
+        CommandError: there is none, or the API server refused.
+    """
+    try:
+        return read_object(kind, name, namespace)
+    except ReadError as error:
+        raise CommandError(str(error)) from None
 
 
 def items(kind: str, namespace: str, *selection: str) -> list[Manifest]:
-    found: list[Manifest] = json.loads(
-        kubectl("get", kind, "-o", "json", *selection, namespace=namespace)
-    )["items"]
-    return found
+    """The objects of a kind as they are now.
+
+    Args:
+        kind: as kubectl takes it.
+        namespace: where they are.
+        selection: options of kubectl get, --selector=... and --field-selector=...
+    """
+    fields = {"--selector": "labelSelector", "--field-selector": "fieldSelector"}
+    pairs = (option.split("=", 1) for option in selection)
+    return read_list(kind, namespace, {fields[name]: value for name, value in pairs})
 
 
 def wait_for(what: str, look: Callable[[], Found | None], timeout: float = PATIENCE) -> Found:

@@ -17,7 +17,7 @@ from typing import Any
 import minio
 
 from tests.cluster.state import IMAGES
-from tests.support.kube import PATIENCE, ROOT, Manifest, command, items, kubectl, wait_for
+from tests.support.kube import PATIENCE, ROOT, Manifest, command, get, items, kubectl, wait_for
 
 EXAMPLES = ROOT / "examples"
 BUCKET = "dbt-artifacts"
@@ -198,7 +198,7 @@ def wait_until_finished(name: str, where: str, timeout: float = PATIENCE) -> Man
     """The run, once it has ended."""
 
     def look() -> Manifest | None:
-        run: Manifest = json.loads(kubectl("get", "dbtrun", name, "-o", "json", namespace=where))
+        run = get("dbtrun", name, where)
         return run if condition(run, "Finished") == "True" else None
 
     return wait_for(f"DbtRun {name} ends", look, timeout)
