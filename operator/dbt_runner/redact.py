@@ -40,9 +40,9 @@ STARS = "*****"
 OWN_VARIABLES = "DBT_ENV_SECRET_OPERATOR_"  # by them dbt learns what to keep out of its own log
 
 _SECRET_KEY = re.compile(
-    r"pass|pwd|.*(password|passwd|passphrase|token|secret|private_?key|api_?key|access_?key"
-    r"|account_?key|credential).*"
-    r"|keyfile_json|private_key_id",
+    r"\A(?:pass|pwd|keyfile_json)\Z"
+    r"|password|passwd|passphrase|token|secret|private_?key|api_?key|access_?key"
+    r"|account_?key|credential",
     re.IGNORECASE,
 )
 # These say where a secret is, or of which kind, not what it is.
@@ -50,23 +50,25 @@ _HARMLESS_KEY = re.compile(
     r".*(_path|_uri|_url|_file|_endpoint|_type|_name|_arn)|secrets", re.IGNORECASE
 )
 _SECRET_VARIABLE = re.compile(
-    r"DBT_ENV_SECRET_.+|.*(PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CREDENTIAL).*"
-    r"|(.*_)?(API|ACCESS|PRIVATE|ACCOUNT|ENCRYPTION|SSH)_?KEY(_.*)?",
+    r"PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CREDENTIAL"
+    r"|(?:\A|_)(?:API|ACCESS|PRIVATE|ACCOUNT|ENCRYPTION|SSH)_?KEY(?:_|\Z)",
     re.IGNORECASE,
 )
 _ENV_VAR = re.compile(r"env_var\(\s*(['\"])(?P<name>.+?)\1(?:\s*,\s*(['\"])(?P<default>.*?)\3)?")
-# Secrets inside other values: connection strings and URLs.
+# Secrets inside other values: connection strings and URLs. Of several such words in one the last is
+# taken, whose rest is not looked over from the others.
+_NAMES = "password|passwd|pwd|token|secret"
 _EMBEDDED = re.compile(
-    r"(?:password|passwd|pwd|token|secret)\w*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@",
+    rf"(?:{_NAMES})(?:(?!{_NAMES})\w)*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@",
     re.IGNORECASE,
 )
-# A plain value is looked at but not consumed: it may be the rest of a flow mapping, with more
-# entries in it.
+# The end of a plain value is left open: it may be the rest of a flow mapping, with more entries in
+# it. A word is looked at from its beginning only, and has to be a key as a whole.
 _YAML_ENTRY = re.compile(
-    r"""["']?(?P<key>[A-Za-z_][\w-]*)["']?\s*:\s*"""
-    r"""(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')|(?=(?P<plain>[^\s\[{"'][^\n]*)))"""
+    r"""(?<![\w-])(?:(?![A-Za-z_])[\w-])*(?P<key>[A-Za-z_][\w-]*)["']?\s*:\s*"""
+    r"""(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')|(?=[^\s\[{"']))"""
 )
-
+_FLOW_END = re.compile(r"[,}]")
 
 # Keys in dbt's artifacts under which there is what was rendered, run or answered, not what was
 # parsed. They stand near the top: keys further down may be the project's own, as in meta.
@@ -257,10 +259,8 @@ def _asks_indirectly(text: str) -> bool:
 def _openly_asked(profile: str) -> Iterator[str]:
     """The variables that a profile takes something from that is no secret, as a schema's name."""
     for line in profile.splitlines():
-        for entry in _YAML_ENTRY.finditer(line):
-            if not _is_secret(entry["key"]):
-                value = entry["quoted"] or entry["plain"] or ""
-                yield from (use["name"] for use in _ENV_VAR.finditer(value))
+        for value in _find_values(line, secret=False):
+            yield from (use["name"] for use in _ENV_VAR.finditer(value))
 
 
 def _word_around(text: str, start: int, end: int) -> tuple[int, int]:
@@ -310,7 +310,7 @@ def environment_secrets(env: Mapping[str, str]) -> set[str]:
     return {
         value
         for name, value in env.items()
-        if _SECRET_VARIABLE.fullmatch(name) and not value.startswith(("/", "~"))
+        if _SECRET_VARIABLE.search(name) and not value.startswith(("/", "~"))
     }
 
 
@@ -328,17 +328,38 @@ def scan_profiles(text: str, env: Mapping[str, str]) -> set[str]:
     """
     found: set[str] = set()
     lines = text.splitlines()
+    after_block = 0
     for number, line in enumerate(lines):
-        for entry in _YAML_ENTRY.finditer(line):
-            if not _is_secret(entry["key"]):
-                continue
-            value = (entry["quoted"] or entry["plain"]).strip()
-            if value[0] in "|>":
-                found.update(_block(lines, number))
-            else:
+        for value in _find_values(line, secret=True):
+            if value[0] not in "|>":
                 found.update(_values(_plain_spellings(value), env))
+            elif number >= after_block:  # else its lines are those of a block around it
+                block = _block(lines, number)
+                found.update(block)
+                after_block = number + 1 + len(block)
         found.update(_embedded(line))
     return found
+
+
+def _find_values(line: str, *, secret: bool) -> Iterator[str]:
+    """What stands behind those keys of a line that are secret, or behind those that are not.
+
+    The first plain value may be the rest of the line or end at a comma or a brace; the others are
+    in a flow mapping, where they end there. One that begins within another is a part of it.
+    """
+    end = 0
+    for entry in _YAML_ENTRY.finditer(line):
+        if _is_secret(entry["key"]) != secret:
+            continue
+        start = entry.end()
+        if entry["quoted"] is not None:
+            yield entry["quoted"]
+        elif start >= end:
+            is_first = not end
+            found = _FLOW_END.search(line, start)
+            end = found.start() if found else len(line)
+            if value := line[start : None if is_first else end].strip():
+                yield value
 
 
 def _plain_spellings(value: str) -> Iterator[str]:
@@ -352,16 +373,19 @@ def _plain_spellings(value: str) -> Iterator[str]:
         }
     else:
         yield value.split(" #", maxsplit=1)[0].rstrip(" ,}]")
-        yield re.split(r"[,}]", value)[0].strip()
+        yield _FLOW_END.split(value, maxsplit=1)[0].strip()
 
 
-def _block(lines: list[str], start: int) -> Iterator[str]:
+def _block(lines: list[str], start: int) -> list[str]:
     """The lines of a block scalar, each a secret: together they are a private key, as a rule."""
     depth = len(lines[start]) - len(lines[start].lstrip())
-    for line in lines[start + 1 :]:
+    block: list[str] = []
+    for number in range(start + 1, len(lines)):
+        line = lines[number]
         if line.strip() and len(line) - len(line.lstrip()) <= depth:
-            return
-        yield line.strip()
+            break
+        block.append(line.strip())
+    return block
 
 
 def profile_secrets(profiles: object, env: Mapping[str, str], also: Iterable[str] = ()) -> set[str]:
@@ -373,22 +397,7 @@ def profile_secrets(profiles: object, env: Mapping[str, str], also: Iterable[str
     """
     secret: set[str] = set(also)
     public: set[str] = set()
-    _walk(profiles, env, secret, public, hidden=False)
-    return secret - public
-
-
-def _walk(
-    value: object, env: Mapping[str, str], secret: set[str], public: set[str], *, hidden: bool
-) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            is_leaf = not isinstance(inner, Mapping)
-            _walk(inner, env, secret, public, hidden=_is_secret(str(key)) and (is_leaf or hidden))
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            _walk(inner, env, secret, public, hidden=hidden and not isinstance(inner, Mapping))
-    elif isinstance(value, (str, int)) and not isinstance(value, bool):
-        text = str(value)
+    for text, hidden in _find_texts(profiles):
         if hidden:
             secret.update(_values([text], env))
         elif (
@@ -396,10 +405,34 @@ def _walk(
         ):  # what a variable holds is in the open only if the profile itself says so
             public.update(_values([text], env))
         secret.update(_embedded(text))
+    return secret - public
+
+
+def _find_texts(profiles: object) -> Iterator[tuple[str, bool]]:
+    """The texts of a parsed profiles.yml, each with whether its key says that it is secret.
+
+    YAML's aliases are one object in many places, and ten lines of them are a million places: each
+    is looked into once.
+    """
+    seen: set[tuple[int, bool]] = set()
+    waiting: list[tuple[object, bool]] = [(profiles, False)]
+    while waiting:
+        value, hidden = waiting.pop()
+        if isinstance(value, (str, int)) and not isinstance(value, bool):
+            yield str(value), hidden
+        if not isinstance(value, (Mapping, list, tuple)) or (id(value), hidden) in seen:
+            continue
+        seen.add((id(value), hidden))
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                is_leaf = not isinstance(inner, Mapping)
+                waiting.append((inner, _is_secret(str(key)) and (is_leaf or hidden)))
+        else:
+            waiting += [(inner, hidden and not isinstance(inner, Mapping)) for inner in value]
 
 
 def _is_secret(key: str) -> bool:
-    return bool(_SECRET_KEY.fullmatch(key)) and not _HARMLESS_KEY.fullmatch(key)
+    return bool(_SECRET_KEY.search(key)) and not _HARMLESS_KEY.fullmatch(key)
 
 
 def _values(texts: Iterable[str], env: Mapping[str, str]) -> Iterator[str]:

@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime
 
 _UNITS = {"h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(\d+h)?(\d+m)?(\d+s)?")
+_PART = re.compile(r"(\d+)([hms])")
 
 
 def seconds(duration: str) -> int:
@@ -14,9 +16,9 @@ def seconds(duration: str) -> int:
     Raises:
         ValueError: it is not a duration.
     """
-    if not re.fullmatch(r"(\d+h)?(\d+m)?(\d+s)?", duration) or not duration:
+    if not _DURATION.fullmatch(duration) or not duration:
         raise ValueError(f"{duration!r} is not a duration such as 90s, 30m or 1h30m")
-    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([hms])", duration))
+    return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
 
 
 def duration(total: float) -> str:
