@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 import mmap
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -166,13 +167,19 @@ class Redactor:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return bool(self._data.search(data))
 
-    def _find_surroundings(self, words: Iterable[str]) -> dict[str, set[tuple[str, str]]]:
-        """For each secret that is part of a word: what is before and after it there."""
-        found: dict[str, set[tuple[str, str]]] = {}
+    def _find_surroundings(self, words: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+        """For each secret that is part of a word: what is before it there, and what may then be
+        after it, sorted.
+        """
+        found: dict[str, dict[str, list[str]]] = {}
         for word in words if self._text else ():
             for match in self._text.finditer(word):
-                found.setdefault(match[0], set()).add((word[: match.start()], word[match.end() :]))
-        return found
+                before, after = word[: match.start()], word[match.end() :]
+                found.setdefault(match[0], {}).setdefault(before, []).append(after)
+        return {
+            secret: {before: sorted(after) for before, after in around.items()}
+            for secret, around in found.items()
+        }
 
     def _replace(self, pattern: re.Pattern[str] | None, text: str, *, exact: bool) -> str:
         """Star what matches, unless it belongs to a word of the project; ``exact``: or is one."""
@@ -187,16 +194,23 @@ class Redactor:
         return pattern.sub(clean, text)
 
     def _is_word(self, text: str, found: re.Match[str], *, exact: bool) -> bool:
-        around = self._around.get(found[0], ())
+        around = self._around.get(found[0])
+        if around is None:
+            return False
         start, end = _word_around(text, found.start(), found.end())
         before, after = text[start : found.start()], text[found.end() : end]
         cut = _CUT.search(after)
         kept = after[: cut.start()] if cut else after
-        return any(
-            before.endswith(left) and (after.startswith(right) or (cut and right.startswith(kept)))
-            for left, right in around
-            if exact or left or (right and kept)
-        )
+        # Looked up and not compared one by one: the words are as many as the project has.
+        for left in (before[place:] for place in range(len(before) + 1)):
+            rights = around.get(left)
+            shortest = 0 if exact or left else 1
+            if rights is None or len(kept) < shortest:
+                continue
+            heads = (after[:length] for length in range(shortest, len(after) + 1))
+            if (cut and _has_beginning(rights, kept)) or any(_has(rights, head) for head in heads):
+                return True
+        return False
 
     def _clean(self, value: Any, depth: int, *, rendered: bool) -> Any:
         if isinstance(value, str):
@@ -274,6 +288,18 @@ def _word_around(text: str, start: int, end: int) -> tuple[int, int]:
     while end < last and _is_of_word(text[end]):
         end += 1
     return inner, end
+
+
+def _has(texts: list[str], text: str) -> bool:
+    """Whether a text is one of these, which are sorted."""
+    place = bisect_left(texts, text)
+    return place < len(texts) and texts[place] == text
+
+
+def _has_beginning(texts: list[str], beginning: str) -> bool:
+    """Whether one of these texts, which are sorted, begins like this."""
+    place = bisect_left(texts, beginning)
+    return place < len(texts) and texts[place].startswith(beginning)
 
 
 def _is_of_word(character: str) -> bool:

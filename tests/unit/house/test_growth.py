@@ -215,6 +215,13 @@ def print_dots(text: str) -> object:
     return output
 
 
+def star_words(text: str) -> object:
+    """A secret that is part of as many words of a project as there is text for."""
+    words = [f"stg_{number}_analytics_{number}" for number in range(len(text) // 20)]
+    known = redact.Known(frozenset(words), frozenset())
+    return redact.Redactor({"analytics"}, known).text(" ".join(words))
+
+
 LOOPS: dict[str, tuple[Work, str]] = {
     "a long key over many entries": (spread_long_key, "a"),
     "aliases": (share_aliases, "a"),
@@ -222,6 +229,7 @@ LOOPS: dict[str, tuple[Work, str]] = {
     "lines in pieces": (feed_lines, "a"),
     "lines of an error": (sentences.first_lines, "a\n"),
     "output in pieces": (print_dots, "."),
+    "secrets in words of a project": (star_words, "a"),
     "secrets in vars": (lambda text: list(secret_shapes.find({text: text}, "spec")), "password"),
 }
 

@@ -58,9 +58,44 @@ def find_entries(pattern: re.Pattern[str], text: str) -> object:
     return [(entry["key"], entry["quoted"], entry.end()) for entry in pattern.finditer(text)]
 
 
+def star(text: str) -> str:
+    """A text without a secret, by a redactor that knows the words before the bar."""
+    words, _, rest = text.partition("|")
+    known = redact.Known(frozenset(words.split()), frozenset())
+    redactor = redact.Redactor({"secret"}, known)
+    return redactor.text(rest) + redactor._replace(redactor._text, rest, exact=True)
+
+
+def star_as_before(text: str) -> str:
+    words, _, rest = text.partition("|")
+    around = {
+        (word[: found.start()], word[found.end() :])
+        for word in words.split()
+        for found in re.finditer("secret", word)
+    }
+
+    def clean(found: re.Match[str]) -> str:
+        start, end = redact._word_around(rest, found.start(), found.end())
+        before, after = rest[start : found.start()], rest[found.end() : end]
+        cut = redact._CUT.search(after)
+        kept = after[: cut.start()] if cut else after
+        is_word = any(
+            before.endswith(left) and (after.startswith(right) or (cut and right.startswith(kept)))
+            for left, right in around
+            if exact or left or (right and kept)
+        )
+        return found[0] if is_word else redact.STARS
+
+    exact = False
+    shown = re.sub("secret", clean, rest)
+    exact = True
+    return shown + re.sub("secret", clean, rest)
+
+
 @pytest.mark.parametrize(
     ("pieces", "before", "after"),
     [
+        (["secret", "_", "a", " ", "|", "b", "_" + "0" * 32], star_as_before, star),
         (
             ["$(", "window.", "key", "scheduled.time", ")", "(", "$", "a", "\n"],
             find_placeholders_as_before,
@@ -102,7 +137,17 @@ def find_entries(pattern: re.Pattern[str], text: str) -> object:
             lambda text: find_entries(redact._YAML_ENTRY, text),
         ),
     ],
-    ids=["placeholder", "token", "flags", "inside", "embedded", "key", "variable", "entry"],
+    ids=[
+        "words",
+        "placeholder",
+        "token",
+        "flags",
+        "inside",
+        "embedded",
+        "key",
+        "variable",
+        "entry",
+    ],
 )
 @given(data=st.data())
 def test_the_same_is_found(
