@@ -44,7 +44,7 @@ class Message:
             data = parse_json(text)
             if not isinstance(data, dict):
                 raise ProtocolError(f"expected a JSON object, found {type(data).__name__}")
-            if not 1 <= int(data["protocol"]) <= PROTOCOL:
+            if not (type(data["protocol"]) is int and 1 <= data["protocol"] <= PROTOCOL):
                 raise ProtocolError(f"protocol {data['protocol']} is not one of 1 to {PROTOCOL}")
             return cls.from_mapping(data)
         except ProtocolError:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 import mmap
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,9 +41,9 @@ STARS = "*****"
 OWN_VARIABLES = "DBT_ENV_SECRET_OPERATOR_"  # by them dbt learns what to keep out of its own log
 
 _SECRET_KEY = re.compile(
-    r"pass|pwd|.*(password|passwd|passphrase|token|secret|private_?key|api_?key|access_?key"
-    r"|account_?key|credential).*"
-    r"|keyfile_json|private_key_id",
+    r"\A(?:pass|pwd|keyfile_json)\Z"
+    r"|password|passwd|passphrase|token|secret|private_?key|api_?key|access_?key"
+    r"|account_?key|credential",
     re.IGNORECASE,
 )
 # These say where a secret is, or of which kind, not what it is.
@@ -50,23 +51,25 @@ _HARMLESS_KEY = re.compile(
     r".*(_path|_uri|_url|_file|_endpoint|_type|_name|_arn)|secrets", re.IGNORECASE
 )
 _SECRET_VARIABLE = re.compile(
-    r"DBT_ENV_SECRET_.+|.*(PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CREDENTIAL).*"
-    r"|(.*_)?(API|ACCESS|PRIVATE|ACCOUNT|ENCRYPTION|SSH)_?KEY(_.*)?",
+    r"PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CREDENTIAL"
+    r"|(?:\A|_)(?:API|ACCESS|PRIVATE|ACCOUNT|ENCRYPTION|SSH)_?KEY(?:_|\Z)",
     re.IGNORECASE,
 )
 _ENV_VAR = re.compile(r"env_var\(\s*(['\"])(?P<name>.+?)\1(?:\s*,\s*(['\"])(?P<default>.*?)\3)?")
-# Secrets inside other values: connection strings and URLs.
+# Secrets inside other values: connection strings and URLs. Of several such words in one the last is
+# taken, whose rest is not looked over from the others.
+_NAMES = "password|passwd|pwd|token|secret"
 _EMBEDDED = re.compile(
-    r"(?:password|passwd|pwd|token|secret)\w*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@",
+    rf"(?:{_NAMES})(?:(?!{_NAMES})\w)*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@",
     re.IGNORECASE,
 )
-# A plain value is looked at but not consumed: it may be the rest of a flow mapping, with more
-# entries in it.
+# The end of a plain value is left open: it may be the rest of a flow mapping, with more entries in
+# it. A word is looked at from its beginning only, and has to be a key as a whole.
 _YAML_ENTRY = re.compile(
-    r"""["']?(?P<key>[A-Za-z_][\w-]*)["']?\s*:\s*"""
-    r"""(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')|(?=(?P<plain>[^\s\[{"'][^\n]*)))"""
+    r"""(?<![\w-])(?:(?![A-Za-z_])[\w-])*(?P<key>[A-Za-z_][\w-]*)["']?\s*:\s*"""
+    r"""(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')|(?=[^\s\[{"']))"""
 )
-
+_FLOW_END = re.compile(r"[,}]")
 
 # Keys in dbt's artifacts under which there is what was rendered, run or answered, not what was
 # parsed. They stand near the top: keys further down may be the project's own, as in meta.
@@ -164,13 +167,19 @@ class Redactor:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return bool(self._data.search(data))
 
-    def _find_surroundings(self, words: Iterable[str]) -> dict[str, set[tuple[str, str]]]:
-        """For each secret that is part of a word: what is before and after it there."""
-        found: dict[str, set[tuple[str, str]]] = {}
+    def _find_surroundings(self, words: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+        """For each secret that is part of a word: what is before it there, and what may then be
+        after it, sorted.
+        """
+        found: dict[str, dict[str, list[str]]] = {}
         for word in words if self._text else ():
             for match in self._text.finditer(word):
-                found.setdefault(match[0], set()).add((word[: match.start()], word[match.end() :]))
-        return found
+                before, after = word[: match.start()], word[match.end() :]
+                found.setdefault(match[0], {}).setdefault(before, []).append(after)
+        return {
+            secret: {before: sorted(after) for before, after in around.items()}
+            for secret, around in found.items()
+        }
 
     def _replace(self, pattern: re.Pattern[str] | None, text: str, *, exact: bool) -> str:
         """Star what matches, unless it belongs to a word of the project; ``exact``: or is one."""
@@ -185,16 +194,23 @@ class Redactor:
         return pattern.sub(clean, text)
 
     def _is_word(self, text: str, found: re.Match[str], *, exact: bool) -> bool:
-        around = self._around.get(found[0], ())
+        around = self._around.get(found[0])
+        if around is None:
+            return False
         start, end = _word_around(text, found.start(), found.end())
         before, after = text[start : found.start()], text[found.end() : end]
         cut = _CUT.search(after)
         kept = after[: cut.start()] if cut else after
-        return any(
-            before.endswith(left) and (after.startswith(right) or (cut and right.startswith(kept)))
-            for left, right in around
-            if exact or left or (right and kept)
-        )
+        # Looked up and not compared one by one: the words are as many as the project has.
+        for left in (before[place:] for place in range(len(before) + 1)):
+            rights = around.get(left)
+            shortest = 0 if exact or left else 1
+            if rights is None or len(kept) < shortest:
+                continue
+            heads = (after[:length] for length in range(shortest, len(after) + 1))
+            if (cut and _has_beginning(rights, kept)) or any(_has(rights, head) for head in heads):
+                return True
+        return False
 
     def _clean(self, value: Any, depth: int, *, rendered: bool) -> Any:
         if isinstance(value, str):
@@ -257,10 +273,8 @@ def _asks_indirectly(text: str) -> bool:
 def _openly_asked(profile: str) -> Iterator[str]:
     """The variables that a profile takes something from that is no secret, as a schema's name."""
     for line in profile.splitlines():
-        for entry in _YAML_ENTRY.finditer(line):
-            if not _is_secret(entry["key"]):
-                value = entry["quoted"] or entry["plain"] or ""
-                yield from (use["name"] for use in _ENV_VAR.finditer(value))
+        for value in _find_values(line, secret=False):
+            yield from (use["name"] for use in _ENV_VAR.finditer(value))
 
 
 def _word_around(text: str, start: int, end: int) -> tuple[int, int]:
@@ -274,6 +288,18 @@ def _word_around(text: str, start: int, end: int) -> tuple[int, int]:
     while end < last and _is_of_word(text[end]):
         end += 1
     return inner, end
+
+
+def _has(texts: list[str], text: str) -> bool:
+    """Whether a text is one of these, which are sorted."""
+    place = bisect_left(texts, text)
+    return place < len(texts) and texts[place] == text
+
+
+def _has_beginning(texts: list[str], beginning: str) -> bool:
+    """Whether one of these texts, which are sorted, begins like this."""
+    place = bisect_left(texts, beginning)
+    return place < len(texts) and texts[place].startswith(beginning)
 
 
 def _is_of_word(character: str) -> bool:
@@ -310,7 +336,7 @@ def environment_secrets(env: Mapping[str, str]) -> set[str]:
     return {
         value
         for name, value in env.items()
-        if _SECRET_VARIABLE.fullmatch(name) and not value.startswith(("/", "~"))
+        if _SECRET_VARIABLE.search(name) and not value.startswith(("/", "~"))
     }
 
 
@@ -328,17 +354,38 @@ def scan_profiles(text: str, env: Mapping[str, str]) -> set[str]:
     """
     found: set[str] = set()
     lines = text.splitlines()
+    after_block = 0
     for number, line in enumerate(lines):
-        for entry in _YAML_ENTRY.finditer(line):
-            if not _is_secret(entry["key"]):
-                continue
-            value = (entry["quoted"] or entry["plain"]).strip()
-            if value[0] in "|>":
-                found.update(_block(lines, number))
-            else:
+        for value in _find_values(line, secret=True):
+            if value[0] not in "|>":
                 found.update(_values(_plain_spellings(value), env))
+            elif number >= after_block:  # else its lines are those of a block around it
+                block = _block(lines, number)
+                found.update(block)
+                after_block = number + 1 + len(block)
         found.update(_embedded(line))
     return found
+
+
+def _find_values(line: str, *, secret: bool) -> Iterator[str]:
+    """What stands behind those keys of a line that are secret, or behind those that are not.
+
+    The first plain value may be the rest of the line or end at a comma or a brace; the others are
+    in a flow mapping, where they end there. One that begins within another is a part of it.
+    """
+    end = 0
+    for entry in _YAML_ENTRY.finditer(line):
+        if _is_secret(entry["key"]) != secret:
+            continue
+        start = entry.end()
+        if entry["quoted"] is not None:
+            yield entry["quoted"]
+        elif start >= end:
+            is_first = not end
+            found = _FLOW_END.search(line, start)
+            end = found.start() if found else len(line)
+            if value := line[start : None if is_first else end].strip():
+                yield value
 
 
 def _plain_spellings(value: str) -> Iterator[str]:
@@ -352,16 +399,19 @@ def _plain_spellings(value: str) -> Iterator[str]:
         }
     else:
         yield value.split(" #", maxsplit=1)[0].rstrip(" ,}]")
-        yield re.split(r"[,}]", value)[0].strip()
+        yield _FLOW_END.split(value, maxsplit=1)[0].strip()
 
 
-def _block(lines: list[str], start: int) -> Iterator[str]:
+def _block(lines: list[str], start: int) -> list[str]:
     """The lines of a block scalar, each a secret: together they are a private key, as a rule."""
     depth = len(lines[start]) - len(lines[start].lstrip())
-    for line in lines[start + 1 :]:
+    block: list[str] = []
+    for number in range(start + 1, len(lines)):
+        line = lines[number]
         if line.strip() and len(line) - len(line.lstrip()) <= depth:
-            return
-        yield line.strip()
+            break
+        block.append(line.strip())
+    return block
 
 
 def profile_secrets(profiles: object, env: Mapping[str, str], also: Iterable[str] = ()) -> set[str]:
@@ -373,22 +423,7 @@ def profile_secrets(profiles: object, env: Mapping[str, str], also: Iterable[str
     """
     secret: set[str] = set(also)
     public: set[str] = set()
-    _walk(profiles, env, secret, public, hidden=False)
-    return secret - public
-
-
-def _walk(
-    value: object, env: Mapping[str, str], secret: set[str], public: set[str], *, hidden: bool
-) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            is_leaf = not isinstance(inner, Mapping)
-            _walk(inner, env, secret, public, hidden=_is_secret(str(key)) and (is_leaf or hidden))
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            _walk(inner, env, secret, public, hidden=hidden and not isinstance(inner, Mapping))
-    elif isinstance(value, (str, int)) and not isinstance(value, bool):
-        text = str(value)
+    for text, hidden in _find_texts(profiles):
         if hidden:
             secret.update(_values([text], env))
         elif (
@@ -396,10 +431,34 @@ def _walk(
         ):  # what a variable holds is in the open only if the profile itself says so
             public.update(_values([text], env))
         secret.update(_embedded(text))
+    return secret - public
+
+
+def _find_texts(profiles: object) -> Iterator[tuple[str, bool]]:
+    """The texts of a parsed profiles.yml, each with whether its key says that it is secret.
+
+    YAML's aliases are one object in many places, and ten lines of them are a million places: each
+    is looked into once.
+    """
+    seen: set[tuple[int, bool]] = set()
+    waiting: list[tuple[object, bool]] = [(profiles, False)]
+    while waiting:
+        value, hidden = waiting.pop()
+        if isinstance(value, (str, int)) and not isinstance(value, bool):
+            yield str(value), hidden
+        if not isinstance(value, (Mapping, list, tuple)) or (id(value), hidden) in seen:
+            continue
+        seen.add((id(value), hidden))
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                is_leaf = not isinstance(inner, Mapping)
+                waiting.append((inner, _is_secret(str(key)) and (is_leaf or hidden)))
+        else:
+            waiting += [(inner, hidden and not isinstance(inner, Mapping)) for inner in value]
 
 
 def _is_secret(key: str) -> bool:
-    return bool(_SECRET_KEY.fullmatch(key)) and not _HARMLESS_KEY.fullmatch(key)
+    return bool(_SECRET_KEY.search(key)) and not _HARMLESS_KEY.fullmatch(key)
 
 
 def _values(texts: Iterable[str], env: Mapping[str, str]) -> Iterator[str]:

@@ -64,6 +64,8 @@ Pattern = Annotated[
     ),
 ]
 _UNITS = {"h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile(r"([0-9]+h)?([0-9]+m)?([0-9]+s)?")
+_PART = re.compile(r"([0-9]+)([hms])")
 _LONGEST_HOURS = 720
 
 
@@ -73,9 +75,9 @@ def parse_duration(text: str) -> int:
     Raises:
         ValueError: it is not a duration.
     """
-    if not re.fullmatch(r"([0-9]+h)?([0-9]+m)?([0-9]+s)?", text) or not text:
+    if not _DURATION.fullmatch(text) or not text:
         raise ValueError(f"{text!r} is not a duration such as 90s, 30m or 1h30m")
-    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)([hms])", text))
+    return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
 def _check_duration(text: str) -> str:

@@ -20,9 +20,11 @@ from dbt_operator.api.base import GROUP, NAME_PATTERN, VERSION
 from dbt_operator.api.registry import KINDS
 from dbt_operator.cluster.errors import ClusterError, NoNameError, translate_error
 from dbt_protocol.json_input import parse_json
+from dbt_protocol.line_input import LineBuffer
 
 _TIMEOUT = (5, 30)  # seconds to connect, seconds to read
-_NAME, _NAME_LENGTH = re.compile(NAME_PATTERN), 253
+_NAME = re.compile(NAME_PATTERN)
+_NAME_LENGTH = 253
 _RESOURCES = {
     "Job": "apis/batch/v1/{}jobs",
     "Pod": "api/v1/{}pods",
@@ -94,10 +96,9 @@ class ApiServer:
             with _translated():
                 if not _is_success(answer):
                     _check(answer, answer.read())
-                rest = b""
+                buffer = LineBuffer()
                 for chunk in answer.response.stream():
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    yield from (line for line in lines if line.strip())
+                    yield from (line for line in buffer.add(chunk) if line.strip())
         finally:
             answer.response.close()
 

@@ -65,8 +65,8 @@ _MAY_BE_EMPTY = {"docs", "runOperation"}
 _CONNECTION = re.compile(
     r"could not connect|couldn't connect|unable to connect|failed to connect"
     r"|connection (refused|reset|timed out|closed)"
-    r"|connection to server (at .* )?failed|could not (open|establish) .*connection|could not "
-    r"translate host name"
+    r"|connection to server (at .{0,400} )?failed|could not (open|establish) .{0,100}connection"
+    r"|could not translate host name"
     r"|name or service not known|temporary failure in name resolution|no route to host|network is "
     r"unreachable"
     r"|server closed the connection|terminating connection|the database system is (starting up"
@@ -254,31 +254,41 @@ def _raised(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | 
     text = first_lines(seen.message) or seen.exception[0]
     for names, words, reason, remedy in _EXCEPTIONS:
         known = not names or names.intersection(seen.exception)
-        if known and re.search(words, seen.message, re.IGNORECASE):
+        if known and (words is None or words.search(seen.message)):
             return reason, f"{text}{remedy}"
     if "DbtBaseException" in seen.exception or "DbtRuntimeError" in seen.exception:
         return ("ParseError" if seen.parsing else "ModelError"), text
     return "Unknown", f"{seen.exception[0]}: {text}"
 
 
-# In order: (classes, any if empty; words of the message; reason; what to add to the message).
-_EXCEPTIONS: list[tuple[set[str], str, str, str]] = [
+# In order: (classes, any if empty; words of the message, any if None; reason; what to add to the
+# message).
+_EXCEPTIONS: list[tuple[set[str], re.Pattern[str] | None, str, str]] = [
     (
         {"DbtProfileError"},
-        r"does not have a target named",
+        re.compile(r"does not have a target named", re.IGNORECASE),
         "EnvironmentMismatch",
         "; the DbtTarget's spec.target must be an output of profiles.yml",
     ),
-    (set(), r"nothing to do|no nodes selected", "NothingSelected", ""),
     (
         set(),
-        r"--state|--defer-state|no comparison manifest|previous run in '.*' target directory",
+        re.compile(r"nothing to do|no nodes selected", re.IGNORECASE),
+        "NothingSelected",
+        "",
+    ),
+    (
+        set(),
+        re.compile(
+            r"--state|--defer-state|no comparison manifest"
+            r"|previous run in '.{0,1000}' target directory",
+            re.IGNORECASE,
+        ),
         "MissingState",
         "",
     ),
     (
         {"UninstalledPackagesFoundError"},
-        "",
+        None,
         "ConfigError",
         "; install the packages or set deps in the DbtProject",
     ),
@@ -290,23 +300,24 @@ _EXCEPTIONS: list[tuple[set[str], str, str, str]] = [
             "ModuleNotFoundError",
             "ImportError",
         },
-        "",
+        None,
         "ConfigError",
         "",
     ),
     (
         {"UsageError", "InvalidSelectorError", "RequiredVarNotFoundError", "EnvVarMissingError"},
-        "",
+        None,
         "ConfigError",
         "",
     ),
-    ({"FailedToConnectError"}, "", "Unavailable", ""),
-    (set(), _CONNECTION.pattern, "Unavailable", ""),
+    ({"FailedToConnectError"}, None, "Unavailable", ""),
+    (set(), _CONNECTION, "Unavailable", ""),
     (
         {"DbtRuntimeError"},
-        (
+        re.compile(
             r"trying to read your profiles.yml|invalid --project-dir|not a dbt project|no "
-            r"dbt_project.yml found"
+            r"dbt_project.yml found",
+            re.IGNORECASE,
         ),
         "ConfigError",
         "",

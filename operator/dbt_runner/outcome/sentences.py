@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from dbt_protocol.result_file import NodeResult
 
+_BLANKS = re.compile(r"\s+")
 _LOCATION = re.compile(r"^(compiled code at|in macro|> in macro|> called by)\b", re.IGNORECASE)
 
 
@@ -44,5 +45,5 @@ def first_lines(text: str, size: int = 300) -> str:
         line for line in lines if line and not _LOCATION.match(line) and not set(line) <= set("^~ ")
     ]
     head, rest = useful[:1], " ".join(useful[1:4])
-    joined = re.sub(r"\s+", " ", ": ".join([*head, rest] if rest else head))
+    joined = _BLANKS.sub(" ", ": ".join([*head, rest] if rest else head))
     return joined if len(joined) <= size else joined[: size - 3] + "..."

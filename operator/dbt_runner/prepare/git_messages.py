@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 
 _SAID = 300  # characters of git's output in a message
+_QUOTED = re.compile(r"'[^']*'")
+_PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
 
 # What git and ssh say, in the order in which they are looked for: the first explains the others.
 # Whether it may pass within seconds decides if it is tried again here.
@@ -80,7 +82,7 @@ class CommandError(Exception):
     def __init__(self, said: str) -> None:
         super().__init__(said)
         self.said = said
-        words = re.sub(r"'[^']*'", "", said)  # a repository may be called anything
+        words = _QUOTED.sub("", said)  # a repository may be called anything
         self.cause = next((name for name, pattern in _CAUSES if pattern.search(words)), "")
 
 
@@ -144,7 +146,7 @@ def shorten(said: str) -> str:
 
 def _public(url: str) -> str:
     """A URL without a password. The API refuses those that have one."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:*****@", url)
+    return _PASSWORD.sub(r"\1:*****@", url)
 
 
 def say(text: str) -> None:

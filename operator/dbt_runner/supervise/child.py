@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import dbt_runner
+from dbt_protocol.line_input import LineBuffer
 from dbt_runner.layout import Layout
 from dbt_runner.supervise.interpreter import InterpreterError
 from dbt_runner.worker_messages import (
@@ -89,7 +90,7 @@ class Child:
         self.received: deque[Message] = deque()
         # What stands for a line that is no message: nothing that it says is believed after that.
         self.refusal: Failed | None = None
-        self._rest = b""
+        self._lines = LineBuffer()
 
     def run_step(self, step: int) -> None:
         """Tell a zygote to run a step."""
@@ -129,8 +130,7 @@ class Child:
         return data is not None
 
     def _decode(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
+        for line in self._lines.add(data):
             self.received.append(decode(line))
 
     def read_output(self) -> bytes | None:

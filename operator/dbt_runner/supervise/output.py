@@ -15,7 +15,7 @@ class Output:
 
     def __init__(self, redactor: Redactor) -> None:
         self.redactor = redactor
-        self._rest = b""  # of a line that has not got its end yet
+        self._rest = bytearray()  # of a line that has not got its end yet
 
     def learn_secrets(self, secrets: Iterable[str]) -> None:
         """Take these secrets, which are exact, in place of those that were scanned for."""
@@ -27,9 +27,14 @@ class Output:
 
     def pass_on(self, data: bytes | None) -> None:
         """Print those of dbt's lines that are complete; None is the end, and prints the rest."""
-        lines, newline, self._rest = (self._rest + (data or b"")).rpartition(b"\n")
+        whole, newline, rest = (data or b"").rpartition(b"\n")
+        if newline:
+            lines, self._rest = bytes(self._rest + whole), bytearray(rest)
+        else:
+            lines = b""
+            self._rest += rest
         if data is None or len(self._rest) > _LINE_LIMIT:
-            lines, self._rest = lines + newline + self._rest, b""
+            lines, self._rest = lines + newline + self._rest, bytearray()
             newline = b"\n" if lines and not lines.endswith(b"\n") else b""
         if lines:
             _print(self.redactor.data(lines) + newline)

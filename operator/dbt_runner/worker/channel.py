@@ -51,10 +51,10 @@ class Commands:
         self._descriptor = descriptor
 
     def __iter__(self) -> Iterator[Message]:
-        line = b""
+        line = bytearray()
         while byte := os.read(self._descriptor, 1):
             if byte != b"\n":
                 line += byte
                 continue
-            yield decode(line)
-            line = b""
+            yield decode(bytes(line))
+            line.clear()

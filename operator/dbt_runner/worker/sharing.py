@@ -59,6 +59,14 @@ _PLAIN_STATEMENTS = {
 _INDIRECT = {"builtins", "context"}  # by them a macro can get hold of var under another name
 _SHOWN_VALUES = {"run_started_at", "invocation_id"}  # of an invocation, that SQL often shows
 _SUSPICIOUS = re.compile(r"\b(?:var|builtins|context)\b")
+# Something like a use of var, in what may be prose.
+_VAR = re.compile(r"(?<!\w)var(?!\w)(?=\s*[(.\[|,)~%}])")
+# Within Jinja's delimiters, from the last that opens: as in invocation/sources.py.
+_INSIDE = re.compile(r"\{[{%](?:(?!\}\}|%\}|\{[{%]).)*?\b(?:builtins|context)\b", re.DOTALL)
+# Expressions, in the characters of _symbol; i is the name of a value.
+_LITERALS = r"\((-?L(,-?L)*)?\)"
+_SHOWN_VALUE = re.compile(rf"i(\.n({_LITERALS})?)*(\|n({_LITERALS})?)*")
+_PLAIN_OUTPUT = re.compile(r"(a|v\(L(,-?L)?\))(\|[nva](\(-?L(,-?L)*\))?)*")
 
 Token = tuple[str, str]  # kind and text
 
@@ -134,9 +142,7 @@ def _is_shown_value(tokens: Sequence[Token], names: Collection[str]) -> bool:
     def symbol(token: Token) -> str:
         return "i" if token[0] == "name" and token[1] in names else _symbol(token)
 
-    text = "".join(map(symbol, tokens))
-    literals = r"\((-?L(,-?L)*)?\)"
-    return re.fullmatch(rf"i(\.n({literals})?)*(\|n({literals})?)*", text) is not None
+    return _SHOWN_VALUE.fullmatch("".join(map(symbol, tokens))) is not None
 
 
 def code(project: Path) -> Iterator[Path]:
@@ -314,13 +320,12 @@ def _dynamic_in_text(text: str) -> str:
     """As :func:`_dynamic`, where the text is not all Jinja: YAML, or a string. Prose may speak of a
     var.
     """
-    for found in re.finditer(r"(?<!\w)var(?!\w)(?=\s*[(.\[|,)~%}])", text):
+    for found in _VAR.finditer(text):
         if not _NAME_AND_MORE.match(text, found.end()):
             return "uses var() in a way that does not tell the name"
-    inside = re.compile(r"\{[{%](?:(?!\}\}|%\}).)*?\b(?:builtins|context)\b", re.DOTALL)
     return (
         "gets at dbt's context in a way that does not tell the name of a var"
-        if inside.search(text)
+        if _INSIDE.search(text)
         else ""
     )
 
@@ -351,7 +356,7 @@ def _is_plain_output(tokens: Sequence[Token], aliases: Collection[str] = ()) -> 
     text = "".join(
         "a" if token[0] == "name" and token[1] in aliases else _symbol(token) for token in tokens
     )
-    return re.fullmatch(r"(a|v\(L(,-?L)?\))(\|[nva](\(-?L(,-?L)*\))?)*", text) is not None
+    return _PLAIN_OUTPUT.fullmatch(text) is not None
 
 
 def _symbol(token: Token) -> str:

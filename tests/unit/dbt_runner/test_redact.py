@@ -290,3 +290,21 @@ def test_what_is_no_json_is_redacted_as_text(tmp_path: Path) -> None:
     path.write_text('{"half": "password')
     redactor_of().document(path)
     assert path.read_text() == '{"half": "*****'
+
+
+def test_entries_of_one_line_are_told_apart() -> None:
+    flow = "{user: someone, password: first-secret, token: second-secret, x_key: a, pwd: my:third}"
+    assert scan_profiles(flow, {}) >= {"first-secret", "second-secret", "my:third"}
+    assert scan_profiles("password: with, a comma # and a comment", {}) >= {"with, a comma", "with"}
+
+
+def test_a_secret_within_a_secret_is_shown_by_neither() -> None:
+    text = "private_key: |\n  token: |\n    innermost\n\n  last-line\nopen: shown"
+    assert scan_profiles(text, {}) >= {"token: |", "innermost", "last-line"}
+    assert scan_profiles("token: token: token: whole", {}) == {"token: token: whole"}
+
+
+def test_what_yaml_repeats_is_a_secret_in_each_of_its_places() -> None:
+    shared = ["aliased-secret"]
+    assert profile_secrets({"password": shared, "port": 1}, {}) == {"aliased-secret"}
+    assert profile_secrets({"password": shared, "schema": shared}, {}) == set()

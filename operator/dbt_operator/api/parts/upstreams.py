@@ -19,6 +19,7 @@ _BOUND = (
     f"|{_DURATION}"
     "|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2}))$"
 )
+_BOUND_PATTERN = re.compile(_BOUND)
 _BOUND_WORDS = (
     "must be a duration such as 2h, a time such as 2024-01-31T06:00:00Z or, in a DbtSchedule,"
     " $(scheduled.time), $(interval.start) or $(interval.end)"
@@ -30,7 +31,7 @@ _LABEL = re.compile(
 
 def _check_bound(text: str) -> str:
     """CEL has said so in better words."""
-    if not re.search(_BOUND, text):
+    if not _BOUND_PATTERN.search(text):
         raise ValueError(_BOUND_WORDS)
     if "T" in text:
         datetime.fromisoformat(text)

@@ -20,7 +20,10 @@ OF_MOMENTS = ("scheduled.time", "scheduled.date")
 OF_OCCURRENCES = (*OF_MOMENTS, "interval.start", "interval.end")
 
 _PATH = "spec.runTemplate.spec"
-_PLACEHOLDER = re.compile(r"\$\(((?:window|scheduled|interval)\.[^)]*)\)")
+# One that is not closed reaches to the end, and nothing after it is looked at again: each beginning
+# would be followed to the end for nothing.
+_PLACEHOLDER = re.compile(r"\$\(((?:window|scheduled|interval)\.[^)]*)(\)|\Z)")
+_SHOWN_KEY = 100  # characters of a key in a path: it is copied for everything below
 _MEANT = re.compile(
     r"\.vars\b|\.eventTime\b|\.steps\[\d+\]\.\w+\.(select|exclude|selector|args)\b"
     r"|\.waitFor\[\d+\]\.(newerThan|begunAfter)$"
@@ -89,7 +92,9 @@ def fill(value: Any, values: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [fill(inner, values) for inner in value]
     if isinstance(value, str):
-        return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), value)
+        return _PLACEHOLDER.sub(
+            lambda match: values.get(match[1], match[0]) if match[2] else match[0], value
+        )
     return value
 
 
@@ -105,10 +110,11 @@ def _find(value: Any, path: str) -> Iterator[tuple[str, str]]:
     """Paths and names of all placeholders."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _find(inner, f"{path}.{key}")
+            yield from _find(inner, f"{path}.{key[:_SHOWN_KEY]}")
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             yield from _find(inner, f"{path}[{number}]")
     elif isinstance(value, str):
         for match in _PLACEHOLDER.finditer(value):
-            yield path, match[1]
+            if match[2]:
+                yield path, match[1]

@@ -41,7 +41,13 @@ _SHAPES = (
     ("a Slack token", re.compile(r"\bxox[a-z]-[0-9A-Za-z-]{10}")),
     ("a Databricks token", re.compile(r"\bdapi[0-9a-f]{32}\b")),
     ("a Google API key", re.compile(r"\bAIza[0-9A-Za-z_-]{35}")),
-    ("a JSON web token", re.compile(r"\beyJ[0-9A-Za-z_-]{8,4096}\.eyJ[0-9A-Za-z_-]{8}")),
+    (
+        "a JSON web token",
+        # Only the first eyJ of a word is followed to its end: a later one has less behind it.
+        re.compile(
+            r"(?<![0-9A-Za-z_-])(?>[0-9A-Za-z_-]*?\beyJ)[0-9A-Za-z_-]{8,}+\.eyJ[0-9A-Za-z_-]{8}"
+        ),
+    ),
     (
         "a URL with a password",
         re.compile(

@@ -17,11 +17,12 @@ _MAY_PASS = (Reason.UNAVAILABLE, Reason.INFRASTRUCTURE, Reason.SOURCE_ERROR, Rea
 # Messages of warehouses about what may be over in a minute. Syntax, missing columns and the like
 # never match.
 _TRANSIENT = re.compile(
-    r"connection|could not connect|server closed|terminat\w+ .*administrator|deadlock|lock timeout"
-    r"|obtain lock"
+    r"connection|could not connect|server closed|deadlock|lock timeout"
+    r"|terminat\w{1,20} .{0,200}administrator|obtain lock"
     r"|could not serialize|concurrent update|timed? ?out|too many|rate limit|quota exceeded"
     r"|capacity|throttl"
-    r"|temporar\w+ (unavailable|failure)|service unavailable|internal error|\b50[0234]\b|try again",
+    r"|temporar\w{1,20} (unavailable|failure)|service unavailable|internal error"
+    r"|\b50[0234]\b|try again",
     re.IGNORECASE,
 )
 

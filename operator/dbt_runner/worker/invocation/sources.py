@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Within Jinja's delimiters: in prose and as a column the word is common.
+# Within Jinja's delimiters: in prose and as a column the word is common. The last that opens before
+# the word decides, so none is looked over from one that opens earlier.
 _LOOKS_AT_FLAGS = re.compile(
-    r"\{[{%](?:(?!\}\}|%\}).)*?\b(flags|invocation_args_dict)\b", re.DOTALL
+    r"\{[{%](?:(?!\}\}|%\}|\{[{%]).)*?\b(flags|invocation_args_dict)\b", re.DOTALL
 )
 
 
