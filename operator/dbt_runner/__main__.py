@@ -1,5 +1,5 @@
 """Entry point of the zipapp: ``python3 runner.pyz prepare|run|artifacts``, one command for each
-container of the pod.
+container of the pod; ``run`` is started with ``-I -S``.
 
 Each takes its plan from the environment. ``zygote`` and ``command`` are how ``run`` starts dbt and
 not for anyone else; ``--root`` moves all paths below a folder, for tests.
@@ -64,9 +64,22 @@ def _prepare(layout: Layout, plan: str) -> int:
 
 
 def _run(layout: Layout, plan: str) -> int:
+    given = RunPlan.from_json(plan)
+    env = _take_environment()
     from dbt_runner.supervise import main as run
 
-    return run.main(layout, RunPlan.from_json(plan), os.environ)
+    return run.main(layout, given, env)
+
+
+def _take_environment() -> dict[str, str]:
+    """What the container was given is for dbt alone, and nothing of it stays with this process.
+
+    Modules and libraries that it loads from now on read it as well: that of OpenSSL finds in it
+    what else to load.
+    """
+    given = dict(os.environ)
+    os.environ.clear()
+    return given
 
 
 def _artifacts(layout: Layout, plan: str) -> int:

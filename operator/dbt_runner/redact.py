@@ -426,10 +426,11 @@ def profile_secrets(profiles: object, env: Mapping[str, str], also: Iterable[str
     for text, hidden in _find_texts(profiles):
         if hidden:
             secret.update(_values([text], env))
-        elif (
-            "{{" not in text
-        ):  # what a variable holds is in the open only if the profile itself says so
-            public.update(_values([text], env))
+        elif text.lstrip().startswith("{") and (data := _read_json(text)) is not None:
+            _walk(data, env, secret, public, hidden=False)
+        elif "{{" not in text:
+            # What a variable holds is in the open only if the profile itself says so.
+            public.add(text)
         secret.update(_embedded(text))
     return secret - public
 
@@ -476,11 +477,16 @@ def _values(texts: Iterable[str], env: Mapping[str, str]) -> Iterator[str]:
 
 
 def _key_file(text: str, env: Mapping[str, str]) -> set[str]:
+    data = _read_json(text)
+    return {text} if data is None else profile_secrets(data, env)
+
+
+def _read_json(text: str) -> Any:
+    """What a text stands for as JSON; None if it is none."""
     try:
-        data: Any = parse_json(text)
+        return parse_json(text)
     except ValueError:
-        return {text}
-    return profile_secrets(data, env)
+        return None
 
 
 def _embedded(text: str) -> set[str]:

@@ -20,6 +20,8 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
             {"schemaPattern": "^analytics(_.*)?$", "databasePattern": "db", "target": "prod"},
         ),
         ("DbtTarget", {"protected": True}),
+        ("DbtTarget", {"allowedRunEnv": []}),
+        ("DbtTarget", {"allowedRunEnv": ["SCHEMA", "APP_*", "*_SCHEMA", "*", "_a1"]}),
         ("DbtTarget", {"maxConcurrentRuns": 100}),
         ("DbtProject", {"defaults": {"retry": {"maxAttempts": 2}, "timeout": "1h", "threads": 4}}),
         (
@@ -89,6 +91,10 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
             {"pod": {"sidecarResources": {"requests": {"cpu": "50m"}}, "ephemeralStorage": "2Gi"}},
         ),
         ("DbtRun", {}),
+        (
+            "DbtRun",
+            {"env": [{"name": "PGHOSTADDR", "value": "10.0.0.1"}]},
+        ),  # the planner's to refuse: a stricter rule would keep stored runs from being cancelled
         ("DbtRun", {"priority": -5}),
         (
             "DbtRun",

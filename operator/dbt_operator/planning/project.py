@@ -8,7 +8,7 @@ from dbt_operator.api.kinds.project import DbtProject, DbtProjectStatus
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.plan import Plan, fitted
-from dbt_operator.planning.policy.refusals import flag_in_env, secret_in_env
+from dbt_operator.planning.policy.refusals import reserved_in_env, secret_in_env
 
 
 def plan(project: DbtProject, identity: Identity, now: datetime) -> Plan:
@@ -18,7 +18,7 @@ def plan(project: DbtProject, identity: Identity, now: datetime) -> Plan:
     conditions = Conditions.of(
         project.status.conditions if project.status else None, identity.generation, now
     )
-    if problem := secret_in_env(project.spec.env) or flag_in_env(project.spec.env):
+    if problem := secret_in_env(project.spec.env) or reserved_in_env(project.spec.env):
         conditions.stalled("InvalidSpec", problem)
     else:
         conditions.ready("Accepted", "runs may use this project")

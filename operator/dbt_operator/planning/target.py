@@ -9,7 +9,7 @@ from dbt_operator.api.kinds.target import DbtTarget, DbtTargetStatus
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.plan import Plan, fitted
-from dbt_operator.planning.policy.refusals import flag_in_env, secret_in_env
+from dbt_operator.planning.policy.refusals import reserved_in_env, secret_in_env
 
 
 def plan(target: DbtTarget, identity: Identity, now: datetime, queued: int | None = None) -> Plan:
@@ -45,4 +45,4 @@ def _problem(target: DbtTarget) -> str:
             re.compile(pattern or "")
         except re.error as error:
             return f"spec.{field} is not a regular expression that Python reads: {error}"
-    return secret_in_env(target.spec.env) or flag_in_env(target.spec.env)
+    return secret_in_env(target.spec.env) or reserved_in_env(target.spec.env)

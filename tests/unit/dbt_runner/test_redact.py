@@ -156,6 +156,19 @@ def test_what_a_variable_holds_is_not_in_the_open() -> None:
     assert found == {"the-secret", "analyst"}
 
 
+def test_a_secret_in_a_literal_of_json_is_not_in_the_open() -> None:
+    """A key that says nothing may hold JSON whose keys do."""
+    found = profile_secrets(
+        {
+            "extra": '{"password": "the-secret", "user": "analyst"}',
+            "password": "the-secret",
+            "token": "analyst",
+        },
+        {},
+    )
+    assert found == {"the-secret"}
+
+
 FILES = ("select password_hash from {{ ref('user_passwords') }}", "macros: [grant_password]")
 PROFILE = "shop: {outputs: {prod: {password: password, dbname: password_reset}}}"
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from dbt_operator.api.base import KeyRef, Model, Name, Pattern, Variables, Word
+from dbt_operator.api.base import KeyRef, Model, Name, Pattern, VariablePattern, Variables, Word
 from dbt_operator.api.status import Condition
 from dbt_operator.api.texts import Moment, Told
 
@@ -40,8 +40,13 @@ class DbtTargetSpec(Model):
     """The same for the database (BigQuery: the project)."""
     protected: bool | None = None
     """Refuse runs with fullRefresh, empty, sample or an env of their own, and code that is not
-    pinned: the project's image by a digest, and its source in the image or by a full commit.
-    Default: false."""
+    pinned: the project's image by a digest, and its source in the image or by a full commit. What
+    allowedRunEnv says of runs holds for the project's env. Default: false."""
+    allowed_run_env: Annotated[list[VariablePattern], Field(max_length=64)] | None = None
+    """Names of the variables that runs may set in env: SCHEMA, or APP_*, where * stands for any
+    characters. What dbt reads as a flag, PG*, GIT_*, PYTHON*, LD_* and proxies are refused even if
+    they are named here. Default: all names but these and those that are known to lead programs,
+    libraries or connections elsewhere, such as BROWSER, SSL_CERT_FILE and AWS_*."""
     max_concurrent_runs: Annotated[int, Field(ge=1, le=100)] | None = None
     """How many runs may work on this target at a time, whichever projects they are of; a backfill
     counts as one. Default: 1. The others are queued. Lowering it stops no run."""

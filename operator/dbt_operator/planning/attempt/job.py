@@ -32,6 +32,11 @@ _RESOURCES = {"requests": {"cpu": "250m", "memory": "512Mi"}}
 _CLONE = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
 _SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 
+# Isolated, and without what the image adds to each start of Python: neither a user's environment
+# nor a package that reads it has a say in process 1. dbt gets both, and an interpreter of its own,
+# should the image have installed it for another one.
+_START = ("python3", "-I", "-S", paths.RUNNER, "run")
+
 Manifest = dict[str, Any]
 
 
@@ -333,9 +338,7 @@ def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod, told: Told) 
     if resolved.image_pull_policy:
         container["imagePullPolicy"] = resolved.image_pull_policy
     return container | {
-        # The runner goes on in the interpreter that dbt is installed for, should that be another
-        # one.
-        "command": [_literal(word) for word in ("python3", paths.RUNNER, "run")],
+        "command": [_literal(word) for word in _START],
         "resources": pod.resources.to_dict() if pod.resources else _RESOURCES,
     }
 

@@ -14,7 +14,8 @@ from dbt_operator.api.base import PlainVariable, Variable
 from dbt_operator.api.kinds.project import DbtProjectSpec
 from dbt_operator.api.kinds.run import DbtRunSpec
 from dbt_operator.api.kinds.target import DbtTargetSpec
-from dbt_operator.planning.policy import secret_shapes
+from dbt_operator.api.parts.run_template import RunTemplateSpec
+from dbt_operator.planning.policy import secret_shapes, variable_names
 from dbt_protocol.flag_variables import is_flag
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -27,9 +28,13 @@ def refusal(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) ->
         _waits_for_ever(spec)
         or _not_of_git(spec, project)
         or plain_secret(spec, project, target)
-        or flag(spec, project, target)
+        or reserved(spec, project, target)
     )
-    return found or (protected(spec, project) if target.protected else "")
+    if found:
+        return found
+    if target.protected:
+        return protected(spec, project, target)
+    return unlisted_in_env(spec.env, spec.target_ref.name, target.allowed_run_env)
 
 
 def _waits_for_ever(spec: DbtRunSpec) -> str:
@@ -98,7 +103,7 @@ def _readable(path: str, looks: str, use: str = "") -> str:
     )
 
 
-# Flags of dbt
+# Names that no environment may hold
 
 _STEP = "set {} in a step of the DbtRun"
 _STATE = "set spec.state of the DbtRun"
@@ -139,37 +144,85 @@ _INSTEAD = {
 }
 
 
-def flag(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
-    """A flag of dbt in any environment of a run: no field would show what the run really does."""
+def reserved(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
+    """A variable in any environment of a run that none of them may have."""
     return (
-        flag_in_env(spec.env)
-        or flag_in_env(project.env, f" of the DbtProject {spec.project_ref.name}")
-        or flag_in_env(target.env, f" of the DbtTarget {spec.target_ref.name}")
+        reserved_in_env(spec.env)
+        or reserved_in_env(project.env, f" of the DbtProject {spec.project_ref.name}")
+        or reserved_in_env(target.env, f" of the DbtTarget {spec.target_ref.name}")
     )
 
 
-def flag_in_env(env: Iterable[PlainVariable | Variable] | None, of: str = "") -> str:
-    """The first variable of an environment that dbt reads as a flag, whatever its value is or comes
-    from.
+def reserved_in_env(
+    env: Iterable[PlainVariable | Variable] | None, of: str = "", path: str = "spec.env"
+) -> str:
+    """The first variable of an environment that none may have, whatever its value is or comes from:
+    dbt reads it as a flag, and no field would show what a run really does; or the dynamic loader
+    reads it, before anything can keep it from the supervisor.
 
     Args:
         env: the variables.
         of: says whose they are.
+        path: of the environment.
     """
     for number, variable in enumerate(env or ()):
+        where = f"{path}[{number}] ({variable.name}){of}"
         if is_flag(variable.name):
-            where = f"spec.env[{number}] ({variable.name}){of}"
             instead = _INSTEAD.get(variable.name)
             remedy = f"remove it, and {instead} where it is wanted" if instead else "remove it"
             return f"{where} is read by dbt as a flag, and would overrule what a run says: {remedy}"
+        if variable_names.is_of_loader(variable.name):
+            return (
+                f"{where} is read by the dynamic loader before anything else can be: remove it, and"
+                " set it in the image where it is wanted"
+            )
     return ""
+
+
+# Variables of runs
+
+
+def unlisted_in_env(
+    env: Iterable[PlainVariable | Variable] | None,
+    target: str,
+    allowed: Iterable[str] | None,
+    of: str = "",
+    path: str = "spec.env",
+) -> str:
+    """The first variable of an environment that a target does not let runs set.
+
+    Args:
+        env: the variables.
+        target: the DbtTarget's name.
+        allowed: the names that it allows; None if it says nothing of them.
+        of: says whose the variables are.
+        path: of the environment.
+    """
+    for number, variable in enumerate(env or ()):
+        if why := variable_names.explain_refusal(variable.name, target, allowed):
+            return f"{path}[{number}] ({variable.name}){of} {why}"
+    return ""
+
+
+def refused_in_template(template: RunTemplateSpec, path: str) -> str:
+    """The first variable of a run's template that is refused whatever project and target say.
+
+    Args:
+        template: what the runs will be like.
+        path: of the template.
+    """
+    env, path = template.env, f"{path}.env"
+    anything = ("*",)
+    return reserved_in_env(env, path=path) or unlisted_in_env(
+        env, template.target_ref.name, anything, path=path
+    )
 
 
 # Protected targets
 
 
-def protected(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
-    """What a run against a protected target may not ask for."""
+def protected(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
+    """What a run against a protected target may not ask for, and its project neither."""
     if path := next(_destructive(spec), ""):
         return (
             f"{path} is refused by the DbtTarget {spec.target_ref.name}, which is protected: leave "
@@ -180,8 +233,10 @@ def protected(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
             f"spec.env is refused by the DbtTarget {spec.target_ref.name}, which is protected:"
             " set the variables in the DbtTarget or the DbtProject"
         )
-    if found := unpinned(spec, project):
-        return f"{found}, since the DbtTarget {spec.target_ref.name} is protected"
+    name, of = spec.target_ref.name, f" of the DbtProject {spec.project_ref.name}"
+    found = unlisted_in_env(project.env, name, target.allowed_run_env, of)
+    if found := found or unpinned(spec, project):
+        return f"{found}, since the DbtTarget {name} is protected"
     return ""
 
 

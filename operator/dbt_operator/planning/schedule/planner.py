@@ -21,6 +21,7 @@ from dbt_operator.planning.common.durations import format_time, parse_time
 from dbt_operator.planning.common.plan import LOOK_AGAIN, DeleteRun, Event, Plan, fitted
 from dbt_operator.planning.common.strays import delete_stray_run, delete_strays
 from dbt_operator.planning.common.timetable import TIME_ZONES, Timetable, TimetableError
+from dbt_operator.planning.policy.refusals import refused_in_template
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.listening import find_due_actions, hear_runs
@@ -150,7 +151,7 @@ def _read_spec(spec: DbtScheduleSpec, now: datetime) -> Timetable:
         TimetableError: that, or what it is to run, means nothing.
     """
     timetable = _read_timetable(tuple(spec.schedules or ()), spec.timezone or "UTC", now.year)
-    if misplaced := _find_misplaced(spec):
+    if misplaced := _find_misplaced(spec) or _find_refused(spec):
         raise TimetableError(misplaced)
     return timetable
 
@@ -170,6 +171,16 @@ def _find_misplaced(spec: DbtScheduleSpec) -> str:
         return misplaced
     used = placeholders.find_used(run).intersection(of_windows)
     return "" if used else placeholders.missing(of_windows, path)
+
+
+def _find_refused(spec: DbtScheduleSpec) -> str:
+    """A variable that none of the runs could set; empty if there is none."""
+    if spec.run_template is not None:
+        return refused_in_template(spec.run_template.spec, "spec.runTemplate.spec")
+    if spec.backfill_template is None:
+        return ""
+    template = spec.backfill_template.spec.run_template.spec
+    return refused_in_template(template, "spec.backfillTemplate.spec.runTemplate.spec")
 
 
 @lru_cache(maxsize=4096)

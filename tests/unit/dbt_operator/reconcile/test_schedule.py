@@ -365,6 +365,14 @@ def test_names_fit_into_labels_and_differ() -> None:
             {"run": {"env": [{"name": "DAY", "value": "$(scheduled.date)"}]}},
             "spec.runTemplate.spec.env[0].value: $(scheduled.date) means nothing there",
         ),
+        (
+            {"run": {"env": [{"name": "PGHOSTADDR", "value": "10.0.0.1"}]}},
+            "spec.runTemplate.spec.env[0] (PGHOSTADDR) would lead programs or",
+        ),
+        (
+            {"run": {"env": [{"name": "DBT_EMPTY", "value": "1"}]}},
+            "spec.runTemplate.spec.env[0] (DBT_EMPTY) is read by dbt as a flag",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -143,6 +143,10 @@ def test_old_ones_are_deleted() -> None:
             template(RUN, windows={"keys": ["a", "b"]}),
             "$(window.start) means nothing",
         ),
+        (
+            template(RUN | {"env": [{"name": "LD_AUDIT", "value": "/project/audit.so"}]}),
+            "spec.backfillTemplate.spec.runTemplate.spec.env[0] (LD_AUDIT) is read by the dynamic",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(spec: Manifest, words: str) -> None:

@@ -368,9 +368,11 @@ def test_a_target_that_is_created_anew(make: Make) -> None:
     assert world.status["phase"] == "Succeeded"
 
 
-def test_what_a_target_refuses_is_refused_at_once(make: Make) -> None:
-    world = make(run={"env": [{"name": "DBT_PASSWORD", "value": "hunter2hunter2"}]})
+@pytest.mark.parametrize("name", ["DBT_PASSWORD", "DBT_EMPTY", "PGHOSTADDR", "BROWSER"])
+def test_what_a_target_refuses_is_refused_at_once(make: Make, name: str) -> None:
+    world = make(run={"env": [{"name": name, "value": "hunter2hunter2"}]})
     world.tell()
+    assert f"({name})" in world.status["message"]
     assert world.status["reason"] == "InvalidSpec"
     assert world.server.created_runs == []
 

@@ -70,6 +70,7 @@ def test_what_comes_from_a_secret_is_not_refused() -> None:
 
 
 FULL_REFRESH = {"name": "DBT_FULL_REFRESH", "value": "true"}
+LD_AUDIT = {"name": "LD_AUDIT", "value": "/project/audit.so"}
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,7 @@ FULL_REFRESH = {"name": "DBT_FULL_REFRESH", "value": "true"}
     [
         (SECRET, "spec.env[0] (PGPASSWORD) looks like"),
         (FULL_REFRESH, "spec.env[0] (DBT_FULL_REFRESH) is read by dbt as a flag"),
+        (LD_AUDIT, "spec.env[0] (LD_AUDIT) is read by the dynamic loader"),
     ],
 )
 def test_projects_and_targets_say_so_before_any_run_does(
