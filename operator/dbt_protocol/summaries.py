@@ -32,6 +32,9 @@ PROGRESS_BYTES = 1000
 PROGRESS_RUNNING = 10
 PROGRESS_WINDOWS = 100
 
+# How the state of a run stands, that later runs may be compared with, as the sidecar tells it.
+STATE_UPLOADED, STATE_LACKS = "Uploaded", "Missing"
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -127,10 +130,12 @@ def _dump(summary: Summary, *, message: str, failures: list[Failure], total: int
 
 
 def _shorten(text: str, size: int) -> str:
-    """Cut to at most ``size`` bytes of UTF-8, at a character's boundary."""
-    encoded = text.encode()
+    """Cut to at most ``size`` bytes of UTF-8, at a character's boundary. What no UTF-8 can stand
+    for, as in names of files in any bytes, is a question mark.
+    """
+    encoded = text.encode(errors="replace")
     if len(encoded) <= size:
-        return text
+        return encoded.decode()
     return encoded[: size - len(Summary.SHORTENED)].decode(errors="ignore") + Summary.SHORTENED
 
 
@@ -143,7 +148,20 @@ class UploadSummary(Message):
     size: int = 0  # bytes
     error: str = ""
     windows: str = ""  # as in Summary, as far as is known: the dbt container may have been killed
+    # STATE_UPLOADED: all objects of the run's state are there; STATE_LACKS: they are not. Empty: an
+    # older runner, which tells of all objects together, or one that was to leave no state.
+    state: str = ""
     protocol: int = PROTOCOL
+
+    def to_json(self) -> str:
+        """Serialize; what went wrong is shortened, since nobody knows what a store has to say."""
+        data = asdict(self) | {"error": _shorten(self.error, MESSAGE_BYTES)}
+        return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+    @property
+    def is_state_uploaded(self) -> bool:
+        """Whether later runs can be compared with what this one leaves."""
+        return self.state == STATE_UPLOADED if self.state else not self.error
 
 
 @dataclass(frozen=True)

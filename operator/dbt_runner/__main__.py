@@ -17,6 +17,7 @@ from dbt_protocol.messages import ProtocolError
 from dbt_protocol.plans import PLAN_VARIABLE, PreparePlan, RunPlan, UploadPlan
 from dbt_protocol.summaries import Summary, UploadSummary
 from dbt_runner.layout import Layout
+from dbt_runner.undumpable import forbid_dumps
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--window", type=int)
     arguments = parser.parse_args(argv)
     layout = Layout(arguments.root)
+    if arguments.command in ("prepare", "artifacts"):
+        forbid_dumps()  # they have the bucket's keys
     plan = os.environ.get(PLAN_VARIABLE, "")
     if arguments.command in ("zygote", "command"):
         return _steps(layout, plan, arguments)

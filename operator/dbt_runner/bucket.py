@@ -3,19 +3,23 @@ which restores.
 
 Only these two containers see its Secret. The client is imported when it is needed, and retrying is
 left to the callers, who know how much time there is.
+
+A key needs s3:GetObject and s3:PutObject for the objects below the prefix. Without s3:ListBucket
+for the bucket, S3 answers 403 and not 404 when it is asked for an object that does not exist, so
+whoever asks has to decide what a refusal means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from dbt_protocol.plans import Bucket
-from dbt_runner.volume import Volume
+from dbt_runner.volume import LARGEST_FILE, NotPlainError, Volume
 
-PARALLEL = 4
+PARALLEL = 4  # uploads, and one more of what matters most
 _PART_BYTES = 1 << 20
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 30.0
 # With these the store says that trying again is of no use.
@@ -26,7 +30,9 @@ _FINAL = {
     "SignatureDoesNotMatch",
     "InvalidBucketName",
 }
-_ABSENT = "NoSuchKey"
+_ABSENT, _DENIED = "NoSuchKey", "AccessDenied"
+_READING = "s3:GetObject for the object and, to tell whether there is one, s3:ListBucket"
+_WRITING = "s3:PutObject and s3:GetObject for the object"
 
 
 class BucketError(Exception):
@@ -35,6 +41,12 @@ class BucketError(Exception):
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
         self.final = final  # trying again is of no use
+
+
+class DeniedError(BucketError):
+    """The key may not read an object, or there is none: a store tells the two apart only for those
+    who may list its objects.
+    """
 
 
 class UploadError(BucketError):
@@ -71,7 +83,8 @@ class MinioStore:
             sent = self._client.put_object(self._bucket.name, key, file, size, content_type)
             kept = self._client.stat_object(self._bucket.name, key)
         except Exception as error:  # noqa: BLE001 - what is not known goes on as it is
-            raise self._translated(key, error, UploadError) from None
+            hint = self._name_permission(error, _WRITING)
+            raise self._translated(key, error, UploadError, hint) from None
         if kept.size != size or kept.etag != sent.etag:
             raise UploadError(self._message(key, f"the store holds {kept.size} bytes of {size}"))
 
@@ -79,44 +92,68 @@ class MinioStore:
         """Download an object to a file, complete or not at all; whether there is such an object.
 
         Raises:
+            DeniedError: there is none, or the key may not read it.
             BucketError: the store refuses or cannot be reached, or the file cannot be written.
         """
         try:
             answer = self._client.get_object(self._bucket.name, key)
             try:
                 with volume.replacing(path) as file:
-                    for part in answer.stream(_PART_BYTES):
-                        file.write(part)
+                    _copy(answer.stream(_PART_BYTES), file)
             finally:
                 answer.close()
                 answer.release_conn()
         except self._errors.S3Error as error:
             if error.code == _ABSENT:
                 return False
-            raise self._translated(key, error, BucketError) from None
+            hint = self._name_permission(error, _READING)
+            is_about_object = error.code == _DENIED and hint.endswith(_READING)
+            kind = DeniedError if is_about_object else BucketError
+            raise self._translated(key, error, kind, hint) from None
         except Exception as error:  # noqa: BLE001 - what is not known goes on as it is
             raise self._translated(key, error, BucketError) from None
         return True
 
-    def _translated(self, key: str, error: Exception, kind: type[BucketError]) -> BucketError:
+    def _name_permission(self, error: Exception, needed: str) -> str:
+        """What to add to a refusal. Of a bucket whose region is not known, that is asked first."""
+        if not isinstance(error, self._errors.S3Error) or error.code != _DENIED:
+            return ""
+        if not self._bucket.region and "location" in (error.response.geturl() or ""):
+            return "; set artifacts.region, or let the key have s3:GetBucketLocation for the bucket"
+        return f"; the key needs {needed}"
+
+    def _translated(
+        self, key: str, error: Exception, kind: type[BucketError], hint: str = ""
+    ) -> BucketError:
         """The client's exceptions as one of ours; what is none of the client's goes on as it is."""
         import urllib3
 
         if isinstance(error, self._errors.S3Error):
             return kind(
-                self._message(key, f"{error.code}: {error.message}"), final=error.code in _FINAL
+                self._message(key, f"{error.code}: {error.message}{hint}"),
+                final=error.code in _FINAL,
             )
         if isinstance(error, urllib3.exceptions.HTTPError):
             reason = getattr(error, "reason", None) or error
             return kind(self._message(key, f"{type(reason).__name__}, the store cannot be reached"))
         if isinstance(error, (self._errors.MinioException, ValueError, OSError)):
-            return kind(self._message(key, f"{type(error).__name__}: {error}"))
+            final = isinstance(error, NotPlainError)
+            return kind(self._message(key, f"{type(error).__name__}: {error}"), final=final)
         raise error
 
     def _message(self, key: str, what: str) -> str:
         return (
             f"{self._bucket.endpoint}, bucket {self._bucket.name}: {key.rsplit('/', 1)[-1]}: {what}"
         )
+
+
+def _copy(parts: Iterable[bytes], file: BinaryIO) -> None:
+    size = 0
+    for part in parts:
+        size += len(part)
+        if size > LARGEST_FILE:
+            raise NotPlainError(f"it has more than {LARGEST_FILE} bytes")
+        file.write(part)
 
 
 def _credentials(env: Mapping[str, str], region: str | None) -> object:
@@ -138,6 +175,6 @@ def _http(env: Mapping[str, str]) -> object:
     return urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
         retries=False,
-        maxsize=PARALLEL,
+        maxsize=PARALLEL + 2,  # the parse cache, too
         ca_certs=env.get("SSL_CERT_FILE") or certifi.where(),
     )

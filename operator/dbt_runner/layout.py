@@ -161,4 +161,5 @@ class Layout:
 
     def report(self, message: str) -> None:
         """Leave the container's termination message."""
-        self._at(paths.TERMINATION_LOG).write_text(message, encoding="utf-8")
+        path = self._at(paths.TERMINATION_LOG)
+        path.write_text(message, encoding="utf-8", errors="replace")  # of names in any bytes

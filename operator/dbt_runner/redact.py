@@ -24,7 +24,6 @@ the project says is told apart from what its environment says (:class:`Known`):
 from __future__ import annotations
 
 import json
-import mmap
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,8 +34,10 @@ from typing import Any
 from urllib.parse import quote
 
 from dbt_protocol.json_input import parse_json
+from dbt_runner.volume import LARGEST_FILE, open_plain, write_whole
 
 MIN_LENGTH = 6
+_PART_BYTES = 1 << 22
 STARS = "*****"
 OWN_VARIABLES = "DBT_ENV_SECRET_OPERATOR_"  # by them dbt learns what to keep out of its own log
 
@@ -111,6 +112,7 @@ class Redactor:
         self.secrets = frozenset(secret for secret in secrets if len(secret.strip()) >= MIN_LENGTH)
         self.known = known
         self._data = _any_of(self.secrets, encoded=True)
+        self._longest = max(map(_measure_longest, self.secrets), default=0)
         self._text = _any_of(self.secrets)
         self._asked = _any_of(self.secrets - known.unasked)
         self._asked_data = _any_of(self.secrets - known.unasked, encoded=True)
@@ -135,23 +137,33 @@ class Redactor:
         return bool(self._asked_data and self._asked_data.search(data))
 
     def file(self, path: Path) -> None:
-        """Rewrite the file if it holds a secret."""
-        if self._is_in(path):
-            _rewrite(path, self.data(path.read_bytes()))
+        """Rewrite the file if it holds a secret.
+
+        Raises:
+            OSError: it is no plain file, or cannot be read or written.
+        """
+        content = self._read_if_secret(path)
+        if content is not None:
+            write_whole(path, self.data(content))
 
     def document(self, path: Path) -> None:
-        """Rewrite a JSON file of dbt's if it holds a secret, but keep the project's names in it."""
-        if not self._is_in(path):
+        """Rewrite a JSON file of dbt's if it holds a secret, but keep the project's names in it.
+
+        Raises:
+            OSError: see :meth:`file`.
+        """
+        data = self._read_if_secret(path)
+        if data is None:
             return
         try:
-            content = parse_json(path.read_bytes())
+            content = parse_json(data)
             clean = self._clean(content, 0, rendered=False)
             text = json.dumps(clean) if clean != content else None
         except (ValueError, RecursionError):  # no JSON, or nested so deeply that nobody reads it
-            self.file(path)
+            write_whole(path, self.data(data))
             return
         if text is not None:
-            _rewrite(path, text.encode())
+            write_whole(path, text.encode())
 
     def find_words(self, text: str, *, exact: bool) -> Iterator[str]:
         """The words of a text that a secret is part of; ``exact``: or is."""
@@ -160,12 +172,20 @@ class Redactor:
             if exact or text[start:end] != found[0]:
                 yield text[start:end]
 
-    def _is_in(self, path: Path) -> bool:
-        """Whether a file holds a secret. It is mapped: a big one must not fill the memory."""
-        if self._data is None or not path.stat().st_size:
-            return False
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return bool(self._data.search(data))
+    def _read_if_secret(self, path: Path) -> bytes | None:
+        """The content of a file that holds a secret, which is looked for part by part: a big file
+        must not fill the memory. Nor is it mapped: whoever cut it meanwhile would end this process.
+        """
+        if self._data is None:
+            return None
+        with open_plain(path) as file:
+            end = b""
+            while part := file.read(_PART_BYTES):
+                if self._data.search(end + part):
+                    file.seek(0)
+                    return file.read(LARGEST_FILE)
+                end = (end + part)[-self._longest :]
+        return None
 
     def _find_surroundings(self, words: Iterable[str]) -> dict[str, dict[str, list[str]]]:
         """For each secret that is part of a word: what is before it there, and what may then be
@@ -306,13 +326,6 @@ def _is_of_word(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 
-def _rewrite(path: Path, content: bytes) -> None:
-    """Put another file in the place of this one: it may be linked from elsewhere, too."""
-    clean = path.with_name(path.name + ".redacted")
-    clean.write_bytes(content)
-    clean.replace(path)
-
-
 def _any_of(secrets: Iterable[str], *, encoded: bool = False) -> Any:
     """A pattern for every spelling of the secrets; None if there are none."""
     spellings = sorted({s for secret in secrets for s in _spellings(secret)}, key=len, reverse=True)
@@ -329,6 +342,11 @@ def _spellings(secret: str) -> Iterator[str]:
             for json_text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
                 yield json_text[1:-1]
             yield from (value, repr(value)[1:-1], quote(value, safe=""))
+
+
+def _measure_longest(secret: str) -> int:
+    """Bytes of the longest spelling of a secret."""
+    return max((len(spelling.encode()) for spelling in _spellings(secret)), default=0)
 
 
 def environment_secrets(env: Mapping[str, str]) -> set[str]:

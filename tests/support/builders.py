@@ -101,10 +101,9 @@ def failed_summary(reason: str = "ModelError") -> str:
     )
 
 
-def upload(error: str = "", windows: str = "") -> str:
-    return UploadSummary(
-        "s3://artifacts/dbt/x", objects=9, size=1234, error=error, windows=windows
-    ).to_json()
+def upload(error: str = "", windows: str = "", state: str = "") -> str:
+    found = UploadSummary("s3://artifacts/dbt/x", objects=9, size=1234, error=error)
+    return replace(found, windows=windows, state=state).to_json()
 
 
 def ended(

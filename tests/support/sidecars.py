@@ -12,7 +12,8 @@ from dbt_protocol.plans import Bucket, UploadPlan
 from dbt_protocol.summaries import UploadSummary
 from dbt_runner.bucket import UploadError
 from dbt_runner.layout import Layout
-from dbt_runner.upload.uploader import Store, Uploader
+from dbt_runner.upload.transfers import Store
+from dbt_runner.upload.uploader import Uploader
 from dbt_runner.volume import Volume
 from tests.support.kube import PATIENCE
 from tests.support.pods import end_later
@@ -94,6 +95,7 @@ def finish_step(layout: Layout, name: str, **files: str) -> None:
 
 BUILD = {
     "manifest.json": "{}",
+    "compiled.tar.gz": "8 bytes.",
     "compiled/shop/models/a.sql": "select 1",
     "dbt.log": "log",
     "dbt.log.1": "older log",

@@ -9,7 +9,7 @@ from typing import Any
 
 from dbt_protocol.result_file import ResultFile, StepResult
 from dbt_runner.artifact_files import MANIFEST, RUN_RESULTS, SOURCES
-from dbt_runner.json_files import read_json, write_json
+from dbt_runner.json_files import read_results, write_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.classify import COUNTED
 
@@ -35,12 +35,12 @@ def _merged(layout: Layout, steps: Iterable[StepResult]) -> dict[str, Any] | Non
     """run_results.json of the whole run, in dbt's format: for each node the row of its last
     result.
     """
-    document = read_json(layout.previous / RUN_RESULTS)
+    document = read_results(layout.previous / RUN_RESULTS)
     rows = {row["unique_id"]: row for row in (document or {}).get("results", ())}
     known = {result.unique_id for step in steps for result in step.results}
     for step in steps:
         latest = (
-            read_json(layout.artifacts / step.name / RUN_RESULTS)
+            read_results(layout.artifacts / step.name / RUN_RESULTS)
             if step.command in COUNTED
             else None
         )

@@ -21,7 +21,7 @@ def stamp(folder: Path) -> str:
     exactly if the content is.
     """
     whole = hashlib.sha256()
-    for path in sorted(_files(folder), key=lambda path: os.fsencode(path.relative_to(folder))):
+    for path in sorted(list_files(folder), key=lambda path: os.fsencode(path.relative_to(folder))):
         content = _hash(path)
         whole.update(os.fsencode(path.relative_to(folder)) + b"\0" + content)
         seconds = _EARLIEST + int.from_bytes(content[:8], "big") % _SPAN
@@ -29,13 +29,20 @@ def stamp(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Files and links; a link is a file that holds where it leads to, which may be outside."""
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path))
-        else:
-            yield Path(entry.path)
+def list_files(folder: Path) -> Iterator[Path]:
+    """Files and links; a link is a file that holds where it leads to, which may be outside.
+
+    A repository can hold thousands of folders in one another, so this does not call itself.
+    """
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                else:
+                    yield path
 
 
 def _hash(path: Path) -> bytes:

@@ -21,9 +21,11 @@ from dbt_runner.bucket import BucketError
 from dbt_runner.layout import Layout
 from dbt_runner.prepare import fingerprint, git, restore
 from dbt_runner.prepare.config_map import unpack_config_map
+from dbt_runner.prepare.fingerprint import list_files
 from dbt_runner.prepare.git_command import Limits
 from dbt_runner.prepare.git_messages import SourceError, Wanted
 from dbt_runner.prepare.project_folder import PROJECT_FILE, PrepareError, make_folder
+from dbt_runner.volume import remove_folder
 
 
 class _Stopped(BaseException):
@@ -119,7 +121,7 @@ def _identify(layout: Layout, commit: str | None) -> None:
 def _clone(layout: Layout, plan: PreparePlan, protocols: Sequence[str]) -> str:
     """Check the repository out; the commit."""
     # Init containers run again when a pod's sandbox is lost.
-    shutil.rmtree(layout.project, ignore_errors=True)
+    remove_folder(layout.project)
     make_folder(layout.project)
     wanted = Wanted(plan.url, plan.ref, plan.commit)
     limits = Limits(plan.timeout_seconds)
@@ -140,7 +142,9 @@ def _must_hold_project(checkout: Path, plan: PreparePlan) -> None:
         f"source.git.subPath {plan.sub_path}" if plan.sub_path else "the repository's top folder"
     )
     found = sorted(
-        path.parent.relative_to(checkout).as_posix() for path in checkout.glob(f"**/{PROJECT_FILE}")
+        path.parent.relative_to(checkout).as_posix()
+        for path in list_files(checkout)
+        if path.name == PROJECT_FILE
     )
     hint = (
         f"set source.git.subPath to one of: {', '.join(found[:5])}"

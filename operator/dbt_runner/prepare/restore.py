@@ -5,6 +5,9 @@ The two differ in what their absence means. Without the earlier results everythi
 is always right. A state that cannot be fetched must not look like one that does not exist, or a run
 that was to build a few models would build all of them because of a lost packet; so that ends the
 attempt, and the next one tries again.
+
+A store whose objects the key may not list refuses what does not exist, too. So a refusal means that
+there is nothing, except where something has to be there: the manifest of a state.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dbt_protocol.plans import PreparePlan
-from dbt_runner.artifact_files import MANIFEST, RUN_RESULTS, SOURCES
-from dbt_runner.bucket import BucketError, MinioStore
+from dbt_runner.artifact_files import MANIFEST, RUN_RESULTS, STATE_FILES
+from dbt_runner.bucket import BucketError, DeniedError, MinioStore
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.merge import RESULT
 from dbt_runner.volume import Volume
@@ -42,16 +45,15 @@ def restore(
     if plan.previous:
         try:
             fetched = _fetch(store, plan.previous, layout, layout.previous, [RESULT, RUN_RESULTS])
-            say(
-                f"fetched the results of earlier attempts: {', '.join(fetched) or 'there are none'}"
-            )
+            names = ", ".join(fetched) or "there are none, or the bucket's key may not read them"
+            say(f"fetched the results of earlier attempts: {names}")
         except BucketError as error:
             say(
                 "the results of earlier attempts cannot be fetched, so everything runs again: "
                 f"{error}"
             )
     if plan.state:
-        found = _fetch(store, plan.state, layout, layout.state, [MANIFEST, RUN_RESULTS, SOURCES])
+        found = _fetch(store, plan.state, layout, layout.state, STATE_FILES)
         if MANIFEST not in found and plan.state_required:
             raise MissingStateError(
                 f"the state {plan.state} is not in bucket {plan.bucket.name}: it was deleted "
@@ -64,12 +66,21 @@ def restore(
 def _fetch(
     store: MinioStore, prefix: str, layout: Layout, to: Path, names: Sequence[str]
 ) -> list[str]:
-    """Download those of the objects that exist; their names."""
+    """Download those of the objects that exist; their names.
+
+    Raises:
+        BucketError: nobody can tell whether one exists; of a manifest also if it is refused.
+    """
     to.mkdir(parents=True, exist_ok=True)
     volume = Volume(layout.shared)
 
     def get(name: str) -> bool:
-        return _persistently(lambda: store.get(f"{prefix}/{name}", volume, to / name))
+        try:
+            return _persistently(lambda: store.get(f"{prefix}/{name}", volume, to / name))
+        except DeniedError:
+            if name == MANIFEST:
+                raise
+            return False
 
     return [name for name in names if get(name)]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dbt_protocol.summaries import Nodes, Progress
 from dbt_runner.deadline import Deadline
+from dbt_runner.volume import write_whole
 from dbt_runner.worker_messages import NodeProgress
 
 FILE_SECONDS = 1.0
@@ -109,9 +110,7 @@ class Tally:
         self._due = Deadline(self._seconds)
         self._written = found
         with suppress(OSError):  # a full disk ends dbt, not a count
-            partial = self._path.with_name(self._path.name + ".partial")
-            partial.write_text(found.to_json(), encoding="utf-8")
-            partial.replace(self._path)
+            write_whole(self._path, found.to_json().encode())
         return None
 
 

@@ -17,6 +17,7 @@ from dbt_runner.outcome import merge, window_ledger
 from dbt_runner.outcome.steps import format_last_line, summarize
 from dbt_runner.outcome.window_ledger import Entry
 from dbt_runner.supervise.session import Session
+from dbt_runner.volume import write_whole
 
 
 class Reporter:
@@ -39,9 +40,7 @@ class Reporter:
         whatever happens to this process.
         """
         codes = window_ledger.format_codes(entries)
-        partial = self._layout.windows.with_name(self._layout.windows.name + ".partial")
-        partial.write_text(codes, encoding="utf-8")
-        partial.replace(self._layout.windows)
+        write_whole(self._layout.windows, codes.encode())
         _write(self._layout.run, self._make_file_of_windows(entries, parse))
         self._session.tally.set_windows(codes)
         self._session.tally.flush()

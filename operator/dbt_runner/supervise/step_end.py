@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbt_protocol.plans import RunPlan, Step
 from dbt_protocol.result_file import StepResult
 from dbt_runner.artifact_files import LOGS, RUN_RESULTS, SOURCES
-from dbt_runner.json_files import read_json
+from dbt_runner.json_files import read_results
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify
 from dbt_runner.outcome.classify import NOT_FRESH
@@ -21,6 +21,7 @@ from dbt_runner.outcome.steps import describe_end, find_selection, hash_argument
 from dbt_runner.supervise.child import count_oom_kills
 from dbt_runner.supervise.publish import publish
 from dbt_runner.supervise.session import Session
+from dbt_runner.volume import LARGEST_FILE, open_plain, write_whole
 from dbt_runner.worker_messages import DbtEnd
 
 
@@ -72,12 +73,14 @@ class StepCloser:
     def close(self, end: StepEnd, outcome: Outcome) -> StepResult:
         """Hand the step's folder over, and tell what has become of the step."""
         name = end.step.name
-        publish(
+        missing = publish(
             self._layout.work / name,
             self._layout.artifacts / name,
             self._session.output.redactor,
             self._layout.parsed_manifest,
         )
+        if missing:
+            self._session.output.say(f"step {name}: {missing}")
         result = self._make_result(end, outcome)
         self._session.output.say(f"step {name}: {describe_end(result)}")
         return result
@@ -88,7 +91,8 @@ class StepCloser:
         work.mkdir(parents=True, exist_ok=True)
         for name in LOGS:
             for path in sorted(self._layout.parse.glob(f"*/{name}"))[-1:]:
-                shutil.copyfile(path, work / name)
+                with suppress(OSError), open_plain(path) as file:
+                    write_whole(work / name, file.read(LARGEST_FILE))
 
     def _make_result(self, end: StepEnd, outcome: Outcome) -> StepResult:
         redact = self._session.output.redactor.text
@@ -132,8 +136,8 @@ class StepCloser:
             errors=dbt.errors,
             raised=dbt.raised,
             earlier=self._earlier.list_results(step.name),
-            run_results=read_json(folder / RUN_RESULTS),
-            sources=read_json(folder / SOURCES),
+            run_results=read_results(folder / RUN_RESULTS),
+            sources=read_results(folder / SOURCES),
         )
 
 

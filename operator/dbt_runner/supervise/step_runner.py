@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 from dataclasses import replace
 
 from dbt_protocol.paths import DEPS
@@ -20,6 +19,7 @@ from dbt_runner.supervise.interpreter import InterpreterError
 from dbt_runner.supervise.publish import publish
 from dbt_runner.supervise.session import Session
 from dbt_runner.supervise.step_end import StepCloser, StepEnd, format_now
+from dbt_runner.volume import remove_folder, write_whole
 from dbt_runner.worker_messages import (
     BeginWindow,
     DbtEnd,
@@ -91,7 +91,7 @@ class StepRunner:
                 outcome = classify.waited(outcome, self.session.stop.reason)
                 break
             pause = min(pause * 2, _LAST_PAUSE)
-            shutil.rmtree(self._layout.work / step.name)
+            remove_folder(self._layout.work / step.name)
             end = self._run_once(number, started_at)
             outcome = self._closer.judge(end)
         result = self._closer.close(end, outcome)
@@ -164,7 +164,7 @@ class StepRunner:
         if done and self.session.isolation != "Command":
             count = f"{len(done)} nodes are done, by the results of earlier attempts"
             self.session.output.say(f"step {step.name}: {count}")
-            self._layout.done(step.name).write_text(json.dumps(done), encoding="utf-8")
+            write_whole(self._layout.done(step.name), json.dumps(done).encode())
 
     def _run_once(self, number: int, started_at: str) -> StepEnd:
         """Run a step's command; what is known of its end."""

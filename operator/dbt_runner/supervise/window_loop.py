@@ -7,8 +7,6 @@ wait in its own folder until it is over, and then appear among the artifacts by 
 
 from __future__ import annotations
 
-import shutil
-
 from dbt_protocol.plans import RunPlan
 from dbt_protocol.result_file import WindowParses
 from dbt_runner.layout import Layout
@@ -19,6 +17,7 @@ from dbt_runner.supervise.reporter import Reporter
 from dbt_runner.supervise.session import Session
 from dbt_runner.supervise.step_loop import run_steps
 from dbt_runner.supervise.step_runner import StepRunner
+from dbt_runner.volume import remove_folder
 
 
 class WindowLoop:
@@ -98,4 +97,4 @@ class WindowLoop:
         """Let the window's folder appear among the artifacts."""
         self._layout.artifacts.mkdir(parents=True, exist_ok=True)
         layout.artifacts.rename(self._layout.artifacts / entry.key)
-        shutil.rmtree(layout.work, ignore_errors=True)
+        remove_folder(layout.work)

@@ -7,82 +7,34 @@ by an OOM kill, the rest is uploaded, each object is verified, and the container
 :class:`~dbt_protocol.summaries.UploadSummary`. It hears of that end by :mod:`dbt_runner.presence`
 or by the kubelet's SIGTERM, whichever comes first. Until then it waits: a sidecar that ended by
 itself would be started again.
-
-Of a step that never got to its final name only the logs are uploaded: dbt itself has kept secrets
-out of those, while nobody has looked for any in its other files (see
-:mod:`dbt_runner.artifact_files`).
 """
 
 from __future__ import annotations
 
-import mimetypes
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import BinaryIO, Protocol
 
-from dbt_protocol.paths import ENDED
 from dbt_protocol.plans import UploadPlan
-from dbt_protocol.summaries import PROGRESS_WINDOWS, UploadSummary
+from dbt_protocol.summaries import PROGRESS_WINDOWS, STATE_LACKS, STATE_UPLOADED, UploadSummary
 from dbt_runner import cache_files
-from dbt_runner.artifact_files import LOGS, artifacts_of
-from dbt_runner.bucket import PARALLEL, BucketError, MinioStore, UploadError
+from dbt_runner.artifact_files import MANIFEST
+from dbt_runner.bucket import MinioStore
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.merge import RESULT
 from dbt_runner.presence import Watch
+from dbt_runner.upload.discovery import Discovery
 from dbt_runner.upload.teller import Teller
-from dbt_runner.volume import NotPlainError, Volume
+from dbt_runner.upload.transfers import Store, Transfer, Transfers
+from dbt_runner.volume import Volume
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = (
     50.0  # of the pod's 120; dbt has had 60 of them, and a last try may still be under way
 )
-_FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
-_TYPES = {
-    ".json": "application/json",
-    ".jsonl": "application/x-ndjson",
-    ".html": "text/html; charset=utf-8",
-}
-_TEXT = "text/plain; charset=utf-8"
-
-
-class Store(Protocol):
-    """What the uploader needs of an object store."""
-
-    def put(self, key: str, file: BinaryIO, size: int, content_type: str) -> None:
-        """Upload so many bytes of an opened file and make sure that they have arrived.
-
-        Raises:
-            UploadError: it has not.
-        """
-
-    def get(self, key: str, volume: Volume, path: Path) -> bool:
-        """Download an object to a file; whether there is one.
-
-        Raises:
-            BucketError: the store refuses or cannot be reached.
-        """
-
-
-@dataclass
-class _Job:
-    key: str
-    path: Path
-    size: int = 0
-    not_before: float = 0.0
-    delay: float = _FIRST_DELAY
-    error: UploadError | None = None
-    last: UploadError | None = None  # stays while the next try is under way
-    future: Future[None] | None = None
-    optional: bool = False  # a parse cache: nobody misses it
-    changes: bool = False  # the file may be replaced by another, which then is uploaded, too
-    version: tuple[int, ...] = ()  # of the file, as it was when the upload began
 
 
 @dataclass
@@ -95,14 +47,15 @@ class Uploader:
     poll_seconds: float = POLL_SECONDS
     grace_seconds: float = GRACE_SECONDS
     _volume: Volume = field(init=False)
-    _jobs: dict[str, _Job] = field(default_factory=dict)
-    _found: set[str] = field(default_factory=set)
+    _discovery: Discovery = field(init=False)
+    _transfers: Transfers = field(init=False)
     _opened: Store | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
-    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(PARALLEL))
 
     def __post_init__(self) -> None:
         self._volume = Volume(self.layout.shared)
+        self._discovery = Discovery(self.layout, self.plan, self._volume)
+        self._transfers = Transfers(self._volume, self._connect)
 
     def run(self, stop: threading.Event) -> UploadSummary:
         """Upload until dbt has ended or ``stop`` is set; then what is left, for as long as the
@@ -110,203 +63,72 @@ class Uploader:
         """
         watch, teller = Watch(self.layout.alive), Teller(self.layout.progress)
         if self.plan.cache:
-            self._pool.submit(self._restore_cache)
+            threading.Thread(target=self._restore_cache, daemon=True).start()
         while not stop.is_set() and not watch.over:
-            self._discover()
-            if self._volume.version(self.layout.windows):
-                self._discover_result()
-            self._submit()
+            self._take_in(self._discovery.find_finished())
+            self._transfers.refresh()
             teller.look()
             stop.wait(self.poll_seconds)
         deadline = time.monotonic() + self.grace_seconds
-        self._discover()
-        self._discover_partial()
-        self._discover_run()
-        self._finish(deadline)
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        return self._summary()
+        self._take_in(self._discovery.find_rest())
+        self._transfers.finish(deadline)
+        return self._summarize()
 
-    def _discover(self) -> None:
-        """Take in new folders and result.json: both get their names when they are complete."""
-        for entry, is_folder in self._volume.entries(self.layout.artifacts):
-            if entry.name in self._found or entry.name.startswith("."):
-                continue
-            self._found.add(entry.name)
-            for path in self._files(entry) if is_folder else [entry]:
-                self._add(path, self.plan.prefix, path.relative_to(self.layout.artifacts))
-        stored = cache_files.stored(self.layout)
-        if self.plan.cache and self.plan.cache not in self._jobs and self._volume.version(stored):
-            self._jobs[self.plan.cache] = _Job(self.plan.cache, stored, optional=True)
-
-    def _discover_partial(self) -> None:
-        """Take in the logs of a step whose container died, and the steps that had ended in its
-        window.
-        """
-        work = self.layout.work
-        outer = self._visible_folders(work)
-        for folder in [*outer, *(inner for each in outer for inner in self._visible_folders(each))]:
-            for name in LOGS:
-                if self._volume.version(folder / name):
-                    self._add(folder / name, self.plan.prefix, (folder / name).relative_to(work))
-        for window in outer:
-            ended = window / ENDED
-            for path in self._files(ended):
-                relative = window.relative_to(work) / path.relative_to(ended)
-                self._add(path, self.plan.prefix, relative)
-
-    def _visible_folders(self, path: Path) -> list[Path]:
-        entries = self._volume.entries(path)
-        return [each for each, is_folder in entries if is_folder and not each.name.startswith(".")]
-
-    def _discover_result(self) -> None:
-        """Take in the run's result while there is more to come."""
-        path = self.layout.run / RESULT
-        is_new = self.plan.run and f"{self.plan.run}/{RESULT}" not in self._jobs
-        if is_new and self._volume.version(path):
-            self._add(path, self.plan.run, Path(RESULT), changes=True)
-
-    def _discover_run(self) -> None:
-        """Take in what belongs to the run as a whole; the supervisor writes it last."""
-        for folder, prefix in (
-            (self.layout.run, self.plan.run),
-            (self.layout.new_state, self.plan.state),
-        ):
-            for path, is_folder in self._volume.entries(folder) if prefix else ():
-                if not is_folder and not path.name.startswith("."):
-                    self._add(path, prefix, Path(path.name))
-
-    def _files(self, folder: Path) -> Iterator[Path]:
-        """The artifacts of a step, or of a window with a result of its own and all its steps."""
-        entries = self._volume.entries(folder)
-        result = (folder / RESULT, False) in entries
-        if folder.name != ENDED and not result:
-            yield from artifacts_of(self._volume, folder)
-            return
-        if result:
-            yield folder / RESULT
-        for path, is_folder in entries:
-            if is_folder:
-                yield from artifacts_of(self._volume, path)
+    def _take_in(self, found: Iterable[Transfer]) -> None:
+        for transfer in found:
+            self._transfers.add(transfer)
 
     def _restore_cache(self) -> None:
         """Fetch the parse cache while dbt is being imported, and say when there is nothing more to
         wait for.
         """
         try:
-            self._connected().get(self.plan.cache, self._volume, cache_files.restored(self.layout))
-        except BucketError as error:
+            self._connect().get(self.plan.cache, self._volume, cache_files.restored(self.layout))
+        except Exception as error:  # noqa: BLE001 - nobody misses a cache
             print(f"dbt-operator: there is no parse cache: {error}", flush=True)
         finally:
             cache_files.announce(self.layout)
 
-    def _add(self, path: Path, prefix: str, relative: Path, *, changes: bool = False) -> None:
-        key = f"{prefix}/{relative.as_posix()}"
-        if key not in self._jobs:
-            self._jobs[key] = _Job(key, path, changes=changes)
-
-    def _submit(self) -> None:
-        """Collect what has been done, and start what is due."""
-        now = time.monotonic()
-        for job in self._jobs.values():
-            if job.future is not None and job.future.done() and job.error is None:
-                self._collect(job)
-            if _arrived(job) and self._is_stale(job):
-                job.future = None
-            if job.future is None and now >= job.not_before:
-                job.error = None
-                if job.changes:
-                    job.version = self._volume.version(job.path)
-                job.future = self._pool.submit(self._put, job)
-
-    def _collect(self, job: _Job) -> None:
-        error = job.future.exception() if job.future else None
-        if error is not None:
-            job.error = job.last = (
-                error if isinstance(error, UploadError) else UploadError(f"{job.key}: {error!r}")
-            )
-            job.future = None
-            job.not_before = time.monotonic() + job.delay
-            job.delay = min(job.delay * 2, _LONGEST_DELAY)
-
-    def _is_stale(self, job: _Job) -> bool:
-        """Whether the file is another one now than the one that is uploaded, or about to be."""
-        return job.changes and self._volume.version(job.path) != job.version
-
-    def _put(self, job: _Job) -> None:
-        try:
-            file = self._volume.open(job.path)
-        except NotPlainError as error:
-            raise UploadError(str(error), final=True) from None
-        with file:
-            job.size = os.fstat(file.fileno()).st_size
-            self._connected().put(job.key, file, job.size, content_type(job.path))
-
-    def _connected(self) -> Store:
+    def _connect(self) -> Store:
         with self._opening:
             if self._opened is None:
                 self._opened = self.store()
             return self._opened
 
-    def _finish(self, deadline: float) -> None:
-        """Upload what is left. An error that will not go away gets one more try now: it may be
-        minutes old.
-        """
-        for job in self._jobs.values():
-            job.not_before, job.error = 0.0, None
-        while time.monotonic() < deadline:
-            self._submit()
-            waiting = [job for job in self._jobs.values() if not self._is_over(job)]
-            if not waiting:
-                return
-            running = [job.future for job in waiting if job.future]
-            soonest = min((job.not_before for job in waiting if not job.future), default=deadline)
-            seconds = max(0.0, min(soonest, deadline) - time.monotonic())
-            if running:
-                wait(running, timeout=seconds, return_when="FIRST_COMPLETED")
-            else:
-                time.sleep(seconds)
-
-    def _is_over(self, job: _Job) -> bool:
-        if job.error is not None and (job.error.final or job.optional):
-            return True
-        return _arrived(job) and not self._is_stale(job)
-
-    def _summary(self) -> UploadSummary:
-        wanted = [job for job in self._jobs.values() if not job.optional]
-        arrived = [job for job in wanted if _arrived(job)]
-        missing = [job for job in wanted if not _arrived(job)]
-        error = ""
+    def _summarize(self) -> UploadSummary:
+        wanted = [each for each in self._transfers.all.values() if not each.is_optional]
+        stored = [each for each in wanted if each.is_stored]
+        missing = [each for each in wanted if not each.is_stored]
+        error = self._discovery.trouble
         if missing:
-            first = next((job.last for job in missing if job.last), None)
+            first = next((each.last for each in missing if each.last), None)
             why = str(first) if first else "the grace period was over"
             error = f"{len(missing)} of {len(wanted)} objects were not uploaded: {why}"
         return UploadSummary(
-            "", len(arrived), sum(job.size for job in arrived), error, self._windows()
+            location="",
+            objects=len(stored),
+            size=sum(each.size for each in stored),
+            error=error,
+            windows=self._read_windows(),
+            state=self._judge_state(),
         )
 
-    def _windows(self) -> str:
+    def _judge_state(self) -> str:
+        """Whether later runs can compare with what this one leaves."""
+        if not self.plan.state:
+            return ""
+        prefix = f"{self.plan.state}/"
+        found = [each for each in self._transfers.all.values() if each.key.startswith(prefix)]
+        has_manifest = any(each.key == prefix + MANIFEST for each in found)
+        is_whole = has_manifest and all(each.is_stored for each in found)
+        return STATE_UPLOADED if is_whole else STATE_LACKS
+
+    def _read_windows(self) -> str:
         """How the windows stand, as the supervisor has left it."""
         try:
             return self._volume.read(self.layout.windows, PROGRESS_WINDOWS).decode()
         except (OSError, ValueError):
             return ""
-
-
-def _arrived(job: _Job) -> bool:
-    return (
-        job.future is not None
-        and job.future.done()
-        and not job.future.cancelled()
-        and not job.future.exception()
-    )
-
-
-def content_type(path: Path) -> str:
-    """What a browser or a log viewer should take the file for."""
-    if path.suffix in _TYPES:
-        return _TYPES[path.suffix]
-    guessed, _ = mimetypes.guess_type(path.name)
-    return guessed if guessed and not guessed.startswith(("text/", "application/")) else _TEXT
 
 
 def main(layout: Layout, plan: UploadPlan, env: Mapping[str, str]) -> int:

@@ -54,3 +54,10 @@ def test_a_protocol_that_is_no_number_of_ours_is_refused(number: str) -> None:
 def test_what_is_no_truth_value_is_refused(value: object) -> None:
     with pytest.raises(ProtocolError, match="whole must be true or false"):
         Summary.from_json(json.dumps({"protocol": 1, "whole": value}))
+
+
+@pytest.mark.parametrize("error", ["x" * 100_000, "dbt.log.\udcff", '\n"\\' * 1000])
+def test_what_a_store_says_fits_into_a_termination_message(error: str) -> None:
+    text = UploadSummary("s3://dbt/runs", error=error, state="Uploaded").to_json()
+    assert len(text.encode()) <= 4096, "the kubelet cuts it there"
+    assert UploadSummary.from_json(text).error

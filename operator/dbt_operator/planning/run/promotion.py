@@ -7,10 +7,9 @@ from __future__ import annotations
 from dbt_operator.api.kinds.project import StateEntry
 from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.parts.resolved import Resolved
-from dbt_operator.planning.attempt.verdict import Verdict
+from dbt_operator.planning.attempt.verdict import Verdict, uploaded
 from dbt_operator.planning.common.plan import PromoteState
 from dbt_operator.planning.run.facts import RunFacts
-from dbt_operator.planning.run.status import not_uploaded
 from dbt_operator.planning.state import compare, promote
 
 
@@ -26,8 +25,9 @@ def find_promotion(
         or project is None
     ):
         return None
-    if not_uploaded(facts.attempt.pod):
-        return None
+    upload = uploaded(facts.attempt.pod)
+    if upload is None or not upload.is_state_uploaded:
+        return None  # what else has not arrived, of logs and SQL, is of no use to later runs
     if resolved.promote != "Always" and not (verdict.summary and verdict.summary.whole):
         return None  # the project may have narrowed the build, which the spec does not show
     entry = _make_entry(facts, resolved, verdict, attempt)

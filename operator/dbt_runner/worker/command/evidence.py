@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dbt_runner.artifact_files import RUN_RESULTS, SOURCES
-from dbt_runner.json_files import read_json
+from dbt_runner.json_files import read_results
 from dbt_runner.worker.command.dbt_program import ProgramEnd
 from dbt_runner.worker_messages import DbtEnd
 
@@ -34,13 +34,11 @@ def gather_end(ended: ProgramEnd, folder: Path, started: float, run_uid: str) ->
         started: when the step began, in seconds since the epoch.
         run_uid: of the run, by which its artifacts are known.
     """
-    artifacts = [read_json(folder / name) or {} for name in (RUN_RESULTS, SOURCES)]
+    artifacts = [read_results(folder / name) or {} for name in (RUN_RESULTS, SOURCES)]
     own = [
-        artifact
-        for artifact in artifacts
-        if is_own(artifact.get("metadata") or {}, started, run_uid)
+        artifact for artifact in artifacts if is_own(artifact.get("metadata", {}), started, run_uid)
     ]
-    results = [result for artifact in own for result in artifact.get("results") or ()]
+    results = [result for artifact in own for result in artifact.get("results", ())]
     nodes = [str(result.get("unique_id", "")) for result in results]
     end = DbtEnd(
         exit_code=ended.code,

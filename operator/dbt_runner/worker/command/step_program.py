@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from dbt_protocol.plans import RunPlan, Step
 from dbt_runner.layout import Layout
+from dbt_runner.volume import remove_folder
 from dbt_runner.worker.channel import Channel
 from dbt_runner.worker.command.dbt_program import LINES, DbtProgram
 from dbt_runner.worker.command.evidence import gather_end
@@ -47,7 +47,7 @@ class StepProgram:
         """Run a step and report on it; the wait status of dbt's process."""
         step = self._plan.steps[number]
         folder = self._layout.work / step.name
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
         started = time.time()
         try:
             ended = self._program.run(step.argv, folder, keep=LINES)

@@ -21,6 +21,7 @@ from dbt_protocol.plans import PreparePlan
 from dbt_protocol.summaries import Summary
 from dbt_runner.layout import Layout
 from dbt_runner.prepare import fingerprint, preparation
+from tests.support.hostile_files import make_nested
 from tests.support.kube import PATIENCE
 from tests.support.pods import HOME
 
@@ -135,6 +136,46 @@ def test_a_broken_archive_is_named(layout: Layout, content: bytes) -> None:
     assert "project.tgz" in summary.message
 
 
+def make_archive(*members: tarfile.TarInfo) -> bytes:
+    """An archive whose members have no content, whatever size they are said to have."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
+        for member in members:
+            tar.addfile(member)
+    return buffer.getvalue()
+
+
+def member(name: str, size: int = 0) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([member("x", 1 << 40)], "more than"),
+        ([member(f"models/{number}.sql") for number in range(20_001)], "more than"),
+        ([member("d/" * 1200 + "x")], "no plain file"),
+        ([member("x" * 300)], "no plain file"),
+        ([member("caf\udce9.sql")], "no plain file"),
+        ([member("a\nb.sql")], "no plain file"),
+        ([member(".")], "no plain file"),
+        ([member("models"), member("models/a.sql")], "a file and a folder of the same name"),
+        ([member("models/a.sql"), member("models")], "a file and a folder of the same name"),
+    ],
+    ids=["a terabyte", "20,001", "deep", "long", "bytes", "line", "itself", "file", "folder"],
+)
+def test_an_archive_of_another_kind_is_refused_in_words(
+    layout: Layout, members: list[tarfile.TarInfo], words: str
+) -> None:
+    config_map(layout, **{"project.tgz": make_archive(*members)})
+    code, summary = run(layout)
+    assert (code, summary.reason) == (2, "ConfigError")
+    assert summary.message.startswith("project.tgz in the project's ConfigMap is refused: ")
+    assert words in summary.message
+
+
 def test_a_missing_project_file_is_named_with_what_there_is(
     layout: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +236,11 @@ def test_a_fingerprint_tells_paths_and_contents_apart(
     other = {"a": "1", "b": "1"}
     assert of("one", files) == of("two", dict(reversed(files.items())))
     assert of("three", files) != of("four", other)
+
+
+def test_folders_in_folders_are_fingerprinted(tmp_path: Path) -> None:
+    make_nested(tmp_path / "project", 1200)
+    assert len(fingerprint.stamp(tmp_path / "project")) == 64
 
 
 def test_a_link_counts_by_where_it_leads_to(tmp_path: Path) -> None:

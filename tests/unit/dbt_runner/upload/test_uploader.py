@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from dbt_protocol.plans import Bucket, UploadPlan
-from dbt_protocol.summaries import UploadSummary
+from dbt_protocol.summaries import STATE_LACKS, STATE_UPLOADED, UploadSummary
 from dbt_runner import cache_files
-from dbt_runner.bucket import MinioStore, UploadError
+from dbt_runner.bucket import PARALLEL, MinioStore, UploadError
 from dbt_runner.layout import Layout
 from dbt_runner.presence import held
-from dbt_runner.upload.uploader import Store, content_type
+from dbt_runner.upload.transfers import Store, find_content_type
 from dbt_runner.volume import Volume
 from dbt_runner.worker import cache
+from tests.support.hostile_files import make_nested
 from tests.support.kube import PATIENCE
 from tests.support.sidecars import (
     BUILD,
@@ -50,7 +51,7 @@ def test_a_finished_step_is_uploaded_at_once(layout: Layout) -> None:
     summary = sidecar.end()
     assert set(store.objects) == {
         "runs/one/1-build/manifest.json",
-        "runs/one/1-build/compiled/shop/models/a.sql",
+        "runs/one/1-build/compiled.tar.gz",
         "runs/one/1-build/dbt.log",
         "runs/one/1-build/dbt.log.1",
         "runs/one/result.json",
@@ -72,7 +73,7 @@ def test_the_logs_of_a_step_that_died_are_uploaded_in_the_end(layout: Layout) ->
 def test_a_store_that_comes_back_gets_everything(layout: Layout) -> None:
     store = FakeStore(failures=3)
     finish_step(layout, "1-build", **BUILD)
-    assert Sidecar(layout, lambda: store).end() == UploadSummary("", 4, 22)
+    assert Sidecar(layout, lambda: store).end() == UploadSummary("", 4, 22, state=STATE_LACKS)
 
 
 def test_a_store_that_stays_away_ends_with_the_grace_period(layout: Layout) -> None:
@@ -132,7 +133,7 @@ def test_without_artifacts_the_store_is_not_opened(layout: Layout) -> None:
     def refuse() -> Store:
         raise AssertionError("opened")
 
-    assert Sidecar(layout, refuse).end() == UploadSummary("")
+    assert Sidecar(layout, refuse).end() == UploadSummary("", state=STATE_LACKS)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_without_artifacts_the_store_is_not_opened(layout: Layout) -> None:
     ],
 )
 def test_content_types(name: str, expected: str) -> None:
-    assert content_type(Path(name)) == expected
+    assert find_content_type(Path(name)) == expected
 
 
 def test_a_store_that_cannot_be_reached_is_named_without_keys(tmp_path: Path) -> None:
@@ -240,7 +241,7 @@ def test_a_cache_that_cannot_be_stored_is_no_failure(layout: Layout) -> None:
     for folder in (layout.cache, layout.new_cache):
         folder.mkdir()
     cache_files.stored(layout).write_bytes(b"new")
-    assert Sidecar(layout, lambda: store).end() == UploadSummary("")
+    assert Sidecar(layout, lambda: store).end() == UploadSummary("", state=STATE_LACKS)
 
 
 def test_it_ends_by_itself_when_dbt_has_ended(layout: Layout) -> None:
@@ -302,8 +303,8 @@ def test_of_a_window_that_was_cut_off_what_had_ended_is_uploaded(layout: Layout)
     (window.work / "2-docs").mkdir(parents=True)
     (window.work / "2-docs/dbt.log").write_text("log")
     (window.work / "2-docs/manifest.json").write_text("{}")
-    (window.artifacts / "1-build/compiled").mkdir(parents=True)
-    for name in ("1-build/run_results.json", "1-build/graph.gpickle", "1-build/compiled/a.sql"):
+    (window.artifacts / "1-build").mkdir(parents=True)
+    for name in ("1-build/run_results.json", "1-build/graph.gpickle", "1-build/compiled.tar.gz"):
         (window.artifacts / name).write_text("x")
     (window.parse / "0").mkdir(parents=True)
     (window.parse / "0/dbt.log").write_text("x")
@@ -313,7 +314,7 @@ def test_of_a_window_that_was_cut_off_what_had_ended_is_uploaded(layout: Layout)
     assert set(store.objects) == {
         f"{prefix}/2-docs/dbt.log",
         f"{prefix}/1-build/run_results.json",
-        f"{prefix}/1-build/compiled/a.sql",
+        f"{prefix}/1-build/compiled.tar.gz",
     }
     assert len(summary.windows) == 100, "a termination message is short"
 
@@ -475,3 +476,107 @@ def test_what_grows_or_shrinks_meanwhile_is_uploaded_as_it_was(layout: Layout, l
     summary = Sidecar(layout, lambda: store, grace=60).end()
     assert (summary.objects, summary.error) == (1, "")
     assert len(store.objects["runs/one/1-build/manifest.json"]) <= 1000
+
+
+def test_what_matters_most_does_not_wait_behind_uploads_that_hang(layout: Layout) -> None:
+    release, hanging = threading.Event(), threading.Semaphore(0)
+
+    class Hanging(FakeStore):
+        def put(self, key: str, *arguments: Any) -> None:
+            if key.endswith("dbt.log"):
+                hanging.release()
+                release.wait(PATIENCE)
+            super().put(key, *arguments)
+
+    store = Hanging()
+    for number in range(10):
+        finish_step(layout, f"{number}-build", **{"dbt.log": "huge"})
+    sidecar = Sidecar(layout, lambda: store)
+    try:
+        for _ in range(PARALLEL):
+            assert hanging.acquire(timeout=PATIENCE)
+        write_result(layout, "{}")
+        sidecar.stop.set()
+        store.wait_for("runs/result.json")
+    finally:
+        release.set()
+    assert sidecar.wait().error == ""
+
+
+@pytest.mark.parametrize(
+    ("lost", "state"),
+    [
+        ("runs/one/1-build/compiled.tar.gz", STATE_UPLOADED),
+        ("runs/one/1-build/manifest.json", STATE_UPLOADED),
+        ("state/manifest.json", STATE_LACKS),
+        ("state/run_results.json", STATE_LACKS),
+    ],
+)
+def test_the_state_is_judged_by_its_own_objects(layout: Layout, lost: str, state: str) -> None:
+    class Refusing(FakeStore):
+        def put(self, key: str, *arguments: Any) -> None:
+            if key == lost:
+                raise UploadError("it broke", final=True)
+            super().put(key, *arguments)
+
+    finish_step(layout, "1-build", **BUILD)
+    layout.new_state.mkdir()
+    for name in ("manifest.json", "run_results.json"):
+        (layout.new_state / name).write_text("{}")
+    summary = Sidecar(layout, Refusing).end()
+    assert (summary.state, summary.error) == (state, "1 of 6 objects were not uploaded: it broke")
+
+
+def test_a_state_without_a_manifest_is_none(layout: Layout) -> None:
+    layout.new_state.mkdir()
+    (layout.new_state / "run_results.json").write_text("{}")
+    assert Sidecar(layout, FakeStore).end().state == STATE_LACKS
+
+
+def test_a_file_of_a_terabyte_is_left_where_it_is(layout: Layout) -> None:
+    store = FakeStore()
+    finish_step(layout, "1-build", **{"run_results.json": "{}", "dbt.log": ""})
+    with (layout.artifacts / "1-build/dbt.log").open("ab") as file:
+        file.truncate(1 << 40)
+    summary = Sidecar(layout, lambda: store).end()
+    assert set(store.objects) == {"runs/one/1-build/run_results.json"}
+    assert (
+        summary.error == "1 of 2 objects were not uploaded: dbt.log: has more than 1073741824 bytes"
+    )
+
+
+def test_thousands_of_folders_and_files_end_nothing(layout: Layout) -> None:
+    store = FakeStore()
+    for number in range(3000):
+        (layout.artifacts / f"junk-{number}").mkdir()
+        (layout.artifacts / f"{number}.json").write_text("{}")
+    layout.result.write_text("{}")
+    write_result(layout, "{}")
+    summary = Sidecar(layout, lambda: store).end()
+    assert set(store.objects) == {"runs/one/result.json", "runs/result.json"}
+    assert summary.error == "'artifacts' holds more than 1000 names"
+
+
+def test_folders_in_folders_are_not_followed(layout: Layout) -> None:
+    finish_step(layout, "1-build", **{"run_results.json": "{}"})
+    make_nested(layout.artifacts / "1-build/compiled", 1200)
+    make_nested(layout.work / "2-run", 1200)
+    assert Sidecar(layout, FakeStore).end().error == ""
+
+
+@pytest.mark.parametrize("name", [b"1-\xff", b"1\n2", "1-bl\u00e4h".encode()])
+def test_a_name_that_is_none_of_ours_is_told_and_breaks_nothing(
+    layout: Layout, name: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    finish_step(layout, "1-build", **{"run_results.json": "{}"})
+    folder = Path(os.fsdecode(os.fsencode(layout.artifacts) + b"/" + name))
+    folder.mkdir()
+    (folder / "dbt.log").write_text("x")
+    store = FakeStore()
+    summary = Sidecar(layout, lambda: store).end()
+    assert set(store.objects) == {"runs/one/1-build/run_results.json"}
+    assert summary.error.endswith("has a name that is none of ours")
+    print(summary.error)
+    assert capfd.readouterr().out.isascii()
+    layout.report(summary.to_json())
+    assert UploadSummary.from_json((Path(layout.root) / "dev/termination-log").read_text()).error

@@ -134,7 +134,7 @@ def test_the_sidecar_uploads_windows_as_folders(green: tuple[Pod, Ended]) -> Non
     assert (summary.windows, summary.error) == ("+++", "")
     for day in DAYS:
         assert f"runs/one/{day}/result.json" in store.objects
-        assert f"runs/one/{day}/build/compiled/shop/models/days.sql" in store.objects
+        assert f"runs/one/{day}/build/compiled.tar.gz" in store.objects
     assert {"runs/one/result.json", "runs/result.json"} < store.objects.keys()
     assert not [key for key in store.objects if "gpickle" in key or "/." in key]
 

@@ -13,7 +13,16 @@ from dbt_operator.api.parts.steps import Step
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.state import compare, promote
 from dbt_protocol.plans import PreparePlan, RunPlan, UploadPlan
-from tests.support.builders import UID, ended_status, project, run, running_status, summary, target
+from tests.support.builders import (
+    UID,
+    ended_status,
+    project,
+    run,
+    running_status,
+    summary,
+    target,
+    upload,
+)
 from tests.support.fake_cluster import KilledError
 from tests.support.run_world import World, happy_path
 
@@ -236,6 +245,43 @@ def test_the_pointer_stays(status: dict[str, Any]) -> None:
     world.settle()
     assert Phase(world.status["phase"]).finished
     assert "states" not in world.cluster.objects["DbtProject", "shop"]["status"]
+
+
+def with_upload(text: str) -> dict[str, Any]:
+    """The status of a pod whose dbt container has succeeded, with what the sidecar says."""
+    status = ended_status()
+    status["initContainerStatuses"][1]["state"]["terminated"]["message"] = text
+    return status
+
+
+@pytest.mark.parametrize(
+    ("said", "moves"),
+    [
+        (upload("3 of 9 objects were not uploaded: it broke", state="Uploaded"), True),
+        (upload("3 of 9 objects were not uploaded: it broke", state="Missing"), False),
+        (upload(state="Missing"), False),
+        (upload(state="of a later version"), False),
+        (upload(), True),
+        (upload("1 of 9 objects were not uploaded: it broke"), False),
+    ],
+    ids=[
+        "logs are missing",
+        "the state is missing",
+        "no state was left",
+        "a later runner",
+        "an older runner",
+        "an older runner whose upload failed",
+    ],
+)
+def test_whether_the_pointer_moves_depends_on_the_objects_of_the_state(
+    said: str, moves: bool
+) -> None:
+    world = World()
+    world.settle()
+    world.pod(with_upload(said))
+    world.settle()
+    assert world.status["phase"] == Phase.SUCCEEDED
+    assert ("states" in world.cluster.objects["DbtProject", "shop"]["status"]) is moves
 
 
 def test_who_says_always_means_it() -> None:
