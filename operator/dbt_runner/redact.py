@@ -441,15 +441,17 @@ def profile_secrets(profiles: object, env: Mapping[str, str], also: Iterable[str
     """
     secret: set[str] = set(also)
     public: set[str] = set()
-    for text, hidden in _find_texts(profiles):
-        if hidden:
-            secret.update(_values([text], env))
-        elif text.lstrip().startswith("{") and (data := _read_json(text)) is not None:
-            _walk(data, env, secret, public, hidden=False)
-        elif "{{" not in text:
-            # What a variable holds is in the open only if the profile itself says so.
-            public.add(text)
-        secret.update(_embedded(text))
+    waiting = [profiles]
+    while waiting:
+        for text, hidden in _find_texts(waiting.pop()):
+            if hidden:
+                secret.update(_values([text], env))
+            elif text.lstrip().startswith("{") and (data := _read_json(text)) is not None:
+                waiting.append(data)
+            elif "{{" not in text:
+                # What a variable holds is in the open only if the profile itself says so.
+                public.add(text)
+            secret.update(_embedded(text))
     return secret - public
 
 
