@@ -9,6 +9,7 @@ import pytest
 
 from dbt_protocol.json_input import parse_json
 from dbt_protocol.messages import ProtocolError
+from dbt_protocol.plans import PreparePlan
 from dbt_protocol.summaries import Progress, Summary, UploadSummary
 
 TOO_DEEP = "[" * 100_000
@@ -48,3 +49,13 @@ def test_progress_of_hostile_depth_is_a_protocol_error(deep: str) -> None:
 def test_what_is_no_truth_value_is_refused(value: object) -> None:
     with pytest.raises(ProtocolError, match="whole must be true or false"):
         Summary.from_json(json.dumps({"protocol": 1, "whole": value}))
+
+
+@pytest.mark.parametrize(("protocol", "known"), [(0, False), (1, True), (2, True), (3, False)])
+def test_a_message_of_a_protocol_that_is_not_known_is_refused(protocol: int, known: bool) -> None:
+    text = json.dumps({"protocol": protocol, "source": "image"})
+    if known:
+        assert PreparePlan.from_json(text).protocol == protocol
+    else:
+        with pytest.raises(ProtocolError, match=f"protocol {protocol} is not one of 1 to 2"):
+            PreparePlan.from_json(text)

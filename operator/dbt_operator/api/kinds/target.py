@@ -40,8 +40,9 @@ class DbtTargetSpec(Model):
     """The same for the database (BigQuery: the project)."""
     protected: bool | None = None
     """Refuse runs with fullRefresh, empty, sample or an env of their own, and code that is not
-    pinned: the project's image by a digest, and its source in the image or by a full commit.
-    Default: false."""
+    pinned: the project's image by a digest, its source in the image or by a full commit, packages
+    that dbt deps installs by package-lock.yml. The commit that a run asks for has to be reached by
+    the branch or tag in source.git.ref of the DbtProject. Default: false."""
     max_concurrent_runs: Annotated[int, Field(ge=1, le=100)] | None = None
     """How many runs may work on this target at a time, whichever projects they are of; a backfill
     counts as one. Default: 1. The others are queued. Lowering it stops no run."""

@@ -219,6 +219,7 @@ def _plan(plan: PreparePlan | RunPlan | UploadPlan) -> Manifest:
 def _prepare(resolved: Resolved, attempt: int, commit: str, pod: Pod) -> Manifest:
     resume, git = _continued(resolved, attempt) is not None, resolved.source.git
     plan = PreparePlan(
+        protocol=resolved.protocol,
         source="git" if git else "configMap" if resolved.source.config_map else "image",
         bucket=_bucket(resolved) if resume or resolved.state else None,
         previous=resolved.location if resume else "",
@@ -244,6 +245,7 @@ def _of_git(plan: PreparePlan, resolved: Resolved, git: GitSource, commit: str) 
         url=git.url,
         ref=git.ref or "",
         commit=commit,
+        reachable_from=resolved.reachable_from or "",
         sub_path=git.sub_path or "",
         # So that what keeps it from ending is told by itself, and not by startTimeout.
         timeout_seconds=resolved.start_timeout_seconds * 0.8,
@@ -371,6 +373,7 @@ def run_plan(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Run
         attempt=attempt,
         project_dir=image.path if image else in_volume,
         deps=resolved.deps or "Never",
+        deps_locked=bool(resolved.deps_locked),
         target=resolved.target,
         steps=[Step(**step.model_dump()) for step in resolved.steps],
         schema_pattern=resolved.schema_pattern,
@@ -384,6 +387,7 @@ def run_plan(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Run
         windows=list(told.windows),
         done=told.states,
         stop_on_failure=told.stop_on_failure,
+        protocol=resolved.protocol,
     )
 
 

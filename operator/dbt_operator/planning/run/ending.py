@@ -7,9 +7,9 @@ from datetime import datetime
 
 from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.status import Phase, Reason
-from dbt_operator.planning.attempt import image_ids
 from dbt_operator.planning.attempt.pod_facts import PodFacts
 from dbt_operator.planning.attempt.verdict import Verdict, judge
+from dbt_operator.planning.common import image_ids
 from dbt_operator.planning.common.compose import changed, conditions_of, elapsed
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.durations import format_time

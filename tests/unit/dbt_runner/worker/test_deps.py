@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dbt_protocol.messages import PINNED_CODE
 from dbt_runner.worker import deps
 from tests.support.kube import PATIENCE
 from tests.support.pods import Ended, Pod, step
@@ -164,3 +165,50 @@ def test_whether_packages_are_declared(
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert deps.declares_packages(tmp_path) is expected
+
+
+# Where packages have to be pinned
+
+STALE = "packages:\n  - local: library\n    name: library\nsha1_hash: stale\n"
+
+
+@pytest.fixture(scope="module")
+def lock(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What dbt itself writes for the packages that are declared."""
+    ended = run(tmp_path_factory.mktemp("lock"), SHOP | PACKAGES, "IfMissing")
+    assert ended.code == 0, ended.log
+    return (ended.layout.project / "package-lock.yml").read_text()
+
+
+def test_packages_are_installed_as_their_lock_file_has_them(tmp_path: Path, lock: str) -> None:
+    files = SHOP | PACKAGES | {"package-lock.yml": lock}
+    ended = run(tmp_path, files, "IfMissing", deps_locked=True, protocol=PINNED_CODE)
+    assert ended.code == 0, ended.log
+    assert installed(ended)
+
+
+@pytest.mark.parametrize(
+    ("locked", "words", "expected"),
+    [
+        ({}, "there is no package-lock.yml", False),
+        ({"package-lock.yml": "packages:\n  - git: x\n    revision: main\n"}, "no commit", False),
+        ({"package-lock.yml": STALE}, "was not made for the packages that are declared", True),
+    ],
+)
+def test_nothing_runs_with_packages_that_no_lock_file_pins(
+    tmp_path: Path, locked: dict[str, str], words: str, expected: bool
+) -> None:
+    ended = run(tmp_path, SHOP | PACKAGES | locked, "IfMissing", deps_locked=True)
+    assert (ended.code, ended.summary.reason) == (2, "ConfigError")
+    assert words in ended.summary.message
+    assert "commit the package-lock.yml" in ended.summary.message
+    assert installed(ended) is expected
+    assert not (ended.layout.artifacts / "build/run_results.json").exists()
+
+
+def test_packages_that_are_there_need_no_lock_file(tmp_path: Path) -> None:
+    there = {
+        name.replace("library/", "dbt_packages/library/"): text for name, text in LIBRARY.items()
+    }
+    ended = run(tmp_path, SHOP | PACKAGES | there, "IfMissing", deps_locked=True)
+    assert ended.code == 0, ended.log

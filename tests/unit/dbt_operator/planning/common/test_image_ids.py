@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbt_operator.planning.attempt.image_ids import are_different, is_pinned
+from dbt_operator.planning.common.image_ids import are_different, is_pinned
 
 ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 
