@@ -11,7 +11,7 @@ from dbt_runner.redact import Redactor
 from dbt_runner.volume import Volume
 
 
-def publish(work: Path, final: Path, redactor: Redactor, parsed_manifest: Path) -> None:
+def publish(work: Path, final: Path, redactor: Redactor, parsed_manifest: Path) -> list[str]:
     """Complete the folder of a step that has ended, free it of secrets and rename it to its final
     name.
 
@@ -21,7 +21,11 @@ def publish(work: Path, final: Path, redactor: Redactor, parsed_manifest: Path) 
         redactor: knows the secrets.
         parsed_manifest: stands in if dbt left no manifest.json (an interrupt, run-operation).
             Linked, not copied.
+
+    Returns:
+        Names that later runs would go by, and that hold a secret: they are starred now.
     """
+    lost: list[str] = []
     work.mkdir(parents=True, exist_ok=True)
     manifest = work / MANIFEST
     if not manifest.exists() and parsed_manifest.exists():
@@ -30,8 +34,9 @@ def publish(work: Path, final: Path, redactor: Redactor, parsed_manifest: Path) 
         if not stat.S_ISREG(path.lstat().st_mode):
             continue  # nobody uploads it either
         if path.parent == work and path.name in _READ_BACK:
-            redactor.document(path)
+            lost += redactor.document(path)
         else:
             redactor.file(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     work.rename(final)
+    return lost

@@ -11,10 +11,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from dbt_runner.worker.deps import LOCK_FILE
 from dbt_runner.worker.failure import CannotRunError
 from dbt_runner.worker_messages import DbtEnd
-
-LOCK_FILE = "package-lock.yml"
 
 # As dbt writes it. There may be no YAML parser here; what is written otherwise is refused.
 _TOP = re.compile(r"packages:( \[\])?|sha1_hash: \S+|#.*|")

@@ -23,6 +23,7 @@ from dbt_runner.redact import Known, Redactor
 from dbt_runner.worker import cache, deps, lock_file, project_code, sharing
 from dbt_runner.worker.dbt_api import Invocation, Loaded, Means
 from dbt_runner.worker.failure import CannotRunError, name_step
+from dbt_runner.worker.profile_secrets import leave_unscrubbed
 from dbt_runner.worker_messages import DbtEnd
 
 
@@ -133,7 +134,8 @@ class Parser:
         lock = lock_file.read_lock(project) if self._plan.deps_locked else None
         argv = deps.make_command(self._plan.steps[0].argv)
         invocation = Invocation(argv, self._layout.deps, self._means.redactor)
-        end = self._means.dbt.run_command(invocation, None)
+        with leave_unscrubbed(deps.read_declarations(project)):
+            end = self._means.dbt.run_command(invocation, None)
         if "KeyboardInterrupt" in end.exception:
             raise CannotRunError(end)
         if end.exit_code:

@@ -30,7 +30,8 @@ def install_packages(program: DbtProgram, plan: RunPlan, layout: Layout) -> RunP
     deps.enter_project(plan.project_dir)
     writable = Path(plan.project_dir)
     lock = lock_file.read_lock(writable) if plan.deps_locked else None
-    ended = program.run(deps.make_command(plan.steps[0].argv), layout.deps, keep=LINES)
+    argv = deps.make_command(plan.steps[0].argv)
+    ended = program.run(argv, layout.deps, keep=LINES, shown=deps.read_declarations(writable))
     if ended.code:
         said = "; ".join(find_telling_lines(ended.lines))
         raise CannotRunError(

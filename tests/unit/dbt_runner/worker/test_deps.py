@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from dbt_protocol.messages import PINNED_CODE
 from dbt_runner.worker import deps
 from tests.support.kube import PATIENCE
-from tests.support.pods import Ended, Pod, step
+from tests.support.pods import Ended, Pod, profile, step
 
 pytestmark = pytest.mark.one_dbt
 LIBRARY = {
@@ -165,6 +166,26 @@ def test_whether_packages_are_declared(
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert deps.declares_packages(tmp_path) is expected
+
+
+def test_an_address_with_a_secret_in_it_stays_as_it_is(tmp_path: Path) -> None:
+    """A password that is a word: dbt would star it in package-lock.yml, and look for stars then."""
+    repository = tmp_path / "warehouse-library"
+    for name, text in LIBRARY.items():
+        path = repository / name.removeprefix("library/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    identity = ("-c", "user.name=tests", "-c", "user.email=tests@example.com")
+    for argv in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "one"]):
+        subprocess.run(["git", *identity, *argv], cwd=repository, check=True)
+    packages = f"packages:\n  - git: {repository.as_uri()}\n    revision: HEAD\n"
+    files = {"models/orders.sql": SHOP["models/orders.sql"], "packages.yml": packages}
+    profiles = profile(tmp_path / "warehouse.duckdb", "\"{{ env_var('TOKEN') }}\"")
+    ended = Pod(tmp_path / "pod", files, profiles, {"TOKEN": "warehouse"}).run(
+        step("build"), deps="IfMissing"
+    )
+    assert ended.code == 0, ended.log
+    assert repository.as_uri() in (ended.layout.project / "package-lock.yml").read_text()
 
 
 # Where packages have to be pinned

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dbt_runner.worker.deps import LOCK_FILE
 from dbt_runner.worker.failure import CannotRunError
-from dbt_runner.worker.lock_file import LOCK_FILE, find_unpinned, read_lock, require_unchanged
+from dbt_runner.worker.lock_file import find_unpinned, read_lock, require_unchanged
 
 PINNED = f"""\
 packages:
