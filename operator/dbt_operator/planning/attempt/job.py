@@ -259,9 +259,10 @@ def _cloning(container: Manifest, git: GitSource, pod: Pod) -> Manifest:
     container["volumeMounts"].append({"name": "prepare-tmp", "mountPath": _HOME})
     if git.secret_ref:
         container["volumeMounts"].append({"name": "git", "mountPath": paths.GIT, "readOnly": True})
-    # ssh works only for users that are in the image's /etc/passwd. What other containers share with
-    # it, they share by the group.
-    container["securityContext"] |= {"runAsUser": USER}
+    if not git.url.startswith(("https://", "http://")):
+        # ssh works only for users that are in the image's /etc/passwd. What other containers share
+        # with it, they share by the group.
+        container["securityContext"] |= {"runAsUser": USER}
     return container if pod.sidecar_resources else container | {"resources": _CLONE}
 
 
