@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # of typing from 3.11 on; the dbt image may have 3.9
 
 
-PROTOCOL = 1
+PROTOCOL = 1  # what every reader understands
+# Of plans with fields that must not be overlooked, since they say what of the code is refused: a
+# runner that does not know them refuses the plan.
+PINNED_CODE = 2
+_NEWEST = PINNED_CODE
 
 
 class ProtocolError(ValueError):
@@ -44,8 +48,8 @@ class Message:
             data = parse_json(text)
             if not isinstance(data, dict):
                 raise ProtocolError(f"expected a JSON object, found {type(data).__name__}")
-            if not (type(data["protocol"]) is int and 1 <= data["protocol"] <= PROTOCOL):
-                raise ProtocolError(f"protocol {data['protocol']} is not one of 1 to {PROTOCOL}")
+            if not (type(data["protocol"]) is int and 1 <= data["protocol"] <= _NEWEST):
+                raise ProtocolError(f"protocol {data['protocol']} is not one of 1 to {_NEWEST}")
             return cls.from_mapping(data)
         except ProtocolError:
             raise

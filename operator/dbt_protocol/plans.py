@@ -70,6 +70,7 @@ class RunPlan(Message):
     state: str = ""  # where the state came from, for messages; empty: the run compares with none
     cached: bool = False  # the sidecar restores a parse cache and stores a new one
     deps: str = "Never"  # whether `dbt deps` runs first: Never, Always or IfMissing
+    deps_locked: bool = False  # it installs nothing but what package-lock.yml pins
     windows: list[Window] = field(default_factory=list)  # empty: the steps run once, as they are
     # what is known of each window before this attempt, as in Summary.windows; empty: nothing
     done: str = ""
@@ -106,6 +107,8 @@ class PreparePlan(Message):
     url: str = ""  # this and the following are about git
     ref: str = ""  # empty: the remote's HEAD
     commit: str = ""  # what an earlier attempt found the ref to be: it is used instead
+    # the branch or tag that has to reach the commit; HEAD: the remote's; empty: none has to
+    reachable_from: str = ""
     sub_path: str = ""  # where in the repository the project is
     timeout_seconds: float = 300
     bucket: Bucket | None = None

@@ -57,6 +57,9 @@ class StepResult:
     results: list[NodeResult] = field(default_factory=list)  # of all attempts, merged
     # Nodes that a build was asked for and has not selected; None: that is not known.
     left_out: int | None = None
+    # A name of a node, column or relation that had to be starred in the artifacts, since it holds a
+    # secret: they are no state to compare with. Empty: there is none.
+    lost_name: str = ""
 
     @property
     def fails_run(self) -> bool:

@@ -83,6 +83,8 @@ class Summary(Message):
     # Every build that counts has selected all that its command line asks for: nothing of the
     # project has narrowed it. An older runner says nothing of it, which proves nothing.
     whole: bool = False
+    # What is left of it is a state that later runs can compare with. Older runners always meant so.
+    leaves_state: bool = True
     protocol: int = PROTOCOL
 
     SHORTENED: ClassVar[str] = "..."

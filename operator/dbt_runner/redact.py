@@ -59,9 +59,9 @@ _SECRET_VARIABLE = re.compile(
 _ENV_VAR = re.compile(r"env_var\(\s*(['\"])(?P<name>.+?)\1(?:\s*,\s*(['\"])(?P<default>.*?)\3)?")
 # Secrets inside other values: connection strings and URLs. Of several such words in one the last is
 # taken, whose rest is not looked over from the others.
-_NAMES = "password|passwd|pwd|token|secret"
+_SECRET_NAMES = "password|passwd|pwd|token|secret"
 _EMBEDDED = re.compile(
-    rf"(?:{_NAMES})(?:(?!{_NAMES})\w)*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@",
+    rf"(?:{_SECRET_NAMES})(?:(?!{_SECRET_NAMES})\w)*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@",
     re.IGNORECASE,
 )
 # The end of a plain value is left open: it may be the rest of a flow mapping, with more entries in
@@ -86,6 +86,21 @@ _RENDERED = {
     "message",
 }
 _NEAR = 2
+# Keys under which there are names of nodes, columns and relations, by which later runs go; and keys
+# under which there may be anything.
+_NAMES = {
+    "alias",
+    "database",
+    "fqn",
+    "identifier",
+    "name",
+    "nodes",
+    "relation_name",
+    "schema",
+    "source_name",
+    "unique_id",
+}
+_ANYTHING = {"config", "meta", "tags", "unrendered_config"}
 # A call that does not say by a literal which variable it is about, or that is no call.
 _ENV_VAR_WORD = re.compile(r"\benv_var\b")
 _LITERAL_CALL = re.compile(r"""env_var\s*\(\s*\\?(['"]{1,2})[^'"\\]*\\?\1\s*[,)]""")
@@ -146,24 +161,35 @@ class Redactor:
         if content is not None:
             write_whole(path, self.data(content))
 
-    def document(self, path: Path) -> None:
+    def document(self, path: Path) -> list[str]:
         """Rewrite a JSON file of dbt's if it holds a secret, but keep the project's names in it.
+
+        Returns:
+            Names of nodes, columns or relations that could not be kept, since they hold a secret
+            that the project asks for: as they are now, sorted. What later runs find by its name is
+            not in this file any more.
 
         Raises:
             OSError: see :meth:`file`.
         """
         data = self._read_if_secret(path)
         if data is None:
-            return
+            return []
+        cleaning = _Cleaning(self)
         try:
             content = parse_json(data)
-            clean = self._clean(content, 0, rendered=False)
+            clean = cleaning.clean(content, 0, rendered=False)
             text = json.dumps(clean) if clean != content else None
         except (ValueError, RecursionError):  # no JSON, or nested so deeply that nobody reads it
             write_whole(path, self.data(data))
-            return
+            return []
         if text is not None:
             write_whole(path, text.encode())
+        return sorted(cleaning.lost)
+
+    def parsed(self, text: str) -> str:
+        """A text that dbt got by parsing, without the secrets that the project may ask for."""
+        return self._replace(self._asked, text, exact=True)
 
     def find_words(self, text: str, *, exact: bool) -> Iterator[str]:
         """The words of a text that a secret is part of; ``exact``: or is."""
@@ -232,20 +258,46 @@ class Redactor:
                 return True
         return False
 
-    def _clean(self, value: Any, depth: int, *, rendered: bool) -> Any:
+
+class _Cleaning:
+    """Takes the secrets out of one document, and remembers which names were lost by that."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self.lost: set[str] = set()
+
+    def clean(self, value: Any, depth: int, *, rendered: bool, key: str = "") -> Any:
+        """A value without secrets; ``key`` is what it stands under, as far as that tells anything:
+        one of _NAMES or of _ANYTHING.
+        """
         if isinstance(value, str):
-            return self.text(value) if rendered else self._replace(self._asked, value, exact=True)
+            is_name = key in _NAMES and not rendered
+            return self._clean_text(value, rendered=rendered, is_name=is_name)
         if isinstance(value, list):
-            return [self._clean(inner, depth, rendered=rendered) for inner in value]
+            return [self.clean(inner, depth, rendered=rendered, key=key) for inner in value]
         if not isinstance(value, dict):
             return value
         clean = {}
-        for key, inner in value.items():
-            is_rendered = rendered or (depth <= _NEAR and key in _RENDERED)
+        may_be_anything = key in _ANYTHING
+        for name, inner in value.items():
+            is_rendered = rendered or (depth <= _NEAR and name in _RENDERED)
             # dbt's own keys are no secrets; a project's unique IDs have dots in them.
-            own = depth <= _NEAR and "." not in key
-            name = key if own else self._clean(key, depth, rendered=rendered)
-            clean[name] = self._clean(inner, depth + 1, rendered=is_rendered)
+            own = depth <= _NEAR and "." not in name
+            kept = (
+                name
+                if own
+                else self._clean_text(
+                    name, rendered=rendered, is_name=not (rendered or may_be_anything)
+                )
+            )
+            below = key if may_be_anything else name
+            clean[kept] = self.clean(inner, depth + 1, rendered=is_rendered, key=below)
+        return clean
+
+    def _clean_text(self, text: str, *, rendered: bool, is_name: bool) -> str:
+        clean = self._redactor.text(text) if rendered else self._redactor.parsed(text)
+        if is_name and clean != text:
+            self.lost.add(clean)
         return clean
 
 

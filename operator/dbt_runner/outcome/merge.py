@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,10 @@ def _merged(layout: Layout, steps: Iterable[StepResult]) -> dict[str, Any] | Non
     return {**document, "results": [row for unique_id, row in rows.items() if unique_id in known]}
 
 
-def _write_state(layout: Layout, steps: Iterable[StepResult]) -> None:
+def _write_state(layout: Layout, steps: Sequence[StepResult]) -> None:
     """Link what `state:`, `result:` and `source_status:` selectors and --defer will read."""
+    if any(step.lost_name for step in steps):
+        return  # nothing would be found by the names that are left
     finished = [step for step in steps if (layout.artifacts / step.name).is_dir()]
     building = [step for step in finished if step.command in COUNTED] or finished
     layout.new_state.mkdir(parents=True, exist_ok=True)

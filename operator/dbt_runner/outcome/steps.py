@@ -59,14 +59,24 @@ def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
         code = decisive.exit_code or (2 if reason in _CONFIG_REASONS else 1)
     for step in allowed:
         message += f"; step {step.name}, which may fail, failed ({step.reason}: {step.message})"
-    whole = _whole(steps)
-    return Summary(reason, message, code, version, nodes, failures, len(failures), whole=whole)
+    return Summary(
+        reason,
+        message,
+        code,
+        version,
+        nodes,
+        failures,
+        len(failures),
+        whole=_whole(steps),
+        leaves_state=not any(step.lost_name for step in steps),
+    )
 
 
 def _success(steps: list[StepResult]) -> str:
     succeeded = sum(1 for step in steps if step.state == "Succeeded")
     narrowed = "".join(_narrowed(step) for step in steps if step.left_out)
-    return f"{succeeded} of {len(steps)} steps succeeded{narrowed}"
+    lost = next((f"; {describe_lost_name(step)}" for step in steps if step.lost_name), "")
+    return f"{succeeded} of {len(steps)} steps succeeded{narrowed}{lost}"
 
 
 def _narrowed(step: StepResult) -> str:
@@ -114,6 +124,14 @@ def describe_end(result: StepResult) -> str:
         name: count for name, count in asdict(result.nodes).items() if count and name != "total"
     }
     return "succeeded" + "".join(f", {count} {name}" for name, count in nodes.items())
+
+
+def describe_lost_name(step: StepResult) -> str:
+    """Why what a step has left is nothing to compare with."""
+    return (
+        f"the name {step.lost_name} in its artifacts holds the value of a secret, so no later run "
+        "compares with this one: the secret is too common a word, change it"
+    )
 
 
 def fill_step(step: Step, window: Window) -> Step:

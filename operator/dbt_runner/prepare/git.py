@@ -14,7 +14,6 @@ environment and no message.
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +28,8 @@ from dbt_runner.prepare.git_messages import (
     explain_error,
     say,
 )
+from dbt_runner.prepare.git_reachability import prove_reachable
+from dbt_runner.prepare.git_refs import find_ref
 
 PROTOCOLS = ("https", "http", "ssh")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -54,6 +55,7 @@ def check_out(
 
     Raises:
         SourceError: that was not possible.
+        PrepareError: the commit is none that the ref reaches which the project names.
     """
     with tempfile.TemporaryDirectory(prefix="git-") as private:
         access = grant_access(wanted, secret, Path(private))
@@ -66,7 +68,7 @@ def check_out(
         except CommandError as error:
             raise SourceError(explain_error(wanted, error, with_secret=secret.is_dir())) from error
         finally:
-            shutil.rmtree(into / ".git", ignore_errors=True)
+            git.remove()
 
 
 class _Checkout:
@@ -75,7 +77,10 @@ class _Checkout:
         self._git = git
 
     def run(self) -> str:
-        self._git.local("init", "--quiet", "--template=")
+        if self._wanted.reachable_from:
+            self._init()
+            prove_reachable(self._wanted, self._git)
+        self._init()
         commit, ref = self._resolve()
         say(f"fetching commit {commit} of {self._wanted}")
         self._fetch(commit, ref)
@@ -83,22 +88,19 @@ class _Checkout:
         self._git.local("checkout", "--quiet", "--force", "--detach", commit)
         return commit
 
+    def _init(self) -> None:
+        """Make a repository in which there is nothing."""
+        self._git.remove()
+        self._git.local("init", "--quiet", "--template=")
+
     def _resolve(self) -> tuple[str, str]:
         """The commit, and the full name of the ref that it was found by; empty for a commit."""
         wanted = self._wanted
         given = wanted.commit or wanted.ref
         if _COMMIT.fullmatch(given):
             return given, ""
-        names = _names(wanted.ref)
-        told = self._git.remote(
-            "ls-remote", "--", wanted.url, *names, seconds=self._git.limits.answer_seconds
-        )
-        found = {
-            name: commit for commit, _, name in (line.partition("\t") for line in told.splitlines())
-        }
-        for name in names:
-            if name in found:
-                return found[name], name.removesuffix("^{}")
+        if found := find_ref(self._git, wanted.url, wanted.ref):
+            return found.commit, found.name
         if _SHORT_HASH.fullmatch(wanted.ref):
             return self._by_short_hash(), ""
         raise SourceError(f"{wanted}: {explain_absence(wanted.ref)}")
@@ -124,7 +126,7 @@ class _Checkout:
                 if what is None:
                     self._history(ref)
                 else:
-                    self._remote_fetch("--depth=1", "--", self._wanted.url, what)
+                    self._git.fetch("--depth=1", "--", self._wanted.url, what)
             except CommandError as error:
                 if error.cause:
                     raise
@@ -141,17 +143,4 @@ class _Checkout:
                 f"+{ref}:refs/wanted"
             )  # it may be neither, refs/pull/7/head for example
         depth = ["--unshallow"] if self._git.is_shallow() else []
-        self._remote_fetch(*depth, "--", self._wanted.url, *refspecs)
-
-    def _remote_fetch(self, *arguments: str) -> None:
-        self._git.remote("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", *arguments)
-
-
-def _names(ref: str) -> list[str]:
-    """The full names that a ref may have, the best first. A tag's peeled name is that of the commit
-    it points to.
-    """
-    if not ref or ref == "HEAD":
-        return ["HEAD"]
-    names = [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
-    return [name for full in names for name in (f"{full}^{{}}", full)]
+        self._git.fetch(*depth, "--", self._wanted.url, *refspecs)

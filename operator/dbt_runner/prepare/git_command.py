@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,10 @@ class Git:
         }
 
     def local(self, *arguments: str) -> str:
-        """Run a command that needs no network."""
-        return self._run(arguments, self._deadline.remaining() or 0)
+        """Run a command that needs no network, and gets none: git would fetch what is missing in a
+        repository that holds only a part of the other.
+        """
+        return self._run(arguments, self._deadline.remaining() or 0, {"GIT_ALLOW_PROTOCOL": "none"})
 
     def remote(self, *arguments: str, seconds: float | None = None) -> str:
         """Run a command that talks to the server, again if the network fails."""
@@ -95,6 +98,14 @@ class Git:
                 time.sleep(pause)
         raise AssertionError  # not reached
 
+    def fetch(self, *arguments: str) -> None:
+        """Fetch from a server, and nothing but what is asked for."""
+        self.remote("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", *arguments)
+
+    def remove(self) -> None:
+        """Remove the repository, and leave the files that were checked out."""
+        shutil.rmtree(self._folder / ".git", ignore_errors=True)
+
     def commit(self, name: str) -> str:
         """The whole hash of the commit that a hash or a tag stands for."""
         return self.local("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}").strip()
@@ -109,7 +120,9 @@ class Git:
         """Whether history is cut off somewhere."""
         return (self._folder / ".git" / "shallow").exists()
 
-    def _run(self, arguments: Sequence[str], seconds: float) -> str:
+    def _run(
+        self, arguments: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None
+    ) -> str:
         try:
             # An argv list; the API has checked what comes from a spec.
             process = subprocess.Popen(  # noqa: S603
@@ -117,7 +130,7 @@ class Git:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=self._environment,
+                env={**self._environment, **(environment or {})},
                 start_new_session=True,  # so that its helpers end with it
                 umask=0o002,  # the dbt container may be another user of the same group
                 text=True,

@@ -71,6 +71,8 @@ class Wanted:
     url: str
     ref: str = ""  # branch, tag or commit; empty: what the remote's HEAD is
     commit: str = ""  # once it is known, it stands for the ref
+    # the branch or tag that has to reach the commit that ref is; empty: none has to
+    reachable_from: str = ""
 
     def __str__(self) -> str:
         return f"{_public(self.url)}, {f'ref {self.ref}' if self.ref else 'its default branch'}"

@@ -123,7 +123,7 @@ def _clone(layout: Layout, plan: PreparePlan, protocols: Sequence[str]) -> str:
     # Init containers run again when a pod's sandbox is lost.
     remove_folder(layout.project)
     make_folder(layout.project)
-    wanted = Wanted(plan.url, plan.ref, plan.commit)
+    wanted = Wanted(plan.url, plan.ref, plan.commit, plan.reachable_from)
     limits = Limits(plan.timeout_seconds)
     return git.check_out(wanted, layout.project, layout.git, limits=limits, protocols=protocols)
 

@@ -17,7 +17,12 @@ from dbt_runner.outcome import classify
 from dbt_runner.outcome.classify import NOT_FRESH
 from dbt_runner.outcome.resume import Earlier
 from dbt_runner.outcome.step_outcome import Outcome, StepEvidence
-from dbt_runner.outcome.steps import describe_end, find_selection, hash_arguments
+from dbt_runner.outcome.steps import (
+    describe_end,
+    describe_lost_name,
+    find_selection,
+    hash_arguments,
+)
 from dbt_runner.supervise.child import count_oom_kills
 from dbt_runner.supervise.publish import publish
 from dbt_runner.supervise.session import Session
@@ -73,15 +78,18 @@ class StepCloser:
     def close(self, end: StepEnd, outcome: Outcome) -> StepResult:
         """Hand the step's folder over, and tell what has become of the step."""
         name = end.step.name
-        missing = publish(
+        published = publish(
             self._layout.work / name,
             self._layout.artifacts / name,
             self._session.output.redactor,
             self._layout.parsed_manifest,
         )
-        if missing:
-            self._session.output.say(f"step {name}: {missing}")
+        if published.missing:
+            self._session.output.say(f"step {name}: {published.missing}")
         result = self._make_result(end, outcome)
+        if published.lost:
+            result = replace(result, lost_name=published.lost[0])
+            self._session.output.say(f"step {name}: {describe_lost_name(result)}")
         self._session.output.say(f"step {name}: {describe_end(result)}")
         return result
 

@@ -9,6 +9,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from dbt_runner.redact import read_text
+
+LOCK_FILE = "package-lock.yml"
 DECLARATIONS = ("packages.yml", "dependencies.yml")
 _PASSED_ON = ("--vars",)  # packages.yml may use them
 
@@ -29,6 +32,12 @@ def declares_packages(project: Path) -> bool:
         if isinstance(found, dict) and found.get("packages"):
             return True
     return False
+
+
+def read_declarations(project: Path) -> str:
+    """The text of what the project says of packages."""
+    files = (project / name for name in (*DECLARATIONS, LOCK_FILE))
+    return "\n".join(read_text(path) for path in files)
 
 
 def lacks_packages(exception: Sequence[str]) -> bool:

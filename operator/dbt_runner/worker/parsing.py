@@ -20,9 +20,10 @@ from dbt_protocol.plans import RunPlan, Step
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.sentences import first_lines
 from dbt_runner.redact import Known, Redactor
-from dbt_runner.worker import cache, deps, project_code, sharing
+from dbt_runner.worker import cache, deps, lock_file, project_code, sharing
 from dbt_runner.worker.dbt_api import Invocation, Loaded, Means
 from dbt_runner.worker.failure import CannotRunError, name_step
+from dbt_runner.worker.profile_secrets import leave_unscrubbed
 from dbt_runner.worker_messages import DbtEnd
 
 
@@ -130,15 +131,19 @@ class Parser:
         if project != self._project:
             self._project = project
             deps.enter_project(str(project))
+        lock = lock_file.read_lock(project) if self._plan.deps_locked else None
         argv = deps.make_command(self._plan.steps[0].argv)
         invocation = Invocation(argv, self._layout.deps, self._means.redactor)
-        end = self._means.dbt.run_command(invocation, None)
+        with leave_unscrubbed(deps.read_declarations(project)):
+            end = self._means.dbt.run_command(invocation, None)
         if "KeyboardInterrupt" in end.exception:
             raise CannotRunError(end)
         if end.exit_code:
             said = first_lines(end.message or next(iter(end.errors), ""))
             why = deps.explain_failure(end.exit_code, said)
             raise CannotRunError(DbtEnd(reason="DepsFailed", message=why, exit_code=end.exit_code))
+        if lock is not None:
+            lock_file.require_unchanged(project, lock)
 
     # The parse cache
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from dbt_runner import redact
 from dbt_runner.layout import Layout
@@ -26,6 +27,26 @@ def send_secrets(layout: Layout, channel: Channel) -> Redactor:
     channel.send(Secrets(sorted(redactor.secrets)))
     os.environ.update(make_scrubbed(redactor.secrets))
     return redactor
+
+
+@contextmanager
+def leave_unscrubbed(text: str) -> Iterator[None]:
+    """Have dbt scrub no secret that stands in a text of the project, which all can read anyway.
+
+    dbt scrubs more than its log: in package-lock.yml it stars addresses of packages, and then it
+    looks for the packages there.
+    """
+    shown = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(redact.OWN_VARIABLES) and value in text
+    }
+    for name in shown:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(shown)
 
 
 def make_scrubbed(secrets: Iterable[str]) -> dict[str, str]:

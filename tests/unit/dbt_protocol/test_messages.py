@@ -9,6 +9,7 @@ import pytest
 
 from dbt_protocol.json_input import parse_json
 from dbt_protocol.messages import ProtocolError
+from dbt_protocol.plans import PreparePlan
 from dbt_protocol.summaries import Progress, Summary, UploadSummary
 
 TOO_DEEP = "[" * 100_000
@@ -61,3 +62,13 @@ def test_what_a_store_says_fits_into_a_termination_message(error: str) -> None:
     text = UploadSummary("s3://dbt/runs", error=error, state="Uploaded").to_json()
     assert len(text.encode()) <= 4096, "the kubelet cuts it there"
     assert UploadSummary.from_json(text).error
+
+
+@pytest.mark.parametrize(("protocol", "known"), [(0, False), (1, True), (2, True), (3, False)])
+def test_a_message_of_a_protocol_that_is_not_known_is_refused(protocol: int, known: bool) -> None:
+    text = json.dumps({"protocol": protocol, "source": "image"})
+    if known:
+        assert PreparePlan.from_json(text).protocol == protocol
+    else:
+        with pytest.raises(ProtocolError, match=f"protocol {protocol} is not one of 1 to 2"):
+            PreparePlan.from_json(text)

@@ -289,6 +289,40 @@ def test_a_secret_that_the_profile_takes_for_a_name_is_starred(tmp_path: Path) -
     }
 
 
+@pytest.mark.parametrize(
+    ("content", "lost"),
+    [
+        ({"nodes": {"model.shop.x": {"schema": "the-secret"}}}, ["*****"]),
+        ({"nodes": {"model.shop.x": {"database": "the-secret"}}}, ["*****"]),
+        ({"nodes": {"model.shop.the-secret": {}}}, ["model.shop.*****"]),
+        ({"nodes": {"model.shop.x": {"columns": {"the-secret": {}}}}}, ["*****"]),
+        ({"nodes": {"model.shop.x": {"depends_on": {"nodes": ["a.the-secret"]}}}}, ["a.*****"]),
+        ({"nodes": {"model.shop.x": {"fqn": ["shop", "the-secret"]}}}, ["*****"]),
+        ({"results": [{"unique_id": "a.the-secret", "relation_name": None}]}, ["a.*****"]),
+        ({"results": [{"relation_name": '"the-secret"."x"'}]}, ['"*****"."x"']),
+        # No names: nothing is found by them.
+        ({"nodes": {"model.shop.x": {"description": "the-secret"}}}, []),
+        ({"nodes": {"model.shop.x": {"config": {"meta": {"name": "the-secret"}}}}}, []),
+        ({"nodes": {"model.shop.x": {"meta": {"the-secret": {"schema": "the-secret"}}}}}, []),
+        ({"results": [{"message": "the-secret", "adapter_response": {"name": "the-secret"}}]}, []),
+    ],
+)
+def test_names_that_cannot_be_kept_are_told(
+    tmp_path: Path, content: object, lost: list[str]
+) -> None:
+    """Of a secret that the project asks for, and that is no word of its own."""
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(content))
+    redactor = redactor_of("{{ env_var('PW') }}", word="the-secret", PW="the-secret")
+    assert redactor.document(path) == lost
+    assert "the-secret" not in path.read_text()
+    path.write_text(json.dumps(content))
+    assert redactor_of(word="the-secret").document(path) == []  # none that it asks for
+    path.write_text(json.dumps(content))
+    known = redactor_of("{{ env_var('PW') }} the-secret", word="the-secret", PW="the-secret")
+    assert known.document(path) == []
+
+
 @pytest.mark.parametrize("word", ["success", "results", "status", "manifest", "incremental"])
 def test_words_of_dbt_stay_where_they_are_read_back(tmp_path: Path, word: str) -> None:
     content = {

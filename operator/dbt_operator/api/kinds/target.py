@@ -40,8 +40,10 @@ class DbtTargetSpec(Model):
     """The same for the database (BigQuery: the project)."""
     protected: bool | None = None
     """Refuse runs with fullRefresh, empty, sample or an env of their own, and code that is not
-    pinned: the project's image by a digest, and its source in the image or by a full commit. What
-    allowedRunEnv says of runs holds for the project's env. Default: false."""
+    pinned: the project's image by a digest, its source in the image or by a full commit, packages
+    that dbt deps installs by package-lock.yml. The commit that a run asks for has to be reached by
+    the branch or tag in source.git.ref of the DbtProject. What allowedRunEnv says of runs holds for
+    the project's env. Default: false."""
     allowed_run_env: Annotated[list[VariablePattern], Field(max_length=64)] | None = None
     """Names of the variables that runs may set in env: SCHEMA, or APP_*, where * stands for any
     characters. What dbt reads as a flag, PG*, GIT_*, PYTHON*, LD_* and proxies are refused even if

@@ -212,6 +212,7 @@ class Pod(RunPod):
     ) = None
     """Volumes of the dbt container, of the same namespace."""
     run_as_user: Annotated[int, Field(ge=1)] | None = None
-    """User of all containers. Default: 65532. Never root."""
+    """User of all containers, but for the init container that fetches a Git repository over ssh,
+    which is 65532. Default: 65532. Never root."""
     fs_group: Annotated[int, Field(ge=1)] | None = None
     """Group that owns the pod's volumes. Default: that of runAsUser."""

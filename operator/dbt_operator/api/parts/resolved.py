@@ -97,10 +97,16 @@ class Resolved(Model):
     """The operator's image for the init container and the sidecar."""
     source: Source
     """Where the project's files come from."""
+    reachable_from: str | None = None
+    """The branch or tag of the repository that has to reach the commit, HEAD for the remote's own;
+    None where nothing has to.
+    """
     deps: Deps | None = None
     """Whether dbt deps runs; None, where an operator that knew no deps has admitted the run: it
     does not.
     """
+    deps_locked: bool | None = None
+    """Whether dbt deps may install nothing but what package-lock.yml pins."""
     steps: list[ResolvedStep]
     """dbt commands."""
     env: list[Variable] | None = None

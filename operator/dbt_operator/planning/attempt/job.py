@@ -224,6 +224,7 @@ def _plan(plan: PreparePlan | RunPlan | UploadPlan) -> Manifest:
 def _prepare(resolved: Resolved, attempt: int, commit: str, pod: Pod) -> Manifest:
     resume, git = _continued(resolved, attempt) is not None, resolved.source.git
     plan = PreparePlan(
+        protocol=resolved.protocol,
         source="git" if git else "configMap" if resolved.source.config_map else "image",
         bucket=_bucket(resolved) if resume or resolved.state else None,
         previous=resolved.location if resume else "",
@@ -249,6 +250,7 @@ def _of_git(plan: PreparePlan, resolved: Resolved, git: GitSource, commit: str) 
         url=git.url,
         ref=git.ref or "",
         commit=commit,
+        reachable_from=resolved.reachable_from or "",
         sub_path=git.sub_path or "",
         # So that what keeps it from ending is told by itself, and not by startTimeout.
         timeout_seconds=resolved.start_timeout_seconds * 0.8,
@@ -262,9 +264,10 @@ def _cloning(container: Manifest, git: GitSource, pod: Pod) -> Manifest:
     container["volumeMounts"].append({"name": "prepare-tmp", "mountPath": _HOME})
     if git.secret_ref:
         container["volumeMounts"].append({"name": "git", "mountPath": paths.GIT, "readOnly": True})
-    # ssh works only for users that are in the image's /etc/passwd. What other containers share with
-    # it, they share by the group.
-    container["securityContext"] |= {"runAsUser": USER}
+    if not git.url.startswith(("https://", "http://")):
+        # ssh works only for users that are in the image's /etc/passwd. What other containers share
+        # with it, they share by the group.
+        container["securityContext"] |= {"runAsUser": USER}
     return container if pod.sidecar_resources else container | {"resources": _CLONE}
 
 
@@ -374,6 +377,7 @@ def run_plan(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Run
         attempt=attempt,
         project_dir=image.path if image else in_volume,
         deps=resolved.deps or "Never",
+        deps_locked=bool(resolved.deps_locked),
         target=resolved.target,
         steps=[Step(**step.model_dump()) for step in resolved.steps],
         schema_pattern=resolved.schema_pattern,
@@ -387,6 +391,7 @@ def run_plan(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Run
         windows=list(told.windows),
         done=told.states,
         stop_on_failure=told.stop_on_failure,
+        protocol=resolved.protocol,
     )
 
 

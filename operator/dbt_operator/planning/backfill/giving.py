@@ -16,7 +16,7 @@ from dbt_operator.planning.backfill.status import describe_progress, record_slot
 from dbt_operator.planning.common.compose import compose, conditions_of
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.plan import Plan
-from dbt_operator.planning.policy.refusals import COMMIT
+from dbt_operator.planning.policy.pinning import is_commit
 
 
 def count_lanes(facts: BackfillFacts, ledger: Ledger) -> int:
@@ -33,12 +33,12 @@ def count_lanes(facts: BackfillFacts, ledger: Ledger) -> int:
 def _has_moving_ref(facts: BackfillFacts) -> bool:
     project = facts.references.project
     git = project[0].spec.source.git if project else None
-    return git is not None and not COMMIT.fullmatch(git.ref or "")
+    return git is not None and not is_commit(git.ref)
 
 
 def _commit_is_open(status: DbtBackfillStatus, resolved: Resolved) -> bool:
     git = resolved.source.git
-    return git is not None and not status.commit and not COMMIT.fullmatch(git.ref or "")
+    return git is not None and not status.commit and not is_commit(git.ref)
 
 
 def give_windows(facts: BackfillFacts, ledger: Ledger, keys: list[str], now: datetime) -> Plan:

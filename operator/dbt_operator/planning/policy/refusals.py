@@ -6,9 +6,7 @@ A refusal names the field and the remedy, and never a value.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
 
 from dbt_operator.api.base import PlainVariable, Variable
 from dbt_operator.api.kinds.project import DbtProjectSpec
@@ -16,10 +14,8 @@ from dbt_operator.api.kinds.run import DbtRunSpec
 from dbt_operator.api.kinds.target import DbtTargetSpec
 from dbt_operator.api.parts.run_template import RunTemplateSpec
 from dbt_operator.planning.policy import secret_shapes, variable_names
+from dbt_operator.planning.policy.pinning import find_unpinned
 from dbt_protocol.flag_variables import is_flag
-
-COMMIT = re.compile(r"[0-9a-f]{40}")
-_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
 def refusal(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
@@ -235,7 +231,7 @@ def protected(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) 
         )
     name, of = spec.target_ref.name, f" of the DbtProject {spec.project_ref.name}"
     found = unlisted_in_env(project.env, name, target.allowed_run_env, of)
-    if found := found or unpinned(spec, project):
+    if found := found or find_unpinned(spec, project):
         return f"{found}, since the DbtTarget {name} is protected"
     return ""
 
@@ -246,42 +242,3 @@ def _destructive(spec: DbtRunSpec) -> Iterator[str]:
         for field in ("fullRefresh", "empty", "sample"):
             if options.get(field):
                 yield f"spec.steps[{number}].{step.command}.{field}"
-
-
-def unpinned(spec: DbtRunSpec, project: DbtProjectSpec) -> str:
-    """What of the code could be another one tomorrow: a protected target takes a digest and a full
-    commit only.
-    """
-    name = spec.project_ref.name
-    if not _DIGEST.search(project.image):
-        return f"spec.image of the DbtProject {name} must be pinned by a digest (@sha256:...)"
-    if project.source.config_map:
-        return (
-            f"spec.source.configMap of the DbtProject {name} can be edited: put the project into "
-            "the image"
-        )
-    if (path := project.source.image) and (volume := _over(path.path, project)):
-        return (
-            f"{volume} of the DbtProject {name} would replace what is in the image: mount it "
-            "elsewhere"
-        )
-    if project.source.git is None:
-        return ""
-    ref, where = project.source.git.ref, f"spec.source.git.ref of the DbtProject {name}"
-    if spec.source:
-        ref, where = spec.source.ref, "spec.source.ref"
-    return (
-        ""
-        if COMMIT.fullmatch(ref or "")
-        else f"{where} must be a full commit (40 hexadecimal digits)"
-    )
-
-
-def _over(path: str, project: DbtProjectSpec) -> str:
-    """A volume that is mounted over the project's folder, or into it."""
-    folder = PurePosixPath(path)
-    for number, volume in enumerate((project.pod.volumes if project.pod else None) or ()):
-        mounted = PurePosixPath(volume.mount_path)
-        if folder.is_relative_to(mounted) or mounted.is_relative_to(folder):
-            return f"spec.pod.volumes[{number}].mountPath"
-    return ""

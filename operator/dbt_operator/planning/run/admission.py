@@ -29,9 +29,10 @@ from dbt_operator.planning.common.durations import seconds
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.names import short_uid
 from dbt_operator.planning.common.references import Referred
+from dbt_operator.planning.policy import pinning
 from dbt_operator.planning.run import retry
 from dbt_operator.planning.state import compare, promote
-from dbt_protocol.messages import PROTOCOL
+from dbt_protocol.messages import PINNED_CODE, PROTOCOL
 
 START_TIMEOUT = "10m"
 
@@ -67,15 +68,18 @@ def resolve(
         spec, project_spec.image, target_name, [variable.name for variable in env or ()]
     )
     cache_location = location(run, identity, project, "cache", f"{cache}.zip")
+    pinned = pinning.find_pins(spec, project_spec, target_spec)
     return Resolved(
         generations=ResolvedGenerations(project=project_generation, target=target_generation),
-        protocol=PROTOCOL,
+        protocol=PINNED_CODE if pinned.asks_for_proof else PROTOCOL,
         image=project_spec.image,
         image_pull_policy=project_spec.image_pull_policy,
         image_pull_secrets=project_spec.image_pull_secrets,
         runner_image=runner_image,
         source=_source(run, project_spec.source),
+        reachable_from=pinned.reachable_from,
         deps=project_spec.deps or "IfMissing",
+        deps_locked=pinned.deps_locked or None,
         steps=[
             _step(number, step, run, compared=compared)
             for number, step in enumerate(steps, start=1)

@@ -9,6 +9,7 @@ from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.attempt.pod_facts import PodFacts
 from dbt_operator.planning.attempt.verdict import Verdict, judge
+from dbt_operator.planning.common import image_ids
 from dbt_operator.planning.common.compose import changed, conditions_of, elapsed
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.durations import format_time
@@ -40,13 +41,8 @@ def judge_attempt(facts: RunFacts) -> Verdict:
     nothing.
     """
     pod = facts.attempt.pod
-    ran = pod.dbt.image_id if pod else ""
-    if ran and facts.status.image_id and ran != facts.status.image_id:
-        message = (
-            f"the tag was moved since the first pod, from {facts.status.image_id} to {ran}: pin "
-            "the image by digest"
-        )
-        return Verdict(Reason.CONFIG_ERROR, message)
+    if moved := _find_moved_tag(facts, pod):
+        return Verdict(Reason.CONFIG_ERROR, moved)
     found = judge(pod, facts.attempt.job)
     found = part.check_windows(found, facts, said_of_windows(pod, found.summary))
     resolved, missing = facts.status.resolved, not_uploaded(pod)
@@ -60,6 +56,17 @@ def judge_attempt(facts: RunFacts) -> Verdict:
             Reason.UPLOAD_FAILED, f"dbt succeeded, but {missing}", found.exit_code, found.summary
         )
     return found
+
+
+def _find_moved_tag(facts: RunFacts, pod: PodFacts | None) -> str:
+    """Says that a pod ran another image than the run's first one; empty if it did not."""
+    first, ran = facts.status.image_id, pod.dbt.image_id if pod else ""
+    resolved = facts.status.resolved
+    if not ran or not first or (resolved is not None and image_ids.is_pinned(resolved.image)):
+        return ""
+    if not image_ids.are_different(first, ran):
+        return ""
+    return f"the tag was moved since the first pod, from {first} to {ran}: pin the image by digest"
 
 
 def find_image_id(facts: RunFacts) -> str | None:

@@ -28,6 +28,8 @@ def find_promotion(
     upload = uploaded(facts.attempt.pod)
     if upload is None or not upload.is_state_uploaded:
         return None  # what else has not arrived, of logs and SQL, is of no use to later runs
+    if verdict.summary and not verdict.summary.leaves_state:
+        return None  # its names hold a secret, so it has left none
     if resolved.promote != "Always" and not (verdict.summary and verdict.summary.whole):
         return None  # the project may have narrowed the build, which the spec does not show
     entry = _make_entry(facts, resolved, verdict, attempt)

@@ -49,13 +49,17 @@ class DbtProgram:
     def _note(self, *_: object) -> None:
         self._interrupted = True
 
-    def run(self, argv: Sequence[str], folder: Path, keep: int | None) -> ProgramEnd:
+    def run(
+        self, argv: Sequence[str], folder: Path, keep: int | None, shown: str = ""
+    ) -> ProgramEnd:
         """Run dbt with this target and log path.
 
         Args:
             argv: the command line, without the program's name.
             folder: dbt's target and log path.
             keep: how many lines are kept; None: all, and the answers among them are not printed.
+            shown: a text of the project: what stands in it is not kept out of dbt's log, or of what
+                else dbt stars.
 
         Raises:
             CannotRunError: it cannot be started, or the run has been stopped, so it was not.
@@ -67,7 +71,7 @@ class DbtProgram:
         if self._interrupted:
             raise CannotRunError(INTERRUPTED)
         try:
-            process = self._start([program, *argv], folder)
+            process = self._start([program, *argv], folder, shown)
         except OSError as error:
             raise _cannot_start(str(error.strerror)) from error
         if self._interrupted:
@@ -84,14 +88,15 @@ class DbtProgram:
         reader.join(_REST_SECONDS)  # not for ever: a process that dbt left behind may hold the pipe
         return ProgramEnd(code, list(lines))
 
-    def _start(self, argv: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    def _start(self, argv: Sequence[str], folder: Path, shown: str) -> subprocess.Popen[bytes]:
+        scrubbed = {name: secret for name, secret in self._scrubbed.items() if secret not in shown}
         paths = {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
         return subprocess.Popen(  # noqa: S603 - an argv list, and the dbt that the image brings
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **self._scrubbed, **paths},
+            env={**os.environ, **scrubbed, **paths},
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dbt_protocol.plans import RunPlan
 from dbt_runner.layout import Layout
-from dbt_runner.worker import deps
+from dbt_runner.worker import deps, lock_file
 from dbt_runner.worker.command.dbt_program import LINES, DbtProgram
 from dbt_runner.worker.command.evidence import find_telling_lines
 from dbt_runner.worker.failure import CannotRunError
@@ -28,10 +28,15 @@ def install_packages(program: DbtProgram, plan: RunPlan, layout: Layout) -> RunP
         return plan
     plan = replace(plan, project_dir=str(deps.make_writable(project, layout.project)))
     deps.enter_project(plan.project_dir)
-    ended = program.run(deps.make_command(plan.steps[0].argv), layout.deps, keep=LINES)
+    writable = Path(plan.project_dir)
+    lock = lock_file.read_lock(writable) if plan.deps_locked else None
+    argv = deps.make_command(plan.steps[0].argv)
+    ended = program.run(argv, layout.deps, keep=LINES, shown=deps.read_declarations(writable))
     if ended.code:
         said = "; ".join(find_telling_lines(ended.lines))
         raise CannotRunError(
             DbtEnd(reason="DepsFailed", message=deps.explain_failure(ended.code, said))
         )
+    if lock is not None:
+        lock_file.require_unchanged(writable, lock)
     return plan

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dbt_protocol.result_file import StepResult
@@ -40,6 +42,13 @@ def test_the_first_failure_that_counts_decides(
 ) -> None:
     summary = summarize(steps, "1.11.16", stopped)
     assert (summary.reason, summary.exit_code) == (reason, code)
+
+
+def test_a_name_that_was_lost_is_told_and_leaves_no_state() -> None:
+    summary = summarize([OK, replace(OK, name="docs", lost_name="*****")], "1.11.16", "")
+    assert (summary.reason, summary.leaves_state) == ("", False)
+    assert "the name ***** in its artifacts holds the value of a secret" in summary.message
+    assert summarize([OK], "1.11.16", "").leaves_state
 
 
 def test_the_last_line_counts_a_success() -> None:

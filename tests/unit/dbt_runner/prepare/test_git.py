@@ -20,6 +20,7 @@ import pytest
 from dbt_runner.prepare import git
 from dbt_runner.prepare.git_command import Limits
 from dbt_runner.prepare.git_messages import SourceError, Wanted
+from dbt_runner.prepare.project_folder import PrepareError
 from tests.support.certificates import Tls, ssh_key, tls
 from tests.support.kube import ROOT
 
@@ -435,3 +436,122 @@ def test_ssh_is_really_tried(into: Path) -> None:
 
 def test_no_password_of_a_url_is_repeated() -> None:
     assert "canary" not in str(Wanted("https://user:canary@host/x.git", "main"))
+
+
+# What a protected target takes
+
+
+def protect(repository: Repository, into: Path, commit: str, named: str, known: str = "") -> str:
+    wanted = Wanted(repository.url, commit, known, named)
+    return git.check_out(
+        wanted, into, Path("/no/secret"), limits=HASTE, protocols=(*git.PROTOCOLS, "file")
+    )
+
+
+@pytest.fixture(params=["partial", "whole"])
+def published(request: pytest.FixtureRequest, repository: Repository) -> Repository:
+    """Three commits on main, the second one tagged; and a server that can leave things out, or
+    cannot.
+    """
+    for number in ("one", "two", "three"):
+        repository.commit(number)
+        repository.git("tag", "-a", "-m", number, f"v-{number}")
+    repository.git("config", "uploadpack.allowFilter", str(request.param == "partial").lower())
+    return repository
+
+
+def make_foreign_commit(repository: Repository) -> str:
+    """A commit that the server hands out although no ref leads to it, as one of a fork."""
+    repository.git("checkout", "--quiet", "-b", "fork")
+    commit = repository.commit("foreign")
+    repository.git("checkout", "--quiet", "main")
+    repository.git("branch", "--delete", "--force", "fork")
+    return commit
+
+
+@pytest.mark.parametrize(
+    ("named", "version_of_commit"),
+    [
+        ("main", "three"),
+        ("main", "one"),
+        ("HEAD", "one"),
+        ("refs/heads/main", "two"),
+        ("v-two", "two"),
+        ("refs/tags/v-two", "one"),
+    ],
+)
+def test_a_commit_that_the_named_ref_reaches_is_checked_out(
+    published: Repository, into: Path, named: str, version_of_commit: str
+) -> None:
+    commit = published.git("rev-parse", f"v-{version_of_commit}^{{commit}}")
+    assert protect(published, into, commit, named) == commit
+    assert version(into) == version_of_commit
+    assert {path.name for path in into.iterdir()} == {"version"}
+
+
+def test_a_commit_of_a_fork_is_refused_although_the_server_hands_it_out(
+    published: Repository, into: Path
+) -> None:
+    foreign = make_foreign_commit(published)
+    assert check_out(published.url, into, foreign) == foreign
+    (into / "version").unlink()
+    with pytest.raises(PrepareError, match=r"refs/heads/main, .* does not reach this commit"):
+        protect(published, into, foreign, "main")
+    assert list(into.iterdir()) == []
+
+
+def test_what_an_earlier_attempt_has_found_is_proven_again(
+    published: Repository, into: Path
+) -> None:
+    good, foreign = published.git("rev-parse", "main"), make_foreign_commit(published)
+    with pytest.raises(PrepareError, match="does not reach"):
+        protect(published, into, good, "main", known=foreign)
+
+
+@pytest.mark.parametrize("named", ["v-two", "other", "release"])
+def test_other_refs_of_the_repository_prove_nothing(
+    published: Repository, into: Path, named: str
+) -> None:
+    published.git("checkout", "--quiet", "--orphan", "other")
+    published.commit("unrelated")
+    published.git("checkout", "--quiet", "main")
+    published.git("branch", "release", "v-one")
+    with pytest.raises(PrepareError, match=f"{named}, .* does not reach this commit"):
+        protect(published, into, published.git("rev-parse", "main"), named)
+
+
+def test_a_project_that_names_no_ref_of_the_repository_proves_nothing(
+    published: Repository, into: Path
+) -> None:
+    commit = published.git("rev-parse", "main")
+    for named in ("no-such-branch", commit[:10]):
+        with pytest.raises(PrepareError, match=rf"source\.git\.ref .* {named}, is no branch or"):
+            protect(published, into, commit, named)
+
+
+def test_only_commits_are_fetched_for_the_proof(
+    published: Repository, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a server that can leave things out; what is missing is not fetched one by one later."""
+    commit, foreign = published.git("rev-parse", "main"), make_foreign_commit(published)
+    trace = into.parent / "trace"
+    wrapper = into.parent / "bin" / "git"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\nexport GIT_TRACE={trace}\nexec {_real_git()} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+    with pytest.raises(PrepareError):
+        protect(published, into, foreign, "main")
+    assert protect(published, into, commit, "main") == commit
+    lines = trace.read_text().splitlines()
+    fetches = [line for line in lines if "built-in: git fetch --quiet" in line]
+    assert ["--filter=tree:0" in line for line in fetches] == [True, True, False]
+    assert "--depth=1" in fetches[-1]
+    served = [line for line in lines if "built-in: git upload-pack" in line]
+    assert len(served) == len(fetches) + 2  # git ls-remote
+
+
+def test_a_server_that_cannot_be_asked_says_nothing_about_the_commit(into: Path) -> None:
+    wanted = Wanted("https://127.0.0.1:9/shop.git", "1" * 40, "", "main")
+    with pytest.raises(SourceError, match="cannot be reached"):
+        git.check_out(wanted, into, Path("/no/secret"), limits=HASTE)

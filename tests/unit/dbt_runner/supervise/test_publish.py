@@ -31,7 +31,8 @@ def work(tmp_path: Path) -> Path:
 
 
 def hand_over(work: Path) -> str:
-    return publish(work, work.with_name("final"), Redactor([SECRET]), work.with_name("none"))
+    redactor = Redactor([SECRET])
+    return publish(work, work.with_name("final"), redactor, work.with_name("none")).missing
 
 
 def test_sql_is_packed_without_secrets(work: Path) -> None:
@@ -58,7 +59,8 @@ def test_eight_thousand_files_are_a_handful_of_objects(tmp_path: Path) -> None:
     for name in ("manifest.json", "run_results.json", "dbt.log"):
         (step / name).write_text("{}")
     redactor = Redactor([SECRET])
-    assert publish(step, layout.artifacts / "1-build", redactor, tmp_path / "none") == ""
+    found = publish(step, layout.artifacts / "1-build", redactor, tmp_path / "none")
+    assert not found.missing
     store = FakeStore()
     assert Sidecar(layout, lambda: store).end().error == ""
     assert sorted(key.rpartition("/")[2] for key in store.objects) == [

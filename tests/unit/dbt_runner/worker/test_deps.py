@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dbt_protocol.messages import PINNED_CODE
 from dbt_runner.worker import deps
 from tests.support.kube import PATIENCE
-from tests.support.pods import Ended, Pod, step
+from tests.support.pods import Ended, Pod, profile, step
 
 pytestmark = pytest.mark.one_dbt
 LIBRARY = {
@@ -164,3 +166,70 @@ def test_whether_packages_are_declared(
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert deps.declares_packages(tmp_path) is expected
+
+
+def test_an_address_with_a_secret_in_it_stays_as_it_is(tmp_path: Path) -> None:
+    """A password that is a word: dbt would star it in package-lock.yml, and look for stars then."""
+    repository = tmp_path / "warehouse-library"
+    for name, text in LIBRARY.items():
+        path = repository / name.removeprefix("library/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    identity = ("-c", "user.name=tests", "-c", "user.email=tests@example.com")
+    for argv in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "one"]):
+        subprocess.run(["git", *identity, *argv], cwd=repository, check=True)
+    packages = f"packages:\n  - git: {repository.as_uri()}\n    revision: HEAD\n"
+    files = {"models/orders.sql": SHOP["models/orders.sql"], "packages.yml": packages}
+    profiles = profile(tmp_path / "warehouse.duckdb", "\"{{ env_var('TOKEN') }}\"")
+    ended = Pod(tmp_path / "pod", files, profiles, {"TOKEN": "warehouse"}).run(
+        step("build"), deps="IfMissing"
+    )
+    assert ended.code == 0, ended.log
+    assert repository.as_uri() in (ended.layout.project / "package-lock.yml").read_text()
+
+
+# Where packages have to be pinned
+
+STALE = "packages:\n  - local: library\n    name: library\nsha1_hash: stale\n"
+
+
+@pytest.fixture(scope="module")
+def lock(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What dbt itself writes for the packages that are declared."""
+    ended = run(tmp_path_factory.mktemp("lock"), SHOP | PACKAGES, "IfMissing")
+    assert ended.code == 0, ended.log
+    return (ended.layout.project / "package-lock.yml").read_text()
+
+
+def test_packages_are_installed_as_their_lock_file_has_them(tmp_path: Path, lock: str) -> None:
+    files = SHOP | PACKAGES | {"package-lock.yml": lock}
+    ended = run(tmp_path, files, "IfMissing", deps_locked=True, protocol=PINNED_CODE)
+    assert ended.code == 0, ended.log
+    assert installed(ended)
+
+
+@pytest.mark.parametrize(
+    ("locked", "words", "expected"),
+    [
+        ({}, "there is no package-lock.yml", False),
+        ({"package-lock.yml": "packages:\n  - git: x\n    revision: main\n"}, "no commit", False),
+        ({"package-lock.yml": STALE}, "was not made for the packages that are declared", True),
+    ],
+)
+def test_nothing_runs_with_packages_that_no_lock_file_pins(
+    tmp_path: Path, locked: dict[str, str], words: str, expected: bool
+) -> None:
+    ended = run(tmp_path, SHOP | PACKAGES | locked, "IfMissing", deps_locked=True)
+    assert (ended.code, ended.summary.reason) == (2, "ConfigError")
+    assert words in ended.summary.message
+    assert "commit the package-lock.yml" in ended.summary.message
+    assert installed(ended) is expected
+    assert not (ended.layout.artifacts / "build/run_results.json").exists()
+
+
+def test_packages_that_are_there_need_no_lock_file(tmp_path: Path) -> None:
+    there = {
+        name.replace("library/", "dbt_packages/library/"): text for name, text in LIBRARY.items()
+    }
+    ended = run(tmp_path, SHOP | PACKAGES | there, "IfMissing", deps_locked=True)
+    assert ended.code == 0, ended.log

@@ -199,3 +199,20 @@ def test_names_with_a_password_in_them_are_found_again(tmp_path: Path, case: str
     deferred = compared("defer", "pr_7", build="resets")
     assert deferred.code == 0, deferred.log
     assert built(deferred) == ["resets"]
+
+
+def test_a_state_without_the_names_of_its_relations_is_none(tmp_path: Path) -> None:
+    """Where the schema has the value of a password, which the state must not hold."""
+    database = tmp_path / "warehouse.duckdb"
+    profiles = profile(database, "\"{{ env_var('TOKEN') }}\"").replace(
+        "schema: analytics", "schema: \"{{ env_var('SCHEMA') }}\""
+    )
+    word = "warehouse_word"
+    pod = Pod(tmp_path / "pod", FILES, profiles, {"TOKEN": word, "SCHEMA": word})
+    ended = pod.run(step("build"))
+    assert ended.code == 0, ended.log
+    assert (ended.summary.leaves_state, ended.summary.whole) == (False, True)
+    assert "the secret is too common a word" in ended.summary.message
+    assert built(ended) == ["first", "second", "third"]
+    assert not pod.layout.new_state.exists() or not list(pod.layout.new_state.iterdir())
+    assert word not in (ended.layout.artifacts / "build/manifest.json").read_text()

@@ -130,7 +130,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 
 
 def job(case: str) -> dict[str, Any]:
-    run_manifest, project_manifest, target_manifest = CASES[case]
+    return build_job(*CASES[case])
+
+
+def build_job(
+    run_manifest: dict[str, Any], project_manifest: dict[str, Any], target_manifest: dict[str, Any]
+) -> dict[str, Any]:
     identity = Identity("analytics", "nightly", UID, 1)
     resolved = resolve(
         DbtRun.model_validate(run_manifest),
@@ -399,3 +404,24 @@ def test_no_text_of_anybody_is_expanded_to_the_value_of_another_variable() -> No
         .steps[0]
         .argv[-1]
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://git.example.com/shop.git", None),
+        ("http://git.example.com/shop.git", None),
+        ("ssh://git@git.example.com/shop.git", 65532),
+        ("git@git.example.com:shop.git", 65532),
+    ],
+)
+def test_only_ssh_needs_a_user_that_the_image_knows(url: str, expected: int | None) -> None:
+    """All others are what the project says: a namespace may take users of its range only."""
+    of_project = project(source={"git": {"url": url}}, pod={"runAsUser": 1_000_680_000})
+    spec = build_job(run(), of_project, target())["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsUser"] == 1_000_680_000
+    users = [
+        container["securityContext"].get("runAsUser")
+        for container in [*spec["initContainers"], *spec["containers"]]
+    ]
+    assert users == [expected, None, None]

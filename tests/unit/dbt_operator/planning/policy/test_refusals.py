@@ -7,11 +7,10 @@ import pytest
 from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import DbtRun
 from dbt_operator.api.kinds.target import DbtTarget
-from dbt_operator.api.parts.pod import Pod, Volume
 from dbt_operator.planning import project as project_planner
 from dbt_operator.planning import target as target_planner
 from dbt_operator.planning.common.identity import Identity
-from dbt_operator.planning.policy.refusals import refusal, unpinned
+from dbt_operator.planning.policy.refusals import refusal
 from tests.support.builders import NOW, project, run, target
 
 PINNED = "registry.example.com/dbt@sha256:" + "0" * 64
@@ -186,42 +185,3 @@ def test_what_a_protected_target_refuses(
     assert not words or "DbtTarget prod" in message
     for unprotected in ({}, {"protected": False}):
         assert refused(run_spec, project_spec, unprotected) == ""
-
-
-@pytest.mark.parametrize(
-    ("mount", "refuses"),
-    [
-        ("/project", True),
-        ("/project/models", True),
-        ("/", True),
-        ("/projects", False),
-        ("/data", False),
-    ],
-)
-def test_no_volume_replaces_the_code_of_a_protected_target(mount: str, refuses: bool) -> None:
-    volume: dict[str, Any] = {"name": "x", "mountPath": mount, "emptyDir": {}}
-    spec = DbtProject.model_validate(project(image=PINNED)).spec
-    pod = Pod.model_construct(volumes=[Volume.model_construct(**{**volume, "mount_path": mount})])
-    found = unpinned(DbtRun.model_validate(run()).spec, spec.model_copy(update={"pod": pod}))
-    assert ("spec.pod.volumes[0].mountPath" in found) is refuses
-
-
-@pytest.mark.parametrize(
-    ("ref", "override", "words"),
-    [
-        ("a" * 40, None, ""),
-        ("main", None, "spec.source.git.ref of the DbtProject shop must be a full commit"),
-        ("a" * 39, None, "must be a full commit"),
-        ("main", "b" * 40, ""),
-        ("a" * 40, "feature", "spec.source.ref must be a full commit"),
-    ],
-)
-def test_a_protected_target_takes_full_commits_only(
-    ref: str, override: str | None, words: str
-) -> None:
-    source = {"git": {"url": "https://git.example.com/shop", "ref": ref}}
-    of_project = DbtProject.model_validate(project(image=PINNED, source=source)).spec
-    of_run = DbtRun.model_validate(run(**({"source": {"ref": override}} if override else {}))).spec
-    message = unpinned(of_run, of_project)
-    assert words in message
-    assert bool(message) == bool(words)

@@ -150,3 +150,37 @@ def test_a_repository_that_is_away_is_tried_again_and_told() -> None:
     world.settle()
     assert (world.status["phase"], world.status["reason"]) == ("BackingOff", "SourceError")
     assert "https://git.example.com: away" in world.status["message"]
+
+
+PINNED = f"registry.example.com/dbt@sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("protected", "deps", "expected"),
+    [
+        (True, "IfMissing", ("main", True, 2)),
+        (True, "Never", ("main", False, 2)),
+        (False, "IfMissing", ("", False, 1)),
+    ],
+)
+def test_the_pods_of_a_protected_target_prove_what_they_run(
+    protected: bool, deps: str, expected: tuple[str, bool, int]
+) -> None:
+    """All of them do; and a runner that knows nothing of that refuses the plan."""
+    world = World(
+        run(source={"ref": FIRST}, retry=THREE),
+        project(image=PINNED, source=GIT, deps=deps),
+        target(protected=protected),
+    )
+    attempt_fails(world, FIRST)
+    for attempt in (1, 2):
+        source, work = plans(world, attempt)
+        assert (source.ref, source.commit) == (FIRST, "" if attempt == 1 else FIRST)
+        assert (source.reachable_from, work.deps_locked, work.protocol) == expected
+        assert source.protocol == work.protocol
+
+
+def test_a_baked_project_without_packages_asks_for_no_newer_runner() -> None:
+    world = World(run(), project(image=PINNED, deps="Never"), target(protected=True))
+    world.settle()
+    assert [each.protocol for each in plans(world, 1)] == [1, 1]

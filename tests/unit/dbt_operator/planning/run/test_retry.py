@@ -147,16 +147,46 @@ def test_a_failed_test_is_not_tried_again() -> None:
     assert world.status["phase"] == "Failed"
 
 
+ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+
+
+def run_in(world: World, image_id: str) -> None:
+    """Let an attempt end well, in this image as the runtime calls it."""
+    status = ended_status()
+    status["containerStatuses"][0]["imageID"] = image_id
+    world.pod(status)
+    world.settle()
+
+
 def test_an_attempt_that_runs_another_image_proves_nothing() -> None:
     world = retrying()
     failing(world)
     wait(world)
-    moved = ended_status()
-    moved["containerStatuses"][0]["imageID"] = "sha256:another"
-    world.pod(moved)
-    world.settle()
+    run_in(world, "sha256:another")
     assert (world.status["phase"], world.status["reason"]) == ("Failed", "ConfigError")
     assert "by digest" in world.status["message"]
+
+
+@pytest.mark.parametrize(
+    ("image", "second", "reason"),
+    [
+        ("registry.example.com/dbt:1.0", f"mirror.example.com/dbt@{ONE}", None),
+        ("registry.example.com/dbt:1.0", TWO, None),  # of its config, on a node of another kind
+        ("registry.example.com/dbt:1.0", f"registry.example.com/dbt@{TWO}", "ConfigError"),
+        # Of the platform's manifest, where the first runtime told that of the index.
+        (f"registry.example.com/dbt@{ONE}", f"registry.example.com/dbt@{TWO}", None),
+    ],
+)
+def test_an_image_is_another_one_if_its_tag_was_moved(
+    image: str, second: str, reason: str | None
+) -> None:
+    world = World(run(retry=THREE), project(image=image), target())
+    failing(world)
+    wait(world)
+    world.cluster.objects["DbtRun", "nightly"]["status"]["imageID"] = f"docker.io/dbt@{ONE}"
+    world.restart()
+    run_in(world, second)
+    assert world.status.get("reason") == reason
 
 
 def test_a_later_attempt_gets_the_rest_of_the_timeout() -> None:

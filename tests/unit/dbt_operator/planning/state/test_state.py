@@ -230,12 +230,14 @@ OF_AN_OLDER_RUNNER = json.dumps(
         },
         ended_status(0, summary(whole=False)),
         ended_status(0, OF_AN_OLDER_RUNNER),
+        ended_status(0, summary(leaves_state=False)),
     ],
     ids=[
         "a failed run",
         "a run whose state did not arrive",
         "a build that the project has narrowed",
         "a runner that says nothing of it",
+        "a run whose names hold a secret",
     ],
 )
 def test_the_pointer_stays(status: dict[str, Any]) -> None:
@@ -290,6 +292,14 @@ def test_who_says_always_means_it() -> None:
     world.pod(ended_status(0, summary(whole=False)))
     world.settle()
     assert len(world.cluster.objects["DbtProject", "shop"]["status"]["states"]) == 1
+
+
+def test_what_has_left_no_state_never_becomes_the_current_one() -> None:
+    world = World(run(state={"promote": "Always"}), project(), target())
+    world.settle()
+    world.pod(ended_status(0, summary(leaves_state=False)))
+    world.settle()
+    assert "states" not in world.cluster.objects["DbtProject", "shop"]["status"]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -325,3 +325,21 @@ def test_a_model_that_each_window_would_build_anew_is_refused(tmp_path: Path) ->
     assert (ended.summary.reason, ended.summary.windows) == ("ConfigError", "C"), ended.log
     assert "model.shop.days would be built anew" in ended.summary.message
     assert not pod.database.exists()
+
+
+@pytest.mark.parametrize(
+    ("locked", "words"),
+    [
+        ({}, "there is no package-lock.yml"),
+        ({"package-lock.yml": "packages: []\nsha1_hash: stale\n"}, "was not made for the packages"),
+    ],
+)
+def test_nothing_runs_with_packages_that_no_lock_file_pins(
+    tmp_path: Path, locked: dict[str, str], words: str
+) -> None:
+    library = {"library/dbt_project.yml": "name: library\nversion: '1.0'\n"}
+    declared = {"packages.yml": "packages:\n  - local: library\n"}
+    pod = wrapped(tmp_path, ONE_MODEL | library | declared | locked)
+    ended = pod.run(step("build"), deps="IfMissing", deps_locked=True)
+    assert (ended.code, ended.summary.reason) == (2, "ConfigError"), ended.log
+    assert words in ended.summary.message
