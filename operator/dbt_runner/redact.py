@@ -59,9 +59,9 @@ _SECRET_VARIABLE = re.compile(
 _ENV_VAR = re.compile(r"env_var\(\s*(['\"])(?P<name>.+?)\1(?:\s*,\s*(['\"])(?P<default>.*?)\3)?")
 # Secrets inside other values: connection strings and URLs. Of several such words in one the last is
 # taken, whose rest is not looked over from the others.
-_SECRET_NAMES = "password|passwd|pwd|token|secret"
+_KEYWORDS = "password|passwd|pwd|token|secret"
 _EMBEDDED = re.compile(
-    rf"(?:{_SECRET_NAMES})(?:(?!{_SECRET_NAMES})\w)*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@",
+    rf"(?:{_KEYWORDS})(?:(?!{_KEYWORDS})\w)*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@",
     re.IGNORECASE,
 )
 # The end of a plain value is left open: it may be the rest of a flow mapping, with more entries in
