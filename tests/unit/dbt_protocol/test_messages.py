@@ -45,7 +45,7 @@ def test_progress_of_hostile_depth_is_a_protocol_error(deep: str) -> None:
         Progress.from_json(f'{{"done":1,"total":2,"running":[{deep}]}}')
 
 
-@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "1.0", '"1"', "true", "null", "2"])
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "1.0", '"1"', "true", "null", "3"])
 def test_a_protocol_that_is_no_number_of_ours_is_refused(number: str) -> None:
     with pytest.raises(ProtocolError):
         Summary.from_json(f'{{"protocol": {number}}}')

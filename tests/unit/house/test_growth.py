@@ -117,8 +117,12 @@ PATTERNS = {
     "dbt_operator.planning.common.placeholders:_PLACEHOLDER": Row(
         ("$(window.", "$(window.$(scheduled.", "$(interval.start)"), fill_placeholders
     ),
-    "dbt_operator.planning.policy.refusals:COMMIT": Row(),
-    "dbt_operator.planning.policy.refusals:_DIGEST": Row(),
+    "dbt_operator.planning.common.image_ids:_DIGEST": Row(("sha256:",)),
+    "dbt_operator.planning.policy.pinning:_COMMIT": Row(),
+    "dbt_runner.worker.lock_file:_COMMIT": Row(),
+    "dbt_runner.worker.lock_file:_ENTRY": Row((" ", "- ", "a: ")),
+    "dbt_runner.worker.lock_file:_TOP": Row(),
+    "dbt_runner.worker.lock_file:_VERSION": Row(("1.", "1")),
     "dbt_operator.planning.policy.secret_shapes:_CAMEL": Row(("aA", "a-B")),
     "dbt_operator.planning.policy.secret_shapes:_HARMLESS": Row(("{{}}a", "$(a)", "</a", "env:")),
     "dbt_operator.planning.policy.secret_shapes:_PASSWORDS": Row(),
