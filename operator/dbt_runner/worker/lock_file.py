@@ -17,7 +17,7 @@ from dbt_runner.worker_messages import DbtEnd
 
 # As dbt writes it. There may be no YAML parser here; what is written otherwise is refused.
 _TOP = re.compile(r"packages:( \[\])?|sha1_hash: \S+|#.*|")
-_ENTRY = re.compile(r" *(?P<first>- )? *(?P<key>[a-z][a-z0-9_-]*): (?P<value>\S.*)")
+_ENTRY = re.compile(r"(?P<first> *- )? *(?P<key>[a-z][a-z0-9_-]*): (?P<value>\S.*)")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _VERSION = re.compile(r"[0-9]+\.[0-9A-Za-z.+-]+")
 _REMEDY = (
