@@ -13,6 +13,8 @@ from pathlib import Path
 from dbt_runner.volume import Volume
 
 MANIFEST, RUN_RESULTS, SOURCES = "manifest.json", "run_results.json", "sources.json"
+# The only command that leaves sources.json.
+FRESHNESS = "sourceFreshness"
 LOGS = ("dbt.log", "events.jsonl")
 _FILES = {
     MANIFEST,

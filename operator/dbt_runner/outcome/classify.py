@@ -272,6 +272,18 @@ _EXCEPTIONS: list[tuple[set[str], str, str, str]] = [
     (set(), r"nothing to do|no nodes selected", "NothingSelected", ""),
     (
         set(),
+        r"no previous state comparison freshness results",
+        "MissingState",
+        "; a run leaves them in its state if a sourceFreshness step comes before what it builds",
+    ),
+    (
+        set(),
+        r"no current state comparison freshness results",
+        "ConfigError",
+        "; source_status: goes by what a sourceFreshness step before it has found",
+    ),
+    (
+        set(),
         r"--state|--defer-state|no comparison manifest|previous run in '.*' target directory",
         "MissingState",
         "",

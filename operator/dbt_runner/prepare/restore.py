@@ -9,17 +9,24 @@ attempt, and the next one tries again.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from dbt_protocol.json_input import parse_json
+from dbt_protocol.messages import ProtocolError
 from dbt_protocol.plans import PreparePlan
-from dbt_runner.artifact_files import MANIFEST, RUN_RESULTS, SOURCES
+from dbt_protocol.result_file import ResultFile, StepResult
+from dbt_runner.artifact_files import FRESHNESS, MANIFEST, RUN_RESULTS, SOURCES
 from dbt_runner.bucket import BucketError, MinioStore
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.merge import RESULT
 from dbt_runner.volume import Volume
 
+_NAME = re.compile(r"\w[^/\0]{0,200}")  # of a step or a window
+_MOST_BYTES = 64 << 20  # of result.json
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between tries
 
 
@@ -42,6 +49,7 @@ def restore(
     if plan.previous:
         try:
             fetched = _fetch(store, plan.previous, layout, layout.previous, [RESULT, RUN_RESULTS])
+            fetched += _fetch_sources(store, plan.previous, layout)
             say(
                 f"fetched the results of earlier attempts: {', '.join(fetched) or 'there are none'}"
             )
@@ -72,6 +80,45 @@ def _fetch(
         return _persistently(lambda: store.get(f"{prefix}/{name}", volume, to / name))
 
     return [name for name in names if get(name)]
+
+
+def _fetch_sources(store: MinioStore, prefix: str, layout: Layout) -> list[str]:
+    """Download what sourceFreshness steps have found, each from the attempt that it was run in; the
+    names.
+    """
+    fetched = []
+    for key, step in _list_freshness(layout):
+        to = replace(layout, window=key).previous_sources(step.name).parent
+        below = [part for part in (f"attempt-{step.attempt}", key, step.name) if part]
+        found = _fetch(store, "/".join([prefix, *below]), layout, to, [SOURCES])
+        fetched += [f"{step.name}/{name}" for name in found]
+    return fetched
+
+
+def _list_freshness(layout: Layout) -> list[tuple[str, StepResult]]:
+    """The sourceFreshness steps that were run, each with the key of its window, if it has one.
+
+    None where the results cannot be read: everything runs again then. They are what the project's
+    code may have written, so their names are not taken for names of folders unseen.
+    """
+    try:
+        text = Volume(layout.shared).read(layout.previous / RESULT, _MOST_BYTES)
+        found = ResultFile.from_document(parse_json(text.decode()))
+    except (OSError, ValueError, AttributeError, ProtocolError):
+        return []
+    rows = [("", found.steps or ())]
+    rows += [(window.key, window.steps or ()) for window in found.windows or ()]
+    return [
+        (key, step)
+        for key, steps in rows
+        for step in steps
+        if step.command == FRESHNESS and step.state != "Skipped"
+        if isinstance(step.attempt, int) and _is_name(step.name) and (not key or _is_name(key))
+    ]
+
+
+def _is_name(text: object) -> bool:
+    return isinstance(text, str) and bool(_NAME.fullmatch(text))
 
 
 def _persistently(work: Callable[[], bool]) -> bool:

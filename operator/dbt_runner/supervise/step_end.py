@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dbt_protocol.plans import RunPlan, Step
 from dbt_protocol.result_file import StepResult
-from dbt_runner.artifact_files import LOGS, RUN_RESULTS, SOURCES
+from dbt_runner.artifact_files import FRESHNESS, LOGS, RUN_RESULTS, SOURCES
 from dbt_runner.json_files import read_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify
@@ -72,15 +72,29 @@ class StepCloser:
     def close(self, end: StepEnd, outcome: Outcome) -> StepResult:
         """Hand the step's folder over, and tell what has become of the step."""
         name = end.step.name
+        if end.step.command != FRESHNESS:
+            # What another step has found is no artifact of this one.
+            (self._layout.work / name / SOURCES).unlink(missing_ok=True)
         publish(
             self._layout.work / name,
             self._layout.artifacts / name,
             self._session.output.redactor,
             self._layout.parsed_manifest,
         )
+        if end.step.command == FRESHNESS:
+            self._keep_sources(name, end.dbt.invocation_id)
         result = self._make_result(end, outcome)
         self._session.output.say(f"step {name}: {describe_end(result)}")
         return result
+
+    def _keep_sources(self, name: str, invocation_id: str) -> None:
+        """Let the steps that follow, and later runs, go by what a sourceFreshness step has
+        found.
+        """
+        path = self._layout.artifacts / name / SOURCES
+        metadata = (read_json(path) or {}).get("metadata") or {}
+        if metadata.get("invocation_id") == invocation_id:
+            shutil.copyfile(path, self._layout.found_sources(name))
 
     def keep_parse_logs(self, step: Step) -> None:
         """Put the logs of the last parse, which has failed, into the step's folder."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from dbt_protocol.paths import DEPS
 from dbt_protocol.plans import RunPlan, Step
 from dbt_protocol.result_file import Parse, StepResult
+from dbt_runner.artifact_files import FRESHNESS
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify
 from dbt_runner.outcome.resume import Earlier
@@ -106,7 +107,11 @@ class StepRunner:
 
     def take_from_earlier(self, result: StepResult) -> StepResult:
         """Let the result of an attempt before stand for a step."""
-        self.session.output.say(f"step {result.name} succeeded in attempt {result.attempt}")
+        ended = "failed, which it may," if result.reason else "succeeded"
+        self.session.output.say(f"step {result.name} {ended} in attempt {result.attempt}")
+        if result.command == FRESHNESS:
+            found = self._layout.previous_sources(result.name)
+            shutil.copyfile(found, self._layout.found_sources(result.name))
         self.session.tally.end_step(result.nodes)
         return result
 

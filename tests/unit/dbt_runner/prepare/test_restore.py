@@ -1,0 +1,118 @@
+"""What the init container fetches from the bucket for a run that is continued."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dbt_protocol.plans import Bucket, PreparePlan
+from dbt_protocol.result_file import ResultFile, StepResult, WindowResult
+from dbt_runner.bucket import BucketError
+from dbt_runner.layout import Layout
+from dbt_runner.prepare import restore
+from dbt_runner.volume import Volume
+
+RUN = "runs/nightly-1"
+PLAN = PreparePlan("image", bucket=Bucket("http://nowhere", "dbt"), previous=RUN)
+CHECKED = StepResult("1-sourceFreshness", "sourceFreshness", "Succeeded", attempt=2)
+BUILT = StepResult("2-build", "build", "Failed", attempt=3)
+FILE = ResultFile("nightly", "uid-1", 3, None)
+
+
+class Store:
+    """A bucket in memory; what it is asked for that is an error is refused."""
+
+    objects: Mapping[str, object] = {}
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def get(self, key: str, volume: Volume, path: Path) -> bool:
+        content = self.objects.get(key)
+        if isinstance(content, Exception):
+            raise content
+        if content is not None:
+            with volume.replacing(path) as file:
+                file.write(json.dumps(content).encode())
+        return content is not None
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(str(tmp_path))
+    layout.shared.mkdir()
+    return layout
+
+
+def fetch(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, objects: Mapping[str, object]
+) -> list[str]:
+    """Restore from these objects; what is said of it."""
+    said: list[str] = []
+    monkeypatch.setattr(Store, "objects", objects)
+    monkeypatch.setattr(restore, "MinioStore", Store)
+    restore.restore(layout, PLAN, {}, said.append)
+    return said
+
+
+def test_what_was_found_of_sources_comes_from_the_attempt_that_found_it(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skipped = replace(CHECKED, name="3-sourceFreshness", state="Skipped", attempt=3)
+    file = replace(FILE, steps=[CHECKED, BUILT, skipped])
+    objects = {
+        f"{RUN}/result.json": file.to_document(),
+        f"{RUN}/attempt-2/1-sourceFreshness/sources.json": {"results": [2]},
+        f"{RUN}/attempt-3/1-sourceFreshness/sources.json": {"results": [3]},
+        f"{RUN}/attempt-3/3-sourceFreshness/sources.json": {"results": ["of nobody"]},
+    }
+    said = fetch(layout, monkeypatch, objects)
+    assert said == [
+        "fetched the results of earlier attempts: result.json, 1-sourceFreshness/sources.json"
+    ]
+    found = layout.previous_sources("1-sourceFreshness")
+    assert json.loads(found.read_text()) == {"results": [2]}
+    assert not layout.previous_sources("3-sourceFreshness").exists()
+
+
+def test_each_window_has_its_own(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = [WindowResult("2024-01-01", "Failed", steps=[CHECKED]), WindowResult("b", "Pending")]
+    objects = {
+        f"{RUN}/result.json": replace(FILE, codes="M-", windows=windows).to_document(),
+        f"{RUN}/attempt-2/2024-01-01/1-sourceFreshness/sources.json": {"results": [1]},
+    }
+    fetch(layout, monkeypatch, objects)
+    found = replace(layout, window="2024-01-01").previous_sources("1-sourceFreshness")
+    assert json.loads(found.read_text()) == {"results": [1]}
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "..", "a/b", "", ".hidden"])
+def test_names_that_lead_elsewhere_are_no_steps(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The project's code can write what it likes into result.json."""
+    file = replace(FILE, steps=[replace(CHECKED, name=name)])
+    key = f"{RUN}/attempt-2/{name}/sources.json"
+    fetch(layout, monkeypatch, {f"{RUN}/result.json": file.to_document(), key: {"results": []}})
+    assert sorted(path.name for path in Path(layout.root).rglob("*.json")) == ["result.json"]
+
+
+@pytest.mark.parametrize("document", [[], {}, {"steps": 1}, {"schema_version": 9}, "no object"])
+def test_results_that_cannot_be_read_ask_for_nothing(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, document: object
+) -> None:
+    said = fetch(layout, monkeypatch, {f"{RUN}/result.json": document})
+    assert said == ["fetched the results of earlier attempts: result.json"]
+
+
+def test_what_cannot_be_fetched_is_told(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = {
+        f"{RUN}/result.json": replace(FILE, steps=[CHECKED]).to_document(),
+        f"{RUN}/attempt-2/1-sourceFreshness/sources.json": BucketError("refused", final=True),
+    }
+    said = fetch(layout, monkeypatch, objects)
+    assert "cannot be fetched, so everything runs again: refused" in said[0]
