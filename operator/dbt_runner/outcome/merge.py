@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dbt_protocol.plans import Step
+from dbt_protocol.plans import RunPlan, Step
 from dbt_protocol.result_file import ResultFile, StepResult
 from dbt_runner.artifact_files import FRESHNESS, MANIFEST, RUN_RESULTS, SOURCES
+from dbt_runner.contents import record_contents
 from dbt_runner.json_files import read_json, write_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.classify import COUNTED
@@ -22,14 +23,14 @@ _SLIM = "--select state:modified+"
 Rows = dict[str, dict[str, Any]]
 
 
-def write(layout: Layout, result: ResultFile, planned: Sequence[Step]) -> None:
+def write(layout: Layout, result: ResultFile, plan: RunPlan) -> None:
     """Write what belongs beside the attempts: the merged results, and the state for later runs to
     compare with.
 
     Args:
         layout: of the run.
         result: of the run.
-        planned: its steps, as they were run.
+        plan: with its steps, as they were run.
     """
     steps = result.steps or []
     write_json(layout.artifacts / RESULT, result.to_document())
@@ -38,7 +39,9 @@ def write(layout: Layout, result: ResultFile, planned: Sequence[Step]) -> None:
     merged = _merged(layout, steps)
     if merged:
         write_json(layout.run / RUN_RESULTS, merged)
-    _write_state(layout, steps, planned)
+    _write_state(layout, steps, plan.steps)
+    record_contents(layout.run, plan, [RESULT, RUN_RESULTS])
+    record_contents(layout.new_state, plan, [MANIFEST, RUN_RESULTS, SOURCES])
 
 
 def _merged(layout: Layout, steps: Iterable[StepResult]) -> dict[str, Any] | None:

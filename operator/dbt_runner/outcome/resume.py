@@ -20,6 +20,7 @@ from dbt_protocol.messages import ProtocolError
 from dbt_protocol.plans import RunPlan, Step
 from dbt_protocol.result_file import ResultFile, StepResult
 from dbt_runner.artifact_files import FRESHNESS, SOURCES
+from dbt_runner.contents import find_fault
 from dbt_runner.json_files import read_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.classify import COUNTED
@@ -73,6 +74,8 @@ def load_earlier(layout: Layout, plan: RunPlan) -> Earlier:
     found = read_previous(layout, plan)
     if found.attempt != plan.resume:
         raise StartOver(f"the results at hand are of attempt {found.attempt}, not of {plan.resume}")
+    if fault := find_fault(layout.previous, plan.run_uid, plan.resume):
+        raise StartOver(f"the results at hand are not whole: {fault}")
     return find_earlier(layout, found.steps, plan.steps)
 
 

@@ -10,6 +10,7 @@ attempt, and the next one tries again.
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from dbt_protocol.plans import PreparePlan
 from dbt_protocol.result_file import ResultFile, StepResult
 from dbt_runner.artifact_files import FRESHNESS, MANIFEST, RUN_RESULTS, SOURCES
 from dbt_runner.bucket import BucketError, MinioStore
+from dbt_runner.contents import CONTENTS, find_fault
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.merge import RESULT
 from dbt_runner.volume import Volume
@@ -40,7 +42,7 @@ def restore(
     """Fetch what the plan asks for.
 
     Raises:
-        MissingStateError: the state is required, and does not exist.
+        MissingStateError: the state is required, and there is none.
         BucketError: nobody can tell whether the state exists.
     """
     if plan.bucket is None or not (plan.previous or plan.state):
@@ -48,7 +50,8 @@ def restore(
     store = MinioStore(plan.bucket, env)
     if plan.previous:
         try:
-            fetched = _fetch(store, plan.previous, layout, layout.previous, [RESULT, RUN_RESULTS])
+            names = [CONTENTS, RESULT, RUN_RESULTS]
+            fetched = _fetch(store, plan.previous, layout, layout.previous, names)
             fetched += _fetch_sources(store, plan.previous, layout)
             say(
                 f"fetched the results of earlier attempts: {', '.join(fetched) or 'there are none'}"
@@ -59,14 +62,35 @@ def restore(
                 f"{error}"
             )
     if plan.state:
-        found = _fetch(store, plan.state, layout, layout.state, [MANIFEST, RUN_RESULTS, SOURCES])
-        if MANIFEST not in found and plan.state_required:
-            raise MissingStateError(
-                f"the state {plan.state} is not in bucket {plan.bucket.name}: it was deleted "
-                "there; "
-                "set state.onMissing: FullBuild, or run a full build first"
-            )
-        say(f"fetched the state {plan.state}: {', '.join(found) or 'it does not exist'}")
+        _restore_state(store, plan, layout, say)
+
+
+def _restore_state(
+    store: MinioStore, plan: PreparePlan, layout: Layout, say: Callable[[str], None]
+) -> None:
+    """Fetch the state, which is whole or none.
+
+    Raises:
+        MissingStateError: the state is required, and there is none.
+        BucketError: nobody can tell whether there is.
+    """
+    names = [CONTENTS, MANIFEST, RUN_RESULTS, SOURCES]
+    found = _fetch(store, plan.state, layout, layout.state, names)
+    why = ""
+    if MANIFEST not in found:
+        why = "it is not in the bucket: it was deleted there"
+    elif CONTENTS in found:  # operators before it was written left states, too
+        why = find_fault(layout.state, plan.state.rpartition("/")[2])
+    if why and plan.state_required:
+        raise MissingStateError(
+            f"the state {plan.state} cannot be used: {why}; "
+            "set state.onMissing: FullBuild, or run a full build first"
+        )
+    if why:
+        shutil.rmtree(layout.state)
+        say(f"the state {plan.state} is not used, so everything is built: {why}")
+    else:
+        say(f"fetched the state {plan.state}: {', '.join(found)}")
 
 
 def _fetch(

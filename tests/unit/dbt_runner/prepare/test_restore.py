@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from dbt_protocol.plans import Bucket, PreparePlan
+from dbt_protocol.plans import Bucket, PreparePlan, RunPlan
 from dbt_protocol.result_file import ResultFile, StepResult, WindowResult
 from dbt_runner.bucket import BucketError
+from dbt_runner.contents import CONTENTS, record_contents
 from dbt_runner.layout import Layout
 from dbt_runner.prepare import restore
 from dbt_runner.volume import Volume
@@ -26,7 +29,7 @@ FILE = ResultFile("nightly", "uid-1", 3, None)
 class Store:
     """A bucket in memory; what it is asked for that is an error is refused."""
 
-    objects: Mapping[str, object] = {}
+    objects: ClassVar[Mapping[str, object]] = {}
 
     def __init__(self, *_: object) -> None:
         pass
@@ -49,13 +52,16 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def fetch(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch, objects: Mapping[str, object]
+    layout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+    objects: Mapping[str, object],
+    plan: PreparePlan = PLAN,
 ) -> list[str]:
     """Restore from these objects; what is said of it."""
     said: list[str] = []
     monkeypatch.setattr(Store, "objects", objects)
     monkeypatch.setattr(restore, "MinioStore", Store)
-    restore.restore(layout, PLAN, {}, said.append)
+    restore.restore(layout, plan, {}, said.append)
     return said
 
 
@@ -116,3 +122,70 @@ def test_what_cannot_be_fetched_is_told(layout: Layout, monkeypatch: pytest.Monk
     }
     said = fetch(layout, monkeypatch, objects)
     assert "cannot be fetched, so everything runs again: refused" in said[0]
+
+
+# The state
+
+STATE = "dbt/analytics/shop/prod/state/uid-1"
+COMPARED = PreparePlan("image", bucket=PLAN.bucket, state=STATE)
+
+
+def leave_state(root: Path, run_uid: str = "uid-1") -> dict[str, object]:
+    """The objects of a state, as a run has left them."""
+    files: dict[str, object] = {"manifest.json": {"nodes": {}}, "run_results.json": {"results": []}}
+    root.mkdir()
+    for name, content in files.items():
+        (root / name).write_text(json.dumps(content))
+    plan = RunPlan("analytics", "nightly", run_uid, 1, "/project", "prod", [])
+    record_contents(root, plan, list(files))
+    files[CONTENTS] = json.loads((root / CONTENTS).read_text())
+    return {f"{STATE}/{name}": content for name, content in files.items()}
+
+
+def test_a_whole_state_is_fetched(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = fetch(layout, monkeypatch, leave_state(tmp_path / "left"), COMPARED)
+    assert said == [f"fetched the state {STATE}: {CONTENTS}, manifest.json, run_results.json"]
+    assert (layout.state / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("run_uid", "changed", "why"),
+    [
+        ("uid-2", {}, "another run has written it"),
+        ("uid-1", {"run_results.json": None}, "run_results.json is missing"),
+        ("uid-1", {"manifest.json": None}, "it is not in the bucket"),
+        (
+            "uid-1",
+            {"manifest.json": {"nodes": "of another attempt"}},
+            "manifest.json is not the one that was written with the others",
+        ),
+        ("uid-1", {CONTENTS: "no object"}, "contents.json is missing or cannot be read"),
+        ("uid-1", {CONTENTS: {"run_uid": "uid-1"}}, "contents.json names no files"),
+    ],
+)
+def test_a_state_is_whole_or_none(
+    layout: Layout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_uid: str,
+    changed: dict[str, object],
+    why: str,
+) -> None:
+    objects = leave_state(tmp_path / "left", run_uid)
+    objects |= {f"{STATE}/{name}": content for name, content in changed.items()}
+    (said,) = fetch(layout, monkeypatch, objects, COMPARED)
+    assert f"the state {STATE} is not used, so everything is built: {why}" in said
+    assert not layout.state.exists()
+    with pytest.raises(restore.MissingStateError, match=re.escape(why)):
+        fetch(layout, monkeypatch, objects, replace(COMPARED, state_required=True))
+
+
+def test_a_state_of_an_older_operator_does_not_say_what_belongs_in_it(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects: dict[str, object] = {f"{STATE}/manifest.json": {"nodes": {}}}
+    assert fetch(layout, monkeypatch, objects, COMPARED) == [
+        f"fetched the state {STATE}: manifest.json"
+    ]
