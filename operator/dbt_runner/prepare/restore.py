@@ -18,6 +18,7 @@ from pathlib import Path
 
 from dbt_protocol.json_input import parse_json
 from dbt_protocol.messages import ProtocolError
+from dbt_protocol.paths import OVERWRITTEN
 from dbt_protocol.plans import PreparePlan
 from dbt_protocol.result_file import ResultFile, StepResult
 from dbt_runner.artifact_files import FRESHNESS, MANIFEST, RUN_RESULTS, SOURCES
@@ -77,7 +78,10 @@ def _restore_state(
     names = [CONTENTS, MANIFEST, RUN_RESULTS, SOURCES]
     found = _fetch(store, plan.state, layout, layout.state, names)
     why = ""
-    if MANIFEST not in found:
+    run, _, last = plan.state.rpartition("/")
+    if last == OVERWRITTEN:
+        why = f"{run.rpartition('/')[2]} has built something else over it since"
+    elif MANIFEST not in found:
         why = "it is not in the bucket: it was deleted there"
     elif CONTENTS in found:  # operators before it was written left states, too
         why = find_fault(layout.state, plan.state.rpartition("/")[2])

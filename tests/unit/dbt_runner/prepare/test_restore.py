@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import pytest
 
+from dbt_protocol.paths import OVERWRITTEN
 from dbt_protocol.plans import Bucket, PreparePlan, RunPlan
 from dbt_protocol.result_file import ResultFile, StepResult, WindowResult
 from dbt_runner.bucket import BucketError
@@ -189,3 +190,11 @@ def test_a_state_of_an_older_operator_does_not_say_what_belongs_in_it(
     assert fetch(layout, monkeypatch, objects, COMPARED) == [
         f"fetched the state {STATE}: manifest.json"
     ]
+
+
+def test_a_state_that_was_built_over_is_none(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(COMPARED, state=f"dbt/analytics/shop/prod/runs/nightly-1111/{OVERWRITTEN}")
+    (said,) = fetch(layout, monkeypatch, {}, plan)
+    assert said.endswith("everything is built: nightly-1111 has built something else over it since")
