@@ -33,6 +33,9 @@ STOP = f"{ORDERS}/stop"  # not empty: begin no further window
 # the Secret with the credentials of the project's repository, in the init container only
 GIT = "/dbt-operator-git"
 DEPS = "deps"  # the folder, among those of the steps, for the logs of `dbt deps`
+# Last part of the key of a state that does not exist: the run whose folder it is in has built
+# something else since.
+OVERWRITTEN = "overwritten"
 TERMINATION_LOG = "/dev/termination-log"
 
 # Container names, known to both sides.

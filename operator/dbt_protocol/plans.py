@@ -68,6 +68,7 @@ class RunPlan(Message):
         None  # the attempt whose merged results are continued from, if they could be restored
     )
     state: str = ""  # where the state came from, for messages; empty: the run compares with none
+    state_required: bool = False  # everything must not be built where the state lacks something
     cached: bool = False  # the sidecar restores a parse cache and stores a new one
     deps: str = "Never"  # whether `dbt deps` runs first: Never, Always or IfMissing
     deps_locked: bool = False  # it installs nothing but what package-lock.yml pins

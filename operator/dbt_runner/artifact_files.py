@@ -16,6 +16,8 @@ from pathlib import Path
 from dbt_runner.volume import Volume
 
 MANIFEST, RUN_RESULTS, SOURCES = "manifest.json", "run_results.json", "sources.json"
+# The only command that leaves sources.json.
+FRESHNESS = "sourceFreshness"
 LOGS = ("dbt.log", "events.jsonl")
 ARCHIVE = "compiled.tar.gz"
 # What it holds: the SQL of the nodes as it was compiled, and as it was run.

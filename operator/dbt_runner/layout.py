@@ -132,6 +132,16 @@ class Layout:
         """The nodes of a step that need not run again, a JSON list."""
         return self.work / f".done-{step}.json"
 
+    def found_sources(self, step: str) -> Path:
+        """sources.json of a sourceFreshness step that is over, for the steps behind it; also of one
+        that was run in an earlier attempt.
+        """
+        return self.work / f".sources-{step}.json"
+
+    def previous_sources(self, step: str) -> Path:
+        """What a sourceFreshness step has found in the attempts before."""
+        return self.previous / self.window / step / "sources.json"
+
     @property
     def alive(self) -> Path:
         """Locked by the dbt container's supervisor for as long as it lives."""

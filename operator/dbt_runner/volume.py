@@ -186,6 +186,22 @@ def write_whole(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def copy_plain(path: Path, to: Path) -> bool:
+    """Copy a plain file of a folder that can be trusted, as far as a file may be large. Whether
+    there was one.
+
+    Raises:
+        OSError: the copy cannot be written.
+    """
+    try:
+        with open_plain(path) as file:
+            content = file.read(LARGEST_FILE)
+    except OSError:
+        return False
+    write_whole(to, content)
+    return True
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a folder with all that is in it, as far as that is possible.
 

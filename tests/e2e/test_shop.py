@@ -77,7 +77,7 @@ def test_the_artifacts_are_of_this_run_and_whole(shop: Manifest) -> None:
     results = json.loads(found["attempt-1/3-build/run_results.json"])
     assert results["metadata"]["env"]["RUN_UID"] == shop["metadata"]["uid"]
     state = product.objects(shop["status"]["resolved"]["stateLocation"])
-    assert set(state) == {"manifest.json", "run_results.json", "sources.json"}
+    assert set(state) == {"contents.json", "manifest.json", "run_results.json", "sources.json"}
     assert shop["status"]["artifacts"]["objects"] == len(found) + len(state)
     manifest = json.loads(found["attempt-1/3-build/manifest.json"])
     assert manifest["metadata"]["invocation_id"] == results["metadata"]["invocation_id"]

@@ -116,9 +116,8 @@ class Runs:
         if not status.attempts:
             references = self._reader.read_references(run.spec, namespace)
             return replace(facts, references=references, upstreams=self._look_upstream(facts))
-        if status.resolved and status.resolved.promote:
-            project = self._project(namespace, run.spec.project_ref.name)
-            facts = replace(facts, references=References(project))
+        project = self._project(namespace, run.spec.project_ref.name)
+        facts = replace(facts, references=References(project))
         attempt = status.attempts[-1]
         if (
             attempt.job_uid is None
@@ -140,8 +139,8 @@ class Runs:
         return look_at_upstreams(self._reader, namespace, facts.run.spec, status.wait)
 
     def _project(self, namespace: str, name: str) -> tuple[DbtProject, int] | None:
-        """The project of a run that may promote its state. One that cannot be read has no place for
-        it, as one that is gone has not: the run ends as it has ended.
+        """The project of a run, which says whose state is the current one. One that cannot be read
+        has no place for another, as one that is gone has not: the run ends as it has ended.
         """
         try:
             return self._reader.reference("DbtProject", namespace, name, DbtProject)

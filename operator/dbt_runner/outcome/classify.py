@@ -278,6 +278,18 @@ _EXCEPTIONS: list[tuple[set[str], re.Pattern[str] | None, str, str]] = [
     ),
     (
         set(),
+        re.compile(r"no previous state comparison freshness results", re.IGNORECASE),
+        "MissingState",
+        "; a run leaves them in its state if a sourceFreshness step comes before what it builds",
+    ),
+    (
+        set(),
+        re.compile(r"no current state comparison freshness results", re.IGNORECASE),
+        "ConfigError",
+        "; source_status: goes by what a sourceFreshness step before it has found",
+    ),
+    (
+        set(),
         re.compile(
             r"--state|--defer-state|no comparison manifest"
             r"|previous run in '.{0,1000}' target directory",

@@ -166,6 +166,13 @@ def find_selection(step: Step) -> str:
     return shlex.join(words)
 
 
+def selects_by_sources(step: Step) -> bool:
+    """Whether a command line selects by how old sources were in the state; a selector in
+    selectors.yml is not looked into.
+    """
+    return "source_status" in find_selection(step)
+
+
 def hash_arguments(argv: Sequence[str]) -> str:
     """What tells two command lines apart without showing their vars."""
     return hashlib.sha256(json.dumps(list(argv)).encode()).hexdigest()[:16]

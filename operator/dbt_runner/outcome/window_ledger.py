@@ -132,12 +132,14 @@ def _make_entry(key: str, code: str, row: WindowResult | None, *, is_latest: boo
     return Entry(key, attempt=row.attempt, steps=row.steps if can_continue else [])
 
 
-def find_earlier(entry: Entry, steps: Sequence[Step], say: Callable[[str], None]) -> Earlier:
-    """What the attempts before have done of a window."""
+def find_earlier(
+    layout: Layout, entry: Entry, steps: Sequence[Step], say: Callable[[str], None]
+) -> Earlier:
+    """What the attempts before have done of a window, whose paths these are."""
     if entry.steps == []:
         return Earlier()
     try:
-        return resume.find_earlier(entry.steps, steps)
+        return resume.find_earlier(layout, entry.steps, steps)
     except StartOver as why:
         say(f"window {entry.key}: everything runs again: {why}")
         return Earlier()

@@ -18,10 +18,11 @@ from dataclasses import replace
 
 from dbt_protocol.plans import RunPlan
 from dbt_runner import presence
-from dbt_runner.artifact_files import MANIFEST
+from dbt_runner.artifact_files import MANIFEST, SOURCES
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import resume
 from dbt_runner.outcome.resume import Earlier, StartOver
+from dbt_runner.outcome.steps import selects_by_sources
 from dbt_runner.redact import make_scanning_redactor
 from dbt_runner.supervise.dbt_variables import make_variables
 from dbt_runner.supervise.os_signals import Signals
@@ -53,9 +54,16 @@ def _choose_arguments(layout: Layout, plan: RunPlan) -> RunPlan:
     """The plan without comparisons, where there is nothing to compare with: then everything is
     built.
     """
-    if not plan.state or (layout.state / MANIFEST).is_file():
+    if not plan.state:
         return plan
-    return replace(plan, steps=[replace(step, argv=step.full or step.argv) for step in plan.steps])
+    has_state, has_sources = ((layout.state / name).is_file() for name in (MANIFEST, SOURCES))
+    steps = [
+        step
+        if has_state and (has_sources or plan.state_required or not selects_by_sources(step))
+        else replace(step, argv=step.full or step.argv)
+        for step in plan.steps
+    ]
+    return replace(plan, steps=steps)
 
 
 def _load_earlier(layout: Layout, plan: RunPlan, output: Output) -> Earlier:

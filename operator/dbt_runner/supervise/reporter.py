@@ -32,7 +32,7 @@ class Reporter:
         """Report on a run without windows that is over; returns the exit code."""
         summary = summarize(steps, self._session.version, self._session.stop.reason)
         file = replace(self._make_file(parse), summary=summary, steps=steps)
-        merge.write(self._layout, file)
+        merge.write(self._layout, file, self._plan)
         return self._end(summary)
 
     def record_windows(self, entries: Sequence[Entry], parse: WindowParses) -> None:

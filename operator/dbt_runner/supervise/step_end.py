@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dbt_protocol.plans import RunPlan, Step
 from dbt_protocol.result_file import StepResult
-from dbt_runner.artifact_files import LOGS, RUN_RESULTS, SOURCES
-from dbt_runner.json_files import read_results
+from dbt_runner.artifact_files import FRESHNESS, LOGS, RUN_RESULTS, SOURCES
+from dbt_runner.json_files import read_json, read_results
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify
 from dbt_runner.outcome.classify import NOT_FRESH
@@ -26,7 +26,7 @@ from dbt_runner.outcome.steps import (
 from dbt_runner.supervise.child import count_oom_kills
 from dbt_runner.supervise.publish import publish
 from dbt_runner.supervise.session import Session
-from dbt_runner.volume import LARGEST_FILE, open_plain, write_whole
+from dbt_runner.volume import LARGEST_FILE, copy_plain, open_plain, write_whole
 from dbt_runner.worker_messages import DbtEnd
 
 
@@ -78,6 +78,9 @@ class StepCloser:
     def close(self, end: StepEnd, outcome: Outcome) -> StepResult:
         """Hand the step's folder over, and tell what has become of the step."""
         name = end.step.name
+        if end.step.command != FRESHNESS:
+            # What another step has found is no artifact of this one.
+            (self._layout.work / name / SOURCES).unlink(missing_ok=True)
         published = publish(
             self._layout.work / name,
             self._layout.artifacts / name,
@@ -86,12 +89,23 @@ class StepCloser:
         )
         if published.missing:
             self._session.output.say(f"step {name}: {published.missing}")
+        if end.step.command == FRESHNESS:
+            self._keep_sources(name, end.dbt.invocation_id)
         result = self._make_result(end, outcome)
         if published.lost:
             result = replace(result, lost_name=published.lost[0])
             self._session.output.say(f"step {name}: {describe_lost_name(result)}")
         self._session.output.say(f"step {name}: {describe_end(result)}")
         return result
+
+    def _keep_sources(self, name: str, invocation_id: str) -> None:
+        """Let the steps that follow, and later runs, go by what a sourceFreshness step has
+        found.
+        """
+        path = self._layout.artifacts / name / SOURCES
+        metadata = (read_json(path) or {}).get("metadata") or {}
+        if metadata.get("invocation_id") == invocation_id:
+            copy_plain(path, self._layout.found_sources(name))
 
     def keep_parse_logs(self, step: Step) -> None:
         """Put the logs of the last parse, which has failed, into the step's folder."""

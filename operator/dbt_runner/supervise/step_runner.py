@@ -9,6 +9,7 @@ from dataclasses import replace
 from dbt_protocol.paths import DEPS
 from dbt_protocol.plans import RunPlan, Step
 from dbt_protocol.result_file import Parse, StepResult
+from dbt_runner.artifact_files import FRESHNESS
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify
 from dbt_runner.outcome.resume import Earlier
@@ -19,7 +20,7 @@ from dbt_runner.supervise.interpreter import InterpreterError
 from dbt_runner.supervise.publish import publish
 from dbt_runner.supervise.session import Session
 from dbt_runner.supervise.step_end import StepCloser, StepEnd, format_now
-from dbt_runner.volume import remove_folder, write_whole
+from dbt_runner.volume import copy_plain, remove_folder, write_whole
 from dbt_runner.worker_messages import (
     BeginWindow,
     DbtEnd,
@@ -106,7 +107,11 @@ class StepRunner:
 
     def take_from_earlier(self, result: StepResult) -> StepResult:
         """Let the result of an attempt before stand for a step."""
-        self.session.output.say(f"step {result.name} succeeded in attempt {result.attempt}")
+        ended = "failed, which it may," if result.reason else "succeeded"
+        self.session.output.say(f"step {result.name} {ended} in attempt {result.attempt}")
+        if result.command == FRESHNESS:
+            found = self._layout.previous_sources(result.name)
+            copy_plain(found, self._layout.found_sources(result.name))
         self.session.tally.end_step(result.nodes)
         return result
 

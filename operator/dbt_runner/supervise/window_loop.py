@@ -63,7 +63,7 @@ class WindowLoop:
     def _work_on(self, number: int, entry: Entry) -> None:
         """One window, from its beginning to the hand-over of its artifacts."""
         layout, plan = narrow_to_window(self._layout, self._plan, number)
-        earlier = window_ledger.find_earlier(entry, plan.steps, self._say)
+        earlier = window_ledger.find_earlier(layout, entry, plan.steps, self._say)
         layout.work.mkdir(parents=True, exist_ok=True)
         entry.begin(plan.attempt)
         self._reporter.record_windows(self._entries, self._parse)

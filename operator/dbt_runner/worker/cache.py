@@ -20,12 +20,14 @@ import hashlib
 import json
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from dbt_protocol.json_input import parse_json
 from dbt_runner.cache_files import NAME, READY, restored, stored
 from dbt_runner.layout import Layout
+from dbt_runner.worker import sharing
 
 # Caches of earlier versions, with a files.json, may hold values of the invocation that has made
 # them.
@@ -47,24 +49,35 @@ def unpack(layout: Layout, project: Path) -> Path | None:
         time.sleep(_POLL_SECONDS)
     try:
         with zipfile.ZipFile(restored(layout)) as archive:
-            if _changed_unseen(parse_json(archive.read(_FILES)), files(project)):
-                return None
-            return Path(archive.extract(_PARSED, layout.work))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None  # there is none, or a broken one
+            changed = _find_change(parse_json(archive.read(_FILES)), files(project))
+            if not changed:
+                return Path(archive.extract(_PARSED, layout.work))
+            why = f"{changed} has changed and its time of modification has not"
+    except FileNotFoundError:
+        return None
+    except KeyError:
+        why = "another version of the runner has left it"
+    except (OSError, ValueError, TypeError, LookupError, zipfile.BadZipFile, zlib.error) as error:
+        why = f"it is broken: {error}"
+    print(f"dbt-operator: the parse of an earlier run is not used: {why}", flush=True)
+    return None
 
 
-def _changed_unseen(old: Files, new: Files) -> bool:
-    return any(
-        old[path][0] == time and old[path][1] != content
-        for path, (time, content) in new.items()
-        if path in old
+def _find_change(old: Files, new: Files) -> str:
+    """A file that has changed unseen; empty if there is none."""
+    return next(
+        (
+            path
+            for path, (time, content) in new.items()
+            if path in old and old[path][0] == time and old[path][1] != content
+        ),
+        "",
     )
 
 
 def files(project: Path) -> Files:
     """All files that dbt may read without looking at their content."""
-    found = (path for pattern in ("*.yml", "*.yaml") for path in project.rglob(pattern))
+    found = (path for path in sharing.code(project) if path.suffix in (".yml", ".yaml"))
     return {
         str(path.relative_to(project)): [
             path.stat().st_mtime,

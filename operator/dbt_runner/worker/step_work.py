@@ -8,6 +8,7 @@ from dbt_protocol.json_input import parse_json
 from dbt_protocol.plans import RunPlan
 from dbt_runner.layout import Layout
 from dbt_runner.worker.dbt_api import Invocation, Means
+from dbt_runner.worker.found_sources import hand_over_sources
 from dbt_runner.worker_messages import StepOutcome
 
 
@@ -23,6 +24,7 @@ def run_step(means: Means, plan: RunPlan, layout: Layout, number: int, manifest:
     """
     step = plan.steps[number]
     invocation = Invocation(step.argv, layout.work / step.name, means.redactor)
+    hand_over_sources(layout, plan.steps, number)
     done = _read_done(layout, step.name)
     end = means.dbt.run_command(invocation, manifest, done, means.channel.send_progress)
     means.channel.send(StepOutcome(step=number, **end.list_fields()))

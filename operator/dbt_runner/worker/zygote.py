@@ -27,6 +27,7 @@ from pathlib import Path
 
 from dbt_protocol.plans import RunPlan
 from dbt_runner.layout import Layout
+from dbt_runner.outcome.steps import selects_by_sources
 from dbt_runner.worker import forking
 from dbt_runner.worker.channel import Commands
 from dbt_runner.worker.dbt_api import Means
@@ -179,8 +180,11 @@ class Zygote:
         validate_parsed_step(step, loaded, self._plan, lambda: self._select(number))
 
     def _select(self, number: int) -> Collection[str]:
-        """What a step selects."""
-        argv, loaded = self._plan.steps[number].argv, self.parsed.loaded[number]
+        """What a step selects; all that it may select, where that depends on what a step before it
+        will find of the sources.
+        """
+        step, loaded = self._plan.steps[number], self.parsed.loaded[number]
+        argv = step.full if step.full and selects_by_sources(step) else step.argv
         folder = self._layout.work / ".select"
         if self.may_fork():
             return select_in_child(self._means.dbt, argv, loaded, folder)

@@ -386,6 +386,7 @@ def run_plan(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Run
         grace_seconds=GRACE_SECONDS / 2,
         resume=_continued(resolved, attempt),
         state=resolved.state.key if resolved.state else "",
+        state_required=bool(resolved.state and resolved.state.required),
         cached=bool(resolved.cache_location),
         fail_on_warn=bool(resolved.fail_on_warn),
         windows=list(told.windows),

@@ -114,6 +114,10 @@ def finish(
         ended = record_end(last, facts.attempt.pod, verdict, now)
         ended_at = ended.finished_at or ended_at
         attempts = replaced(facts, ended)
+        last = ended
+    withdrawn = promotion.find_withdrawal(facts, last)
+    if withdrawn is not None and not facts.refusal:
+        return Plan(actions=(withdrawn,))
     started_at = facts.status.started_at or (attempts[-1].started_at if attempts else None)
     conditions = conditions or conditions_of(facts, now)
     set_end(conditions, facts.attempt.pod, verdict)

@@ -13,7 +13,7 @@ from dbt_operator.planning.common.compose import changed, conditions_of
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.plan import LOOK_AGAIN, Plan
 from dbt_operator.planning.queueing import waiting
-from dbt_operator.planning.run import part, retry, slot, timeouts
+from dbt_operator.planning.run import part, promotion, retry, slot, timeouts
 from dbt_operator.planning.run.ending import find_image_id, finish, record_end
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.status import (
@@ -33,6 +33,9 @@ def end_attempt(facts: RunFacts, verdict: Verdict, now: datetime, attempt: Attem
     if resolved is None or not retry.should_retry(resolved, verdict, attempt.number, since, now):
         return finish(facts, verdict, now, attempt)
     ended = record_end(attempt, facts.attempt.pod, verdict, now)
+    withdrawn = promotion.find_withdrawal(facts, ended)
+    if withdrawn is not None and not facts.refusal:
+        return Plan(actions=(withdrawn,))  # others may run before the next attempt
     following = retry.find_next_start(resolved, ended)
     text = f"attempt {attempt.number} failed ({verdict.reason}): {verdict.message}"
     found = compose(

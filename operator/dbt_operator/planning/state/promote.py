@@ -53,6 +53,15 @@ def promotion(spec: DbtRunSpec, steps: Sequence[Step], *, compared: bool) -> Pro
     return None
 
 
+def builds_less(spec: DbtRunSpec) -> bool:
+    """Whether a run leaves less in relations of its target than a full build would: none or some of
+    the rows. One with an environment of its own may have others.
+    """
+    steps = (step.options for step in spec.steps)
+    less = any(getattr(options, name, None) for options in steps for name in ("empty", "sample"))
+    return less and not spec.env
+
+
 def _limits(options: Build) -> dict[str, object]:
     """What keeps a build from being one of the whole project."""
     return {name: value for name in _LIMITS if (value := getattr(options, name, None))}

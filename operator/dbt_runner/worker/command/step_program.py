@@ -14,6 +14,7 @@ from dbt_runner.worker.channel import Channel
 from dbt_runner.worker.command.dbt_program import LINES, DbtProgram
 from dbt_runner.worker.command.evidence import gather_end
 from dbt_runner.worker.failure import CannotRunError
+from dbt_runner.worker.found_sources import hand_over_sources
 from dbt_runner.worker_messages import DbtEnd, StepOutcome
 
 
@@ -48,6 +49,7 @@ class StepProgram:
         step = self._plan.steps[number]
         folder = self._layout.work / step.name
         remove_folder(folder)
+        hand_over_sources(self._layout, self._plan.steps, number)
         started = time.time()
         try:
             ended = self._program.run(step.argv, folder, keep=LINES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 from dbt_protocol.plans import RunPlan
 from dbt_protocol.result_file import NodeResult, ResultFile, StepResult
+from dbt_runner.artifact_files import RUN_RESULTS
+from dbt_runner.contents import CONTENTS, record_contents
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import merge, resume
 from dbt_runner.outcome.classify import classify, done
@@ -159,6 +162,7 @@ def leave(layout: Layout, *steps: StepResult, **fields: Any) -> None:
     layout.previous.mkdir(parents=True)
     document = ResultFile("nightly", "uid-1", 1, None, steps=list(steps)).to_document()
     (layout.previous / merge.RESULT).write_text(json.dumps({**document, **fields}))
+    record_contents(layout.previous, plan(attempt=1), [merge.RESULT])
 
 
 def test_what_is_done_is_known_by_step_and_node(tmp_path: Path) -> None:
@@ -202,6 +206,57 @@ def test_everything_runs_again_where_nothing_is_proved(
     leave(layout, *steps, **fields)
     with pytest.raises(StartOver, match=words):
         resume.load_earlier(layout, plan(**planned))
+
+
+def test_results_that_were_not_written_together_prove_nothing(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    leave(layout, result(), result("2-docs"))
+    (layout.previous / RUN_RESULTS).write_text("of the attempt")
+    record_contents(layout.previous, plan(attempt=1), [merge.RESULT, RUN_RESULTS])
+    resume.load_earlier(layout, plan())
+    (layout.previous / RUN_RESULTS).write_text("of the one before it")
+    with pytest.raises(StartOver, match=r"run_results\.json is not the one"):
+        resume.load_earlier(layout, plan())
+    (layout.previous / CONTENTS).unlink()
+    with pytest.raises(StartOver, match=r"contents\.json is missing"):
+        resume.load_earlier(layout, plan())
+
+
+def test_what_sources_were_found_to_be_is_needed_where_it_was_gone_by(tmp_path: Path) -> None:
+    """It is asked again only as long as nothing was built behind it."""
+    freshness = step("sourceFreshness", name="0-sourceFreshness")
+
+    def checked(state: str, **fields: Any) -> StepResult:
+        return StepResult(
+            freshness.name,
+            "sourceFreshness",
+            state,
+            digest=hash_arguments(freshness.argv),
+            **fields,
+        )
+
+    def find(*steps: StepResult, at_hand: bool, always: bool = False) -> bool:
+        """Whether the step is taken for done."""
+        layout = Layout(str(tmp_path / str(len(list(tmp_path.iterdir())))))
+        planned = [replace(freshness, always=always), BUILD]
+        if at_hand:
+            layout.previous_sources(freshness.name).parent.mkdir(parents=True)
+            layout.previous_sources(freshness.name).write_text('{"results": []}')
+        earlier = resume.find_earlier(layout, steps, planned)
+        return earlier.find_finished(freshness.name, always=always) is not None
+
+    may_fail = {"allow_failure": True, "reason": "FreshnessFailed", "resume": "Step"}
+    not_built = StepResult(BUILD.name, "build", "Skipped")
+    assert find(checked("Succeeded"), result(), at_hand=True)
+    assert find(checked("Succeeded"), result(), at_hand=True, always=True)
+    assert find(checked("Failed", **may_fail), result(), at_hand=True)
+    assert not find(checked("Failed", **may_fail), not_built, at_hand=False)
+    assert not find(checked("Succeeded"), not_built, at_hand=False, always=True)
+    for steps in [(checked("Succeeded"), result()), (checked("Failed", **may_fail), result())]:
+        with pytest.raises(StartOver, match="is not at hand"):
+            find(*steps, at_hand=False)
+    with pytest.raises(StartOver, match="has to be asked again"):
+        find(checked("Failed", resume="Step"), result(), at_hand=True)
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", '{"run_uid"'])

@@ -349,14 +349,45 @@ def test_what_sql_only_shows_is_of_its_own_run_with_the_cache_of_another(tmp_pat
         assert warehouse.sql("select run from analytics.audited").fetchall() == [(own,)]
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive"])
-def test_a_broken_cache_is_none(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is broken"),
+        (b"no archive", "it is broken"),
+        ({"files.json": "{}", "partial_parse.msgpack": ""}, "another version of the runner"),
+        ({"files-2.json": "[]", "partial_parse.msgpack": ""}, "models/schema.yml has changed"),
+        ({"files-2.json": "{", "partial_parse.msgpack": ""}, "it is broken"),
+    ],
+)
+def test_a_parse_that_does_not_fit_is_none_and_why_is_told(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | dict[str, str],
+    why: str,
+) -> None:
     pod = Pod(tmp_path / "pod", FILES)
     pod.layout.cache.mkdir()
-    cache_files.restored(pod.layout).write_bytes(content)
+    path = cache_files.restored(pod.layout)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        known = cache.files(pod.layout.project)
+        known["models/schema.yml"][1] = "another"
+        files = {"files-2.json": json.dumps(known)}
+        members = {**content, **(files if content.get("files-2.json") == "[]" else {})}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, text in members.items():
+                archive.writestr(name, text)
     cache_files.announce(pod.layout)
     assert cache.unpack(pod.layout, pod.layout.project) is None
-    with zipfile.ZipFile(cache_files.restored(pod.layout), "w") as archive:
-        archive.writestr("files.json", "{}")
-        archive.writestr("partial_parse.msgpack", "of an earlier version, which watched nothing")
-    assert cache.unpack(pod.layout, pod.layout.project) is None
+    assert f"the parse of an earlier run is not used: {why}" in capsys.readouterr().out
+
+
+def test_a_change_in_a_package_outside_of_the_project_is_seen(tmp_path: Path) -> None:
+    """`dbt deps` links a local package, whose files have one time in an image."""
+    project, package = tmp_path / "project", tmp_path / "package"
+    for folder in (project / "dbt_packages", package):
+        folder.mkdir(parents=True)
+    (project / "dbt_packages/shared").symlink_to(package)
+    (package / "schema.yml").write_text("models: []")
+    assert list(cache.files(project)) == ["dbt_packages/shared/schema.yml"]

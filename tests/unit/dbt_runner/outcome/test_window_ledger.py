@@ -84,11 +84,17 @@ def test_what_has_succeeded_is_over_and_what_failed_is_continued(tmp_path: Path)
     assert window_ledger.format_codes(entries) == "+---", "those that are not over are begun again"
     assert entries[0].nodes.total == 1
     continued = [
-        list(window_ledger.find_earlier(entry, steps_of(entry.key), lambda _: None).steps)
+        list(
+            window_ledger.find_earlier(
+                Layout("/nowhere"), entry, steps_of(entry.key), lambda _: None
+            ).steps
+        )
         for entry in entries
     ]
     assert continued == [[], ["1-build"], [], []]
-    again = window_ledger.find_earlier(entries[1], steps_of("b"), lambda _: None)
+    again = window_ledger.find_earlier(
+        Layout("/nowhere"), entries[1], steps_of("b"), lambda _: None
+    )
     assert again.list_results("1-build") == [GOOD]
 
 
@@ -121,7 +127,10 @@ def test_results_that_are_not_of_this_say_nothing_but_the_plan_does(
 def test_a_window_with_other_arguments_now_starts_over() -> None:
     said: list[str] = []
     found = window_ledger.find_earlier(
-        ended("a", "ModelError", step_of("a", digest="x")), steps_of("a"), said.append
+        Layout("/nowhere"),
+        ended("a", "ModelError", step_of("a", digest="x")),
+        steps_of("a"),
+        said.append,
     )
     assert not found.steps
     assert said == ["window a: everything runs again: step 1-build has another command line now"]
@@ -133,7 +142,9 @@ def test_a_result_survives_another_attempt_that_does_not_get_to_it(tmp_path: Pat
     entries, _ = loaded(layout)
     row = entries[0].row
     assert (row.state, row.attempt) == ("Pending", 1)
-    found = window_ledger.find_earlier(Entry("a", steps=row.steps), steps_of("a"), lambda _: None)
+    found = window_ledger.find_earlier(
+        Layout("/nowhere"), Entry("a", steps=row.steps), steps_of("a"), lambda _: None
+    )
     assert found.list_results("1-build") == [GOOD]
 
 
@@ -144,7 +155,8 @@ def test_a_window_whose_steps_cannot_be_read_starts_over(tmp_path: Path) -> None
     left(layout, [], windows=[broken, whole])
     entries, said = loaded(layout)
     found = [
-        window_ledger.find_earlier(entry, steps_of(entry.key), said.append) for entry in entries
+        window_ledger.find_earlier(Layout("/nowhere"), entry, steps_of(entry.key), said.append)
+        for entry in entries
     ]
     assert [list(each.steps) for each in found] == [[], ["1-build"], [], []]
     assert said[-1].startswith("window a: everything runs again: ")

@@ -129,7 +129,7 @@ def names(state: Any) -> list[str]:
 
 
 def test_the_state_of_a_run_holds_what_selectors_read(full: Ended) -> None:
-    assert names(full.layout.new_state) == ["manifest.json", "run_results.json"]
+    assert names(full.layout.new_state) == ["contents.json", "manifest.json", "run_results.json"]
 
 
 WORDS = {

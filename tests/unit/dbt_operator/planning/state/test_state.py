@@ -19,6 +19,7 @@ from tests.support.builders import (
     project,
     run,
     running_status,
+    stamp,
     summary,
     target,
     upload,
@@ -356,3 +357,59 @@ def test_the_cache_is_kept_apart_by_what_dbt_does_not_compare() -> None:
     assert key(vars={"ds": "1"}) == key(vars={"ds": "2"}), (
         "dbt compares the values, and one cache a day helps nobody"
     )
+
+
+ELSEWHERE = {"env": [{"name": "SCHEMA", "value": "pr_7"}]}
+EMPTY = {"build": {"empty": True}}
+EARLIER, LATER = stamp(), stamp(30)  # than dbt's start in these runs, and while it is at work
+
+
+def end_of(spec: dict[str, Any], current: StateEntry, status: dict[str, Any]) -> StateEntry | None:
+    """The current state of the target after a run that has ended with this status of its pod."""
+    world = World(run(**spec), with_state(current), target())
+    world.settle()
+    world.pod(running_status())
+    world.settle()
+    world.pod(status)
+    world.settle()
+    found = DbtProject.model_validate(world.cluster.objects["DbtProject", "shop"])
+    assert found.status is not None
+    return compare.current_state(found.status.states or (), "prod")
+
+
+@pytest.mark.parametrize(
+    ("spec", "at", "ends", "withdrawn"),
+    [
+        ({"steps": [EMPTY]}, EARLIER, ended_status(), True),
+        ({"steps": [EMPTY]}, EARLIER, ended_status(1, summary("ModelError")), True),
+        ({"steps": [{"run": {"sample": "3 days"}}]}, EARLIER, ended_status(), True),
+        (
+            {"steps": [EMPTY], "env": [{"name": "SCHEMA", "value": "x"}]},
+            EARLIER,
+            ended_status(),
+            False,
+        ),
+        ({"steps": [{"compile": {}}]}, LATER, ended_status(), False),
+        ({"steps": [{"build": {"select": ["a"]}}]}, EARLIER, ended_status(), False),
+        ({"steps": [{"build": {"select": ["a"]}}]}, LATER, ended_status(), True),
+        ({}, LATER, ended_status(), True),
+        ({}, stamp(100), ended_status(), False),
+        (
+            {"retry": {"maxAttempts": 2, "reasons": ["Unavailable"]}},
+            LATER,
+            ended_status(1, summary("Unavailable")),
+            True,
+        ),
+    ],
+)
+def test_a_state_that_was_built_over_is_withdrawn(
+    spec: dict[str, Any], at: str, ends: dict[str, Any], withdrawn: bool
+) -> None:
+    current = end_of(spec, entry("states/a", at), ends)
+    assert current is not None
+    if not withdrawn:
+        assert current.key == "states/a"
+        return
+    assert current.key.startswith("dbt/analytics/shop/prod/runs/nightly-")
+    assert current.key.endswith("/overwritten")
+    assert (current.run, current.at) == ("nightly", stamp(65))
