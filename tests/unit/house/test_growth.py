@@ -119,6 +119,7 @@ PATTERNS = {
     ),
     "dbt_operator.planning.common.image_ids:_DIGEST": Row(("sha256:",)),
     "dbt_operator.planning.policy.pinning:_COMMIT": Row(),
+    "dbt_runner.prepare.restore:_NAME": Row(),
     "dbt_runner.worker.lock_file:_COMMIT": Row(),
     "dbt_runner.worker.lock_file:_ENTRY": Row((" ", "- ", "a: ")),
     "dbt_runner.worker.lock_file:_TOP": Row(),

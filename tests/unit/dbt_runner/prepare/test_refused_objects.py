@@ -71,7 +71,9 @@ def test_a_state_that_is_refused_is_no_state_that_does_not_exist(
 def test_earlier_results_that_are_refused_are_told_as_absent(layout: Layout, stub: Stub) -> None:
     said = restore(layout, stub, PreparePlan("image", previous="runs"))
     assert "there are none, or the bucket's key may not read them" in said
-    assert stub.asked == ["runs/result.json", "runs/run_results.json"]
+    assert stub.asked == [
+        f"runs/{name}" for name in ("contents.json", "result.json", "run_results.json")
+    ]
 
 
 def test_a_region_that_cannot_be_asked_for_is_no_absent_object(layout: Layout, stub: Stub) -> None:
