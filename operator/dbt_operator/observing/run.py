@@ -108,7 +108,12 @@ class Runs:
         if status.phase and status.phase.finished:
             self._progress.forget(namespace, identity.name)
             orders = self._orders(manifest) if run.spec.ttl_after_finished else None
-            return replace(facts, strays=self.strays(manifest), orders=orders)
+            return replace(
+                facts,
+                strays=self.strays(manifest),
+                outliving=self.outliving(manifest),
+                orders=orders,
+            )
         record = find_record(self._reader, manifest)
         facts = replace(facts, orders=self._orders(manifest), record=record)
         if facts.orders is not None and not status.attempts:
@@ -194,6 +199,17 @@ class Runs:
             if not job.ended and not job.deleting
         )
 
+    def outliving(self, manifest: Manifest) -> tuple[PodFacts, ...]:
+        """Pods of a run that has ended in which somebody else's container goes on."""
+        recorded = {attempt.get("jobUID") for attempt in manifest["status"].get("attempts") or ()}
+        # One without a controller was left behind by `kubectl delete --cascade=orphan`.
+        pods = [
+            pod_facts(pod)
+            for pod in self._store.of_run("Pod", manifest["metadata"]["uid"])
+            if controller_uid(pod) in {"", *recorded}
+        ]
+        return tuple(pod for pod in pods if pod.outlives_work)
+
     def left_of(self, manifest: Manifest) -> Left:
         """What lives of a run whose spec tells nothing any more, asked for live."""
         metadata = manifest["metadata"]
@@ -210,7 +226,7 @@ class Runs:
             for pod in self._cluster.pods_of_run(namespace, uid)
             if not foreign("Pod", pod)
         ]
-        at_work = any(not pod.ended and not pod.gated for pod in pods)
+        at_work = any(not pod.work_ended and not pod.gated for pod in pods)
         return Left(
             tuple(Stray(job["metadata"]["name"], job["metadata"]["uid"]) for job in jobs), at_work
         )

@@ -142,7 +142,8 @@ class Reconciler:
         self._runs.forget(key.namespace, key.name)
         left = self._seconds_kept(projected)
         is_due = left is not None and left <= 0
-        if not self._runs.strays(projected) and not projected[EDITED] and not is_due:
+        leaves_parts = self._runs.strays(projected) or self._runs.outliving(projected)
+        if not leaves_parts and not projected[EDITED] and not is_due:
             return left
         manifest = live.get(self._cluster, self._store, key.kind, key.namespace, key.name)
         if manifest is None:

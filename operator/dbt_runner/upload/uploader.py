@@ -8,6 +8,10 @@ by an OOM kill, the rest is uploaded, each object is verified, and the container
 or by the kubelet's SIGTERM, whichever comes first. Until then it waits: a sidecar that ended by
 itself would be started again.
 
+After dbt's end, too, it is started again as long as somebody else's container lives in the pod. It
+then reports at once what it has reported before, so that it does not matter which of its ends is
+seen.
+
 Of a step that never got to its final name only the logs are uploaded: dbt itself has kept secrets
 out of those, while nobody has looked for any in its other files (see
 :mod:`dbt_runner.artifact_files`).
@@ -43,6 +47,7 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = (
     50.0  # of the pod's 120; dbt has had 60 of them, and a last try may still be under way
 )
+_REPORT_BYTES = 16384  # a termination message is shorter
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
 _TYPES = {
     ".json": "application/json",
@@ -109,6 +114,8 @@ class Uploader:
         grace period lasts.
         """
         watch, teller = Watch(self.layout.alive), Teller(self.layout.progress)
+        if watch.over and (reported := self._read_report()):
+            return reported
         if self.plan.cache:
             self._pool.submit(self._restore_cache)
         while not stop.is_set() and not watch.over:
@@ -124,7 +131,25 @@ class Uploader:
         self._discover_run()
         self._finish(deadline)
         self._pool.shutdown(wait=False, cancel_futures=True)
-        return self._summary()
+        summary = self._summary()
+        if watch.over:
+            self._keep_report(summary)
+        return summary
+
+    def _read_report(self) -> UploadSummary | None:
+        """What an earlier instance has reported after dbt's end; None if it could not."""
+        try:
+            text = self._volume.read(self.layout.uploaded, _REPORT_BYTES).decode()
+            return UploadSummary.from_json(text)
+        except (OSError, ValueError):  # ProtocolError and UnicodeDecodeError are ValueErrors
+            return None
+
+    def _keep_report(self, summary: UploadSummary) -> None:
+        try:
+            with self._volume.replacing(self.layout.uploaded) as file:
+                file.write(summary.to_json().encode())
+        except OSError as error:
+            print(f"dbt-operator: the report cannot be kept: {error}", flush=True)
 
     def _discover(self) -> None:
         """Take in new folders and result.json: both get their names when they are complete."""

@@ -27,6 +27,7 @@ from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.following import follow_attempt
 from dbt_operator.planning.run.giving_up import end_released, give_up
 from dbt_operator.planning.run.next_attempt import wait_between_attempts
+from dbt_operator.planning.run.outliving import end_pods
 
 
 def plan(facts: RunFacts, now: datetime) -> Plan:
@@ -41,8 +42,8 @@ def plan(facts: RunFacts, now: datetime) -> Plan:
 def _plan(facts: RunFacts, now: datetime) -> Plan:
     status = facts.status
     if status.phase and status.phase.finished:
-        left = delete_strays(facts.strays, delete_stray_job) or expiry.plan(facts, now)
-        return see_edit(facts, left)
+        left = delete_strays(facts.strays, delete_stray_job) or end_pods(facts.outliving)
+        return see_edit(facts, left or expiry.plan(facts, now))
     if (facts.run.spec.cancel or _told_to_end(facts)) and status.cancel_requested_at is None:
         return latch_cancel(facts, now)
     if status.cancel_requested_at is not None:
