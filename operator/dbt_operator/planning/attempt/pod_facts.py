@@ -16,6 +16,7 @@ from dbt_operator.planning.common.manifests import Manifest, controller_uid
 from dbt_operator.planning.common.names import (
     ATTEMPT_LABEL,
     BACKFILL_LABEL,
+    ENDED_LABEL,
     HOLDER_LABEL,
     JOB_NAME_LABEL,
     RUN_LABEL,
@@ -148,11 +149,18 @@ class JobFacts:
         # what its dbt container is told; empty if it is told nothing, None if nobody has looked
         None
     )
+    name: str = ""
+    marked: bool = False  # as ended
 
     @property
     def ended(self) -> bool:
         """Whether the Job controller has done with it."""
         return self.complete or bool(self.failed_reason)
+
+    @property
+    def is_to_be_marked(self) -> bool:
+        """Whether it has failed, and is listed with those that may still have pods."""
+        return bool(self.failed_reason) and not (self.complete or self.marked or self.deleting)
 
 
 @dataclass(frozen=True)
@@ -190,11 +198,13 @@ def job_facts(manifest: Manifest) -> JobFacts:
     failed = conditions.get("Failed", {})
     return JobFacts(
         uid=metadata["uid"],
+        name=metadata["name"],
         owner_uid=controller_uid(manifest),
         created_at=_time(metadata.get("creationTimestamp")),
         failed_reason=failed.get("reason", "Failed") if failed else "",
         failed_message=failed.get("message", ""),
         complete="Complete" in conditions,
+        marked=ENDED_LABEL in (metadata.get("labels") or {}),
         deleting="deletionTimestamp" in metadata,
         # The condition follows the field, both ways, together with startTime.
         suspended=bool(manifest.get("spec", {}).get("suspend")) or "Suspended" in conditions,

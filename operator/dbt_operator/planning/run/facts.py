@@ -24,7 +24,8 @@ class RunFacts:
     states of runs that may promote theirs. ``attempt`` is the current one. ``refusal`` is what the
     API server has just had against creating the Job. ``slot`` is what is known of the target's
     slots; ``strays`` are Jobs of the run that do not stand in its status. ``outliving`` are pods of
-    a run that has ended in which somebody else's container goes on. ``orders`` is what the
+    a run that has ended in which somebody else's container goes on, ``unmarked`` its Jobs that
+    have failed and are not marked as ended. ``orders`` is what the
     backfill that it is part of says of it; ``record`` is what the schedule that it is of knows of
     it. ``upstreams`` are what it waits for, in the order of ``spec.waitFor``, as long as it does.
     """
@@ -39,6 +40,7 @@ class RunFacts:
     slot: Slot = field(default_factory=Slot)
     strays: tuple[Stray, ...] = ()
     outliving: tuple[PodFacts, ...] = ()
+    unmarked: tuple[JobFacts, ...] = ()
     orders: Orders | None = None
     record: Record | None = None
     upstreams: tuple[UpstreamFacts, ...] = ()
