@@ -160,6 +160,15 @@ class Layout:
         return self.shared / ".windows"
 
     @property
+    def uploaded(self) -> Path:
+        """What the sidecar has reported, for another instance of it that is started after the end.
+
+        The dbt container can write it, but only for a sidecar that was killed before it could: what
+        that would report of the same files is no better proof.
+        """
+        return self.shared / ".uploaded.json"
+
+    @property
     def stop(self) -> Path:
         """Not empty: the operator asks the run to begin no further window."""
         return self._at(paths.STOP)

@@ -5,6 +5,9 @@ The kubelet tells it by SIGTERM too, but a second or more later, when it next lo
 containers. A kernel releases a lock however its holder ends, also by SIGKILL. And only the
 supervisor holds it, which is process 1 of its container: no child inherits the descriptor, so when
 the lock is free, nothing of the container runs any more.
+
+Who holds the lock writes into the file: so a sidecar that has never seen it held, as it was started
+again after the end, knows that this is the end and not the time before the beginning.
 """
 
 from __future__ import annotations
@@ -23,9 +26,20 @@ def held(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _is_locked(path):  # where locks keep nobody out, a free one tells nothing
+            os.write(descriptor, b"1")
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether the lock keeps others out, as it does on all but a few file systems."""
+    watch = Watch(path)
+    try:
+        return watch.held
+    finally:
+        watch.close()
 
 
 class Watch:
@@ -36,13 +50,25 @@ class Watch:
         self._descriptor: int | None = None  # stays open: another file of that name says nothing
         self._was_held = False
 
+    def close(self) -> None:
+        """Look no more."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
     @property
     def over(self) -> bool:
-        """Whether the lock was held when it was looked at before, and is free now."""
-        self._was_held = self._was_held or self._held()
-        return self._was_held and not self._held()
+        """Whether the lock has been held, and is free now."""
+        self._was_held = self._was_held or self.held or self._is_marked()
+        # Looked at after the mark: it was written under the lock.
+        return self._was_held and not self.held
 
-    def _held(self) -> bool:
+    def _is_marked(self) -> bool:
+        return self._descriptor is not None and os.fstat(self._descriptor).st_size > 0
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody holds the lock now."""
         if self._descriptor is None:
             with suppress(OSError):  # it is not there yet, or no file
                 flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

@@ -88,6 +88,15 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
         ),
         (
             "DbtProject",
+            {
+                "pod": {
+                    "labels": {"sidecar.istio.io/inject": "false", "team": ""},
+                    "annotations": {"linkerd.io/inject": "disabled", "note": "in words, with 'x'"},
+                }
+            },
+        ),
+        (
+            "DbtProject",
             {"pod": {"sidecarResources": {"requests": {"cpu": "50m"}}, "ephemeralStorage": "2Gi"}},
         ),
         ("DbtRun", {}),

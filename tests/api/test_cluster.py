@@ -174,6 +174,23 @@ def test_lists_hold_the_jobs_of_runs_only(cluster: Cluster, where: str) -> None:
         assert int(version) >= int(ours["metadata"]["resourceVersion"])
 
 
+def test_a_job_that_is_marked_as_ended_is_listed_no_more(cluster: Cluster, where: str) -> None:
+    made = job(where)
+    made["metadata"]["labels"] |= {
+        "dbt-operator.dev/target": "marked",
+        "dbt-operator.dev/holder-uid": "some-run",
+    }
+    found = cluster.create_job(made)["metadata"]
+    assert len(cluster.unfinished_jobs_of_target(where, "marked")) == 1
+    with pytest.raises(ConflictError):
+        cluster.mark_job_ended(where, found["name"], "another")
+    marked = cluster.mark_job_ended(where, found["name"], found["uid"])
+    assert marked["metadata"]["labels"].items() > found["labels"].items()
+    assert cluster.unfinished_jobs_of_target(where, "marked") == []
+    with pytest.raises(NotFoundError):
+        cluster.mark_job_ended(where, "none", found["uid"])
+
+
 def test_of_the_jobs_of_others_metadata_is_listed_and_watched(cluster: Cluster, where: str) -> None:
     first, second = job(where), job(where)
     for each in (first, second):

@@ -18,6 +18,16 @@ WINDOW = {"start": "$(window.start)", "end": "$(window.end)"}
 LOAD: Manifest = {"job": {"name": "load"}}
 INTERVAL = {"start": "$(interval.start)", "end": "$(interval.end)"}
 
+NOT_FOR_PODS = (
+    "dbt-operator.dev/run-uid",
+    "dbt-operator.dev/stop-after-window",
+    "app.kubernetes.io/managed-by",
+    "batch.kubernetes.io/job-name",
+    "job-name",
+    "controller-uid",
+    "kueue.x-k8s.io/queue-name",
+    "container.apparmor.security.beta.kubernetes.io/dbt",
+)
 MOUNT_PATHS = {
     "data": "spec.pod.volumes[0].mountPath",
     "/": "spec.pod.volumes[0].mountPath",
@@ -276,6 +286,20 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
             "spec.artifacts.endpoint",
         ),
         ("DbtProject", {"pod": {"runAsUser": 0}}, "spec.pod.runAsUser"),
+        *(
+            ("DbtProject", {"pod": {where: {name: "x"}}}, "which are not the project's")
+            for where in ("labels", "annotations")
+            for name in NOT_FOR_PODS
+        ),
+        ("DbtProject", {"pod": {"labels": {"a": "two words"}}}, "spec.pod.labels.a"),
+        ("DbtProject", {"pod": {"labels": {"a": "x" * 64}}}, "spec.pod.labels.a"),
+        ("DbtProject", {"pod": {"labels": {"x" * 318: "x"}}}, "at most 253 characters"),
+        (
+            "DbtProject",
+            {"pod": {"labels": {f"a{number}": "x" for number in range(17)}}},
+            "spec.pod.labels",
+        ),
+        ("DbtProject", {"pod": {"annotations": {"a": "x" * 1025}}}, "spec.pod.annotations.a"),
         (
             "DbtProject",
             {"pod": {"volumes": [VOLUME | {"secret": {"secretName": "s"}}]}},

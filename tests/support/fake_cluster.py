@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from dbt_operator.cluster.errors import ConflictError, InvalidError, NotFoundError, translate_error
 from dbt_operator.common.awaited_kinds import AwaitedKind
 from dbt_operator.planning.common.durations import format_time
-from dbt_operator.planning.common.names import HOLDER_LABEL, STOP, TARGET_LABEL
+from dbt_operator.planning.common.names import ENDED_LABEL, HOLDER_LABEL, STOP, TARGET_LABEL
 from dbt_operator.planning.common.plan import Event
 from tests.support.builders import NOW
 
@@ -106,7 +106,8 @@ class FakeCluster:
 
     def unfinished_jobs_of_target(self, _namespace: str, target: str) -> list[Manifest]:
         jobs = [m for (kind, _), m in self.objects.items() if kind == "Job"]
-        return [copy.deepcopy(job) for job in jobs if _is_of(target, job)]
+        listed = [job for job in jobs if _is_of(target, job) and ENDED_LABEL not in _labels(job)]
+        return [copy.deepcopy(job) for job in listed]
 
     def living_pods_of_target(self, _namespace: str, target: str) -> list[Manifest]:
         living = [pod for pod in self.pods if pod["status"]["phase"] not in ("Succeeded", "Failed")]
@@ -144,6 +145,19 @@ class FakeCluster:
                 self.deleted_jobs.append(name)
 
         self._write(delete)
+
+    def mark_job_ended(self, _namespace: str, name: str, uid: str) -> Manifest:
+        def change() -> Manifest:
+            job = self.objects.get(("Job", name))
+            if job is None:
+                raise NotFoundError(name)
+            if job["metadata"]["uid"] != uid:
+                raise ConflictError(name)
+            job["metadata"]["labels"] = {**_labels(job), ENDED_LABEL: "true"}
+            job["metadata"]["resourceVersion"] = self._next_version()
+            return job
+
+        return self._write(change)
 
     def delete_pod(self, _namespace: str, name: str, uid: str) -> None:
         def delete() -> None:

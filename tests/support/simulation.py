@@ -44,6 +44,7 @@ WRITES = (
     "create_job",
     "create_run",
     "delete_job",
+    "mark_job_ended",
     "delete_pod",
     "delete_run",
     "patch_status",

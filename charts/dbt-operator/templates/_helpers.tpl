@@ -44,10 +44,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [dbt-operator.dev]
   resources: [dbtruns/finalizers, dbtbackfills/finalizers, dbtschedules/finalizers]
   verbs: [update]
-# Jobs of others are read where a run waits for one, and watched, by their metadata, as long as it does.
+# Jobs of others are read where a run waits for one, and watched, by their metadata, as long as it does. Patching one of
+# ours that has failed marks it, so that nobody lists it any more.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, delete]
+  verbs: [get, list, watch, create, delete, patch]
 # Deleting a pod is how a run is cancelled: it ends gracefully, and its Job keeps what became of it. Patching one opens
 # its scheduling gate, once its run holds the target's slot, and asks it to stop between two windows of a backfill.
 - apiGroups: [""]

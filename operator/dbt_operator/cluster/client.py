@@ -16,6 +16,7 @@ from dbt_operator.cluster.api_server import ApiServer, Request, path_of, path_of
 from dbt_operator.cluster.errors import ClusterError, ConflictError, NotFoundError
 from dbt_operator.common.awaited_kinds import AwaitedKind
 from dbt_operator.planning.common.names import (
+    ENDED_LABEL,
     HOLDER_LABEL,
     RUN_UID_LABEL,
     SLOT_GATE,
@@ -141,8 +142,10 @@ class Cluster:
         return self._list("Pod", namespace, labelSelector=f"{RUN_UID_LABEL}={run_uid}")
 
     def unfinished_jobs_of_target(self, namespace: str, target: str) -> list[Manifest]:
-        """The Jobs of runs on a target, as they are now, but for those that have succeeded."""
-        labels = f"{TARGET_LABEL}={target},{HOLDER_LABEL}"
+        """The Jobs of runs on a target, as they are now, but for those that have succeeded, or are
+        marked as ended.
+        """
+        labels = f"{TARGET_LABEL}={target},{HOLDER_LABEL},!{ENDED_LABEL}"
         return self._list(
             "Job", namespace, labelSelector=labels, fieldSelector="status.successful=0"
         )
@@ -185,6 +188,17 @@ class Cluster:
         another one by now.
         """
         self._delete("Job", namespace, name, uid, propagationPolicy="Foreground")
+
+    def mark_job_ended(self, namespace: str, name: str, uid: str) -> Manifest:
+        """Mark a Job as ended, so that nobody need list it any more.
+
+        Raises:
+            NotFoundError: it is gone.
+            ConflictError: it is another one by now.
+        """
+        body = {"metadata": {"uid": uid, "labels": {ENDED_LABEL: "true"}}}
+        path = path_of("Job", namespace, name)
+        return self._server.ask(Request("PATCH", path, body=body, content_type=_MERGE))
 
     def delete_pod(self, namespace: str, name: str, uid: str) -> None:
         """Ask a pod to end. Nothing happens where it is gone or is another one by now."""

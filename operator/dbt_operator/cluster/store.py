@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -22,6 +23,7 @@ from dbt_operator.planning.common.manifests import (
     work,
 )
 from dbt_operator.planning.common.names import RUN_UID_LABEL
+from dbt_operator.planning.queueing.ranking import Ranking, TargetQueue
 
 Manifest = Mapping[str, Any]
 Kept = Manifest | Projection
@@ -42,6 +44,7 @@ class Store:
         self._parts: dict[tuple[str, str], set[str]] = {}
         # (namespace, target) -> kinds by UID
         self._unfinished: dict[tuple[str, str], dict[str, str]] = {}
+        self._queues: dict[tuple[str, str], TargetQueue] = {}  # of the same
         # UID of an owner -> kinds by UID of what it owns that has not ended
         self._children: dict[str, dict[str, str]] = {}
         # (namespace, kind, name) of what is waited for -> kinds by UID of who waits; see
@@ -130,6 +133,12 @@ class Store:
             found = self._unfinished.get((namespace, target), {}).items()
             return [_manifest(self._objects[kind][uid]) for uid, kind in found]
 
+    def rank(self, namespace: str, target: str, now: datetime) -> Ranking:
+        """Who claims a slot of a target, in their order."""
+        with self._lock:
+            queue = self._queues.get((namespace, target))
+            return queue.rank(now) if queue is not None else Ranking()
+
     def all_unfinished(self, namespace: str) -> list[Manifest]:
         """The runs and backfills of a namespace that have not ended."""
         with self._lock:
@@ -210,7 +219,9 @@ class Store:
             if owner := controller_uid(run):
                 self._ended.setdefault(owner, {})[uid] = kind
             return
-        self._unfinished.setdefault(_target(run), {})[uid] = kind
+        target = _target(run)
+        self._unfinished.setdefault(target, {})[uid] = kind
+        self._queues.setdefault(target, TargetQueue()).put(_manifest(self._objects[kind][uid]))
         if owner := controller_uid(run):
             self._children.setdefault(owner, {})[uid] = kind
         self._index_awaited(run)
@@ -240,8 +251,11 @@ class Store:
         uid, target = run["metadata"]["uid"], _target(run)
         kinds = self._unfinished.get(target, {})
         kinds.pop(uid, None)
+        if target in self._queues:
+            self._queues[target].drop(uid)
         if not kinds:
             self._unfinished.pop(target, None)
+            self._queues.pop(target, None)
         self._forget_awaited(uid)
         for owner in [owner for owner, owned in self._children.items() if uid in owned]:
             del self._children[owner][uid]
@@ -249,11 +263,16 @@ class Store:
                 del self._children[owner]
 
     def _is_past(self, kind: str, manifest: Manifest) -> bool:
-        """Whether an object is a Job or pod that has ended, of a run that has ended."""
+        """Whether an object is a Job or pod that has ended, of a run that has ended, and nothing is
+        to be done about it.
+        """
         run = _run_uid(manifest)
         if not run or not isinstance(self._objects.get(RUN.kind, {}).get(run), Projection):
             return False
-        return job_facts(manifest).ended if kind == "Job" else pod_facts(manifest).ended
+        if kind == "Pod":
+            return pod_facts(manifest).ended
+        job = job_facts(manifest)
+        return job.ended and not job.is_to_be_marked
 
     def _drop(self, kind: str, manifest: Manifest) -> None:
         metadata = manifest["metadata"]

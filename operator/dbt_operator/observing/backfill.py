@@ -45,8 +45,9 @@ def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Backf
     known = reader.store.get("DbtTarget", namespace, work(manifest)["targetRef"]["name"])
     if known is None:
         return facts
-    others = reader.store.unfinished(namespace, known["metadata"]["name"])
-    return replace(facts, slot=look_at_slot(manifest, known, others, reader.clock(), asked=asked))
+    now = reader.clock()
+    ranking = reader.store.rank(namespace, known["metadata"]["name"], now)
+    return replace(facts, slot=look_at_slot(manifest, known, ranking, now, asked=asked))
 
 
 def _with_earlier(reader: Reader, facts: BackfillFacts, name: str) -> BackfillFacts:

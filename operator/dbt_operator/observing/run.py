@@ -4,7 +4,6 @@ they have missed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -22,6 +21,7 @@ from dbt_operator.observing.recorded import find_record
 from dbt_operator.planning.attempt.pod_facts import (
     GONE,
     AttemptFacts,
+    JobFacts,
     PodFacts,
     foreign,
     job_facts,
@@ -34,6 +34,7 @@ from dbt_operator.planning.common.reading import UnreadableError, read, read_par
 from dbt_operator.planning.common.references import References
 from dbt_operator.planning.common.strays import Stray
 from dbt_operator.planning.queueing.positions import Slot, look, look_of_part
+from dbt_operator.planning.queueing.ranking import Ranking
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.orders import Orders
 from dbt_operator.planning.run.progress import can_be_seen, longest
@@ -86,14 +87,13 @@ class Runs:
         if facts.orders is not None:
             return replace(facts, slot=look_of_part(facts.orders.parent_uid, target))
         begun = facts.status.phase in (Phase.PENDING, Phase.RUNNING) and facts.status.attempts
-        others = (
-            ()
+        now = self._clock()
+        ranking = (
+            Ranking()
             if begun or facts.status.phase is Phase.WAITING
-            else self._store.unfinished(facts.identity.namespace, target["metadata"]["name"])
+            else self._store.rank(facts.identity.namespace, target["metadata"]["name"], now)
         )
-        return replace(
-            facts, slot=look_at_slot(manifest, target, others, self._clock(), asked=asked)
-        )
+        return replace(facts, slot=look_at_slot(manifest, target, ranking, now, asked=asked))
 
     def _observe(self, manifest: Manifest, *, acted: bool) -> RunFacts:
         run, identity = read(DbtRun, manifest), identity_of(manifest)
@@ -108,7 +108,13 @@ class Runs:
         if status.phase and status.phase.finished:
             self._progress.forget(namespace, identity.name)
             orders = self._orders(manifest) if run.spec.ttl_after_finished else None
-            return replace(facts, strays=self.strays(manifest), orders=orders)
+            return replace(
+                facts,
+                strays=self.strays(manifest),
+                outliving=self.outliving(manifest),
+                unmarked=self.unmarked(manifest),
+                orders=orders,
+            )
         record = find_record(self._reader, manifest)
         facts = replace(facts, orders=self._orders(manifest), record=record)
         if facts.orders is not None and not status.attempts:
@@ -193,6 +199,23 @@ class Runs:
             if not job.ended and not job.deleting
         )
 
+    def outliving(self, manifest: Manifest) -> tuple[PodFacts, ...]:
+        """Pods of a run that has ended in which somebody else's container goes on."""
+        recorded = {attempt.get("jobUID") for attempt in manifest["status"].get("attempts") or ()}
+        # One without a controller was left behind by `kubectl delete --cascade=orphan`.
+        pods = [
+            pod_facts(pod)
+            for pod in self._store.of_run("Pod", manifest["metadata"]["uid"])
+            if controller_uid(pod) in {"", *recorded}
+        ]
+        return tuple(pod for pod in pods if pod.outlives_work)
+
+    def unmarked(self, manifest: Manifest) -> tuple[JobFacts, ...]:
+        """Jobs of a run that has ended which have failed and are not marked as ended."""
+        uid = manifest["metadata"]["uid"]
+        jobs = [job_facts(job) for job in self._store.of_run("Job", uid)]
+        return tuple(job for job in jobs if job.owner_uid == uid and job.is_to_be_marked)
+
     def left_of(self, manifest: Manifest) -> Left:
         """What lives of a run whose spec tells nothing any more, asked for live."""
         metadata = manifest["metadata"]
@@ -209,7 +232,7 @@ class Runs:
             for pod in self._cluster.pods_of_run(namespace, uid)
             if not foreign("Pod", pod)
         ]
-        at_work = any(not pod.ended and not pod.gated for pod in pods)
+        at_work = any(not pod.work_ended and not pod.gated for pod in pods)
         return Left(
             tuple(Stray(job["metadata"]["name"], job["metadata"]["uid"]) for job in jobs), at_work
         )
@@ -282,7 +305,7 @@ class Runs:
 
 
 def look_at_slot(
-    manifest: Manifest, target: Manifest, others: Iterable[Manifest], now: datetime, *, asked: bool
+    manifest: Manifest, target: Manifest, ranking: Ranking, now: datetime, *, asked: bool
 ) -> Slot:
     """What a run or backfill can see of the slots of its target. One that cannot be read has none
     to give, and takes none back.
@@ -292,7 +315,7 @@ def look_at_slot(
     except UnreadableError as error:
         held = look_of_part(manifest["metadata"]["uid"], {"status": target.get("status", {})})
         return replace(held, asked=asked, unreadable=error.why)
-    return look(manifest, target, others, now, asked=asked)
+    return look(manifest, target, ranking, now, asked=asked)
 
 
 def _of_attempt(pods: list[Manifest], attempt: Attempt, owner: str) -> list[Manifest]:

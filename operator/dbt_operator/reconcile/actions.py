@@ -23,6 +23,7 @@ from dbt_operator.planning.common.plan import (
     DeleteJob,
     DeletePod,
     DeleteRun,
+    MarkJob,
     OpenGate,
     PromoteState,
     SettleSlots,
@@ -76,13 +77,11 @@ class Actions:
 
     def _carry_out(self, namespace: str, manifest: Manifest, action: Action) -> None:
         match action:
-            case CreateJob():
-                self._store.put("Job", self._cluster.create_job(action.manifest))
+            case CreateJob() | DeleteJob() | MarkJob():
+                self._change_job(namespace, action)
             case CreateRun():
                 kind = action.manifest["kind"]
                 self._store.put(kind, self._cluster.create_run(action.manifest))
-            case DeleteJob():
-                self._cluster.delete_job(namespace, action.name, action.uid)
             case DeletePod():
                 self._cluster.delete_pod(namespace, action.name, action.uid)
             case DeleteRun():
@@ -100,6 +99,15 @@ class Actions:
             case PromoteState():
                 self._promote(namespace, action)
 
+    def _change_job(self, namespace: str, action: CreateJob | DeleteJob | MarkJob) -> None:
+        match action:
+            case CreateJob():
+                self._store.put("Job", self._cluster.create_job(action.manifest))
+            case DeleteJob():
+                self._cluster.delete_job(namespace, action.name, action.uid)
+            case MarkJob():
+                self._mark_job(namespace, action)
+
     def settle(self, namespace: str, target: str, asking: Manifest | None = None) -> Settled | None:
         """Settle the slots of a target, and wake those who have got one."""
         settled = self._slots.settle(namespace, target, asking)
@@ -113,6 +121,16 @@ class Actions:
             self._store.put("Pod", patch())
         except NotFoundError:
             log.info("pod is gone", namespace=namespace, pod=name)
+
+    def _mark_job(self, namespace: str, action: MarkJob) -> None:
+        """Mark a Job as ended. Where that is refused it is not tried again before the next list."""
+        try:
+            self._store.put("Job", self._cluster.mark_job_ended(namespace, action.name, action.uid))
+        except (NotFoundError, ConflictError, InvalidError) as error:
+            log.info("not marked", namespace=namespace, job=action.name, error=str(error))
+            job = self._store.get("Job", namespace, action.name)
+            if job is not None:
+                self._store.drop("Job", job)
 
     def _open_gate(self, namespace: str, manifest: Manifest, action: OpenGate) -> None:
         """Open a pod's gate. That its run, or the backfill that this is part of, holds the slot is

@@ -30,7 +30,7 @@ from dbt_operator.reconcile.actions import Actions
 from dbt_operator.reconcile.effects import Effects
 from dbt_operator.reconcile.endings import Endings
 from dbt_operator.reconcile.kinds import ROWS, Round, Sources
-from dbt_operator.reconcile.slots import Slots, find_holders_before, holders_of
+from dbt_operator.reconcile.slots import Slots, find_holders, holders_of
 from dbt_operator.reconcile.waking import key_of
 from dbt_operator.reconcile.write import Writer
 
@@ -114,8 +114,8 @@ class Reconciler:
             if settled is None:
                 return None
             manifest, waiting_for = settled.target, settled.waiting_for
-        queued = self._slots.count_queued(manifest, runs)
-        for holder in find_holders_before(manifest, runs):
+        queued = self._slots.count_queued(manifest)
+        for holder in find_holders(manifest, runs) if queued else ():
             if ROWS[holder["kind"]].may_yield(holder):
                 self._wake(key_of(holder))
         done = Round(queued=self._slots.find_queued_to_tell(manifest, queued, now))
@@ -142,7 +142,12 @@ class Reconciler:
         self._runs.forget(key.namespace, key.name)
         left = self._seconds_kept(projected)
         is_due = left is not None and left <= 0
-        if not self._runs.strays(projected) and not projected[EDITED] and not is_due:
+        leaves_parts = (
+            self._runs.strays(projected)
+            or self._runs.outliving(projected)
+            or self._runs.unmarked(projected)
+        )
+        if not leaves_parts and not projected[EDITED] and not is_due:
             return left
         manifest = live.get(self._cluster, self._store, key.kind, key.namespace, key.name)
         if manifest is None:

@@ -33,7 +33,8 @@ from dbt_operator.planning.common.names import (
 )
 from dbt_operator.planning.common.reading import read
 from dbt_operator.planning.queueing import slots
-from dbt_operator.planning.queueing.positions import LOOKS, claim, claims, claims_slot
+from dbt_operator.planning.queueing.claims import claim
+from dbt_operator.planning.queueing.positions import LOOKS
 from dbt_operator.planning.queueing.slots import Allocation, Claim, Occupant, State
 
 log = structlog.get_logger()
@@ -108,7 +109,7 @@ class Slots:
         works on it.
         """
         known = {run["metadata"]["uid"]: run for run in runs}
-        is_wanted = self.count_queued(target, known.values()) > 0
+        is_wanted = self.count_queued(target) > 0
         return (
             _has_given_up(target, known)
             or (is_wanted and _has_free_slot(target))
@@ -121,10 +122,11 @@ class Slots:
         settled_at = self._settled.get(target["metadata"]["uid"], _NEVER)
         return self._clock() >= settled_at + LOOKS
 
-    def count_queued(self, target: Manifest, runs: Iterable[Manifest]) -> int:
-        """How many runs wait for a slot, as far as is known."""
-        held = {holder["uid"] for holder in holders_of(target)}
-        return sum(1 for run in runs if claims_slot(run) and run["metadata"]["uid"] not in held)
+    def count_queued(self, target: Manifest) -> int:
+        """How many runs and backfills wait for a slot, as far as is known."""
+        metadata = target["metadata"]
+        ranking = self._store.rank(metadata["namespace"], metadata["name"], self._clock())
+        return ranking.count_waiting({holder["uid"] for holder in holders_of(target)})
 
     def find_queued_to_tell(self, target: Manifest, queued: int, now: datetime) -> int:
         """What a target's status is to say of its queue: that changes at once from and to 0, else
@@ -196,11 +198,12 @@ class Slots:
         return run if run is not None and run["metadata"]["uid"] == uid else None
 
     def _collect_claims(self, namespace: str, target: str, asking: Manifest | None) -> list[Claim]:
-        runs = {run["metadata"]["uid"]: run for run in self._store.unfinished(namespace, target)}
+        now = self._clock()
+        known = self._store.rank(namespace, target, now).claims
         if asking is None:
-            return claims(runs.values(), self._clock())
-        runs.pop(asking["metadata"]["uid"], None)
-        return [*claims(runs.values(), self._clock()), claim(asking, self._clock())]
+            return list(known)
+        uid = asking["metadata"]["uid"]
+        return [*(each for each in known if each.uid != uid), claim(asking, now)]
 
     def _write(self, manifest: Manifest, found: Allocation) -> Manifest:
         status = manifest.get("status", {})
@@ -224,13 +227,10 @@ def holders_of(target: Manifest) -> Iterable[Manifest]:
     return target.get("status", {}).get("holders") or ()
 
 
-def find_holders_before(target: Manifest, runs: Iterable[Manifest]) -> list[Manifest]:
-    """The holders of a target's slots whom others are queued behind; none while nobody is."""
+def find_holders(target: Manifest, runs: Iterable[Manifest]) -> list[Manifest]:
+    """Those of some runs and backfills that hold a slot of a target."""
     held = {holder["uid"] for holder in holders_of(target)}
-    found = list(runs)
-    if not any(claims_slot(run) and run["metadata"]["uid"] not in held for run in found):
-        return []
-    return [run for run in found if run["metadata"]["uid"] in held]
+    return [run for run in runs if run["metadata"]["uid"] in held]
 
 
 def _has_given_up(target: Manifest, known: Mapping[str, Manifest]) -> bool:

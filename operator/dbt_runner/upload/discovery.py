@@ -10,7 +10,7 @@ leaves in the volume can make this endless.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from dbt_protocol.paths import ENDED
 from dbt_protocol.plans import UploadPlan
 from dbt_runner import cache_files
 from dbt_runner.artifact_files import LOGS, RUN_RESULTS, STATE_FILES, artifacts_of
+from dbt_runner.contents import CONTENTS
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.merge import RESULT
 from dbt_runner.upload.transfers import Transfer, Worth
@@ -59,10 +60,11 @@ class Discovery:
         last, and what is left of a step or window whose container died.
         """
         yield from self._find_result()
-        results = self._layout.run / RUN_RESULTS
-        if self._plan.run and self._volume.version(results):
-            yield Transfer(f"{self._plan.run}/{RUN_RESULTS}", results, Worth.RUN)
-        yield from self._find_state()
+        if self._plan.run:
+            yield from self._find_in(self._layout.run, (RUN_RESULTS, CONTENTS), self._plan.run)
+        if self._plan.state:
+            names = (*STATE_FILES, CONTENTS)
+            yield from self._find_in(self._layout.new_state, names, self._plan.state)
         yield from self.find_finished()
         yield from self._find_partial()
 
@@ -71,11 +73,10 @@ class Discovery:
         if self._plan.run and self._volume.version(path):
             yield Transfer(f"{self._plan.run}/{RESULT}", path, Worth.RUN, changes=True)
 
-    def _find_state(self) -> Iterator[Transfer]:
-        for name in STATE_FILES if self._plan.state else ():
-            path = self._layout.new_state / name
-            if self._volume.version(path):
-                yield Transfer(f"{self._plan.state}/{name}", path, Worth.RUN)
+    def _find_in(self, folder: Path, names: Iterable[str], prefix: str) -> Iterator[Transfer]:
+        for name in names:
+            if self._volume.version(folder / name):
+                yield Transfer(f"{prefix}/{name}", folder / name, Worth.RUN)
 
     def _find_partial(self) -> Iterator[Transfer]:
         work = self._layout.work

@@ -7,6 +7,10 @@ by an OOM kill, the rest is uploaded, each object is verified, and the container
 :class:`~dbt_protocol.summaries.UploadSummary`. It hears of that end by :mod:`dbt_runner.presence`
 or by the kubelet's SIGTERM, whichever comes first. Until then it waits: a sidecar that ended by
 itself would be started again.
+
+After dbt's end, too, it is started again as long as somebody else's container lives in the pod. It
+then reports at once what it has reported before, so that it does not matter which of its ends is
+seen.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = (
     50.0  # of the pod's 120; dbt has had 60 of them, and a last try may still be under way
 )
+_REPORT_BYTES = 16384  # a termination message is shorter
 
 
 @dataclass
@@ -62,6 +67,8 @@ class Uploader:
         grace period lasts.
         """
         watch, teller = Watch(self.layout.alive), Teller(self.layout.progress)
+        if watch.over and (reported := self._read_report()):
+            return reported
         if self.plan.cache:
             threading.Thread(target=self._restore_cache, daemon=True).start()
         while not stop.is_set() and not watch.over:
@@ -72,7 +79,25 @@ class Uploader:
         deadline = time.monotonic() + self.grace_seconds
         self._take_in(self._discovery.find_rest())
         self._transfers.finish(deadline)
-        return self._summarize()
+        summary = self._summarize()
+        if watch.over:
+            self._keep_report(summary)
+        return summary
+
+    def _read_report(self) -> UploadSummary | None:
+        """What an earlier instance has reported after dbt's end; None if it could not."""
+        try:
+            text = self._volume.read(self.layout.uploaded, _REPORT_BYTES).decode()
+            return UploadSummary.from_json(text)
+        except (OSError, ValueError):  # ProtocolError and UnicodeDecodeError are ValueErrors
+            return None
+
+    def _keep_report(self, summary: UploadSummary) -> None:
+        try:
+            with self._volume.replacing(self.layout.uploaded) as file:
+                file.write(summary.to_json().encode())
+        except OSError as error:
+            print(f"dbt-operator: the report cannot be kept: {error}", flush=True)
 
     def _take_in(self, found: Iterable[Transfer]) -> None:
         for transfer in found:

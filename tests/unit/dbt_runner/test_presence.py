@@ -37,6 +37,20 @@ def test_the_end_of_the_holder_shows(tmp_path: Path) -> None:
     assert watch.over
 
 
+def test_the_end_shows_to_one_who_comes_after_it(tmp_path: Path) -> None:
+    with held(tmp_path / "alive"):
+        pass
+    assert Watch(tmp_path / "alive").over
+
+
+def test_where_locks_keep_nobody_out_a_free_one_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    with held(tmp_path / "alive"):
+        assert not Watch(tmp_path / "alive").over
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_shows_however_the_holder_ends_and_whatever_it_has_started(
     tmp_path: Path, number: signal.Signals

@@ -115,11 +115,17 @@ def build(resolved: Resolved, run: Identity, work: Work, told: Told | None = Non
                 ]
             },
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": _pod_metadata(resolved.pod or Pod(), labels),
                 "spec": _pod(resolved, run, attempt, told),
             },
         },
     }
+
+
+def _pod_metadata(pod: Pod, labels: dict[str, str]) -> Manifest:
+    """What the project puts on its pods, and the labels that these are known by."""
+    annotations = {"annotations": pod.annotations} if pod.annotations else {}
+    return {"labels": {**(pod.labels or {}), **labels}, **annotations}
 
 
 def _owner(run: Identity) -> Manifest:

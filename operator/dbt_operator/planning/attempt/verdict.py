@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dbt_operator.api.status import Reason
-from dbt_operator.planning.attempt.pod_facts import ContainerFacts, JobFacts, PodFacts
+from dbt_operator.planning.attempt.pod_facts import (
+    ContainerFacts,
+    JobFacts,
+    OtherContainer,
+    PodFacts,
+)
 from dbt_protocol.messages import ProtocolError
 from dbt_protocol.summaries import Summary, UploadSummary
 
@@ -133,7 +138,17 @@ def _never_ran(pod: PodFacts) -> Verdict:
         return Verdict(
             Reason.INFRASTRUCTURE, f"dbt never ran: {pod.message or pod.disrupted or pod.reason}"
         )
+    for other in pod.others:
+        if other.is_init and not other.is_sidecar and other.container.exit_code:
+            return Verdict(Reason.INFRASTRUCTURE, f"dbt never ran: {_say_failed(other)}")
     return Verdict(Reason.UNKNOWN, "the pod ended before dbt ran, and does not say why")
+
+
+def _say_failed(other: OtherContainer) -> str:
+    container = other.container
+    why = ", ".join(text for text in (container.end_reason, container.end_message) if text)
+    said = f"init container {other.name}, which is not the operator's, ended with exit code"
+    return f"{said} {container.exit_code}: {why or 'it does not say why'}"
 
 
 def _without_pod(job: JobFacts | None) -> Verdict:
@@ -165,7 +180,25 @@ def stuck(pod: PodFacts | None, warnings: Sequence[str]) -> Verdict:
         return Verdict(Reason.INFRASTRUCTURE, "the pod has not been created, and no event says why")
     if pod.unschedulable:
         return Verdict(Reason.UNSCHEDULABLE, f"no node takes the pod: {pod.unschedulable}")
-    for container in (pod.prepare, pod.artifacts, pod.dbt):
+    if (broken := _find_broken_container(pod)) is not None:
+        return broken
+    if newest.startswith(_NOT_SCHEDULED):
+        return Verdict(
+            Reason.UNSCHEDULABLE, f"no node takes the pod: {newest.removeprefix(_NOT_SCHEDULED)}"
+        )
+    if pull := next((warning for warning in warnings if _FAILED_PULL in warning), ""):
+        return Verdict(Reason.IMAGE_PULL_FAILED, pull)
+    if holding := next((other for other in pod.others if other.holds_up_dbt), None):
+        return Verdict(Reason.INFRASTRUCTURE, _say_holding(holding, newest))
+    if newest:
+        return Verdict(Reason.CONFIG_ERROR, f"the pod cannot start: {newest}")
+    return Verdict(Reason.INFRASTRUCTURE, "the pod has not started, and no event says why")
+
+
+def _find_broken_container(pod: PodFacts) -> Verdict | None:
+    """Why a container cannot be started; None if none says so. Those before dbt come first."""
+    others = sorted(pod.others, key=lambda other: not other.is_init)
+    for container in (pod.prepare, pod.artifacts, pod.dbt, *(other.container for other in others)):
         if container.waiting_reason in _IMAGE_ERRORS:
             text = container.waiting_message or container.waiting_reason
             return Verdict(
@@ -175,15 +208,15 @@ def stuck(pod: PodFacts | None, warnings: Sequence[str]) -> Verdict:
             return Verdict(
                 Reason.CONFIG_ERROR, f"a container cannot be started: {container.waiting_message}"
             )
-    if newest.startswith(_NOT_SCHEDULED):
-        return Verdict(
-            Reason.UNSCHEDULABLE, f"no node takes the pod: {newest.removeprefix(_NOT_SCHEDULED)}"
-        )
-    if pull := next((warning for warning in warnings if _FAILED_PULL in warning), ""):
-        return Verdict(Reason.IMAGE_PULL_FAILED, pull)
-    if newest:
-        return Verdict(Reason.CONFIG_ERROR, f"the pod cannot start: {newest}")
-    return Verdict(Reason.INFRASTRUCTURE, "the pod has not started, and no event says why")
+    return None
+
+
+def _say_holding(other: OtherContainer, newest: str) -> str:
+    """What keeps dbt from being started, with the newest event, which may be about it."""
+    lacks = "is not ready" if other.is_sidecar else "has not ended"
+    said = f"init container {other.name}, which is not the operator's, {lacks}"
+    since = f"{said} since {other.container.started_at}"
+    return f"{since}: {newest}" if newest else since
 
 
 def checked_out(pod: PodFacts | None) -> str | None:

@@ -19,6 +19,7 @@ BACKFILL_LABEL = (
 )
 SCHEDULE_LABEL = f"{GROUP}/schedule"  # the DbtSchedule that a run is of
 HOLDER_LABEL = f"{GROUP}/holder-uid"  # who holds the target's slot for this pod
+ENDED_LABEL = f"{GROUP}/ended"  # put on a Job that has failed: it needs no slot any more
 SLOT_GATE = (
     f"{GROUP}/slot"  # the scheduling gate of a pod whose run has not been seen to hold the slot
 )

@@ -31,6 +31,14 @@ class DeleteJob:
 
 
 @dataclass(frozen=True)
+class MarkJob:
+    """Mark a Job that has failed as ended. Nothing depends on it but what settling slots costs."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
 class DeletePod:
     """Ask a pod to end, within its grace period. Its Job remains, and makes no other."""
 
@@ -92,6 +100,7 @@ class OpenGate:
 Action = (
     CreateJob
     | DeleteJob
+    | MarkJob
     | DeletePod
     | StopPod
     | PromoteState

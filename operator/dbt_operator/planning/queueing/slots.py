@@ -104,9 +104,20 @@ class Allocation:
     queued: int = 0
 
 
+def rank(claim: Claim) -> tuple[bool, int, datetime, str, str]:
+    """What claims are ordered by: what has begun, then priority, then age."""
+    return (
+        not claim.begun,
+        -claim.effective_priority,
+        claim.created_at,
+        claim.name,
+        claim.uid,
+    )
+
+
 def order(claims: Iterable[Claim]) -> list[Claim]:
-    """Who is next: what has begun, then priority, then age."""
-    return sorted(claims, key=lambda c: (not c.begun, -c.effective_priority, c.created_at, c.name))
+    """Who is next, the first one first."""
+    return sorted(claims, key=rank)
 
 
 def limit_of(target: DbtTarget) -> int:

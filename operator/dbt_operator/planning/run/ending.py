@@ -138,6 +138,8 @@ def finish(
             found, facts, said_of_windows(facts.attempt.pod, verdict.summary), verdict.reason
         )
     found = changed(found, **results(facts.attempt.pod, verdict.summary))
+    if facts.attempt.pod is not None and facts.attempt.pod.outlives_work:
+        found = replace(found, requeue_after=0.0)  # to have it end, now that this is written
     if promoted is None:
         return found
     # The run is what it is, and holds a slot: later ones compare with an older state, and build

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dbt_operator.api.kinds.run import DbtRun, DbtRunStatus
-from dbt_operator.planning.attempt.pod_facts import AttemptFacts, JobFacts
+from dbt_operator.planning.attempt.pod_facts import AttemptFacts, JobFacts, PodFacts
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.record import Record
 from dbt_operator.planning.common.references import References
@@ -23,7 +23,9 @@ class RunFacts:
     ``references`` are read only until the run is admitted, but for its project, which has the
     states of runs that may promote theirs. ``attempt`` is the current one. ``refusal`` is what the
     API server has just had against creating the Job. ``slot`` is what is known of the target's
-    slots; ``strays`` are Jobs of the run that do not stand in its status. ``orders`` is what the
+    slots; ``strays`` are Jobs of the run that do not stand in its status. ``outliving`` are pods of
+    a run that has ended in which somebody else's container goes on, ``unmarked`` its Jobs that
+    have failed and are not marked as ended. ``orders`` is what the
     backfill that it is part of says of it; ``record`` is what the schedule that it is of knows of
     it. ``upstreams`` are what it waits for, in the order of ``spec.waitFor``, as long as it does.
     """
@@ -37,6 +39,8 @@ class RunFacts:
     refusal: str = ""
     slot: Slot = field(default_factory=Slot)
     strays: tuple[Stray, ...] = ()
+    outliving: tuple[PodFacts, ...] = ()
+    unmarked: tuple[JobFacts, ...] = ()
     orders: Orders | None = None
     record: Record | None = None
     upstreams: tuple[UpstreamFacts, ...] = ()

@@ -12,12 +12,13 @@ from dbt_operator.planning.attempt.pod_facts import AttemptFacts, JobFacts
 from dbt_operator.planning.attempt.verdict import Verdict, stuck
 from dbt_operator.planning.common.compose import conditions_of
 from dbt_operator.planning.common.durations import duration, parse_time
-from dbt_operator.planning.common.plan import LOOK_AGAIN, Plan
+from dbt_operator.planning.common.plan import LOOK_AGAIN, DeletePod, Plan
 from dbt_operator.planning.run import part, slot, suspension
 from dbt_operator.planning.run.ending import find_image_id, judge_attempt
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.giving_up import decide_to_give_up
 from dbt_operator.planning.run.next_attempt import end_attempt
+from dbt_operator.planning.run.outliving import find_upload_deadline
 from dbt_operator.planning.run.progress import can_be_seen, longest, looks, shown
 from dbt_operator.planning.run.status import compose, replaced
 
@@ -33,6 +34,9 @@ def follow_attempt(facts: RunFacts, resolved: Resolved, attempt: Attempt, now: d
         if verdict.reason is not None and suspension.may_resume(facts.attempt):
             return decide_to_give_up(facts, attempt, verdict, verdict.message, now)
         return end_attempt(facts, verdict, now, attempt)
+    pod, upload_deadline = facts.attempt.pod, find_upload_deadline(facts.attempt.pod)
+    if pod is not None and upload_deadline is not None and now >= upload_deadline:
+        return Plan(actions=(DeletePod(pod.name, pod.uid),), requeue_after=LOOK_AGAIN)
     if (order := part.pass_on_stop(facts)) is not None:
         return order
     if attempt.started_at is not None:
@@ -54,6 +58,8 @@ def _say_running(facts: RunFacts, attempt: Attempt, started_at: str, now: dateti
         **shown(progress),
     )
     found = part.with_windows(found, facts, progress.windows if progress else "")
+    if (upload_deadline := find_upload_deadline(facts.attempt.pod)) is not None:
+        return replace(found, requeue_after=max(0.0, (upload_deadline - now).total_seconds()))
     if not can_be_seen(facts.status, facts.attempt.pod):
         return found
     _, wait = looks((now - parse_time(started_at)).total_seconds(), longest(facts.run))

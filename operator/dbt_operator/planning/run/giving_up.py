@@ -31,12 +31,15 @@ def decide_to_give_up(
 
 def give_up(facts: RunFacts, attempt: Attempt, now: datetime) -> Plan:
     """The pod did not start in time, or the Job was suspended. The attempt ends only when both are
-    gone: they could start while nobody looks.
+    gone, as they could start while nobody looks; or when the pod has ended and the Job, which makes
+    no other one by then, stays because a finalizer keeps the pod.
     """
+    job, pod = facts.own_job, facts.attempt.pod
+    is_kept = job is not None and job.deleting and pod is not None and pod.ended
     actions: tuple[Action, ...] = ()
-    if facts.own_job is not None:
-        actions = (DeleteJob(attempt.job_name, facts.own_job.uid),)
-    if actions or (facts.attempt.pod is not None and not facts.attempt.pod.ended):
+    if job is not None and not is_kept:
+        actions = (DeleteJob(attempt.job_name, job.uid),)
+    if actions or (pod is not None and not pod.ended):
         return Plan(actions=actions, requeue_after=LOOK_AGAIN)
     left = judge(facts.attempt.pod, facts.attempt.job)
     verdict = replace(left, reason=attempt.reason, message=attempt.message or "")

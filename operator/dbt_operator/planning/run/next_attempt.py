@@ -16,6 +16,7 @@ from dbt_operator.planning.queueing import waiting
 from dbt_operator.planning.run import part, promotion, retry, slot, timeouts
 from dbt_operator.planning.run.ending import find_image_id, finish, record_end
 from dbt_operator.planning.run.facts import RunFacts
+from dbt_operator.planning.run.outliving import end_pods
 from dbt_operator.planning.run.status import (
     compose,
     make_attempt,
@@ -26,7 +27,7 @@ from dbt_operator.planning.run.status import (
 
 
 def end_attempt(facts: RunFacts, verdict: Verdict, now: datetime, attempt: Attempt) -> Plan:
-    """An attempt is over, and no pod of it lives: the run is over too, or backs off."""
+    """An attempt is over, and nothing of it works: the run is over too, or backs off."""
     resolved = facts.status.resolved
     started_at = facts.status.started_at or attempt.started_at
     since = None if facts.run.spec.windows else started_at  # timeout is that of a window
@@ -52,7 +53,9 @@ def end_attempt(facts: RunFacts, verdict: Verdict, now: datetime, attempt: Attem
         found, facts, said_of_windows(facts.attempt.pod, verdict.summary), verdict.reason
     )
     found = changed(found, **results(facts.attempt.pod, verdict.summary))
-    return replace(found, requeue_after=max(0.0, (following - now).total_seconds()))
+    lives_on = facts.attempt.pod is not None and facts.attempt.pod.outlives_work
+    wait = 0.0 if lives_on else max(0.0, (following - now).total_seconds())
+    return replace(found, requeue_after=wait)
 
 
 def wait_between_attempts(
@@ -61,10 +64,13 @@ def wait_between_attempts(
     """Begin the next attempt when it is due, nothing of the last one lives, and there is a slot for
     it.
     """
+    pod = facts.attempt.pod
+    if pod is not None and (ending := end_pods([pod])) is not None:
+        return ending
     due = retry.find_next_start(resolved, last)
     if now < due:
         return slot.yield_slot(facts, now) or Plan(requeue_after=(due - now).total_seconds())
-    if facts.attempt.pod is not None and not facts.attempt.pod.ended:
+    if pod is not None and not pod.ended:
         return Plan(requeue_after=LOOK_AGAIN)
     over = timeouts.find_end(facts.run, resolved)
     if over is not None and now >= over:

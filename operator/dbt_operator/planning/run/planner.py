@@ -10,13 +10,14 @@ twice.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from dbt_operator.api.kinds.run import Attempt
 from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.status import Phase
 from dbt_operator.planning.common.compose import see_edit
-from dbt_operator.planning.common.plan import Plan, fitted
+from dbt_operator.planning.common.plan import MarkJob, Plan, fitted
 from dbt_operator.planning.common.strays import Stray, delete_stray_job, delete_strays
 from dbt_operator.planning.run import expiry
 from dbt_operator.planning.run.beginning import admit
@@ -27,6 +28,7 @@ from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.following import follow_attempt
 from dbt_operator.planning.run.giving_up import end_released, give_up
 from dbt_operator.planning.run.next_attempt import wait_between_attempts
+from dbt_operator.planning.run.outliving import end_pods
 
 
 def plan(facts: RunFacts, now: datetime) -> Plan:
@@ -41,8 +43,8 @@ def plan(facts: RunFacts, now: datetime) -> Plan:
 def _plan(facts: RunFacts, now: datetime) -> Plan:
     status = facts.status
     if status.phase and status.phase.finished:
-        left = delete_strays(facts.strays, delete_stray_job) or expiry.plan(facts, now)
-        return see_edit(facts, left)
+        left = delete_strays(facts.strays, delete_stray_job) or end_pods(facts.outliving)
+        return see_edit(facts, left or _tidy(facts, now))
     if (facts.run.spec.cancel or _told_to_end(facts)) and status.cancel_requested_at is None:
         return latch_cancel(facts, now)
     if status.cancel_requested_at is not None:
@@ -50,6 +52,13 @@ def _plan(facts: RunFacts, now: datetime) -> Plan:
     if status.resolved is None or not status.attempts:
         return admit(facts, now)
     return _go_on(facts, status.resolved, status.attempts[-1], now)
+
+
+def _tidy(facts: RunFacts, now: datetime) -> Plan:
+    """What there is left to do about a run of which nothing lives."""
+    marks = tuple(MarkJob(job.name, job.uid) for job in facts.unmarked)
+    left = expiry.plan(facts, now)
+    return replace(left, actions=(*marks, *left.actions))
 
 
 def _go_on(facts: RunFacts, resolved: Resolved, attempt: Attempt, now: datetime) -> Plan:

@@ -255,6 +255,39 @@ def test_it_ends_by_itself_when_dbt_has_ended(layout: Layout) -> None:
     assert not sidecar.stop.is_set()
 
 
+def test_one_that_is_started_again_after_the_end_reports_the_same_and_uploads_nothing(
+    layout: Layout,
+) -> None:
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    with held(layout.alive):
+        pass
+    first = Sidecar(layout, FakeStore).wait()
+    assert first.objects == 1
+    store = FakeStore()
+    assert Sidecar(layout, lambda: store).wait() == first
+    assert not store.objects
+
+
+def test_one_that_was_killed_before_it_could_report_is_followed_by_one_that_uploads(
+    layout: Layout,
+) -> None:
+    finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    layout.uploaded.write_text('{"protocol": 1, "objects": ')
+    with held(layout.alive):
+        pass
+    store = FakeStore()
+    assert Sidecar(layout, lambda: store).wait().objects == 1
+    assert set(store.objects) == {"runs/one/1-build/manifest.json"}
+
+
+def test_what_is_reported_while_dbt_runs_is_no_report_of_its_end(layout: Layout) -> None:
+    """Somebody has told the sidecar to end, and the kubelet starts it again."""
+    with held(layout.alive):
+        assert Sidecar(layout, FakeStore).end().objects == 0
+        finish_step(layout, "1-build", **{"manifest.json": "{}"})
+    assert Sidecar(layout, FakeStore).wait().objects == 1
+
+
 def write_result(layout: Layout, text: str) -> None:
     """As the supervisor does: the file is complete whenever it is there."""
     layout.run.mkdir(exist_ok=True)

@@ -72,6 +72,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
                 },
                 "sidecarResources": {"limits": {"memory": "512Mi"}},
                 "ephemeralStorage": "4Gi",
+                "labels": {"sidecar.istio.io/inject": "false"},
+                "annotations": {"linkerd.io/inject": "disabled"},
                 "nodeSelector": {"pool": "dbt"},
                 "affinity": {"nodeAffinity": NODES},
                 "tolerations": [{"key": "dbt", "operator": "Exists"}],
@@ -189,6 +191,15 @@ def test_volumes_of_the_project_are_the_dbt_containers_only() -> None:
     for container in [*spec["initContainers"], *spec["containers"]]:
         mounted = {mount["name"] for mount in container["volumeMounts"]} & names
         assert mounted == (names if container["name"] == "dbt" else set())
+
+
+def test_labels_and_annotations_of_the_project_are_the_pods_only() -> None:
+    found = job("everything")
+    metadata = found["spec"]["template"]["metadata"]
+    assert metadata["labels"].items() > found["metadata"]["labels"].items()
+    assert metadata["labels"]["sidecar.istio.io/inject"] == "false"
+    assert metadata["annotations"] == {"linkerd.io/inject": "disabled"}
+    assert "annotations" not in found["metadata"]
 
 
 def test_the_runs_pod_is_merged_over_the_projects() -> None:

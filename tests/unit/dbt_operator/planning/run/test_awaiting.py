@@ -14,7 +14,8 @@ from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.plan import SettleSlots
 from dbt_operator.planning.common.record import Record
-from dbt_operator.planning.queueing.positions import Slot, claim
+from dbt_operator.planning.queueing.claims import claim
+from dbt_operator.planning.queueing.positions import Slot
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.planner import plan
 from dbt_operator.planning.run.successes import Success, UpstreamFacts
