@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import Any
 
@@ -14,6 +15,7 @@ from dbt_operator.process.assembly import LAST_WORK
 from tests.support.kube import ROOT
 
 CHART = ROOT / "charts" / "dbt-operator"
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 
 
 def run_helm(*argv: str) -> subprocess.CompletedProcess[str]:
@@ -30,6 +32,110 @@ def template(*settings: str) -> list[dict[str, Any]]:
 
 def kinds(manifests: list[dict[str, Any]]) -> set[str]:
     return {manifest["kind"] for manifest in manifests}
+
+
+# Another value for each that there is, and what has to be there for it to mean anything.
+OTHER: dict[str, tuple[str, ...]] = {
+    "namespaces": ("namespaces={a}",),
+    "crds.enabled": ("crds.enabled=false",),
+    "crds.keep": ("crds.keep=false",),
+    "replicas": ("replicas=2",),
+    "image.repository": ("image.repository=example.com/x",),
+    "image.tag": ("image.tag=x",),
+    "image.digest": ("image.digest=sha256:" + "a" * 64,),
+    "image.pullPolicy": ("image.pullPolicy=Always",),
+    "runnerImage.repository": ("runnerImage.repository=example.com/x",),
+    "runnerImage.tag": ("runnerImage.tag=x",),
+    "runnerImage.digest": ("runnerImage.digest=sha256:" + "a" * 64,),
+    "imagePullSecrets": ("imagePullSecrets[0].name=x",),
+    "serviceAccount.create": ("serviceAccount.create=false", "serviceAccount.name=x"),
+    "serviceAccount.name": ("serviceAccount.name=x",),
+    "serviceAccount.annotations": ("serviceAccount.annotations.x=y",),
+    "aggregateRoles": ("aggregateRoles=false",),
+    "networkPolicy.enabled": ("networkPolicy.enabled=true",),
+    "networkPolicy.apiServerPorts": (
+        "networkPolicy.enabled=true",
+        "networkPolicy.apiServerPorts={8443}",
+    ),
+    "log.level": ("log.level=DEBUG",),
+    "log.format": ("log.format=console",),
+    "workers": ("workers=3",),
+    "resyncSeconds": ("resyncSeconds=30",),
+    "waitFor.kinds": (
+        "waitFor.kinds[0].group=example.com",
+        "waitFor.kinds[0].version=v1",
+        "waitFor.kinds[0].plural=loads",
+        "waitFor.kinds[0].kind=Load",
+        "waitFor.kinds[0].condition=Complete",
+    ),
+    "resources": ("resources.limits.cpu=2",),
+    "podSecurityContext": ("podSecurityContext.runAsUser=1000680000",),
+    "securityContext": ("securityContext.privileged=false",),
+    "podAnnotations": ("podAnnotations.x=y",),
+    "podLabels": ("podLabels.x=y",),
+    "nodeSelector": ("nodeSelector.x=y",),
+    "tolerations": ("tolerations[0].operator=Exists",),
+    "affinity": ("affinity.nodeAffinity.x=y",),
+    "priorityClassName": ("priorityClassName=x",),
+}
+
+
+def find_values(known: dict[str, Any], allowed: dict[str, Any], path: str = "") -> set[str]:
+    """The paths of all values that the schema names the parts of."""
+    found = set()
+    for name, value in known.items():
+        properties = allowed["properties"][name]
+        if "$ref" in properties:
+            properties = SCHEMA["definitions"][properties["$ref"].rpartition("/")[2]]
+        inner = isinstance(value, dict) and "properties" in properties
+        found |= find_values(value, properties, f"{path}{name}.") if inner else {f"{path}{name}"}
+    return found
+
+
+def test_every_value_is_known_here() -> None:
+    assert find_values(yaml.safe_load((CHART / "values.yaml").read_text()), SCHEMA) == set(OTHER)
+
+
+@pytest.mark.parametrize("value", OTHER)
+def test_no_value_is_without_effect(value: str) -> None:
+    *before, last = OTHER[value]
+    without = before if value == "networkPolicy.apiServerPorts" else []
+    assert template(*without, *before, last) != template(*without)
+
+
+def test_a_value_that_would_have_no_effect_is_refused() -> None:
+    done = run_helm(
+        "template", "x", str(CHART), "--kube-version=1.34.4", "--set=runnerImage.pullPolicy=Always"
+    )
+    assert done.returncode != 0
+    assert "pullPolicy" in done.stderr
+
+
+def test_a_service_account_that_is_there_has_to_be_named() -> None:
+    flags = ("--kube-version=1.34.4", "--set=serviceAccount.create=false")
+    done = run_helm("template", "x", str(CHART), *flags)
+    assert done.returncode != 0
+    assert "serviceAccount" in done.stderr
+
+
+def test_a_network_policy_lets_in_who_asks_how_it_is_and_nobody_else() -> None:
+    assert "NetworkPolicy" not in kinds(template())
+    (policy,) = (m for m in template("networkPolicy.enabled=true") if m["kind"] == "NetworkPolicy")
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["spec"]["ingress"] == [{"ports": [{"port": "health", "protocol": "TCP"}]}]
+    (out,) = policy["spec"]["egress"]
+    assert {each["port"] for each in out["ports"]} == {53, 443, 6443}
+
+
+def test_the_crds_of_another_release_are_taken_over_only_if_that_is_said() -> None:
+    """As a second release, or one under another name after crds.keep, comes upon them."""
+    install = ("install", "another", str(CHART), "--dry-run=server", "--namespace=default")
+    done = run_helm(*install)
+    assert done.returncode != 0
+    assert "cannot be imported into the current release" in done.stderr
+    for flag in ("--take-ownership", "--set=crds.enabled=false"):
+        done = run_helm(*install, flag)
+        assert done.returncode == 0, done.stderr
 
 
 def test_it_lints() -> None:

@@ -182,7 +182,7 @@ def test_a_job_that_is_marked_as_ended_is_listed_no_more(cluster: Cluster, where
     }
     found = cluster.create_job(made)["metadata"]
     assert len(cluster.unfinished_jobs_of_target(where, "marked")) == 1
-    with pytest.raises(ConflictError):
+    with pytest.raises(InvalidError):
         cluster.mark_job_ended(where, found["name"], "another")
     marked = cluster.mark_job_ended(where, found["name"], found["uid"])
     assert marked["metadata"]["labels"].items() > found["labels"].items()

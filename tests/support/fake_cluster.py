@@ -152,7 +152,7 @@ class FakeCluster:
             if job is None:
                 raise NotFoundError(name)
             if job["metadata"]["uid"] != uid:
-                raise ConflictError(name)
+                raise InvalidError(name)
             job["metadata"]["labels"] = {**_labels(job), ENDED_LABEL: "true"}
             job["metadata"]["resourceVersion"] = self._next_version()
             return job

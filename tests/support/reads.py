@@ -36,6 +36,7 @@ _CLUSTER_WIDE = ("nodes",)
 _PLURALS = {
     **{plural: plural for plural in _PREFIXES},
     **{plural.removesuffix("s"): plural for plural in _PREFIXES},
+    **{kind.short: kind.plural for kind in KINDS},
 }
 
 

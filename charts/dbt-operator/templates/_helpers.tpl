@@ -17,7 +17,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "dbt-operator.serviceAccount" -}}
 {{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "dbt-operator.name" .) }}
-{{- else }}{{ .Values.serviceAccount.name | default "default" }}{{ end }}
+{{- else }}{{ required "serviceAccount.name: name the ServiceAccount that is there, since serviceAccount.create is false" .Values.serviceAccount.name }}{{ end }}
 {{- end }}
 
 {{- /* An image by digest or, without one, by tag: (dict "image" .Values.image "chart" .Chart) */ -}}

@@ -194,7 +194,7 @@ class Cluster:
 
         Raises:
             NotFoundError: it is gone.
-            ConflictError: it is another one by now.
+            InvalidError: it is another one by now, or may not be changed.
         """
         body = {"metadata": {"uid": uid, "labels": {ENDED_LABEL: "true"}}}
         path = path_of("Job", namespace, name)

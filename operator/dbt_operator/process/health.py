@@ -1,8 +1,10 @@
 """Whether this process is alive and ready, told over HTTP to the kubelet.
 
 Alive means that nothing in it hangs: every thread that matters shows signs of life, and one that is
-at the same thing for longer than anything can take is named in the answer. How the API server is
-has no part in that, since an operator that is started anew reaches it no better.
+at the same thing for longer than anything can take is named in the log. How the API server is has
+no part in that, since an operator that is started anew reaches it no better.
+
+Whoever reaches the port may ask, so an answer names no namespace and no object.
 """
 
 from __future__ import annotations
@@ -14,7 +16,11 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import structlog
+
 from dbt_operator.common.pulse import Clock, Pulse
+
+log = structlog.get_logger()
 
 Check = Callable[[], str]  # what is wrong; empty when nothing is
 
@@ -55,8 +61,8 @@ class Health:
 
 
 class HealthServer:
-    """Answers GET /healthz and GET /readyz: 200, or 503 with a line for each thing that is
-    wrong.
+    """Answers GET /healthz and GET /readyz: 200, or 503 with how many things are wrong. What they
+    are is logged, whenever it changes.
     """
 
     def __init__(self, health: Health, port: int) -> None:
@@ -79,8 +85,21 @@ class _Server(ThreadingHTTPServer):
     address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
 
     def __init__(self, port: int, answers: dict[str, Callable[[], list[str]]]) -> None:
-        self.answers = answers
+        self._answers = answers
+        self._told: dict[str, list[str]] = {}  # by path, what was wrong at the last request
         super().__init__(("", port), _Handler)
+
+    def answer(self, path: str) -> tuple[int, str]:
+        """The status for a path, and what to say."""
+        find_wrong = self._answers.get(path)
+        if find_wrong is None:
+            return 404, "not found"
+        wrong = find_wrong()
+        if wrong and set(map(_without_numbers, wrong)) != set(self._told.get(path, ())):
+            log.warning("not as it should be", asked=path, what=wrong)
+        self._told[path] = list(map(_without_numbers, wrong))
+        many = f"{len(wrong)} " + ("thing is" if len(wrong) == 1 else "things are")
+        return (503, f"{many} wrong: see the operator's log") if wrong else (200, "ok")
 
     def server_bind(self) -> None:
         if self.address_family == socket.AF_INET6:
@@ -91,20 +110,18 @@ class _Server(ThreadingHTTPServer):
         """Whoever asked has gone away; nobody needs to read a traceback about that."""
 
 
+def _without_numbers(text: str) -> str:
+    """What does not change each time that it is asked for: times do."""
+    return "".join(each for each in text if not each.isdigit())
+
+
 class _Handler(BaseHTTPRequestHandler):
     timeout = 10  # seconds for somebody who connects and says nothing
     server: _Server
 
     def do_GET(self) -> None:
-        answer = self.server.answers.get(self.path)
-        if answer is None:
-            self._send(404, ["not found"])
-            return
-        wrong = answer()
-        self._send(503 if wrong else 200, wrong or ["ok"])
-
-    def _send(self, status: int, lines: list[str]) -> None:
-        body = "".join(f"{line}\n" for line in lines).encode()
+        status, text = self.server.answer(self.path)
+        body = f"{text}\n".encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))

@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from dbt_operator.common.keys import Key
 from dbt_operator.common.workqueue import WorkQueue
@@ -56,9 +57,10 @@ def test_what_hangs_is_named(asked: Asked) -> None:
     watch.beat("one turn")
     assert asked.get("/healthz") == (200, "ok\n")
     asked.clock.now = 61
-    assert asked.get("/healthz") == (503, "election has been at the Lease for 61 s\n")
+    assert asked.get("/healthz") == (503, "1 thing is wrong: see the operator's log\n")
+    assert asked.health.hangs() == ["election has been at the Lease for 61 s"]
     asked.clock.now = 1000
-    assert asked.get("/healthz")[1].count("\n") == 2
+    assert asked.get("/healthz") == (503, "2 things are wrong: see the operator's log\n")
     election.beat("the Lease")
     watch.rest()
     asked.clock.now = 1050
@@ -68,11 +70,28 @@ def test_what_hangs_is_named(asked: Asked) -> None:
 def test_ready_is_who_was_ready_once(asked: Asked) -> None:
     missing = ["namespace a has not been listed yet"]
     asked.health.ready_once(lambda: "".join(missing))
-    assert asked.get("/readyz") == (503, "namespace a has not been listed yet\n")
+    assert asked.get("/readyz") == (503, "1 thing is wrong: see the operator's log\n")
     listed = missing.pop()
     assert asked.get("/readyz") == (200, "ok\n")
     missing.append(listed)
     assert asked.get("/readyz") == (200, "ok\n")
+
+
+def test_what_is_wrong_is_logged_once_and_told_to_nobody_else(asked: Asked) -> None:
+    """Whoever reaches the port may ask, and names of namespaces and objects are a tenant's own."""
+    pulse = asked.health.pulse("worker-1", 60)
+    pulse.beat("DbtRun finance/secret-takeover")
+    with structlog.testing.capture_logs() as logged:
+        for now in (61, 62, 63):
+            asked.clock.now = now
+            assert "finance" not in asked.get("/healthz")[1]
+        pulse.beat("DbtRun finance/other")
+        asked.clock.now = 200
+        asked.get("/healthz")
+    assert [each["what"] for each in logged] == [
+        ["worker-1 has been at DbtRun finance/secret-takeover for 61 s"],
+        ["worker-1 has been at DbtRun finance/other for 137 s"],
+    ]
 
 
 def test_nothing_else_is_served(asked: Asked) -> None:
@@ -106,10 +125,10 @@ def test_a_reconciliation_that_is_slow_is_alive_and_one_that_is_stuck_is_not(ask
     asked.clock.now = SLOWEST
     assert asked.get("/healthz") == (200, "ok\n")
     asked.clock.now = SLOWEST + 1
-    status, text = asked.get("/healthz")
-    assert status == 503
+    assert asked.get("/healthz")[0] == 503
+    (text,) = asked.health.hangs()
     assert text.startswith("worker-")
-    assert text.endswith("has been at DbtRun a/x for 151 s\n")
+    assert text.endswith("has been at DbtRun a/x for 151 s")
     reconcile.go_on.set()
     eventually(lambda: asked.health.hangs() == [])
     assert workers.stop(20)
