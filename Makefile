@@ -113,6 +113,11 @@ bench-scale: .venv/ready ## Measure a thousand DbtRuns on fake nodes against bar
 	$(CLUSTER) up
 	$(CLUSTER) exec -- python -m tests.bench.scale
 
+.PHONY: bench-soak
+bench-soak: .venv/ready ## Measure runs and backfills alone against beside a namespace full of hostile objects
+	$(CLUSTER) up
+	$(CLUSTER) exec -- python -m tests.bench.soak
+
 .PHONY: crds lock
 crds: .venv/ready ## Generate the CRDs from the models
 	$(BIN)/python -m dbt_operator.api.crd crds charts/dbt-operator/templates/crds
