@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ def run_helm(*argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["helm", *argv], capture_output=True, text=True, check=False)
 
 
+@cache
 def template(*settings: str) -> list[dict[str, Any]]:
     done = run_helm(
         "template", "x", str(CHART), "--kube-version=1.34.4", *(f"--set={s}" for s in settings)
