@@ -56,6 +56,8 @@ class Uploader:
     _transfers: Transfers = field(init=False)
     _opened: Store | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
+    _restoring: threading.Thread | None = None
+    _is_over: bool = False  # nothing more is to be said
 
     def __post_init__(self) -> None:
         self._volume = Volume(self.layout.shared)
@@ -70,7 +72,8 @@ class Uploader:
         if watch.over and (reported := self._read_report()):
             return reported
         if self.plan.cache:
-            threading.Thread(target=self._restore_cache, daemon=True).start()
+            self._restoring = threading.Thread(target=self._restore_cache, daemon=True)
+            self._restoring.start()
         while not stop.is_set() and not watch.over:
             self._take_in(self._discovery.find_finished())
             self._transfers.refresh()
@@ -79,10 +82,18 @@ class Uploader:
         deadline = time.monotonic() + self.grace_seconds
         self._take_in(self._discovery.find_rest())
         self._transfers.finish(deadline)
+        if self._restoring is not None:
+            self._restoring.join(max(0.0, deadline - time.monotonic()))
+        self._is_over = True
         summary = self._summarize()
         if watch.over:
             self._keep_report(summary)
         return summary
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a thread is still at something that nobody waits for any more."""
+        return self._restoring is not None and self._restoring.is_alive()
 
     def _read_report(self) -> UploadSummary | None:
         """What an earlier instance has reported after dbt's end; None if it could not."""
@@ -110,7 +121,8 @@ class Uploader:
         try:
             self._connect().get(self.plan.cache, self._volume, cache_files.restored(self.layout))
         except Exception as error:  # noqa: BLE001 - nobody misses a cache
-            print(f"dbt-operator: there is no parse cache: {error}", flush=True)
+            if not self._is_over:
+                print(f"dbt-operator: there is no parse cache: {error}", flush=True)
         finally:
             cache_files.announce(self.layout)
 
@@ -166,16 +178,15 @@ def main(layout: Layout, plan: UploadPlan, env: Mapping[str, str]) -> int:
     where = f"s3://{plan.bucket.name}/{plan.prefix}"
     print(f"dbt-operator: waiting for artifacts, to upload them to {where}", flush=True)
     grace = float(env.get("DBT_OPERATOR_UPLOAD_GRACE", GRACE_SECONDS))
-    summary = Uploader(layout, plan, lambda: MinioStore(plan.bucket, env), grace_seconds=grace).run(
-        stop
-    )
+    uploader = Uploader(layout, plan, lambda: MinioStore(plan.bucket, env), grace_seconds=grace)
+    summary = uploader.run(stop)
     summary = replace(summary, location=f"s3://{plan.bucket.name}/{plan.prefix}")
     layout.report(summary.to_json())
     print(f"dbt-operator: {_told(summary)}")
     sys.stdout.flush()
     code = 1 if summary.error else 0
-    if summary.error:
-        os._exit(code)  # an upload may still hang in a thread, and the message is out
+    if summary.error or uploader.hangs:
+        os._exit(code)  # something may still hang in a thread, and the message is out
     return code
 
 
