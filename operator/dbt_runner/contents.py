@@ -24,6 +24,8 @@ def record_contents(folder: Path, plan: RunPlan, names: Sequence[str]) -> None:
     """Record who has written those of these files that are there, and their SHA-256."""
     hashes = {name: _hash(folder / name) for name in names}
     files = {name: found for name, found in hashes.items() if found}
+    if not files:
+        return  # there is nothing to be believed
     content = {"run_uid": plan.run_uid, "attempt": plan.attempt, "files": files}
     write_json(folder / CONTENTS, content)
 
