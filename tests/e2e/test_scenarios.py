@@ -136,6 +136,7 @@ def test_attempts_follow_one_another_and_each_leaves_its_artifacts(
         assert before["finishedAt"] <= after["createdAt"]
     found = {path.split("/")[0] for path in product.objects(location(run))}
     assert found == {
+        "contents.json",
         "result.json",
         "run_results.json",
         *(f"attempt-{number}" for number in range(1, attempts + 1)),
