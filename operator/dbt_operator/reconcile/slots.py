@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from dbt_operator.api.kinds.target import DbtTarget
+from dbt_operator.api.registry import BY_NAME
 from dbt_operator.cluster import live
 from dbt_operator.cluster.client import Cluster
 from dbt_operator.cluster.errors import ConflictError, NotFoundError
@@ -31,7 +32,7 @@ from dbt_operator.planning.common.names import (
     HOLDER_LABEL,
     RUN_LABEL,
 )
-from dbt_operator.planning.common.reading import read
+from dbt_operator.planning.common.reading import UnreadableError, read, read_part
 from dbt_operator.planning.queueing import slots
 from dbt_operator.planning.queueing.claims import claim
 from dbt_operator.planning.queueing.positions import LOOKS
@@ -160,7 +161,26 @@ class Slots:
             claims=self._collect_claims(namespace, name, asking),
             force_release=_find_forced(manifest),
         )
-        return slots.allocate(facts, self._clock())
+        while True:
+            found = slots.allocate(facts, self._clock())
+            unreadable = {each.uid for each in found.granted if self._stands_still(namespace, each)}
+            if not unreadable:
+                return found
+            left = [each for each in facts.claims if each.uid not in unreadable]
+            facts = replace(facts, claims=left)
+
+    def _stands_still(self, namespace: str, claim: Claim) -> bool:
+        """Whether somebody could do nothing with a slot, and would keep it, since what its status
+        says cannot be read.
+        """
+        run = self._store.get(claim.kind, namespace, claim.name)
+        if run is None or run["metadata"]["uid"] != claim.uid:
+            return False
+        try:
+            read_part(BY_NAME[claim.kind].model, run, "status")
+        except UnreadableError:
+            return True
+        return False
 
     def _list_occupants(self, namespace: str, target: str) -> dict[str, Occupant]:
         found: dict[str, Occupant] = {}

@@ -36,8 +36,8 @@ PACKAGES: dict[str, set[str]] = {
 # Pure: they ask no clock, no file, no process and no network.
 PURE = {
     "dbt_operator/planning": {
-        "__future__", "calendar", "collections", "contextlib", "dataclasses", "datetime", "enum",
-        "functools", "hashlib", "itertools", "json", "pathlib", "re", "typing", "zoneinfo",
+        "__future__", "bisect", "calendar", "collections", "contextlib", "dataclasses", "datetime",
+        "enum", "functools", "hashlib", "itertools", "json", "pathlib", "re", "typing", "zoneinfo",
     },
     "dbt_protocol": {"__future__", "collections", "dataclasses", "json", "typing"},
 }  # fmt: skip

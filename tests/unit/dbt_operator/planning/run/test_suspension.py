@@ -192,7 +192,10 @@ def test_a_cancelled_run_leaves_no_job_that_could_be_resumed(pod: PodFacts | Non
 
 
 def test_a_job_is_read_as_suspended_until_the_job_controller_has_resumed_it() -> None:
-    manifest: dict[str, Any] = {"metadata": {"uid": JOB_UID}, "spec": {"suspend": True}}
+    manifest: dict[str, Any] = {
+        "metadata": {"name": "a", "uid": JOB_UID},
+        "spec": {"suspend": True},
+    }
     assert job_facts(manifest).suspended
     condition = {"type": "Suspended", "status": "True"}
     assert job_facts(
