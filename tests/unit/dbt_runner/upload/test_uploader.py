@@ -34,6 +34,7 @@ from tests.support.sidecars import (
     free_port,
     new_layout,
 )
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -242,6 +243,26 @@ def test_a_cache_that_cannot_be_stored_is_no_failure(layout: Layout) -> None:
         folder.mkdir()
     cache_files.stored(layout).write_bytes(b"new")
     assert Sidecar(layout, lambda: store).end() == UploadSummary("", state=STATE_LACKS)
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_cache_that_cannot_be_fetched_is_told_as_long_as_somebody_listens(
+    layout: Layout, capsys: pytest.CaptureFixture[str], *, is_late: bool
+) -> None:
+    release = threading.Event()
+
+    class Hanging(FakeStore):
+        def get(self, key: str, volume: Volume, path: Path) -> bool:
+            release.wait(PATIENCE)
+            raise UploadError(f"{key} {volume} {path}: it hung")
+
+    layout.cache.mkdir()
+    if not is_late:
+        release.set()
+    assert Sidecar(layout, Hanging, grace=0.2 if is_late else PATIENCE).end().error == ""
+    release.set()
+    eventually((layout.cache / cache_files.READY).exists)
+    assert ("there is no parse cache" in capsys.readouterr().out) is not is_late
 
 
 def test_it_ends_by_itself_when_dbt_has_ended(layout: Layout) -> None:
