@@ -38,7 +38,7 @@ cluster-status: .venv/ready ## Say how it is
 	$(CLUSTER) status
 
 images: .venv/ready ## Build the images and load them into the cluster
-	$(CLUSTER) images --every-dbt
+	$(CLUSTER) images --for-tests
 
 exec: .venv/ready ## Run CMD='...' in the cluster's network, with KUBECONFIG set
 	$(CLUSTER) exec -- bash -c $(call quote,$(CMD))
@@ -81,7 +81,7 @@ test-faults: .venv/ready ## What goes wrong in clusters, done to real operators:
 
 e2e: .venv/ready ## The whole product on a real node
 	$(CLUSTER) up
-	$(CLUSTER) images --every-dbt
+	$(CLUSTER) images --for-tests
 	$(CLUSTER) exec -- pytest --durations=20 tests/e2e
 
 test-full: test ## Everything, and what takes too long for every change

@@ -49,9 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if name == "images":
             command.add_argument(
-                "--every-dbt",
+                "--for-tests",
                 action="store_true",
-                help="also an image for each other version of dbt",
+                help="also what only tests use: other versions of dbt, a later release",
             )
         if name == "exec":
             command.add_argument(
@@ -101,7 +101,7 @@ def _status(_: argparse.Namespace) -> int:
 def _images(arguments: argparse.Namespace) -> int:
     _cluster().command(["true"])
     with _alone():
-        references = images.ensure(every_dbt=arguments.every_dbt)
+        references = images.ensure(for_tests=arguments.for_tests)
     print(json.dumps(references, indent=2))
     return 0
 

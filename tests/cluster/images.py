@@ -63,6 +63,8 @@ _ALL = {
     },
     "git": Image(f"{_TESTS}/git/Dockerfile", [f"{_TESTS}/git/server.py"], "base"),
     "minio": Image(f"{_TESTS}/minio/Dockerfile", program="minio"),
+    "next-operator": Image(f"{_TESTS}/next/Dockerfile", parent="operator"),
+    "next-runner": Image(f"{_TESTS}/next/Dockerfile", parent="runner"),
     "operator": Image(
         "images/operator/Dockerfile",
         [
@@ -91,14 +93,15 @@ _ALL = {
     ),
 }
 _FOR_PODS = ("operator", "runner", "dbt", "shop", "postgres", "minio", "git")
+_FOR_TESTS = ("next-operator", "next-runner", *(f"dbt-{version}" for version in DBT_LOCKS))
 _DERIVED = ("__pycache__", "dbt_packages", "logs", "target")
 
 
-def ensure(*, every_dbt: bool = False) -> Mapping[str, str]:
-    """Build and load what is missing, if wanted also for other versions of dbt; returns the
-    reference of each image.
+def ensure(*, for_tests: bool = False) -> Mapping[str, str]:
+    """Build and load what is missing, if wanted also what only tests use: other versions of dbt,
+    and a later release of our own images; returns the reference of each image.
     """
-    references = load([*_FOR_PODS, *(f"dbt-{version}" for version in DBT_LOCKS if every_dbt)])
+    references = load([*_FOR_PODS, *(_FOR_TESTS if for_tests else ())])
     write(IMAGES, json.dumps(references, indent=2) + "\n")
     return references
 

@@ -235,13 +235,13 @@ def pod_of(name: str, where: str = NAMESPACE) -> Manifest | None:
     return next((pod for pod in found if not _over(pod)), None)
 
 
-def evict(name: str) -> None:
+def evict(name: str, where: str = NAMESPACE) -> None:
     """What a drain, the descheduler or an autoscaler does to a run's pod."""
-    pod = pod_of(name)
+    pod = pod_of(name, where)
     assert pod is not None
-    metadata = {"name": pod["metadata"]["name"], "namespace": NAMESPACE}
+    metadata = {"name": pod["metadata"]["name"], "namespace": where}
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{metadata['name']}/eviction"
+    path = f"/api/v1/namespaces/{where}/pods/{metadata['name']}/eviction"
     kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
 
 

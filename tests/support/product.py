@@ -70,14 +70,23 @@ def install_services(images: Mapping[str, str]) -> None:
             client.make_bucket(BUCKET)
 
 
-def install_chart(images: Mapping[str, str]) -> None:
-    """helm install, or upgrade."""
-    values = {"image": _image(images["operator"]), "runnerImage": _image(images["runner"])}
+def install_chart(images: Mapping[str, str], release: str = "") -> None:
+    """helm install, or upgrade; to the images of another release, if one is named."""
+    names = {"image": "operator", "runnerImage": "runner"}
+    values = {key: _image(images[release + name]) for key, name in names.items()}
     command(
         "helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "dbt-operator"),
         "--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--take-ownership",
         "--wait", "--timeout", f"{PATIENCE:g}s", "--values", "-",
         stdin=json.dumps(values),
+    )  # fmt: skip
+
+
+def roll_back_chart() -> None:
+    """helm rollback, to what was installed before."""
+    command(
+        "helm", "rollback", RELEASE, "--namespace", OPERATOR_NAMESPACE,
+        "--wait", "--timeout", f"{PATIENCE:g}s",
     )  # fmt: skip
 
 
