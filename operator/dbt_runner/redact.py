@@ -2,17 +2,12 @@
 artifacts.
 
 dbt itself scrubs only ``DBT_ENV_SECRET_*`` variables, and only from its log. What counts as a
-secret here is found twice: the supervisor, which has no YAML parser, scans profiles.yml as text
-before anything is printed, rather too eagerly; the zygote, which has dbt's, reads it properly, and
-what it finds replaces what the scan found.
-
-Values of fewer than :data:`MIN_LENGTH` characters are left alone, and so are values that the
-profile also holds as a literal under a key that is no secret (``password: postgres`` beside
-``type: postgres``): replacing those would wreck logs and artifacts and hide nothing.
+secret is found by :mod:`dbt_runner.secret_sources`. Values of fewer than :data:`MIN_LENGTH`
+characters are left alone: replacing those would wreck logs and artifacts and hide nothing.
 
 A password may be an everyday word, which then is part of the project's names as well. A model
 user_passwords that is called user_*****s in the state is another model for the next run. So what
-the project says is told apart from what its environment says (:class:`Known`):
+the project says (:mod:`dbt_runner.project_words`) is told apart from what its environment says:
 
 - In logs, messages and rendered code, longer words of the project stay, such as user_passwords.
   The secret by itself is starred, also where it happens to be a column's name.
@@ -26,8 +21,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,37 +34,6 @@ MIN_LENGTH = 6
 _PART_BYTES = 1 << 22
 STARS = "*****"
 OWN_VARIABLES = "DBT_ENV_SECRET_OPERATOR_"  # by them dbt learns what to keep out of its own log
-
-_SECRET_KEY = re.compile(
-    r"\A(?:pass|pwd|keyfile_json)\Z"
-    r"|password|passwd|passphrase|token|secret|private_?key|api_?key|access_?key"
-    r"|account_?key|credential",
-    re.IGNORECASE,
-)
-# These say where a secret is, or of which kind, not what it is.
-_HARMLESS_KEY = re.compile(
-    r".*(_path|_uri|_url|_file|_endpoint|_type|_name|_arn)|secrets", re.IGNORECASE
-)
-_SECRET_VARIABLE = re.compile(
-    r"PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CREDENTIAL"
-    r"|(?:\A|_)(?:API|ACCESS|PRIVATE|ACCOUNT|ENCRYPTION|SSH)_?KEY(?:_|\Z)",
-    re.IGNORECASE,
-)
-_ENV_VAR = re.compile(r"env_var\(\s*(['\"])(?P<name>.+?)\1(?:\s*,\s*(['\"])(?P<default>.*?)\3)?")
-# Secrets inside other values: connection strings and URLs. Of several such words in one the last is
-# taken, whose rest is not looked over from the others.
-_KEYWORDS = "password|passwd|pwd|token|secret"
-_EMBEDDED = re.compile(
-    rf"(?:{_KEYWORDS})(?:(?!{_KEYWORDS})\w)*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@",
-    re.IGNORECASE,
-)
-# The end of a plain value is left open: it may be the rest of a flow mapping, with more entries in
-# it. A word is looked at from its beginning only, and has to be a key as a whole.
-_YAML_ENTRY = re.compile(
-    r"""(?<![\w-])(?:(?![A-Za-z_])[\w-])*(?P<key>[A-Za-z_][\w-]*)["']?\s*:\s*"""
-    r"""(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')|(?=[^\s\[{"']))"""
-)
-_FLOW_END = re.compile(r"[,}]")
 
 # Keys in dbt's artifacts under which there is what was rendered, run or answered, not what was
 # parsed. They stand near the top: keys further down may be the project's own, as in meta.
@@ -101,9 +64,6 @@ _NAMES = {
     "unique_id",
 }
 _ANYTHING = {"config", "meta", "tags", "unrendered_config"}
-# A call that does not say by a literal which variable it is about, or that is no call.
-_ENV_VAR_WORD = re.compile(r"\benv_var\b")
-_LITERAL_CALL = re.compile(r"""env_var\s*\(\s*\\?(['"]{1,2})[^'"\\]*\\?\1\s*[,)]""")
 _LONGEST_WORD = 300
 # What dbt puts in the place of the rest of a test's name that is too long.
 _CUT = re.compile(r"_[0-9a-f]{32}(?![0-9A-Za-z])")
@@ -301,54 +261,6 @@ class _Cleaning:
         return clean
 
 
-def survey(redactor: Redactor, texts: Iterable[str], profile: str, env: Mapping[str, str]) -> Known:
-    """What a project's text tells about the secrets of a redactor.
-
-    Args:
-        redactor: knows the secrets.
-        texts: the project's files, with those of its packages.
-        profile: the text of profiles.yml.
-        env: the environment that dbt gets. Its longer words with a secret in them are names, too,
-            as in SCHEMA=password_reset: nothing can put a secret into a longer word there.
-    """
-    holding: dict[str, set[str]] = {}
-    for secret in redactor.secrets:
-        spellings = list(_spellings(secret))
-        for name, value in env.items():
-            if not name.startswith(OWN_VARIABLES) and any(each in value for each in spellings):
-                holding.setdefault(name, set()).add(secret)
-    words: set[str] = set()
-    names = {name for name in _openly_asked(profile) if name in holding}
-    for text in texts:
-        words.update(redactor.find_words(text, exact=True))
-        indirect = _asks_indirectly(text)
-        names.update(name for name in holding if indirect or name in text)
-    asked = {secret for name in names for secret in holding[name]}
-    for text in (profile, *env.values()):
-        words.update(redactor.find_words(text, exact=False))
-    return Known(frozenset(words), redactor.secrets - asked)
-
-
-def read_text(path: Path) -> str:
-    """A file's text, as far as it is any; empty if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _asks_indirectly(text: str) -> bool:
-    """Whether a text may ask for a variable whose name cannot be read in it."""
-    return len(_ENV_VAR_WORD.findall(text)) > len(_LITERAL_CALL.findall(text))
-
-
-def _openly_asked(profile: str) -> Iterator[str]:
-    """The variables that a profile takes something from that is no secret, as a schema's name."""
-    for line in profile.splitlines():
-        for value in _find_values(line, secret=False):
-            yield from (use["name"] for use in _ENV_VAR.finditer(value))
-
-
 def _word_around(text: str, start: int, end: int) -> tuple[int, int]:
     """The bounds of the word that something stands in, without what a backslash escapes."""
     first, last = max(0, start - _LONGEST_WORD), min(len(text), end + _LONGEST_WORD)
@@ -380,15 +292,16 @@ def _is_of_word(character: str) -> bool:
 
 def _any_of(secrets: Iterable[str], *, encoded: bool = False) -> Any:
     """A pattern for every spelling of the secrets; None if there are none."""
-    spellings = sorted({s for secret in secrets for s in _spellings(secret)}, key=len, reverse=True)
-    if not spellings:
+    every = sorted({s for secret in secrets for s in spellings(secret)}, key=len, reverse=True)
+    if not every:
         return None
     if encoded:
-        return re.compile(b"|".join(re.escape(spelling.encode()) for spelling in spellings))
-    return re.compile("|".join(map(re.escape, spellings)))
+        return re.compile(b"|".join(re.escape(spelling.encode()) for spelling in every))
+    return re.compile("|".join(map(re.escape, every)))
 
 
-def _spellings(secret: str) -> Iterator[str]:
+def spellings(secret: str) -> Iterator[str]:
+    """How a secret may be written: as it is, in JSON, in Python, in a URL, line by line."""
     for value in {secret, secret.strip(), *secret.splitlines(), *secret.strip().split("\\n")}:
         if len(value.strip()) >= MIN_LENGTH:
             for json_text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
@@ -398,170 +311,4 @@ def _spellings(secret: str) -> Iterator[str]:
 
 def _measure_longest(secret: str) -> int:
     """Bytes of the longest spelling of a secret."""
-    return max((len(spelling.encode()) for spelling in _spellings(secret)), default=0)
-
-
-def environment_secrets(env: Mapping[str, str]) -> set[str]:
-    """Values of the variables whose names say that they are secret; paths of files are not."""
-    return {
-        value
-        for name, value in env.items()
-        if _SECRET_VARIABLE.search(name) and not value.startswith(("/", "~"))
-    }
-
-
-def make_scanning_redactor(profile: Path, env: Mapping[str, str]) -> Redactor:
-    """A redactor that knows what can be known before dbt's own Python has read the profile."""
-    secrets = environment_secrets(env)
-    with suppress(OSError, ValueError):  # dbt will say that it is missing
-        secrets |= scan_profiles(profile.read_text(encoding="utf-8"), env)
-    return Redactor(secrets)
-
-
-def scan_profiles(text: str, env: Mapping[str, str]) -> set[str]:
-    """Secrets in the text of a profiles.yml, found without a YAML parser; rather too many than too
-    few.
-    """
-    found: set[str] = set()
-    lines = text.splitlines()
-    after_block = 0
-    for number, line in enumerate(lines):
-        for value in _find_values(line, secret=True):
-            if value[0] not in "|>":
-                found.update(_values(_plain_spellings(value), env))
-            elif number >= after_block:  # else its lines are those of a block around it
-                block = _block(lines, number)
-                found.update(block)
-                after_block = number + 1 + len(block)
-        found.update(_embedded(line))
-    return found
-
-
-def _find_values(line: str, *, secret: bool) -> Iterator[str]:
-    """What stands behind those keys of a line that are secret, or behind those that are not.
-
-    The first plain value may be the rest of the line or end at a comma or a brace; the others are
-    in a flow mapping, where they end there. One that begins within another is a part of it.
-    """
-    end = 0
-    for entry in _YAML_ENTRY.finditer(line):
-        if _is_secret(entry["key"]) != secret:
-            continue
-        start = entry.end()
-        if entry["quoted"] is not None:
-            yield entry["quoted"]
-        elif start >= end:
-            is_first = not end
-            found = _FLOW_END.search(line, start)
-            end = found.start() if found else len(line)
-            if value := line[start : None if is_first else end].strip():
-                yield value
-
-
-def _plain_spellings(value: str) -> Iterator[str]:
-    """What a scalar may be: quoted, with a comment after it, or within a flow mapping."""
-    if value[0] in "\"'":
-        inner = value[1:-1]
-        yield from {
-            inner,
-            inner.replace("''", "'"),
-            inner.replace('\\"', '"').replace("\\\\", "\\"),
-        }
-    else:
-        yield value.split(" #", maxsplit=1)[0].rstrip(" ,}]")
-        yield _FLOW_END.split(value, maxsplit=1)[0].strip()
-
-
-def _block(lines: list[str], start: int) -> list[str]:
-    """The lines of a block scalar, each a secret: together they are a private key, as a rule."""
-    depth = len(lines[start]) - len(lines[start].lstrip())
-    block: list[str] = []
-    for number in range(start + 1, len(lines)):
-        line = lines[number]
-        if line.strip() and len(line) - len(line.lstrip()) <= depth:
-            break
-        block.append(line.strip())
-    return block
-
-
-def profile_secrets(profiles: object, env: Mapping[str, str], also: Iterable[str] = ()) -> set[str]:
-    """Secrets of a parsed profiles.yml and ``also`` these, without those that it shows in the open
-    as well.
-
-    Only literals show anything: whoever sets a variable must not be able to make a secret public by
-    giving it the secret's value.
-    """
-    secret: set[str] = set(also)
-    public: set[str] = set()
-    waiting = [profiles]
-    while waiting:
-        for text, hidden in _find_texts(waiting.pop()):
-            if hidden:
-                secret.update(_values([text], env))
-            elif text.lstrip().startswith("{") and (data := _read_json(text)) is not None:
-                waiting.append(data)
-            elif "{{" not in text:
-                # What a variable holds is in the open only if the profile itself says so.
-                public.add(text)
-            secret.update(_embedded(text))
-    return secret - public
-
-
-def _find_texts(profiles: object) -> Iterator[tuple[str, bool]]:
-    """The texts of a parsed profiles.yml, each with whether its key says that it is secret.
-
-    YAML's aliases are one object in many places, and ten lines of them are a million places: each
-    is looked into once.
-    """
-    seen: set[tuple[int, bool]] = set()
-    waiting: list[tuple[object, bool]] = [(profiles, False)]
-    while waiting:
-        value, hidden = waiting.pop()
-        if isinstance(value, (str, int)) and not isinstance(value, bool):
-            yield str(value), hidden
-        if not isinstance(value, (Mapping, list, tuple)) or (id(value), hidden) in seen:
-            continue
-        seen.add((id(value), hidden))
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                is_leaf = not isinstance(inner, Mapping)
-                waiting.append((inner, _is_secret(str(key)) and (is_leaf or hidden)))
-        else:
-            waiting += [(inner, hidden and not isinstance(inner, Mapping)) for inner in value]
-
-
-def _is_secret(key: str) -> bool:
-    return bool(_SECRET_KEY.search(key)) and not _HARMLESS_KEY.fullmatch(key)
-
-
-def _values(texts: Iterable[str], env: Mapping[str, str]) -> Iterator[str]:
-    """What the texts stand for: a template's variables, a JSON key file's secrets, or the texts
-    themselves.
-    """
-    for text in texts:
-        if "{{" in text:
-            for use in _ENV_VAR.finditer(text):
-                yield env.get(use["name"]) or use["default"] or ""
-        elif text.lstrip().startswith("{"):
-            yield from _key_file(text, env)
-        else:
-            yield text
-
-
-def _key_file(text: str, env: Mapping[str, str]) -> set[str]:
-    data = _read_json(text)
-    return {text} if data is None else profile_secrets(data, env)
-
-
-def _read_json(text: str) -> Any:
-    """What a text stands for as JSON; None if it is none."""
-    try:
-        return parse_json(text)
-    except ValueError:
-        return None
-
-
-def _embedded(text: str) -> set[str]:
-    return {
-        value for match in _EMBEDDED.findall(text) for value in match if value and "{{" not in value
-    }
+    return max((len(spelling.encode()) for spelling in spellings(secret)), default=0)

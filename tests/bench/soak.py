@@ -14,6 +14,8 @@ import statistics
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 
 from dbt_operator.planning.common.names import (
     ATTEMPT_LABEL,
@@ -23,6 +25,7 @@ from dbt_operator.planning.common.names import (
     RUN_UID_LABEL,
     TARGET_LABEL,
 )
+from tests.bench.scale import cpu
 from tests.support import product
 from tests.support.kube import (
     CommandError,
@@ -33,13 +36,15 @@ from tests.support.kube import (
     resource,
     wait_for,
 )
+from tests.support.operators import OperatorProcess
 from tests.support.reads import read_list
-from tests.support.stage import Stage, install_crds, stage
+from tests.support.stage import GROUP, VERSION, Stage, install_crds, stage
 
 HERE = "<here>"  # in the place of what json.dumps could not write
 DEEP = '{"a":' * 1_200 + "1" + "}" * 1_200
 WINDOW_PLACEHOLDERS = "$(window." * 16_000  # 144 kB
 TOKEN = "eyJ" + "a" * 100_000  # looks like a token of JWT, and is none
+KINDS = ("dbtschedules", "dbtbackfills", "dbtruns")  # owners first
 ENDED = ("Succeeded", "Failed", "Cancelled", "Skipped")
 ALL_LABELS = (RUN_LABEL, RUN_UID_LABEL, ATTEMPT_LABEL, PROJECT_LABEL, TARGET_LABEL, HOLDER_LABEL)
 
@@ -63,6 +68,9 @@ def make_hostile(scene: Stage, where: str) -> Iterator[str]:
         windows = {"dates": {"from": "2024-01-01", "to": "2024-02-29", "every": "1d"}}
         backfill = {"runTemplate": {"spec": spec}, "windows": windows}
         made = json.dumps(resource("DbtBackfill", name, where, backfill))
+        yield made.replace(f'"{HERE}"', DEEP)
+        schedule = {"schedules": ["* * * * *"], "runTemplate": {"spec": spec}}
+        made = json.dumps(resource("DbtSchedule", name, where, schedule))
         yield made.replace(f'"{HERE}"', DEEP)
     for number in range(1, len(ALL_LABELS) + 1):
         yield json.dumps(make_pod(where, number))
@@ -103,11 +111,22 @@ def make_usual(scene: Stage, options: argparse.Namespace) -> list[Manifest]:
     return runs
 
 
-def measure(scene: Stage, options: argparse.Namespace) -> float:
-    """How many seconds a batch takes from its first object to its last end."""
+@dataclass(frozen=True)
+class Batch:
+    """What a batch took, in seconds."""
+
+    wall: float  # from its first object to its last end
+    cpu: float  # of the operator
+
+    def __str__(self) -> str:
+        return f"{self.wall:.1f} s ({self.cpu:.1f} s CPU)"
+
+
+def measure(scene: Stage, process: OperatorProcess, options: argparse.Namespace) -> Batch:
+    """Begin a batch, and wait for its end; nothing of it is left."""
     usual = make_usual(scene, options)
     names = {each["metadata"]["name"] for each in usual}
-    began = time.monotonic()
+    began, used = time.monotonic(), cpu(process)
     apply(*usual)
 
     def have_ended() -> bool:
@@ -120,7 +139,38 @@ def measure(scene: Stage, options: argparse.Namespace) -> float:
         return all(each.get("status", {}).get("phase") in ENDED for each in found)
 
     wait_for("all of it has ended", have_ended)
-    return time.monotonic() - began
+    took = Batch(time.monotonic() - began, cpu(process) - used)
+    clean(scene.namespace)
+    return took
+
+
+def clean(where: str) -> None:
+    """Delete what has been put into a namespace, each kind at a stroke, and wait until it is
+    gone.
+    """
+    kinds = dict.fromkeys(KINDS, f"/apis/{GROUP}/{VERSION}") | {"pods": "/api/v1"}
+    for kind, api in kinds.items():
+        kubectl("delete", "--raw", f"{api}/namespaces/{where}/{kind}")
+    for kind in kinds:
+        wait_for(f"no {kind}", partial(is_empty, where, kind))
+
+
+def is_empty(where: str, kind: str) -> bool:
+    return not read_list(kind, where, {})
+
+
+def measure_beside(scene: Stage, process: OperatorProcess, options: argparse.Namespace) -> Batch:
+    """The same beside a namespace full of hostile objects."""
+    hostile = hostile_namespace(scene)
+    hurt(scene, hostile)
+    try:
+        return measure(scene, process, options)
+    finally:
+        clean(hostile)
+
+
+def hostile_namespace(scene: Stage) -> str:
+    return f"{scene.namespace}-hostile"
 
 
 def hurt(scene: Stage, where: str) -> None:
@@ -143,23 +193,21 @@ def main() -> None:
     options = parser.parse_args()
     install_crds()
     with product.without_operator(), stage(f"soak-{uuid.uuid4().hex[:6]}") as scene:
-        hostile = f"{scene.namespace}-hostile"
+        hostile = hostile_namespace(scene)
         apply(namespace(hostile))
         apply(scene.project(), *(scene.target(f"target-{n}") for n in range(options.targets)))
         process = scene.start_operator(DBT_OPERATOR_NAMESPACES=f"{scene.namespace},{hostile}")
-        measure(scene, options)  # warm
-        alone: list[float] = []
-        beside: list[float] = []
+        measure(scene, process, options)  # warm
+        ratios: list[float] = []
         for number in range(1, options.batches + 1):
-            alone.append(measure(scene, options))
-            hurt(scene, hostile)
-            beside.append(measure(scene, options))
-            kubectl("delete", "dbtruns,dbtbackfills,pods", "--all", "--wait", namespace=hostile)
-            print(
-                f"  batch {number}: alone {alone[-1]:.1f} s, beside {beside[-1]:.1f} s", flush=True
-            )
+            ways = [measure, measure_beside]
+            if number % 2 == 0:  # what comes second must not always be the same
+                ways.reverse()
+            took = {way: way(scene, process, options) for way in ways}
+            alone, beside = took[measure], took[measure_beside]
+            ratios.append(beside.wall / alone.wall)
+            print(f"  batch {number}: alone {alone}, beside {beside}", flush=True)
         assert process.poll() is None, "the operator has ended"
-        ratios = [b / a for a, b in zip(alone, beside, strict=True)]
         print(
             f"beside hostile objects it takes {statistics.median(ratios):.2f} times as long "
             f"({min(ratios):.2f} to {max(ratios):.2f})"

@@ -23,7 +23,7 @@ from dbt_runner.layout import Layout
 from dbt_runner.outcome import resume
 from dbt_runner.outcome.resume import Earlier, StartOver
 from dbt_runner.outcome.steps import selects_by_sources
-from dbt_runner.redact import make_scanning_redactor
+from dbt_runner.secret_sources import make_scanning_redactor
 from dbt_runner.supervise.dbt_variables import make_variables
 from dbt_runner.supervise.os_signals import Signals
 from dbt_runner.supervise.output import Output

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from dbt_runner.redact import read_text
+from dbt_runner.project_words import read_text
 
 LOCK_FILE = "package-lock.yml"
 DECLARATIONS = ("packages.yml", "dependencies.yml")

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from dbt_runner import redact
 from dbt_runner.layout import Layout
-from dbt_runner.redact import Redactor, environment_secrets, profile_secrets
+from dbt_runner.redact import OWN_VARIABLES, Redactor
+from dbt_runner.secret_sources import environment_secrets, profile_secrets
 from dbt_runner.worker.channel import Channel
 from dbt_runner.worker_messages import Secrets
 
@@ -39,7 +39,7 @@ def leave_unscrubbed(text: str) -> Iterator[None]:
     shown = {
         name: value
         for name, value in os.environ.items()
-        if name.startswith(redact.OWN_VARIABLES) and value in text
+        if name.startswith(OWN_VARIABLES) and value in text
     }
     for name in shown:
         del os.environ[name]
@@ -55,6 +55,4 @@ def make_scrubbed(secrets: Iterable[str]) -> dict[str, str]:
     dbt scrubs the values of variables called ``DBT_ENV_SECRET_*`` when it writes a log line: so
     also dbt.log of a container that is killed before anyone could go over its files is clean.
     """
-    return {
-        f"{redact.OWN_VARIABLES}{number}": secret for number, secret in enumerate(sorted(secrets))
-    }
+    return {f"{OWN_VARIABLES}{number}": secret for number, secret in enumerate(sorted(secrets))}

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dbt_runner import redact
 from dbt_runner.layout import Layout
+from dbt_runner.project_words import read_text, survey
 from dbt_runner.redact import Known, Redactor
 from dbt_runner.worker import sharing
 from dbt_runner.worker.dbt_api import DbtApi
@@ -36,5 +36,5 @@ def list_code(
 def survey_words(redactor: Redactor, layout: Layout, files: Iterable[Path]) -> Known:
     """Read what a project says, to tell its words from secrets."""
     # The profile is read in another way than the rest.
-    texts = (redact.read_text(path) for path in dict.fromkeys(files) if path != layout.profile)
-    return redact.survey(redactor, texts, redact.read_text(layout.profile), os.environ)
+    texts = (read_text(path) for path in dict.fromkeys(files) if path != layout.profile)
+    return survey(redactor, texts, read_text(layout.profile), os.environ)

@@ -10,7 +10,9 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from dbt_runner.redact import Redactor, environment_secrets, profile_secrets, scan_profiles, survey
+from dbt_runner.project_words import survey
+from dbt_runner.redact import Redactor
+from dbt_runner.secret_sources import environment_secrets, profile_secrets, scan_profiles
 
 KEY = "-----BEGIN KEY-----\nMIIEvQIBADAN\nBgkqhkiG9w0B\n-----END KEY-----"
 ENV = {"PW": "from-environment", "USER_NAME": "analyst"}

@@ -33,7 +33,7 @@ from dbt_operator.api.registry import KINDS
 from dbt_operator.planning.common import durations, names, placeholders
 from dbt_operator.planning.policy import secret_shapes
 from dbt_protocol.line_input import LineBuffer
-from dbt_runner import redact
+from dbt_runner import redact, secret_sources
 from dbt_runner.outcome import classify, sentences
 from dbt_runner.outcome.step_outcome import StepEvidence
 from dbt_runner.prepare import git_messages
@@ -60,7 +60,7 @@ class Row:
 
 
 def scan_profile(text: str) -> object:
-    return redact.scan_profiles(text, {}), list(redact._openly_asked(text))
+    return secret_sources.scan_profiles(text, {}), list(secret_sources.find_openly_asked(text))
 
 
 def fill_placeholders(text: str) -> object:
@@ -157,17 +157,19 @@ PATTERNS = {
     "dbt_runner.prepare.git_messages:_PASSWORD": Row(("://a:", "://a@:", ":")),
     "dbt_runner.prepare.git_messages:_QUOTED": Row(("'", "'a")),
     "dbt_runner.redact:_CUT": Row(("_0",)),
-    "dbt_runner.redact:_EMBEDDED": Row(("token", "token ", "token= ", "://a:", "pwd='")),
-    "dbt_runner.redact:_ENV_VAR": Row(
+    "dbt_runner.secret_sources:_EMBEDDED": Row(("token", "token ", "token= ", "://a:", "pwd='")),
+    "dbt_runner.secret_sources:_ENV_VAR": Row(
         ("env_var('", "env_var('a',\"", "env_var( ", Pump(" ", "env_var('a'"))
     ),
-    "dbt_runner.redact:_ENV_VAR_WORD": Row(),
-    "dbt_runner.redact:_FLOW_END": Row((",", "a"), scan_profile),
-    "dbt_runner.redact:_HARMLESS_KEY": Row(("_path", Pump("_path", "\n"))),
-    "dbt_runner.redact:_LITERAL_CALL": Row(("env_var('", "env_var(\\'", "env_var('a\\'")),
-    "dbt_runner.redact:_SECRET_KEY": Row(("password", "password\n", "private_")),
-    "dbt_runner.redact:_SECRET_VARIABLE": Row(("PASSWORD", "PASSWORD\n", "_API_KEY\n", "_API")),
-    "dbt_runner.redact:_YAML_ENTRY": Row(
+    "dbt_runner.project_words:_ENV_VAR_WORD": Row(),
+    "dbt_runner.secret_sources:_FLOW_END": Row((",", "a"), scan_profile),
+    "dbt_runner.secret_sources:_HARMLESS_KEY": Row(("_path", Pump("_path", "\n"))),
+    "dbt_runner.project_words:_LITERAL_CALL": Row(("env_var('", "env_var(\\'", "env_var('a\\'")),
+    "dbt_runner.secret_sources:_SECRET_KEY": Row(("password", "password\n", "private_")),
+    "dbt_runner.secret_sources:_SECRET_VARIABLE": Row(
+        ("PASSWORD", "PASSWORD\n", "_API_KEY\n", "_API")
+    ),
+    "dbt_runner.secret_sources:_YAML_ENTRY": Row(
         ("a", "1", "a-", "token: ", "token:a,", "token:'", "a:''", 'a:"\\"', "a: ", "a :[", "é"),
         scan_profile,
     ),
@@ -203,7 +205,7 @@ def share_aliases(text: str) -> object:
     profile: list[Any] = ["a secret"]
     for _ in text:
         profile = [profile] * 2
-    return redact.profile_secrets({"password": profile}, {})
+    return secret_sources.profile_secrets({"password": profile}, {})
 
 
 def feed_lines(text: str) -> object:

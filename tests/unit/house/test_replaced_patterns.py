@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dbt_operator.planning.common import placeholders
 from dbt_operator.planning.policy import secret_shapes
-from dbt_runner import redact
+from dbt_runner import redact, secret_sources
 from dbt_runner.worker import sharing
 from dbt_runner.worker.invocation import sources
 
@@ -119,22 +119,22 @@ def star_as_before(text: str) -> str:
         (
             ["token", "pwd", "a", "1", " ", "=", "'", '"', "://", ":", "@", "/"],
             EMBEDDED.findall,
-            redact._EMBEDDED.findall,
+            secret_sources._EMBEDDED.findall,
         ),
         (
             ["pass", "word", "pwd", "private", "_", "key", "keyfile_json", "a", "_id"],
             lambda text: bool(SECRET_KEY.fullmatch(text)),
-            lambda text: bool(redact._SECRET_KEY.search(text)),
+            lambda text: bool(secret_sources._SECRET_KEY.search(text)),
         ),
         (
             ["DBT_ENV_SECRET_", "TOKEN", "api", "_", "KEY", "SSH", "a"],
             lambda text: bool(SECRET_VARIABLE.fullmatch(text)),
-            lambda text: bool(redact._SECRET_VARIABLE.search(text)),
+            lambda text: bool(secret_sources._SECRET_VARIABLE.search(text)),
         ),
         (
             ["a", "1", "é", "-", "_", ":", " ", "'", '"', "\\", "{", ",", "}"],
             lambda text: find_entries(YAML_ENTRY, text),
-            lambda text: find_entries(redact._YAML_ENTRY, text),
+            lambda text: find_entries(secret_sources._YAML_ENTRY, text),
         ),
     ],
     ids=[

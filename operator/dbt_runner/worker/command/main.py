@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from dbt_runner.redact import make_scanning_redactor
+from dbt_runner.secret_sources import make_scanning_redactor
 from dbt_runner.worker.assignment import Assignment
 from dbt_runner.worker.channel import Channel, Commands, Pipes
 from dbt_runner.worker.command.dbt_program import DbtProgram
