@@ -31,6 +31,7 @@ class NodeResult:
     status: str  # dbt's
     message: str
     may_warn: bool = True  # a warning is no failure
+    codes: str = ""  # of the error, as the warehouse's client has them
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class StepResult:
     # A name of a node, column or relation that had to be starred in the artifacts, since it holds a
     # secret: they are no state to compare with. Empty: there is none.
     lost_name: str = ""
+    again: str = ""  # as in Summary
 
     @property
     def fails_run(self) -> bool:

@@ -85,6 +85,9 @@ class Summary(Message):
     whole: bool = False
     # What is left of it is a state that later runs can compare with. Older runners always meant so.
     leaves_state: bool = True
+    # Of Unavailable and ModelError: whether another attempt may do better, by what the warehouse
+    # said: No, Once or Yes. Empty: an older runner, or nothing is known.
+    again: str = ""
     protocol: int = PROTOCOL
 
     SHORTENED: ClassVar[str] = "..."

@@ -21,8 +21,15 @@ from dataclasses import replace
 from typing import Any
 
 from dbt_protocol.summaries import Failure, Nodes
+from dbt_runner.outcome.meanings import NO
 from dbt_runner.outcome.sentences import describe_results, first_lines, list_first, list_names
 from dbt_runner.outcome.step_outcome import Outcome, Result, StepEvidence, is_hook
+from dbt_runner.outcome.warehouse_errors import (
+    find_again,
+    find_common_reason,
+    find_exception_ending,
+    warn_of_lasting,
+)
 
 _ERRORS = {"error", "runtime error", "partial success"}
 _FAILED_TEST = {
@@ -62,20 +69,8 @@ COUNTED = _WITH_RESULTS - NOT_COUNTED
 _BY_NODE = COUNTED
 _MAY_BE_EMPTY = {"docs", "runOperation"}
 
-_CONNECTION = re.compile(
-    r"could not connect|couldn't connect|unable to connect|failed to connect"
-    r"|connection (refused|reset|timed out|closed)"
-    r"|connection to server (at .{0,400} )?failed|could not (open|establish) .{0,100}connection"
-    r"|could not translate host name"
-    r"|name or service not known|temporary failure in name resolution|no route to host|network is "
-    r"unreachable"
-    r"|server closed the connection|terminating connection|the database system is (starting up"
-    r"|shutting down)"
-    r"|too many (clients|connections)|remaining connection slots|ssl syscall error|broken pipe|max "
-    r"retries exceeded"
-    r"|service unavailable|could not set lock on file",
-    re.IGNORECASE,
-)
+# Reasons whose errors say themselves whether another attempt may do better.
+_MAY_PASS = ("Unavailable", "ModelError")
 
 
 def classify(seen: StepEvidence) -> Outcome:
@@ -93,7 +88,9 @@ def classify(seen: StepEvidence) -> Outcome:
         if verdict:
             reason, message = verdict
             stale = reason == "FreshnessFailed" and _is_stale(seen, results)
-            return Outcome(reason, message, nodes, failures, kept, resume, stale)
+            again = find_again(seen, results) if reason in _MAY_PASS else ""
+            message += warn_of_lasting(seen, results) if again == NO else ""
+            return Outcome(reason, message, nodes, failures, kept, resume, stale, again)
     return Outcome("", "", nodes, failures, kept, resume)
 
 
@@ -155,6 +152,7 @@ def _results(seen: StepEvidence) -> list[Result]:
     artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
     if not artifact or artifact.get("metadata", {}).get("invocation_id") != seen.invocation_id:
         artifact = {}
+    codes = {each["unique_id"]: each.get("codes", "") for each in seen.causes}
     log = (
         "\n".join(seen.errors) if seen.command == "runOperation" else ""
     )  # dbt gives its result no message
@@ -164,6 +162,7 @@ def _results(seen: StepEvidence) -> list[Result]:
             str(r.get("status", "")),
             str(r.get("message") or r.get("error") or log),
             not seen.fail_on_warn,
+            codes.get(str(r.get("unique_id", "")), ""),
         )
         for r in _completed(seen, artifact.get("results", ()))
     ]
@@ -178,7 +177,8 @@ def _completed(
     reported = {r["unique_id"]: r for r in seen.raised}
     for row in rows:
         better = reported.pop(row.get("unique_id", ""), None)
-        yield better if better and row.get("status") == "skipped" else row
+        is_better = better is not None and row.get("status") in ("skipped", better["status"])
+        yield better if better is not None and is_better else row
     if not _interrupted(seen):  # else these are what the interrupt did to its queries
         yield from reported.values()
 
@@ -252,6 +252,9 @@ def _raised(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | 
     if not seen.exception or any(not result.is_good for result in results):
         return None  # with failed nodes at hand, those say more (fail-fast, for example)
     text = first_lines(seen.message) or seen.exception[0]
+    ending = find_exception_ending(seen)
+    if ending and not _SPECIAL.intersection(seen.exception):
+        return ending.reason, text
     for names, words, reason, remedy in _EXCEPTIONS:
         known = not names or names.intersection(seen.exception)
         if known and (words is None or words.search(seen.message)):
@@ -260,6 +263,17 @@ def _raised(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | 
         return ("ParseError" if seen.parsing else "ModelError"), text
     return "Unknown", f"{seen.exception[0]}: {text}"
 
+
+# What these say is not about the warehouse, whatever words are in it.
+_SPECIAL = {
+    "CompilationError",
+    "DbtProfileError",
+    "DbtProjectError",
+    "ParsingError",
+    "UsageError",
+    "InvalidSelectorError",
+    "UninstalledPackagesFoundError",
+}
 
 # In order: (classes, any if empty; words of the message, any if None; reason; what to add to the
 # message).
@@ -322,8 +336,6 @@ _EXCEPTIONS: list[tuple[set[str], re.Pattern[str] | None, str, str]] = [
         "ConfigError",
         "",
     ),
-    ({"FailedToConnectError"}, None, "Unavailable", ""),
-    (set(), _CONNECTION, "Unavailable", ""),
     (
         {"DbtRuntimeError"},
         re.compile(
@@ -345,8 +357,11 @@ def _failed(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | 
         return _freshness(seen, bad)
     if not bad:
         return None
-    if causes and all(_CONNECTION.search(result.message) for result in causes):
+    common = find_common_reason(seen, causes)
+    if common == "Unavailable":
         return "Unavailable", f"the warehouse could not be reached: {describe_results(causes)}"
+    if common == "ConfigError":
+        return "ConfigError", describe_results(causes)
     if any(result.is_hook for result in errors) and seen.command != "runOperation":
         return "HookFailed", describe_results([result for result in errors if result.is_hook])
     if errors:
@@ -371,8 +386,11 @@ def _freshness(seen: StepEvidence, bad: Sequence[Result]) -> tuple[str, str] | N
         limit = "error_after" if any(result.status == "error" for result in stale) else "warn_after"
         verb = "is" if len(stale) == 1 else "are"
         return "FreshnessFailed", f"{list_names(stale)} {verb} older than {limit} allows"
-    if bad and all(_CONNECTION.search(result.message) for result in bad):
+    common = find_common_reason(seen, bad)
+    if common == "Unavailable":
         return "Unavailable", f"the warehouse could not be reached: {describe_results(bad)}"
+    if common == "ConfigError":
+        return "ConfigError", describe_results(bad)
     if bad or seen.exit_code == 1:
         what = describe_results(bad) if bad else first_lines(next(iter(seen.errors), ""))
         return "FreshnessFailed", f"the freshness of sources could not be determined: {what}"

@@ -35,6 +35,9 @@ class StepEvidence:
     raised: Sequence[
         Mapping[str, str]
     ] = ()  # failed results that dbt reported, which the artifact may lack
+    # What the warehouse's client has raised, the last of each node.
+    causes: Sequence[Mapping[str, str]] = ()
+    logged_in: bool = False  # the warehouse had answered before this invocation
     earlier: Sequence[
         Result
     ] = ()  # of the attempts before, where the step is continued node by node
@@ -82,3 +85,4 @@ class Outcome:
     results: list[Result] = field(default_factory=list)  # without hooks
     resume: str = ""  # how another attempt may go on: Nodes, Step, or from the beginning
     stale: bool = False  # all that is wrong is the age of sources
+    again: str = ""  # as in dbt_protocol.summaries.Summary

@@ -69,6 +69,7 @@ def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
         len(failures),
         whole=_whole(steps),
         leaves_state=not any(step.lost_name for step in steps),
+        again=decisive.again if decisive else "",
     )
 
 

@@ -19,6 +19,7 @@ from dbt_protocol.summaries import Failure, Nodes, Summary
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import resume
 from dbt_runner.outcome.classify import NOT_FRESH
+from dbt_runner.outcome.meanings import AGAIN
 from dbt_runner.outcome.resume import Earlier, StartOver
 from dbt_runner.outcome.steps import YIELDED
 
@@ -52,6 +53,7 @@ class Entry:
     steps: list[StepResult] | None = field(default_factory=list)
     exit_code: int = 0
     failures: list[Failure] = field(default_factory=list)
+    again: str = ""  # as in Summary
 
     @property
     def code(self) -> str:
@@ -84,6 +86,7 @@ class Entry:
             summary.exit_code,
         )
         self.nodes, self.failures = summary.nodes, summary.failures
+        self.again = summary.again
         self.steps = list(steps) if self.state == FAILED else []
 
 
@@ -182,7 +185,11 @@ def summarize(entries: Sequence[Entry], version: str, *, cancelled: bool) -> Sum
     ]
     codes = format_codes(entries)
     total = len(failures)
-    return Summary(reason, message, code, version, nodes, failures, total, windows=codes)
+    known = [entry.again for entry in failed if entry.again]
+    again = min(known, key=AGAIN.index, default="")
+    return Summary(
+        reason, message, code, version, nodes, failures, total, windows=codes, again=again
+    )
 
 
 def list_failed_nodes(entries: Sequence[Entry]) -> list[str]:

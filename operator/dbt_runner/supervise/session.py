@@ -44,6 +44,7 @@ class Session:
         self.output = output
         self.tally = Tally(layout.progress)
         self.child: Child | None = None
+        self.logged_in = False  # the warehouse has answered in this attempt
         self.isolation = "Fork"  # of the process that was prepared last
         self.version = ""  # dbt's
         self.stop = Stop(plan, signals, output)

@@ -71,6 +71,7 @@ class StepCloser:
         if end.dbt.reason and not self._session.stop.reason:
             return Outcome(end.dbt.reason, end.dbt.message)
         outcome = classify.classify(self._gather_evidence(end))
+        self._session.logged_in |= end.dbt.logged_in
         if outcome.stale and end.step.on_stale == "Skip":
             return classify.not_fresh(outcome)
         return outcome
@@ -135,6 +136,7 @@ class StepCloser:
             resume=outcome.resume,
             results=[replace(each, message=redact(each.message)) for each in outcome.results],
             left_out=end.dbt.left_out,
+            again=outcome.again,
         )
 
     def _gather_evidence(self, end: StepEnd) -> StepEvidence:
@@ -157,6 +159,8 @@ class StepCloser:
             empty=dbt.empty,
             errors=dbt.errors,
             raised=dbt.raised,
+            causes=dbt.causes or (),
+            logged_in=self._session.logged_in,
             earlier=self._earlier.list_results(step.name),
             run_results=read_results(folder / RUN_RESULTS),
             sources=read_results(folder / SOURCES),

@@ -34,7 +34,7 @@ from dbt_operator.planning.common import durations, names, placeholders
 from dbt_operator.planning.policy import secret_shapes
 from dbt_protocol.line_input import LineBuffer
 from dbt_runner import redact, secret_sources
-from dbt_runner.outcome import classify, sentences
+from dbt_runner.outcome import classify, meanings, sentences
 from dbt_runner.outcome.step_outcome import StepEvidence
 from dbt_runner.prepare import git_messages
 from dbt_runner.supervise.output import Output
@@ -97,6 +97,10 @@ def explain_output(text: str) -> object:
     return evidence.explain_failure(ProgramEnd(2, [text]))
 
 
+def explain_words(text: str) -> object:
+    return meanings.find_ending_of_words(text)
+
+
 def count_seconds(text: str) -> object:
     try:
         return durations.seconds(f"{text}!")
@@ -134,18 +138,25 @@ PATTERNS = {
     "dbt_operator.planning.policy.secret_shapes:_SIMPLE_KEY": Row(),
     "dbt_operator.planning.policy.secret_shapes:_TOKENS": Row(),
     "dbt_operator.planning.policy.secret_shapes:_WORDS": Row(),
-    "dbt_operator.planning.run.retry:_TRANSIENT": Row(("terminating a ", "temporary ")),
     "dbt_operator.planning.state.compare:_COMPARING": Row(("@state", "1", Pump(".a", "state"))),
     "dbt_operator.planning.target:_problem": Row(
         reason="the target owner's own pattern of 253 characters is compiled, and matched nowhere"
-    ),
-    "dbt_runner.outcome.classify:_CONNECTION": Row(
-        ("connection to server at a ", "could not open a ", "could not establish ")
     ),
     "dbt_runner.outcome.classify:_EXCEPTIONS": Row(
         ("previous run in '", "previous run in 'a' target "),
         explain_exception,
     ),
+    "dbt_runner.outcome.meanings:_PLACE": Row(
+        (" in model a", " in a b (", " in a b (a"), explain_words
+    ),
+    "dbt_runner.outcome.meanings:_QUOTED": Row(('"', "'", "`'\"", '"a'), explain_words),
+    "dbt_runner.outcome.meanings:_SHOWN": Row(("LINE 1", "LINE 1\n", "DETAIL\n"), explain_words),
+    "dbt_runner.outcome.meanings:_WORDS": Row(
+        ("could not ", "terminating ", 'role "" '), explain_words
+    ),
+    "dbt_runner.worker.invocation.driver_errors:_ERROR_CLASS": Row(("[A", "[AA.")),
+    "dbt_runner.worker.invocation.driver_errors:_SQLSTATE": Row(("SQLSTATE ", "SQLSTATE: (4200")),
+    "dbt_runner.worker.invocation.driver_errors:_WORD": Row(("a", "a ")),
     "dbt_runner.outcome.sentences:_BLANKS": Row((" ", " a", "\n"), sentences.first_lines),
     "dbt_runner.outcome.sentences:_LOCATION": Row(("in macro\n", "^~ \n"), sentences.first_lines),
     "dbt_runner.outcome.steps:_PLACEHOLDER": Row(("$(a", "$(a)", "$((")),

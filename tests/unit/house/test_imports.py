@@ -31,7 +31,7 @@ PACKAGES: dict[str, set[str]] = {
     "dbt_runner/supervise": set(),
     "dbt_runner/upload": set(),
     # What dbt brings with it.
-    "dbt_runner/worker": {"click", "dbt", "jinja2", "yaml"},
+    "dbt_runner/worker": {"click", "dbt", "dbt_common", "jinja2", "yaml"},
 }
 # Pure: they ask no clock, no file, no process and no network.
 PURE = {

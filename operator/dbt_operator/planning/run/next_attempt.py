@@ -31,7 +31,8 @@ def end_attempt(facts: RunFacts, verdict: Verdict, now: datetime, attempt: Attem
     resolved = facts.status.resolved
     started_at = facts.status.started_at or attempt.started_at
     since = None if facts.run.spec.windows else started_at  # timeout is that of a window
-    if resolved is None or not retry.should_retry(resolved, verdict, attempt.number, since, now):
+    attempts = [*(facts.status.attempts or [])[: attempt.number - 1], attempt]
+    if resolved is None or not retry.should_retry(resolved, verdict, attempts, since, now):
         return finish(facts, verdict, now, attempt)
     ended = record_end(attempt, facts.attempt.pod, verdict, now)
     withdrawn = promotion.find_withdrawal(facts, ended)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from dbt_operator.api.kinds.run import Attempt
@@ -14,17 +14,8 @@ from dbt_operator.planning.common.durations import parse_time, seconds
 
 _INITIAL, _FACTOR, _MAX = "30s", 2, "10m"
 _MAY_PASS = (Reason.UNAVAILABLE, Reason.INFRASTRUCTURE, Reason.SOURCE_ERROR, Reason.DEPS_FAILED)
-# Messages of warehouses about what may be over in a minute. Syntax, missing columns and the like
-# never match.
-_TRANSIENT = re.compile(
-    r"connection|could not connect|server closed|deadlock|lock timeout"
-    r"|terminat\w{1,20} .{0,200}administrator|obtain lock"
-    r"|could not serialize|concurrent update|timed? ?out|too many|rate limit|quota exceeded"
-    r"|capacity|throttl"
-    r"|temporar\w{1,20} (unavailable|failure)|service unavailable|internal error"
-    r"|\b50[0234]\b|try again",
-    re.IGNORECASE,
-)
+# Of these the runner says whether they may, by what the warehouse has said.
+_MAY_BE_SAID = (Reason.UNAVAILABLE, Reason.MODEL_ERROR)
 
 
 def resolve(retry: Retry) -> ResolvedRetry:
@@ -62,35 +53,40 @@ def count_allowed(resolved: Resolved) -> int:
 
 
 def should_retry(
-    resolved: Resolved, verdict: Verdict, attempts: int, started_at: str | None, now: datetime
+    resolved: Resolved,
+    verdict: Verdict,
+    attempts: Sequence[Attempt],
+    started_at: str | None,
+    now: datetime,
 ) -> bool:
-    """Whether another attempt follows on this one. None follows that could not start before
-    spec.timeout is over.
+    """Whether another attempt follows on these, the last of which has just ended in this verdict.
+    None follows that could not start before spec.timeout is over.
     """
     retry = resolved.retry
     if (
         retry is None
         or verdict.reason in (None, Reason.NOT_FRESH)
-        or attempts >= count_allowed(resolved)
+        or len(attempts) >= count_allowed(resolved)
     ):
         return False
     if resolved.timeout_seconds is not None and started_at is not None:
         over = parse_time(started_at) + timedelta(seconds=resolved.timeout_seconds)
-        if now + wait(retry, attempts) >= over:
+        if now + wait(retry, len(attempts)) >= over:
             return False
-    return verdict.reason in retry.reasons if retry.reasons is not None else may_pass(verdict)
+    if retry.reasons is not None:
+        return verdict.reason in retry.reasons
+    before = attempts[-2].reason if len(attempts) > 1 else None
+    return may_pass(verdict, before)
 
 
-def may_pass(verdict: Verdict) -> bool:
-    """Whether what went wrong may be over by itself. Failures that nobody can see do not count as
-    such.
+def may_pass(verdict: Verdict, before: Reason | None = None) -> bool:
+    """Whether what went wrong may be over by itself.
+
+    Args:
+        verdict: on the attempt.
+        before: the reason of the attempt before it. What is to be tried once more has been then.
     """
-    if verdict.reason in _MAY_PASS:
-        return True
-    if verdict.reason is not Reason.MODEL_ERROR or verdict.summary is None:
-        return False
-    summary = verdict.summary
-    if summary.failures_total > len(summary.failures):
-        return False
-    causes = [failure for failure in summary.failures if failure.status != "skipped"]
-    return bool(causes) and all(_TRANSIENT.search(failure.message) for failure in causes)
+    if verdict.reason in _MAY_BE_SAID and verdict.summary and verdict.summary.again:
+        again = verdict.summary.again
+        return again == "Yes" or (again == "Once" and before is not verdict.reason)
+    return verdict.reason in _MAY_PASS

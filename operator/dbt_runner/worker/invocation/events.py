@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 from dbt_runner.worker.dbt_api import Invocation
 from dbt_runner.worker.failure import CannotRunError
+from dbt_runner.worker.invocation.driver_errors import DriverErrors
 from dbt_runner.worker_messages import DbtEnd
 
 _SHOWN_ERRORS = 20
 _MAY_BE_LACKING = {"runtime error", "error", "partial success", "fail"}
+_RAISED = ("CatchableExceptionOnRun", "InternalErrorOnRun", "GenericExceptionOnRun")
 
 
 class Events:
@@ -39,6 +42,9 @@ class Events:
         self.empty = False
         self.errors: list[str] = []
         self.raised: list[dict[str, str]] = []
+        self.driver_errors = DriverErrors(invocation.redactor)
+        self._said: dict[int, str] = {}  # by thread: what it has raised last
+        self._batches: dict[str, list[str]] = {}  # by model: its batches that have failed
 
     def __call__(self, event: Any) -> None:
         """Called by dbt, in whichever of its threads, for every event including debug ones: cheap
@@ -53,6 +59,12 @@ class Events:
             self.empty = True
         elif name in ("NodeStart", "NodeFinished"):
             self._node(name, event.data)
+        elif name in _RAISED:
+            self._said[threading.get_ident()] = event.data.exc
+        elif name == "LogBatchResult" and event.data.status == "error":
+            said = self._said.pop(threading.get_ident(), "")
+            batches = self._batches.setdefault(event.data.node_info.unique_id, [])
+            batches.append(f"{event.data.description}: {said}")
         if info.level not in ("debug", "test"):
             self._keep(event)
 
@@ -77,7 +89,8 @@ class Events:
         # it has taken in the very result that it stops for, and then run_results.json has that node
         # as skipped, or does not exist.
         if result.status in _MAY_BE_LACKING and len(self.raised) < _SHOWN_ERRORS:
-            message = self._redactor.text(result.message)
+            batches = self._batches.get(node, [])
+            message = self._redactor.text(": ".join([result.message, *batches[:1]]))
             self.raised.append({"unique_id": node, "status": result.status, "message": message})
 
     def _keep(self, event: Any) -> None:
@@ -94,6 +107,8 @@ class Events:
         node = getattr(event.data, "node_info", None)
         if node is not None and node.unique_id:
             line.update(node=node.unique_id, status=node.node_status)
+            if codes := self.driver_errors.find_codes(node.unique_id):
+                line["codes"] = codes
         self._file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
 
 
@@ -110,6 +125,8 @@ def raise_failure(result: Any, events: Events | None) -> None:
 def make_end(result: Any, events: Events | None, left_out: int | None = None) -> DbtEnd:
     """Make the exit code as dbt's command line does around dbtRunner: 2 if it raised, else 1."""
     error = result.exception
+    if events is not None and error is not None:
+        events.driver_errors.take(error, "")
     classes = [] if error is None else type(error).__mro__
     ended = DbtEnd(
         message="" if error is None else str(error),
@@ -126,6 +143,8 @@ def make_end(result: Any, events: Events | None, left_out: int | None = None) ->
         empty=events.empty,
         errors=events.errors,
         raised=events.raised,
+        causes=events.driver_errors.list_rows(),
+        logged_in=events.driver_errors.logged_in,
     )
 
 

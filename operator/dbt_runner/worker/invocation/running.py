@@ -9,6 +9,7 @@ from typing import Any
 from dbt.cli.main import dbtRunner
 
 from dbt_runner.worker.dbt_api import Invocation
+from dbt_runner.worker.invocation.driver_errors import watching
 from dbt_runner.worker.invocation.events import Events, make_end, write_to
 from dbt_runner.worker.invocation.selecting import counting_left_out, expecting, leaving_out
 from dbt_runner.worker_messages import DbtEnd
@@ -29,7 +30,8 @@ def run_command(
 
     write_to(invocation.folder)
     events = Events(invocation, adopt, on_node)
-    with leaving_out(done), counting_left_out() as counts, expecting(events.expect):
+    watched, known = watching(events.driver_errors), events.driver_errors.know
+    with leaving_out(done), counting_left_out() as counts, expecting(events.expect, known), watched:
         result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(invocation.argv)
     return make_end(result, events, left_out=counts[0] if counts else None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,10 @@ def counting_left_out() -> Iterator[list[int]]:
 
 
 @contextmanager
-def expecting(tell: Callable[[Collection[str], Collection[str]], None]) -> Iterator[None]:
+def expecting(
+    tell: Callable[[Collection[str], Collection[str]], None],
+    know: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> Iterator[None]:
     """Have it told which nodes and which hooks a command is about to run, and so leaves results of.
 
     The number that dbt prints would not do: it leaves out the unit tests of a build, and has hooks
@@ -120,6 +123,7 @@ def expecting(tell: Callable[[Collection[str], Collection[str]], None]) -> Itera
 
     def execute_with_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
         nodes = {node.unique_id for node in self._flattened_nodes if not node.is_ephemeral_model}
+        know(self.manifest.nodes)
         tell(nodes | set(getattr(self, "selected_unit_tests", ())), _hooks(self))
         return original(self, *args, **kwargs)
 

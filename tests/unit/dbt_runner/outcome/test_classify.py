@@ -225,7 +225,7 @@ def raised(names: str, message: str, **other: Any) -> StepEvidence:
         ),
         (raised("FailedToConnectError DbtDatabaseError", "Database Error"), "Unavailable"),
         (raised("DbtDatabaseError", REFUSED, parsing=False), "Unavailable"),
-        (raised("DbtDatabaseError", "permission denied for schema", parsing=False), "ModelError"),
+        (raised("DbtDatabaseError", "permission denied for schema", parsing=False), "ConfigError"),
         (raised("", "IO Error: Could not set lock on file", parsing=False), "Unavailable"),
     ],
 )

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_operator.api.kinds.run import DbtRun
+from dbt_operator.api.kinds.run import Attempt, DbtRun
 from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.parts.retry import Retry
 from dbt_operator.api.status import Reason
 from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.run import retry
 from dbt_protocol.plans import RunPlan
-from dbt_protocol.summaries import Failure, Summary
+from dbt_protocol.summaries import Summary
 from tests.support.builders import (
     NOW,
     ended_status,
@@ -40,14 +40,17 @@ def resolved(**spec: Any) -> Resolved:
     return found
 
 
-def model_error(*messages: str, total: int = 0) -> Verdict:
-    failures = [
-        Failure(f"model.shop.m{number}", "error", message)
-        for number, message in enumerate(messages)
+def attempts(*reasons: Reason | None) -> list[Attempt]:
+    """Attempts that have ended, one after another."""
+    return [
+        Attempt(number=number, job_name=f"nightly-{number}", created_at=stamp(0), reason=reason)
+        for number, reason in enumerate(reasons, 1)
     ]
-    failures.append(Failure("model.shop.child", "skipped"))
-    found = Summary(reason="ModelError", failures=failures, failures_total=total or len(failures))
-    return Verdict(Reason.MODEL_ERROR, "", 1, found)
+
+
+def said(reason: Reason, again: str) -> Verdict:
+    """What a runner says whether it may pass."""
+    return Verdict(reason, "", 1, Summary(reason=reason.value, again=again))
 
 
 @pytest.mark.parametrize(
@@ -57,35 +60,53 @@ def model_error(*messages: str, total: int = 0) -> Verdict:
         (Verdict(Reason.INFRASTRUCTURE, ""), True),
         (Verdict(Reason.SOURCE_ERROR, ""), True),
         (Verdict(Reason.DEPS_FAILED, ""), True),
-        (model_error("server closed the connection unexpectedly"), True),
-        (model_error("deadlock detected", "canceling statement due to lock timeout"), True),
-        (model_error("could not serialize access due to concurrent update"), True),
-        (model_error('column "x" does not exist'), False),
-        (model_error('syntax error at or near "selct"'), False),
-        (model_error("deadlock detected", 'column "x" does not exist'), False),
-        (model_error("deadlock detected", total=30), False),
-        (model_error(), False),
-        (Verdict(Reason.MODEL_ERROR, "deadlock detected"), False),
+        (said(Reason.MODEL_ERROR, "Yes"), True),
+        (said(Reason.MODEL_ERROR, "Once"), True),
+        (said(Reason.MODEL_ERROR, "No"), False),
+        (said(Reason.MODEL_ERROR, ""), False),  # an older runner
+        (said(Reason.UNAVAILABLE, "No"), False),
+        (said(Reason.UNAVAILABLE, ""), True),
+        # What was disrupted says nothing of what the runner saw before.
+        (said(Reason.INFRASTRUCTURE, "No"), True),
+        (said(Reason.TEST_FAILED, "Yes"), False),
         *((Verdict(reason, ""), False) for reason in Reason if reason not in MAY_PASS),
     ],
 )
 def test_only_what_may_pass_by_itself_is_tried_again_by_default(
     verdict: Verdict, expected: bool
 ) -> None:
-    assert retry.should_retry(resolved(retry=THREE), verdict, 1, None, NOW) is expected
+    found = attempts(verdict.reason)
+    assert retry.should_retry(resolved(retry=THREE), verdict, found, None, NOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("before", "again", "expected"),
+    [
+        (Reason.UNAVAILABLE, "Once", False),
+        (Reason.UNAVAILABLE, "Yes", True),
+        (Reason.INFRASTRUCTURE, "Once", True),
+    ],
+)
+def test_what_is_to_be_tried_once_more_is_tried_once_more(
+    before: Reason, again: str, expected: bool
+) -> None:
+    verdict, found = said(Reason.UNAVAILABLE, again), attempts(before, Reason.UNAVAILABLE)
+    assert retry.should_retry(resolved(retry=THREE), verdict, found, None, NOW) is expected
 
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_a_list_of_reasons_is_taken_literally(reason: Reason) -> None:
     found = resolved(retry=THREE | {"reasons": ["OOMKilled", "ModelError"]})
-    assert retry.should_retry(found, Verdict(reason, ""), 1, None, NOW) is (
+    assert retry.should_retry(found, Verdict(reason, ""), attempts(reason), None, NOW) is (
         reason in ("OOMKilled", "ModelError")
     )
 
 
 def test_without_a_retry_there_is_none_and_a_success_gets_none() -> None:
-    assert not retry.should_retry(resolved(), Verdict(Reason.UNAVAILABLE, ""), 1, None, NOW)
-    assert not retry.should_retry(resolved(retry=THREE), Verdict(None, ""), 1, None, NOW)
+    away = Verdict(Reason.UNAVAILABLE, "")
+    assert not retry.should_retry(resolved(), away, attempts(away.reason), None, NOW)
+    done = Verdict(None, "")
+    assert not retry.should_retry(resolved(retry=THREE), done, attempts(None), None, NOW)
 
 
 def test_waits_grow_up_to_a_limit() -> None:
@@ -96,8 +117,8 @@ def test_waits_grow_up_to_a_limit() -> None:
 def test_no_attempt_follows_that_could_not_start_before_the_timeout() -> None:
     found = resolved(retry=THREE, timeout="100s")
     away = Verdict(Reason.UNAVAILABLE, "")
-    assert retry.should_retry(found, away, 1, stamp(0), later(89))
-    assert not retry.should_retry(found, away, 1, stamp(0), later(90))
+    assert retry.should_retry(found, away, attempts(away.reason), stamp(0), later(89))
+    assert not retry.should_retry(found, away, attempts(away.reason), stamp(0), later(90))
 
 
 def retrying(**spec: Any) -> World:

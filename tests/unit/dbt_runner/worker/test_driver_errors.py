@@ -1,0 +1,136 @@
+"""What the warehouse's client says is taken down beside the node that it is about."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from dbt_runner.redact import Redactor
+from dbt_runner.worker.invocation.driver_errors import (
+    DriverErrors,
+    describe_error,
+    find_lasting,
+)
+
+
+class Config:
+    pre_hook = post_hook = ()
+    unique_key: str | None = None
+    incremental_strategy: str | None = None
+
+    def __init__(self, materialized: str = "table", **other: Any) -> None:
+        self.materialized = materialized
+        vars(self).update(other)
+
+
+class Node:
+    def __init__(self, resource_type: str, config: Config | None = None) -> None:
+        self.resource_type, self.config = resource_type, config or Config()
+
+
+@pytest.mark.parametrize(
+    ("sql", "in_transaction", "lasting"),
+    [
+        ("COMMIT", True, "commit"),
+        ('/* {"app": "dbt"} */\n commit;', False, "commit"),
+        ("-- a comment\ncommit", False, "commit"),
+        ("/* commit */ select 1", False, ""),
+        ("insert into a select 1", True, ""),
+        ("insert into a select 1", False, "statement"),
+        ("SELECT 1", False, ""),
+        ("begin", False, ""),
+        ("/* not closed", False, ""),
+        ("", False, ""),
+    ],
+)
+def test_what_a_statement_may_leave_behind(sql: str, in_transaction: bool, lasting: str) -> None:
+    assert find_lasting(sql, in_transaction=in_transaction) == lasting
+
+
+class DriverError(Exception):
+    pgcode = "57P01"
+
+
+class DbtsError(Exception):
+    __module__ = "dbt_common.exceptions"
+
+
+NODES = {
+    "table": Node("model"),
+    "appending": Node("model", Config("incremental")),
+    "merging": Node("model", Config("incremental", unique_key="id")),
+    "inserting": Node(
+        "model", Config("incremental", incremental_strategy="append", unique_key="a")
+    ),
+    "microbatch": Node("model", Config("incremental", incremental_strategy="microbatch")),
+    "hooked": Node("model", Config(post_hook=["grant"])),
+    "own": Node("model", Config("my_materialization")),
+    "seed": Node("seed"),
+    "hook": Node("operation"),
+}
+
+
+@pytest.mark.parametrize(
+    ("node", "lasting", "expected"),
+    [
+        ("table", "commit", ""),
+        ("merging", "commit", ""),
+        ("microbatch", "commit", ""),
+        ("seed", "commit", ""),
+        ("hooked", "commit", ""),
+        ("hooked", "statement", "statement"),
+        ("appending", "commit", "commit"),
+        ("inserting", "commit", "commit"),
+        ("own", "statement", "statement"),
+        ("hook", "statement", "statement"),
+        ("", "statement", "statement"),  # an operation
+        ("appending", "", ""),
+    ],
+)
+def test_only_what_may_not_be_done_twice_is_said_to_last(
+    node: str, lasting: str, expected: str
+) -> None:
+    errors = DriverErrors(Redactor(()))
+    errors.know(NODES)
+    errors.take(DriverError("gone"), node, lasting=lasting)
+    (row,) = errors.list_rows()
+    assert row["lasting"] == expected
+    assert (row["codes"], row["text"]) == ("57P01", "gone")
+
+
+def test_the_code_is_found_behind_dbts_own_errors() -> None:
+    try:
+        try:
+            raise DriverError("secret-word")
+        except DriverError as error:
+            raise DbtsError("Database Error") from error
+    except DbtsError as error:
+        errors = DriverErrors(Redactor({"secret-word"}))
+        errors.take(error, "model.a")
+    assert errors.find_codes("model.a") == "57P01"
+    assert "secret-word" not in json.dumps(errors.list_rows())
+
+
+@pytest.mark.parametrize(
+    ("attributes", "codes"),
+    [
+        ({"errno": 1003, "sqlstate": "42000"}, "42000 001003"),  # Snowflake
+        ({"code": 404, "errors": [{"reason": "notFound"}]}, "notFound HTTP404"),  # BigQuery
+        ({"args": ({"C": "42P01", "M": "no such table"},)}, "42P01"),  # Redshift
+        ({"context": {"http-code": 503}}, "HTTP503"),  # Databricks
+        ({"errors": "no list", "errno": "no number", "code": None}, ""),
+    ],
+)
+def test_every_client_has_its_own_way_to_say_a_code(attributes: dict[str, Any], codes: str) -> None:
+    error = type("ClientError", (Exception,), {})("words")
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    assert describe_error(error)["codes"] == codes
+
+
+def test_an_error_of_the_system_has_its_name() -> None:
+    row = describe_error(ConnectionRefusedError(111, "Connection refused"))
+    assert row["codes"] == "ECONNREFUSED"
+    assert "ConnectionRefusedError" in row["classes"]
