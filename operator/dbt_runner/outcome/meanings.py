@@ -5,8 +5,8 @@ The code of an error says that, and where it has none its words. Of those only t
 counts, never what is a name or a value: a column may be called connection_id, and a statement may
 be wrong on line 503. docs/endings.md has all rules as a table for people; a test compares the two.
 
-Codes are those of PostgreSQL's documentation, appendix A, and of the sources of the clients and of
-dbt's adapters (see docs/endings.md).
+The codes of PostgreSQL are those of appendix A of its documentation; docs/endings.md says which of
+the others have been checked against what.
 """
 
 from __future__ import annotations
