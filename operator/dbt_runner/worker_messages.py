@@ -87,8 +87,8 @@ class DbtEnd:
     raised: list[dict[str, str]] = field(default_factory=list)  # results the artifacts may lack
     # Nodes that a build was asked for and has not selected; None: that is not known.
     left_out: int | None = None
-    # What the warehouse's client has raised, the last of each node; None: nobody has looked.
-    causes: list[dict[str, str]] | None = None
+    # What the warehouse's client has raised, the last of each node.
+    causes: list[dict[str, str]] = field(default_factory=list)
     logged_in: bool = False  # the warehouse has answered a statement
 
     def list_fields(self) -> dict[str, Any]:
@@ -236,5 +236,4 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "list[str]": _are_texts,
     "list[str] | None": _or_none(_are_texts),
     "list[dict[str, str]]": _are_results,
-    "list[dict[str, str]] | None": _or_none(_are_results),
 }

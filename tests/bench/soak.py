@@ -3,7 +3,7 @@ that are made to hurt, in turn.
 
 API server, Job controller and scheduler are real, and the operator watches both namespaces. What
 somebody does in the one must cost nobody in the other more than the time of reading it: the ratio
-of the times is told, and an operator that has ended or led anew is an error.
+of the times is told, and an operator that has ended is an error.
 """
 
 from __future__ import annotations

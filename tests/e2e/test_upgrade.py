@@ -133,7 +133,8 @@ def test_a_run_goes_on_with_the_runner_that_it_began_with(
     assert (found["phase"], len(found["attempts"])) == ("Succeeded", 2)
 
 
-def test_each_window_of_a_backfill_is_done_once(course: Course, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it has to be there first
+@pytest.mark.usefixtures("course")
+def test_each_window_of_a_backfill_is_done_once() -> None:
     found = finished(PAST, NAMESPACE)
     assert found["phase"] == "Succeeded"
     assert counts(found) == {"total": len(WINDOWS), "succeeded": len(WINDOWS)}

@@ -159,7 +159,7 @@ class StepCloser:
             empty=dbt.empty,
             errors=dbt.errors,
             raised=dbt.raised,
-            causes=dbt.causes or (),
+            causes=dbt.causes,
             logged_in=self._session.logged_in,
             earlier=self._earlier.list_results(step.name),
             run_results=read_results(folder / RUN_RESULTS),
