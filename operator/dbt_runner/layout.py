@@ -129,7 +129,9 @@ class Layout:
         return self.work / ".manifest.json"
 
     def done(self, step: str) -> Path:
-        """The nodes of a step that need not run again, a JSON list."""
+        """What need not run again of a step: a JSON object with ``nodes``, and with ``batches`` as
+        :func:`dbt_runner.outcome.batches.find_batches` has them.
+        """
         return self.work / f".done-{step}.json"
 
     def found_sources(self, step: str) -> Path:

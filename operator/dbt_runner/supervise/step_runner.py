@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import replace
 
@@ -10,8 +9,10 @@ from dbt_protocol.paths import DEPS
 from dbt_protocol.plans import RunPlan, Step
 from dbt_protocol.result_file import Parse, StepResult
 from dbt_runner.artifact_files import FRESHNESS
+from dbt_runner.json_files import write_json
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import classify
+from dbt_runner.outcome.batches import find_batches
 from dbt_runner.outcome.resume import Earlier
 from dbt_runner.outcome.step_outcome import Outcome
 from dbt_runner.redact import Known
@@ -20,7 +21,7 @@ from dbt_runner.supervise.interpreter import InterpreterError
 from dbt_runner.supervise.publish import publish
 from dbt_runner.supervise.session import Session
 from dbt_runner.supervise.step_end import StepCloser, StepEnd, format_now
-from dbt_runner.volume import copy_plain, remove_folder, write_whole
+from dbt_runner.volume import copy_plain, remove_folder
 from dbt_runner.worker_messages import (
     BeginWindow,
     DbtEnd,
@@ -163,13 +164,18 @@ class StepRunner:
     # A step
 
     def _leave_out(self, step: Step) -> None:
-        """Tell dbt's process which nodes of a step are done."""
-        done = classify.done(self.earlier.list_results(step.name))
+        """Tell dbt's process which nodes of a step are done, and which batches of others."""
+        earlier = self.earlier.list_results(step.name)
         # A dbt that is a command knows of no way to leave nodes out.
-        if done and self.session.isolation != "Command":
-            count = f"{len(done)} nodes are done, by the results of earlier attempts"
-            self.session.output.say(f"step {step.name}: {count}")
-            write_whole(self._layout.done(step.name), json.dumps(done).encode())
+        if not earlier or self.session.isolation == "Command":
+            return
+        nodes = classify.done(earlier)
+        # What is kept of attempts before is that of a run, not of each window.
+        batches = {} if self._window else find_batches(self._layout, earlier)
+        count = f"{len(nodes)} nodes are done, by the results of earlier attempts"
+        more = f", and batches of {len(batches)} others" if batches else ""
+        self.session.output.say(f"step {step.name}: {count}{more}")
+        write_json(self._layout.done(step.name), {"nodes": nodes, "batches": batches})
 
     def _run_once(self, number: int, started_at: str) -> StepEnd:
         """Run a step's command; what is known of its end."""

@@ -6,7 +6,7 @@ it happens once, in :mod:`dbt_runner.worker.main`, which hands it on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,15 @@ class Invocation:
     argv: list[str]  # without the program's name
     folder: Path  # dbt's target and log path
     redactor: Redactor  # for the error messages and events.jsonl
+
+
+@dataclass(frozen=True)
+class Done:
+    """What attempts before have done of a step."""
+
+    nodes: Collection[str] = ()  # unique IDs, which are left out although they are selected
+    # Of microbatch models that failed in part, by unique ID: dbt's ``batch_results`` as JSON.
+    batches: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -79,7 +88,7 @@ class DbtApi(Protocol):
         self,
         invocation: Invocation,
         manifest: Any,
-        done: Collection[str] = (),
+        done: Done = Done(),
         on_node: Callable[..., None] = lambda **_: None,
     ) -> DbtEnd:
         """Run a dbt command.
@@ -87,7 +96,7 @@ class DbtApi(Protocol):
         Args:
             invocation: the command.
             manifest: a parsed one, or None to let dbt parse.
-            done: unique IDs of nodes that are left out although they are selected.
+            done: what is not run again.
             on_node: told the ``invocation_id``, how many nodes there are (``total``) and of each
                 that has ``started`` or ``ended``, by any thread.
         """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dbt_protocol.json_input import parse_json
 from dbt_protocol.plans import RunPlan
+from dbt_runner.json_files import read_json
 from dbt_runner.layout import Layout
-from dbt_runner.worker.dbt_api import Invocation, Means
+from dbt_runner.worker.dbt_api import Done, Invocation, Means
 from dbt_runner.worker.found_sources import hand_over_sources
 from dbt_runner.worker_messages import StepOutcome
 
@@ -30,9 +30,7 @@ def run_step(means: Means, plan: RunPlan, layout: Layout, number: int, manifest:
     means.channel.send(StepOutcome(step=number, **end.list_fields()))
 
 
-def _read_done(layout: Layout, step: str) -> list[str]:
-    """The nodes of a step that the supervisor says are done."""
-    try:
-        return list(parse_json(layout.done(step).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return []
+def _read_done(layout: Layout, step: str) -> Done:
+    """What the supervisor says is done of a step."""
+    found = read_json(layout.done(step))
+    return Done(found["nodes"], found["batches"]) if found else Done()

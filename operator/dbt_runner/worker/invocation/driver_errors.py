@@ -37,7 +37,7 @@ class DriverErrors:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._found: dict[str, dict[str, str]] = {}
-        self._nodes: Mapping[str, Any] = {}
+        self._nodes: Mapping[str, Any] | None = None  # None: an operation has none
         self.logged_in = False  # the warehouse has answered
 
     def know(self, nodes: Mapping[str, Any]) -> None:
@@ -74,6 +74,10 @@ class DriverErrors:
 
     def _may_repeat(self, node: str, lasting: str) -> bool:
         """Whether a node does no harm if it runs again after it has ended well."""
+        if self._nodes is None:
+            return False
+        if not node:  # what dbt does by itself: look what there is, and create schemas
+            return True
         found = self._nodes.get(node)
         kind = str(getattr(found, "resource_type", ""))
         if kind in _REPEATABLE:

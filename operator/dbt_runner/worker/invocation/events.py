@@ -73,6 +73,11 @@ class Events:
         self.expected = sorted({*nodes, *hooks})
         self._on_node(total=len(nodes))
 
+    def take_hook_error(self, hook: str, message: str) -> None:
+        """Learn of a hook of which dbt leaves no result."""
+        row = {"unique_id": hook, "status": "error", "message": self._redactor.text(message)}
+        self.raised.append(row)
+
     def _node(self, name: str, data: Any) -> None:
         node = data.node_info.unique_id
         # Ephemeral models are among dbt's nodes here, but neither among those it announces nor

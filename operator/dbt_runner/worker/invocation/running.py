@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from dbt.cli.main import dbtRunner
 
-from dbt_runner.worker.dbt_api import Invocation
+from dbt_runner.worker.dbt_api import Done, Invocation
+from dbt_runner.worker.invocation.batches_done import leaving_out_batches
 from dbt_runner.worker.invocation.driver_errors import watching
 from dbt_runner.worker.invocation.events import Events, make_end, write_to
+from dbt_runner.worker.invocation.hook_errors import telling_of_hooks
 from dbt_runner.worker.invocation.selecting import counting_left_out, expecting, leaving_out
 from dbt_runner.worker_messages import DbtEnd
 
@@ -18,7 +21,7 @@ from dbt_runner.worker_messages import DbtEnd
 def run_command(
     invocation: Invocation,
     manifest: Any,
-    done: Collection[str] = (),
+    done: Done = Done(),  # noqa: B008 -- it cannot change
     on_node: Callable[..., None] = lambda **_: None,
 ) -> DbtEnd:
     """Run a dbt command, as :class:`dbt_runner.worker.dbt_api.DbtApi` says."""
@@ -30,8 +33,14 @@ def run_command(
 
     write_to(invocation.folder)
     events = Events(invocation, adopt, on_node)
-    watched, known = watching(events.driver_errors), events.driver_errors.know
-    with leaving_out(done), counting_left_out() as counts, expecting(events.expect, known), watched:
+    known = events.driver_errors.know
+    with ExitStack() as watched:
+        watched.enter_context(leaving_out(done.nodes))
+        watched.enter_context(leaving_out_batches(done.batches))
+        counts = watched.enter_context(counting_left_out())
+        watched.enter_context(expecting(events.expect, known))
+        watched.enter_context(watching(events.driver_errors))
+        watched.enter_context(telling_of_hooks(events.take_hook_error))
         result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(invocation.argv)
     return make_end(result, events, left_out=counts[0] if counts else None)
 

@@ -173,6 +173,52 @@ def test_after_a_failed_hook_everything_runs_again(tmp_path: Path) -> None:
     assert second.code == 0
 
 
+DAYS = """
+select *, '{{ env_var("TABLE_IN_TIME") }}' as made_by,
+  case when id = 2 then cast('{{ env_var("TABLE_IN_TIME") }}' as integer) end as number
+from {{ ref('events') }}
+"""
+
+
+def batches_of_days(*argv: str) -> tuple[dict[str, str], list[Any]]:
+    """A microbatch model with three batches, of which one needs a number."""
+    config = (
+        "{{ config(materialized='incremental', event_time='day', incremental_strategy='microbatch',"
+        " batch_size='day', begin='2024-01-01') }}"
+    )
+    files = {
+        "models/events.sql": "{{ config(event_time='day', materialized='table') }} select * from "
+        "(values (timestamp '2024-01-01', 1), (timestamp '2024-01-02', 2),"
+        " (timestamp '2024-01-03', 3)) as t(day, id)",
+        "models/days.sql": f"{config} {DAYS}",
+    }
+    window = ["--event-time-start", "2024-01-01", "--event-time-end", "2024-01-04"]
+    return files, [step("build", *window, *argv)]
+
+
+@pytest.mark.dbt
+@pytest.mark.parametrize(
+    ("argv", "kept"), [((), "not a number"), (("--full-refresh",), "2")], ids=["some", "all"]
+)
+def test_only_the_batches_that_failed_run_again(
+    tmp_path: Path, argv: tuple[str, ...], kept: str
+) -> None:
+    """All of them, where the first is to drop the table."""
+    files, steps = batches_of_days(*argv)
+    attempts = Attempts(tmp_path, files)
+    first = attempts.run(*steps, table="not a number")
+    assert first.summary.reason == "ModelError", first.log
+    assert "PARTIAL SUCCESS (2/3)" in first.summary.message
+    second = attempts.run(*steps, table="2")
+    assert second.code == 0, second.log
+    with duckdb.connect(str(tmp_path / WAREHOUSE), read_only=True) as connection:
+        found = connection.sql("select id, made_by from analytics.days order by id").fetchall()
+    assert found == [(1, kept), (2, "2"), (3, kept)]
+    rows = json.loads((second.layout.run / "run_results.json").read_text())["results"]
+    (days,) = (row["batch_results"] for row in rows if row["unique_id"].endswith("days"))
+    assert (len(days["successful"]), days["failed"]) == (3, [])
+
+
 # The parse cache
 
 

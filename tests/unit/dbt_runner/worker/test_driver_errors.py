@@ -85,7 +85,7 @@ NODES = {
         ("inserting", "commit", "commit"),
         ("own", "statement", "statement"),
         ("hook", "statement", "statement"),
-        ("", "statement", "statement"),  # an operation
+        ("", "commit", ""),  # dbt's own
         ("appending", "", ""),
     ],
 )
@@ -98,6 +98,12 @@ def test_only_what_may_not_be_done_twice_is_said_to_last(
     (row,) = errors.list_rows()
     assert row["lasting"] == expected
     assert (row["codes"], row["text"]) == ("57P01", "gone")
+
+
+def test_what_an_operation_does_is_not_done_twice() -> None:
+    errors = DriverErrors(Redactor(()))
+    errors.take(DriverError("gone"), "", lasting="statement")
+    assert [row["lasting"] for row in errors.list_rows()] == ["statement"]
 
 
 def test_the_code_is_found_behind_dbts_own_errors() -> None:
