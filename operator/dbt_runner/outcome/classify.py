@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Any
 
 from dbt_protocol.summaries import Failure, Nodes
-from dbt_runner.outcome.meanings import NO
+from dbt_runner.outcome.ending_kinds import NO
 from dbt_runner.outcome.sentences import describe_results, first_lines, list_first, list_names
 from dbt_runner.outcome.step_outcome import Outcome, Result, StepEvidence, is_hook
 from dbt_runner.outcome.warehouse_errors import (

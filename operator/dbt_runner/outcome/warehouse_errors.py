@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dbt_runner.outcome.ending_kinds import Ending
 from dbt_runner.outcome.meanings import (
     OTHER,
     UNKNOWN_CONNECTION,
-    Ending,
     find_ending,
     find_ending_of_words,
 )

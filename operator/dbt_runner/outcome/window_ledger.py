@@ -19,7 +19,7 @@ from dbt_protocol.summaries import Failure, Nodes, Summary
 from dbt_runner.layout import Layout
 from dbt_runner.outcome import resume
 from dbt_runner.outcome.classify import NOT_FRESH
-from dbt_runner.outcome.meanings import AGAIN
+from dbt_runner.outcome.ending_kinds import AGAIN
 from dbt_runner.outcome.resume import Earlier, StartOver
 from dbt_runner.outcome.steps import YIELDED
 

@@ -146,6 +146,9 @@ PATTERNS = {
         ("previous run in '", "previous run in 'a' target "),
         explain_exception,
     ),
+    "dbt_runner.outcome.meanings:_CERTAIN": Row(
+        ("could not serialize ", "conflict "), explain_words
+    ),
     "dbt_runner.outcome.meanings:_PLACE": Row(
         (" in model a", " in a b (", " in a b (a"), explain_words
     ),
@@ -154,8 +157,8 @@ PATTERNS = {
     "dbt_runner.outcome.meanings:_WORDS": Row(
         ("could not ", "terminating ", 'role "" '), explain_words
     ),
-    "dbt_runner.worker.invocation.driver_errors:_ERROR_CLASS": Row(("[A", "[AA.")),
-    "dbt_runner.worker.invocation.driver_errors:_SQLSTATE": Row(("SQLSTATE ", "SQLSTATE: (4200")),
+    "dbt_runner.worker.invocation.client_errors:_ERROR_CLASS": Row(("[A", "[AA.")),
+    "dbt_runner.worker.invocation.client_errors:_SQLSTATE": Row(("SQLSTATE ", "SQLSTATE: (4200")),
     "dbt_runner.worker.invocation.driver_errors:_WORD": Row(("a", "a ")),
     "dbt_runner.outcome.sentences:_BLANKS": Row((" ", " a", "\n"), sentences.first_lines),
     "dbt_runner.outcome.sentences:_LOCATION": Row(("in macro\n", "^~ \n"), sentences.first_lines),

@@ -7,26 +7,21 @@ behind it as its cause or context, with the code of what went wrong, which dbt d
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from dbt_runner.redact import Redactor
+from dbt_runner.worker.invocation.client_errors import describe_error
 
-_DEEPEST = 10  # errors behind an error
-_DBT = ("dbt", "dbt_common", "dbt_adapters", "builtins", "click", "jinja2")
 _COMMENTS = {"/*": "*/", "--": "\n"}
 _WORD = re.compile(r"[A-Za-z]+")
-_SHOWN = 4_000  # characters of a message that are looked at
 # Statements that change nothing by themselves.
 _HARMLESS = ("begin", "describe", "explain", "rollback", "select", "set", "show", "use")
 # Models of these are the same again, however often they are built.
 _REBUILT = ("table", "view", "materialized_view", "ephemeral", "dynamic_table")
 _REPEATABLE = ("seed", "snapshot", "test", "unit_test", "source")
-_ERROR_CLASS = re.compile(r"\[([A-Z][A-Z0-9_.]{1,100})\]")
-_SQLSTATE = re.compile(r"SQLSTATE:? \(?([0-9A-Z]{5})\b")
 _TRANSACTION = "commit"
 _TAKEN = "_dbt_operator_taken"  # an attribute of dbt's errors
 
@@ -122,62 +117,6 @@ def _find_first_word(sql: str) -> str:
         rest = rest.lstrip()
     found = _WORD.match(rest)
     return found[0].lower() if found else ""
-
-
-def describe_error(error: BaseException | None) -> dict[str, str]:
-    """The classes, codes and words of the errors behind one of dbt's; nothing if none is the
-    client's or the system's.
-    """
-    chain = [each for each in _chain(error) if _is_foreign(each)]
-    if not chain:
-        return {}
-    codes = dict.fromkeys(code for each in chain for code in _codes(each))
-    classes = dict.fromkeys(
-        cls.__name__ for each in chain for cls in type(each).__mro__ if cls.__module__ != "builtins"
-    )
-    builtin = [type(each).__name__ for each in chain if isinstance(each, OSError)]
-    return {
-        "system": type(chain[0]).__module__.partition(".")[0].lstrip("_"),
-        "classes": " ".join(dict.fromkeys([*classes, *builtin])),
-        "codes": " ".join(codes),
-        "text": str(chain[0]).strip(),
-    }
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that it was raised out of."""
-    for _ in range(_DEEPEST):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _is_foreign(error: BaseException) -> bool:
-    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] not in _DBT
-
-
-def _codes(error: BaseException) -> Iterator[str]:
-    """What an error says of itself for programs, in whichever way its client has for that."""
-    found: list[object] = [getattr(error, "pgcode", None)]  # psycopg2
-    found.append(getattr(error, "sqlstate", None))  # Snowflake, ADBC
-    number = getattr(error, "errno", None)
-    if isinstance(error, OSError):
-        found.append(errno.errorcode.get(number or 0))
-    elif isinstance(number, int):  # Snowflake
-        found.append(f"{number:06d}")
-    found += [each.get("C") for each in error.args[:1] if isinstance(each, dict)]  # Redshift
-    errors = getattr(error, "errors", None)
-    if isinstance(errors, list):  # google.api_core
-        found += [each.get("reason") for each in errors if isinstance(each, dict)]
-    context = getattr(error, "context", None)  # databricks.sql
-    status = context.get("http-code") if isinstance(context, dict) else None
-    for each in (status, getattr(error, "code", None), getattr(error, "status_code", None)):
-        found.append(f"HTTP{int(each)}" if isinstance(each, int) else None)
-    if type(error).__module__.startswith("databricks"):
-        found += _ERROR_CLASS.findall(str(error)[:_SHOWN])
-        found += _SQLSTATE.findall(str(error)[:_SHOWN])
-    yield from (each for each in found if isinstance(each, str) and each)
 
 
 @contextmanager

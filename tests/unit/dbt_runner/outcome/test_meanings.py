@@ -6,21 +6,23 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from dbt_runner.outcome import ending_tables as tables
 from dbt_runner.outcome import meanings
-from dbt_runner.outcome.meanings import AGAIN, NO, ONCE, YES, Ending, find_ending
+from dbt_runner.outcome.ending_kinds import AGAIN, NO, ONCE, YES, Ending
+from dbt_runner.outcome.meanings import find_ending
 from tests.support.places import ROOT
 
 TABLES: Mapping[str, Mapping[str, Ending]] = {
-    "PostgreSQL": meanings.POSTGRES,
-    "Redshift": meanings.REDSHIFT,
-    "Snowflake": meanings.SNOWFLAKE,
-    "BigQuery": meanings.BIGQUERY,
-    "Databricks": meanings.DATABRICKS,
-    "DuckDB": meanings.DUCKDB,
-    "HTTP": meanings.HTTP,
-    "system": meanings.SYSTEM,
-    "Python class": meanings.CLASSES,
-    "words": {f"`{words}`": ending for words, ending in meanings.WORDS},
+    "PostgreSQL": tables.POSTGRES,
+    "Redshift": tables.REDSHIFT,
+    "Snowflake": tables.SNOWFLAKE,
+    "BigQuery": tables.BIGQUERY,
+    "Databricks": tables.DATABRICKS,
+    "DuckDB": tables.DUCKDB,
+    "HTTP": tables.HTTP,
+    "system": tables.SYSTEM,
+    "Python class": {**tables.CERTAIN_CLASSES, **tables.CLASSES},
+    "words": {f"`{words}`": ending for words, ending in tables.WORDS},
 }
 _SYSTEMS = {
     "PostgreSQL": "psycopg2",
@@ -38,6 +40,11 @@ def rows() -> Iterator[str]:
         for code, ending in table.items():
             escaped = code.replace("|", "\\|")
             yield f"| {system} | {escaped} | {ending.what} | {ending.reason} | {ending.again} |"
+    names = {of: name for name, of in _SYSTEMS.items()}
+    for of, words, ending in tables.CERTAIN_WORDS:
+        where = f"words of {names[of]}" if of else "words"
+        escaped = words.replace("|", "\\|")
+        yield f"| {where} | `{escaped}` | {ending.what} | {ending.reason} | {ending.again} |"
 
 
 def test_the_page_tells_of_every_rule() -> None:
@@ -63,6 +70,18 @@ def test_a_code_means_what_its_row_says(system: str, code: str, ending: Ending) 
 def postgres(codes: str, text: str = "", **other: str) -> dict[str, str]:
     classes = "OperationalError DatabaseError Error"
     return {"system": "psycopg2", "codes": codes, "text": text, "classes": classes, **other}
+
+
+def duckdb(classes: str, text: str) -> dict[str, str]:
+    return {"system": "duckdb", "classes": classes, "text": text}
+
+
+def snowflake(codes: str, text: str = "", classes: str = "DatabaseError") -> dict[str, str]:
+    return {"system": "snowflake", "codes": codes, "text": text, "classes": classes}
+
+
+def redshift(codes: str, text: str) -> dict[str, str]:
+    return {"system": "redshift_connector", "codes": codes, "text": text}
 
 
 SERVER = 'connection to server at "db" (10.0.0.1), port 5432 failed: '
@@ -102,10 +121,25 @@ CONFIG, AWAY, FAILED = "ConfigError", "Unavailable", "ModelError"
             AWAY,
             YES,
         ),
-        ({"system": "duckdb", "classes": "TransactionException", "text": "Conflict!"}, FAILED, YES),
+        (duckdb("TransactionException", "Conflict on update!"), FAILED, YES),
+        (duckdb("TransactionException", "cannot commit - no transaction is active"), FAILED, NO),
+        (duckdb("IOException OperationalError", 'Cannot open file "a"'), FAILED, NO),
         ({"system": "duckdb", "classes": "BinderException", "text": "Binder Error: "}, FAILED, NO),
         ({"system": "duckdb", "classes": "HTTPException", "codes": "HTTP403"}, CONFIG, NO),
         ({"system": "google", "codes": "invalidQuery HTTP400", "text": "Syntax error"}, FAILED, NO),
+        ({"system": "google", "codes": "retryable", "classes": "RefreshError"}, AWAY, YES),
+        # Before 4.8 the client has one code for a host that is away and for a wrong password.
+        (snowflake("250001 08001", "Failed to connect to DB: a:443. Incorrect user"), CONFIG, NO),
+        (snowflake("250001 08001", "Could not connect to Snowflake backend"), AWAY, YES),
+        (snowflake("390102 08001"), CONFIG, NO),
+        (snowflake("000625 57014"), FAILED, YES),
+        (snowflake("", "Failed to connect to DB: a:443. Incorrect user"), CONFIG, NO),
+        (snowflake("250001", classes="SSLCertVerificationError"), CONFIG, NO),
+        (postgres("P0001", "Failed to connect to DB: whatever"), FAILED, NO),
+        # The commit has been done.
+        ({"system": "databricks", "codes": "DELTA_POST_COMMIT_HOOK_FAILED 2DKD0"}, FAILED, NO),
+        ({"system": "databricks", "codes": "DELTA_CONCURRENT_APPEND 2D521"}, FAILED, YES),
+        (redshift("XX000", "1023\nSerializable isolation violation on table - 1"), FAILED, YES),
         (
             {
                 "system": "google",
@@ -131,7 +165,8 @@ def test_what_an_error_means(cause: Mapping[str, str], reason: str, again: str) 
     ("cause", "again"),
     [
         (postgres("28P01"), ONCE),
-        ({"system": "snowflake", "codes": "390114"}, ONCE),
+        ({"system": "snowflake", "codes": "390318"}, ONCE),
+        ({"system": "databricks", "codes": "HTTP403"}, ONCE),
         ({"system": "google", "classes": "RefreshError"}, ONCE),
         (postgres("42501"), NO),
     ],

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
 import pytest
 
 from dbt_runner.redact import Redactor
+from dbt_runner.worker.invocation.client_errors import describe_error
 from dbt_runner.worker.invocation.driver_errors import (
     DriverErrors,
-    describe_error,
     find_lasting,
 )
 
@@ -122,10 +123,16 @@ def test_the_code_is_found_behind_dbts_own_errors() -> None:
 @pytest.mark.parametrize(
     ("attributes", "codes"),
     [
-        ({"errno": 1003, "sqlstate": "42000"}, "42000 001003"),  # Snowflake
+        ({"errno": 1003, "sqlstate": "42000"}, "001003 42000"),  # Snowflake
+        ({"errno": -1, "sqlstate": "n/a"}, ""),
         ({"code": 404, "errors": [{"reason": "notFound"}]}, "notFound HTTP404"),  # BigQuery
+        # A job's own reason that the client does not know.
+        ({"code": 500, "errors": [{"reason": "invalidUser"}], "response": None}, "invalidUser"),
+        ({"response": {"Error": {"Code": "ExpiredToken"}}}, "ExpiredToken"),  # AWS
         ({"args": ({"C": "42P01", "M": "no such table"},)}, "42P01"),  # Redshift
         ({"context": {"http-code": 503}}, "HTTP503"),  # Databricks
+        ({"context": {"http-code": 200}}, ""),  # of an answer before
+        ({"error_code": "PERMISSION_DENIED"}, "PERMISSION_DENIED"),
         ({"errors": "no list", "errno": "no number", "code": None}, ""),
     ],
 )
@@ -134,6 +141,23 @@ def test_every_client_has_its_own_way_to_say_a_code(attributes: dict[str, Any], 
     for name, value in attributes.items():
         setattr(error, name, value)
     assert describe_error(error)["codes"] == codes
+
+
+def test_an_error_is_found_that_another_was_only_made_of() -> None:
+    class RequestError(Exception):
+        """As Databricks raises it."""
+
+    class ReauthenticationRequest(Exception):  # noqa: N818 -- as Snowflake has it
+        cause = ConnectionResetError(errno.ECONNRESET, "reset")
+
+    error = RequestError("no words", ConnectionResetError(errno.ECONNRESET, "reset"))
+    for each in (error, ReauthenticationRequest()):
+        assert describe_error(each)["codes"] == "ECONNRESET"
+
+
+def test_words_in_a_dictionary_are_read() -> None:
+    error = DriverError({"S": "ERROR", "M": "1023", "D": "Serializable isolation violation"})
+    assert describe_error(error)["text"] == "1023\nSerializable isolation violation"
 
 
 def test_an_error_of_the_system_has_its_name() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dbt_runner.outcome.meanings import NO
+from dbt_runner.outcome.ending_kinds import NO
 from tests.support.pods import PROJECT, Pod, step
 
 pytestmark = pytest.mark.dbt

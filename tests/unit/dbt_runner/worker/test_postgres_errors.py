@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from dbt_runner.outcome.meanings import NO, ONCE, POSTGRES, YES
+from dbt_runner.outcome.ending_kinds import NO, ONCE, YES
+from dbt_runner.outcome.ending_tables import POSTGRES
 from tests.support.pods import Ended, Pod, step
 from tests.support.postgres import Postgres, postgres
 
