@@ -66,7 +66,8 @@ def check_out(
         try:
             return _Checkout(wanted, git).run()
         except CommandError as error:
-            raise SourceError(explain_error(wanted, error, with_secret=secret.is_dir())) from error
+            message = explain_error(wanted, error, with_secret=secret.is_dir())
+            raise SourceError(message, again=error.again) from error
         finally:
             git.remove()
 

@@ -63,6 +63,10 @@ class SourceError(Exception):
     do.
     """
 
+    def __init__(self, message: str, *, again: str = "No") -> None:
+        super().__init__(message)
+        self.again = again  # as in dbt_protocol.summaries.Summary
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -86,6 +90,13 @@ class CommandError(Exception):
         self.said = said
         words = _QUOTED.sub("", said)  # a repository may be called anything
         self.cause = next((name for name, pattern in _CAUSES if pattern.search(words)), "")
+
+    @property
+    def again(self) -> str:
+        """Whether another attempt may do better: not with the same credentials, which too many
+        attempts may get locked.
+        """
+        return "Yes" if self.cause in ("unreachable", "") else "No"
 
 
 def explain_error(wanted: Wanted, error: CommandError, *, with_secret: bool) -> str:

@@ -52,12 +52,14 @@ def main(
     except PrepareError as error:
         return _failed(layout, Summary("ConfigError", str(error), exit_code=2, commit=commit))
     except SourceError as error:
-        return _failed(layout, Summary("SourceError", str(error), exit_code=2, commit=commit))
+        found = Summary("SourceError", str(error), exit_code=2, commit=commit, again=error.again)
+        return _failed(layout, found)
     except restore.MissingStateError as error:
         return _failed(layout, Summary("MissingState", str(error), exit_code=2, commit=commit))
     except BucketError as error:
         message = f"the state cannot be fetched: {error}"
-        return _failed(layout, Summary("Infrastructure", message, exit_code=2, commit=commit))
+        reason = "ConfigError" if error.final else "Infrastructure"
+        return _failed(layout, Summary(reason, message, exit_code=2, commit=commit))
     except _Stopped:
         return _failed(
             layout, Summary("Cancelled", "stopped while it was being prepared", exit_code=1)

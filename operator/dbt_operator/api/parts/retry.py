@@ -37,7 +37,7 @@ class Retry(Model):
     reasons: Annotated[list[Reason], Field(min_length=1, max_length=24)] | None = None
     """Reasons that are tried again. Default: Unavailable, Infrastructure, SourceError, DepsFailed,
     and ModelError where every failed node's error is of what may pass: a connection, a lock, a
-    timeout, a lack of capacity."""
+    timeout, a lack of capacity. Refused credentials are none of these."""
 
 
 class Defaults(Model):

@@ -14,8 +14,8 @@ from dbt_operator.planning.common.durations import parse_time, seconds
 
 _INITIAL, _FACTOR, _MAX = "30s", 2, "10m"
 _MAY_PASS = (Reason.UNAVAILABLE, Reason.INFRASTRUCTURE, Reason.SOURCE_ERROR, Reason.DEPS_FAILED)
-# Of these the runner says whether they may, by what the warehouse has said.
-_MAY_BE_SAID = (Reason.UNAVAILABLE, Reason.MODEL_ERROR)
+# Of these the runner says whether they may, by what the warehouse or the Git server has said.
+_MAY_BE_SAID = (Reason.UNAVAILABLE, Reason.MODEL_ERROR, Reason.SOURCE_ERROR)
 
 
 def resolve(retry: Retry) -> ResolvedRetry:

@@ -375,6 +375,7 @@ def test_wrong_credentials_are_told(
             server.url, into, "main", secret=secret(into.parent, ca_crt=server.tls.ca, **keys)
         )
     assert server.url in str(error.value)
+    assert error.value.again == "No"
     assert "ref main" in str(error.value)
     assert "wrong-password" not in str(error.value)
 
@@ -399,9 +400,10 @@ def test_a_host_that_is_away_is_tried_again_and_then_told(
     with pytest.raises(
         SourceError,
         match=r"https://127\.0\.0\.1:9/certificate\.git, ref main: .* cannot be reached",
-    ):
+    ) as error:
         check_out("https://127.0.0.1:9/certificate.git", into, "main")
     assert capfd.readouterr().out.count("trying again") == 2
+    assert error.value.again == "Yes"
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for(into: Path) -> None:

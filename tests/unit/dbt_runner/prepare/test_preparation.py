@@ -333,6 +333,7 @@ def test_an_unknown_ref_is_a_source_error_without_a_commit(
     code, summary = clone(layout, repository, ref="nothing")
     assert (code, summary.reason, summary.commit) == (2, "SourceError", "")
     assert "ref nothing" in summary.message
+    assert summary.again == "No"
     assert not layout.source_info.exists()
 
 

@@ -5,14 +5,17 @@ s3:ListBucket.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dbt_protocol.plans import PreparePlan
+from dbt_protocol.summaries import Summary
 from dbt_runner import bucket as bucket_module
 from dbt_runner.bucket import BucketError, MinioStore, UploadError
 from dbt_runner.layout import Layout
+from dbt_runner.prepare import preparation
 from dbt_runner.prepare import restore as restore_module
 from dbt_runner.prepare.restore import MissingStateError
 from dbt_runner.volume import Volume
@@ -66,6 +69,16 @@ def test_a_state_that_is_refused_is_no_state_that_does_not_exist(
     assert error.value.final
     assert not isinstance(error.value, MissingStateError)
     assert stub.asked == ["states/1/manifest.json"], "it was asked for in vain"
+
+
+def test_a_state_that_is_refused_is_refused_again(layout: Layout, stub: Stub) -> None:
+    layout.bundled_runner.parent.mkdir()
+    layout.bundled_runner.touch()
+    plan = replace(STATE, bucket=stub.make_bucket("us-east-1"))
+    assert preparation.main(layout, plan, KEYS) == 2
+    summary = Summary.from_json((Path(layout.root) / "dev/termination-log").read_text())
+    assert summary.reason == "ConfigError"
+    assert "s3:GetObject" in summary.message
 
 
 def test_earlier_results_that_are_refused_are_told_as_absent(layout: Layout, stub: Stub) -> None:

@@ -66,6 +66,8 @@ def said(reason: Reason, again: str) -> Verdict:
         (said(Reason.MODEL_ERROR, ""), False),  # an older runner
         (said(Reason.UNAVAILABLE, "No"), False),
         (said(Reason.UNAVAILABLE, ""), True),
+        (said(Reason.SOURCE_ERROR, "No"), False),
+        (said(Reason.SOURCE_ERROR, "Yes"), True),
         # What was disrupted says nothing of what the runner saw before.
         (said(Reason.INFRASTRUCTURE, "No"), True),
         (said(Reason.TEST_FAILED, "Yes"), False),
