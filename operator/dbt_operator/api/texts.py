@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 SHORTENED = "..."
 
@@ -57,5 +57,7 @@ Known = Annotated[str, StringConstraints(max_length=253)]
 Place = Annotated[str, StringConstraints(max_length=1024)]
 # A time, RFC 3339.
 Moment = Annotated[str, StringConstraints(max_length=40), AfterValidator(_is_moment)]
+# A number of seconds, of at most 68 years: it is added to times.
+Seconds = Annotated[int, Field(ge=0, le=2**31 - 1)]
 # A duration or a count, as people read it.
 Short = Annotated[str, StringConstraints(max_length=64)]

@@ -12,6 +12,7 @@ from dbt_operator.observing.recorded import find_record
 from dbt_operator.observing.run import look_at_slot
 from dbt_operator.planning.backfill.children import Child, child
 from dbt_operator.planning.backfill.facts import BackfillFacts
+from dbt_operator.planning.backfill.windows import WindowsError, windows_of
 from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.manifests import work
 from dbt_operator.planning.common.reading import UnreadableError, read, read_part
@@ -35,6 +36,7 @@ def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Backf
     )
     if status.phase and status.phase.finished:
         return facts
+    _check_record(manifest, status)
     facts = replace(facts, record=find_record(reader, manifest))
     spec, namespace = backfill.spec, identity.namespace
     if status.definition is None and spec.resume_from is not None:
@@ -48,6 +50,28 @@ def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Backf
     now = reader.clock()
     ranking = reader.store.rank(namespace, known["metadata"]["name"], now)
     return replace(facts, slot=look_at_slot(manifest, known, ranking, now, asked=asked))
+
+
+def _check_record(manifest: Manifest, status: DbtBackfillStatus) -> None:
+    """See that the record of the windows is about the windows.
+
+    Raises:
+        UnreadableError: it is not.
+    """
+    if status.definition is None or status.windows is None:
+        return
+    try:
+        count = len(windows_of(status.definition))
+    except WindowsError as error:
+        why = f"status.definition: {error}"
+        raise UnreadableError(DbtBackfill.__name__, manifest, "status", why) from error
+    states = status.windows.states
+    if len(states) != count:
+        why = f"status.windows.states: it has {len(states)} characters for {count} windows"
+        raise UnreadableError(DbtBackfill.__name__, manifest, "status", why)
+    if any(not 0 <= place < count for run in status.runs or () for place in run.windows):
+        why = f"status.runs: a run has windows that are none of the {count}"
+        raise UnreadableError(DbtBackfill.__name__, manifest, "status", why)
 
 
 def _with_earlier(reader: Reader, facts: BackfillFacts, name: str) -> BackfillFacts:

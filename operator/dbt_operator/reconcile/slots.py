@@ -32,7 +32,7 @@ from dbt_operator.planning.common.names import (
     HOLDER_LABEL,
     RUN_LABEL,
 )
-from dbt_operator.planning.common.reading import UnreadableError, read, read_part
+from dbt_operator.planning.common.reading import UnreadableError, read
 from dbt_operator.planning.queueing import slots
 from dbt_operator.planning.queueing.claims import claim
 from dbt_operator.planning.queueing.positions import LOOKS
@@ -170,14 +170,14 @@ class Slots:
             facts = replace(facts, claims=left)
 
     def _stands_still(self, namespace: str, claim: Claim) -> bool:
-        """Whether somebody could do nothing with a slot, and would keep it, since what its status
-        says cannot be read.
+        """Whether somebody could do nothing with a slot, and would keep it, since it cannot be
+        read.
         """
         run = self._store.get(claim.kind, namespace, claim.name)
         if run is None or run["metadata"]["uid"] != claim.uid:
             return False
         try:
-            read_part(BY_NAME[claim.kind].model, run, "status")
+            read(BY_NAME[claim.kind].model, run)
         except UnreadableError:
             return True
         return False

@@ -16,7 +16,7 @@ from dbt_operator.api.parts.queueing import Queue
 from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.parts.windows import WindowCounts, WindowKey, Windows
 from dbt_operator.api.status import BackfillPhase, Condition, Reason
-from dbt_operator.api.texts import Known, Message, Moment, Note, Short, Told
+from dbt_operator.api.texts import Known, Message, Moment, Note, Seconds, Short, Told
 
 LEDGER = 1000  # entries
 
@@ -149,7 +149,7 @@ class DbtBackfillStatus(Model):
     """The dbt image that the first run has really run. A window that runs another one fails."""
     queue: Queue | None = None
     """Where it stands in the queue of its target, while it is queued."""
-    queued_seconds: int | None = None
+    queued_seconds: Seconds | None = None
     """How long it has waited for slots before, all times added up."""
     yielded_slot: Moment | None = None
     """status.holders[].since of the slot that it has given up. No window begins under it."""

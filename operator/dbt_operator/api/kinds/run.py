@@ -18,7 +18,7 @@ from dbt_operator.api.parts.run_template import (
 from dbt_operator.api.parts.upstreams import Wait
 from dbt_operator.api.parts.windows import RunWindow, WindowCounts
 from dbt_operator.api.status import Condition, Phase, Reason
-from dbt_operator.api.texts import Known, Message, Moment, Note, Short, Told
+from dbt_operator.api.texts import Known, Message, Moment, Note, Seconds, Short, Told
 
 
 class DbtRunSpec(RunTemplateSpec):
@@ -76,7 +76,7 @@ class Attempt(Model):
     """The Job's UID, once it has been seen. From then on it is never created again."""
     created_at: Moment
     """When the attempt was decided on."""
-    queued_seconds: int | None = None
+    queued_seconds: Seconds | None = None
     """How long its Job was suspended before it started."""
     started_at: Moment | None = None
     """When dbt started."""
@@ -173,7 +173,7 @@ class DbtRunStatus(Model):
     """What it waits for, or has waited for, before it is queued."""
     queue: Queue | None = None
     """Where it stands in the queue, while it is queued."""
-    queued_seconds: int | None = None
+    queued_seconds: Seconds | None = None
     """How long it has waited for slots of its target before, all times added up."""
     yielded_slot: Moment | None = None
     """status.holders[].since of the slot that it has given up while backing off. No attempt begins

@@ -9,6 +9,7 @@ from dbt_operator.api.parts.artifacts import Artifacts
 from dbt_operator.api.parts.pod import Pod
 from dbt_operator.api.parts.source import Deps, Source
 from dbt_operator.api.status import Reason
+from dbt_operator.api.texts import Seconds
 
 
 class ResolvedGenerations(Model):
@@ -46,15 +47,15 @@ class ResolvedRetry(Model):
 
     max_attempts: int
     """How many attempts there may be."""
-    attempt_timeout_seconds: int | None = None
+    attempt_timeout_seconds: Seconds | None = None
     """Longest time for one."""
     resume: bool = True
     """Whether a later attempt leaves out what is done."""
-    initial_seconds: int
+    initial_seconds: Seconds
     """Wait before the second attempt."""
     factor: int
     """Growth of the waits."""
-    max_seconds: int
+    max_seconds: Seconds
     """Longest wait."""
     reasons: list[Reason] | None = None
     """Reasons that are tried again; None: what may pass."""
@@ -139,11 +140,11 @@ class Resolved(Model):
     """What is set on the pods."""
     fail_on_warn: bool | None = None
     """Whether a test or source that warns has failed."""
-    timeout_seconds: int | None = None
+    timeout_seconds: Seconds | None = None
     """spec.timeout."""
-    start_timeout_seconds: int
+    start_timeout_seconds: Seconds
     """spec.startTimeout."""
-    queue_timeout_seconds: int | None = None
+    queue_timeout_seconds: Seconds | None = None
     """spec.queueTimeout."""
     retry: ResolvedRetry | None = None
     """spec.retry."""

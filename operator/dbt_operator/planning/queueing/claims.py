@@ -64,7 +64,7 @@ def claims(runs: Iterable[Manifest], now: datetime) -> list[Claim]:
     """
     found: list[Claim] = []
     for run in runs:
-        with suppress(ValueError, TypeError, KeyError, AttributeError):
+        with suppress(ValueError, TypeError, KeyError, AttributeError, OverflowError):
             if claims_slot(run):
                 found.append(claim(run, now))
     return found
