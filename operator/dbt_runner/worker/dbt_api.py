@@ -6,7 +6,7 @@ it happens once, in :mod:`dbt_runner.worker.main`, which hands it on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,6 +54,15 @@ class DbtApi(Protocol):
 
         Raises:
             CannotRunError: dbt does not understand the command line.
+        """
+
+    def check_flag_files(
+        self, project: Path, profile: Path, commands: Iterable[Sequence[str]]
+    ) -> str:
+        """Check what files say of flags, before dbt goes by it; what people should know of that.
+
+        Raises:
+            CannotRunError: dbt could not run, or would not do what the spec says.
         """
 
     def load_project(self, invocation: Invocation, cache: Path | None = None) -> Loaded:

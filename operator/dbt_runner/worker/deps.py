@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from dbt_protocol.flag_variables import overrule
 from dbt_runner.project_words import read_text
 
 LOCK_FILE = "package-lock.yml"
@@ -75,7 +76,7 @@ def explain_failure(exit_code: int, said: str) -> str:
 
 def enter_project(project: str) -> None:
     """Have dbt take this folder for the project from here on."""
-    os.environ["DBT_PROJECT_DIR"] = project
+    overrule(os.environ, DBT_PROJECT_DIR=project)
     os.chdir(project)
 
 

@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
+from dbt_protocol.flag_variables import overrule
+
 
 def fork_child(work: Callable[[], None], *, parses: bool = False) -> int:
     """Have a child do some work, and return its process ID.
@@ -51,7 +53,7 @@ def _run_child(work: Callable[[], None], *, parses: bool) -> NoReturn:
         if not parses:
             # The static parser's threads did not come along; a parse in the child would wait for
             # them for ever.
-            os.environ["DBT_STATIC_PARSER"] = "false"
+            overrule(os.environ, DBT_STATIC_PARSER="false")
             gc.enable()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         work()

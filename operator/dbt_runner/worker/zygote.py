@@ -166,6 +166,11 @@ class Zygote:
         self._means.channel.send(StepEnded(number, status))
 
     def _parse(self) -> None:
+        commands = [step.argv for step in self._plan.steps]
+        project, profile = Path(self._plan.project_dir), self._layout.profile
+        told = self._means.dbt.check_flag_files(project, profile, commands)
+        if told:
+            print(f"dbt-operator: {self._means.redactor.text(told)}", flush=True)
         parser = Parser(self._means, self._plan, self._layout)
         try:
             self._parsed = parser.parse()

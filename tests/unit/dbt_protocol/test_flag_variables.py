@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-
 import pytest
 
-from dbt_operator.planning.attempt.dbt_args import SUBCOMMANDS
-from dbt_protocol import flag_variables
-from dbt_protocol.flag_variables import ALL, PREFIX, complaint, find_changing, is_flag, without_own
-from tests.cluster.state import REPOSITORY
-from tests.support.pods import BIN
+from dbt_protocol.flag_table import FLAGS, OTHER_VARIABLES, PREFIX, Treatment
+from dbt_protocol.flag_variables import (
+    OWN,
+    SHOWN,
+    complaint,
+    find_changing,
+    find_changing_flags,
+    find_remedy,
+    is_flag,
+    overrule,
+    without_own,
+)
 
-DBT_FLAGS = REPOSITORY / "tests" / "support" / "dbt_flags.py"
-COMMANDS = [
-    "deps",
-    *(
-        " ".join(word for word in words if not word.startswith("-"))
-        for words in SUBCOMMANDS.values()
-    ),
+REFUSED = [
+    *(flag.variable for flag in FLAGS if flag.image is Treatment.REFUSED),
+    *(name for name, what in OTHER_VARIABLES.items() if what is Treatment.REFUSED),
+]
+ALLOWED = [
+    flag.variable for flag in FLAGS if flag.image in (Treatment.HONOURED, Treatment.DEFAULTED)
 ]
 
 
-@pytest.mark.dbt
-def test_the_list_is_what_the_commands_of_this_dbt_read() -> None:
-    program = [f"{BIN}/python", str(DBT_FLAGS), *COMMANDS]
-    read = set(
-        json.loads(subprocess.run(program, check=True, text=True, stdout=subprocess.PIPE).stdout)
-    )
-    plain = {name for name in read if not name.startswith(PREFIX)}
-    assert plain == {name for name in ALL if not name.startswith(PREFIX)}
-    own_prefix_only = {
-        name for name in read - plain if name.replace(PREFIX, "DBT_", 1) not in plain
-    }
-    assert own_prefix_only <= ALL, "which of them are harmless is known"
-    assert all(is_flag(name) for name in read)
+def prefixed(name: str) -> str:
+    return name if name.startswith(PREFIX) else name.replace("DBT_", PREFIX, 1)
 
 
-def test_every_name_is_of_one_kind() -> None:
-    kinds = (
-        flag_variables.OWN,
-        flag_variables.HARMLESS,
-        ALL - flag_variables.OWN - flag_variables.HARMLESS,
-    )
-    assert sum(map(len, kinds)) == len(ALL)
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_changes_a_run_is_found_by_either_name(name: str) -> None:
+    for each in (name, prefixed(name)):
+        assert find_changing({each: "x", "PATH": "/bin"}) == [each]
+        assert each in complaint([each])
+        assert is_flag(each)
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_what_only_changes_what_is_shown_may_stay(name: str) -> None:
+    assert find_changing({name: "x", prefixed(name): "x"}) == []
+    assert is_flag(name)
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_what_the_runner_sets_is_its_own_by_either_name(name: str) -> None:
+    assert find_changing({name: "x"}) == []
+    assert find_changing({prefixed(name): "x"}) == [prefixed(name)]
+    assert without_own({prefixed(name): "x", "A": "b"}) == {"A": "b"}
+    assert is_flag(name)
 
 
 @pytest.mark.parametrize(
@@ -54,12 +59,7 @@ def test_every_name_is_of_one_kind() -> None:
             {"DBT_FULL_REFRESH": "true", "DBT_EMPTY": "1", "PATH": "/bin"},
             ["DBT_EMPTY", "DBT_FULL_REFRESH"],
         ),
-        ({"DBT_ENGINE_FULL_REFRESH": "true"}, ["DBT_ENGINE_FULL_REFRESH"]),
-        ({"DBT_ENGINE_TARGET": "dev"}, ["DBT_ENGINE_TARGET"]),
-        ({"DBT_ENGINE_USE_V2_PARSER": "true"}, ["DBT_ENGINE_USE_V2_PARSER"]),
         ({"DBT_FULL_REFRESH": ""}, []),
-        ({"DBT_LOG_FORMAT": "json", "DBT_ENGINE_LOG_FORMAT": "json", "DBT_QUIET": "1"}, []),
-        ({"DBT_TARGET": "prod", "DBT_WRITE_JSON": "true"}, []),
         (
             {"DBT_ENGINE_SQLPARSE": "{}", "DBT_ENGINE_PACKAGE_HUB_URL": "https://hub.example.com"},
             [],
@@ -69,14 +69,33 @@ def test_every_name_is_of_one_kind() -> None:
 )
 def test_what_an_image_may_not_set(env: dict[str, str], found: list[str]) -> None:
     assert find_changing(env) == found
-    assert all(name in complaint(found) for name in found)
 
 
-def test_what_dbt_would_prefer_to_the_runners_own_is_dropped() -> None:
-    env = {
-        "DBT_ENGINE_TARGET": "dev",
-        "DBT_ENGINE_WRITE_JSON": "false",
-        "DBT_ENGINE_QUIET": "1",
-        "A": "b",
-    }
-    assert without_own(env) == {"DBT_ENGINE_QUIET": "1", "A": "b"}
+def test_what_dbt_would_prefer_to_what_is_set_is_taken_away() -> None:
+    env = {"DBT_ENGINE_STATIC_PARSER": "true", "DBT_ENGINE_QUIET": "1"}
+    overrule(env, DBT_STATIC_PARSER="false")
+    assert env == {"DBT_STATIC_PARSER": "false", "DBT_ENGINE_QUIET": "1"}
+
+
+def test_many_names_leave_room_for_the_remedy() -> None:
+    told = complaint([f"DBT_{number}" for number in range(SHOWN + 2)])
+    assert f"sets DBT_0, DBT_1, DBT_2, DBT_3, DBT_{SHOWN - 1} and 2 more, which" in told
+
+
+def test_flags_are_found_by_their_own_names() -> None:
+    assert find_changing_flags(["quiet", "full_refresh", "write_json", "x"]) == ["full_refresh"]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("DBT_EMPTY", "set empty in a step of the DbtRun"),
+        ("DBT_DEFER_TO_STATE", "set spec.state of the DbtRun"),
+        ("DBT_USE_COLORS", "set it in the image"),
+        ("DBT_WRITE_JSON", ""),
+        ("DBT_RECORDER_MODE", ""),
+        ("DBT_ENGINE_EMPTY", ""),
+    ],
+)
+def test_there_is_another_way_to_say_it(name: str, remedy: str) -> None:
+    assert find_remedy(name) == remedy

@@ -15,7 +15,7 @@ from dbt_operator.api.kinds.target import DbtTargetSpec
 from dbt_operator.api.parts.run_template import RunTemplateSpec
 from dbt_operator.planning.policy import secret_shapes, variable_names
 from dbt_operator.planning.policy.pinning import find_unpinned
-from dbt_protocol.flag_variables import is_flag
+from dbt_protocol.flag_variables import find_remedy, is_flag
 
 
 def refusal(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
@@ -101,44 +101,6 @@ def _readable(path: str, looks: str, use: str = "") -> str:
 
 # Names that no environment may hold
 
-_STEP = "set {} in a step of the DbtRun"
-_STATE = "set spec.state of the DbtRun"
-_PROJECT_FILE = "set it under flags in dbt_project.yml"
-_INSTEAD = {
-    "DBT_ARTIFACT_STATE_PATH": _STATE,
-    "DBT_CACHE_SELECTED_ONLY": _PROJECT_FILE,
-    "DBT_DEBUG": _PROJECT_FILE,
-    "DBT_DEFER": _STATE,
-    "DBT_DEFER_STATE": _STATE,
-    "DBT_DEFER_TO_STATE": _STATE,
-    "DBT_EMPTY": _STEP.format("empty"),
-    "DBT_EVENT_TIME_END": "set spec.eventTime of the DbtRun",
-    "DBT_EVENT_TIME_START": "set spec.eventTime of the DbtRun",
-    "DBT_EXCLUDE_RESOURCE_TYPES": _STEP.format("excludeResourceTypes"),
-    "DBT_FAIL_FAST": _STEP.format("failFast"),
-    "DBT_FAVOR_STATE": _STATE,
-    "DBT_FAVOR_STATE_MODE": _STATE,
-    "DBT_FULL_REFRESH": _STEP.format("fullRefresh"),
-    "DBT_INDIRECT_SELECTION": _STEP.format("indirectSelection"),
-    "DBT_LOG_FORMAT": _PROJECT_FILE,
-    "DBT_LOG_FORMAT_FILE": _PROJECT_FILE,
-    "DBT_LOG_LEVEL": _PROJECT_FILE,
-    "DBT_LOG_LEVEL_FILE": _PROJECT_FILE,
-    "DBT_PARTIAL_PARSE": "set spec.parseCache of the DbtProject",
-    "DBT_POPULATE_CACHE": _PROJECT_FILE,
-    "DBT_PRINTER_WIDTH": _PROJECT_FILE,
-    "DBT_RESOURCE_TYPES": _STEP.format("resourceTypes"),
-    "DBT_SAMPLE": _STEP.format("sample"),
-    "DBT_STATE": _STATE,
-    "DBT_STATIC_PARSER": _PROJECT_FILE,
-    "DBT_STORE_FAILURES": _STEP.format("storeFailures"),
-    "DBT_USE_COLORS": _PROJECT_FILE,
-    "DBT_USE_COLORS_FILE": _PROJECT_FILE,
-    "DBT_VERSION_CHECK": _PROJECT_FILE,
-    "DBT_WARN_ERROR": "set spec.warnError of the DbtRun",
-    "DBT_WARN_ERROR_OPTIONS": "set spec.warnErrorOptions of the DbtRun",
-}
-
 
 def reserved(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) -> str:
     """A variable in any environment of a run that none of them may have."""
@@ -164,7 +126,7 @@ def reserved_in_env(
     for number, variable in enumerate(env or ()):
         where = f"{path}[{number}] ({variable.name}){of}"
         if is_flag(variable.name):
-            instead = _INSTEAD.get(variable.name)
+            instead = find_remedy(variable.name)
             remedy = f"remove it, and {instead} where it is wanted" if instead else "remove it"
             return f"{where} is read by dbt as a flag, and would overrule what a run says: {remedy}"
         if variable_names.is_of_loader(variable.name):

@@ -14,12 +14,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dbt_protocol.flag_variables import overrule
 from dbt_runner.worker.failure import CannotRunError
 from dbt_runner.worker.profile_secrets import make_scrubbed
 from dbt_runner.worker_messages import INTERRUPTED, DbtEnd
 
 LINES = 400  # that are kept of what a command prints, where nobody reads all of it
 _TIME = re.compile(r"^\d\d:\d\d:\d\d(\.\d+)?\s+")
+# What it prints is read here, so it is to be there, as text without colours. A variable is
+# preferred to flags in dbt_project.yml.
+_PRINTED = {
+    "DBT_LOG_FORMAT": "text",
+    "DBT_LOG_LEVEL": "info",
+    "DBT_LOG_LEVEL_FILE": "debug",  # it would follow the other
+    "DBT_USE_COLORS": "false",
+}
+_SILENCING = ("DBT_QUIET", "DBT_ENGINE_QUIET")
 _REST_SECONDS = 5.0  # for output that is still in the pipe when dbt has ended
 
 
@@ -90,13 +100,15 @@ class DbtProgram:
 
     def _start(self, argv: Sequence[str], folder: Path, shown: str) -> subprocess.Popen[bytes]:
         scrubbed = {name: secret for name, secret in self._scrubbed.items() if secret not in shown}
-        paths = {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
+        env = {name: value for name, value in os.environ.items() if name not in _SILENCING}
+        env.update(scrubbed)
+        overrule(env, DBT_TARGET_PATH=str(folder), DBT_LOG_PATH=str(folder), **_PRINTED)
         return subprocess.Popen(  # noqa: S603 - an argv list, and the dbt that the image brings
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **scrubbed, **paths},
+            env=env,
         )
 
 

@@ -7,6 +7,8 @@ function each:
   command's decorators have loaded. So a manifest is parsed under the flags, vars and name of the
   very command that will use it, which ``dbt parse`` could not. Meanwhile it watches which values of
   the invocation the project's Jinja asks for: they are baked into the manifest.
+* :func:`.flag_files.check_flag_files` reads what dbt reads of flags before it does anything else,
+  and says what dbt would not.
 * :func:`.selecting.select_nodes` stops a command between its selection and its first statement. So
   it is dbt's own selection that is validated, not a second implementation of it.
 * :func:`.running.run_command` gives a shared manifest the ID of the invocation that uses it, takes

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dbt_protocol.flag_variables import overrule
 from dbt_runner.worker.dbt_api import Invocation
 from dbt_runner.worker.failure import CannotRunError
 from dbt_runner.worker.invocation.driver_errors import DriverErrors
@@ -158,4 +159,4 @@ def write_to(folder: Path) -> None:
     command.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ["DBT_TARGET_PATH"] = os.environ["DBT_LOG_PATH"] = str(folder)
+    overrule(os.environ, DBT_TARGET_PATH=str(folder), DBT_LOG_PATH=str(folder))
