@@ -23,7 +23,7 @@ from tests.support.dbt_projects import (
     SLOW,
     WRONG,
 )
-from tests.support.pods import BIN, Ended, Pod, profile, step, wait_for_query
+from tests.support.pods import BIN, PROJECT, Ended, Pod, profile, step, wait_for_query
 
 pytestmark = pytest.mark.one_dbt
 
@@ -313,6 +313,28 @@ def test_a_flag_that_the_image_sets_is_refused(tmp_path: Path) -> None:
     ended = pod.run(step("build"))
     assert (ended.summary.reason, pod.database.exists()) == ("ConfigError", False), ended.log
     assert "sets DBT_EMPTY" in ended.summary.message
+
+
+SILENT = """
+flags: {log_format: json, log_level: none, log_level_file: none, use_colors: true, write_json: false}
+"""
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason", "words"),
+    [("select 1 as id", "", "1 of 1 steps succeeded"), ("{{ nope( }}", "ParseError", "one.sql")],
+    ids=["good", "broken"],
+)
+def test_what_it_prints_is_read_whatever_the_project_says_of_logs(
+    tmp_path: Path, sql: str, reason: str, words: str
+) -> None:
+    files = {"models/one.sql": sql, "dbt_project.yml": PROJECT + SILENT}
+    pod = wrapped(tmp_path, files)
+    pod.env["DBT_QUIET"] = "true"
+    ended = pod.run(step("build"), schema_pattern="analytics")
+    assert ended.summary.reason == reason, ended.log
+    assert words in ended.summary.message
+    assert reason or ended.summary.nodes.total == 1
 
 
 def test_a_model_that_each_window_would_build_anew_is_refused(tmp_path: Path) -> None:
