@@ -119,9 +119,12 @@ def _resume(seen: StepEvidence, latest: Sequence[Result]) -> str:
         return ""
     ended = any(not result.is_hook for result in latest)
     # dbt also ends with 2 when the warehouse goes while the hooks at the end are due, and all nodes
-    # have ended by then.
-    whole = seen.exit_code in (0, 1) or all(is_hook(node) for node in _lacking(seen, latest))
-    return "Nodes" if seen.command in _BY_NODE and ended and whole else "Step"
+    # have ended by then. Those hooks run again only where nodes do.
+    lacking = _lacking(seen, latest)
+    lacks_nodes = any(not is_hook(node) for node in lacking)
+    owes_hooks = bool(lacking) and not lacks_nodes and all(result.is_good for result in latest)
+    is_known = ended and not owes_hooks and (seen.exit_code in (0, 1) or not lacks_nodes)
+    return "Nodes" if seen.command in _BY_NODE and is_known else "Step"
 
 
 def _lacking(seen: StepEvidence, results: Iterable[Result]) -> list[str]:
@@ -292,6 +295,18 @@ _EXCEPTIONS: list[tuple[set[str], re.Pattern[str] | None, str, str]] = [
     ),
     (
         set(),
+        re.compile(r"does not match any enabled nodes", re.IGNORECASE),
+        "ConfigError",
+        ", and a warning of that is an error here: correct its spelling, or leave it out",
+    ),
+    (
+        {"DbtInternalError"},
+        re.compile(r"node selection returned", re.IGNORECASE),
+        "ConfigError",
+        "; dbt builds nothing of that type: leave it out of resourceTypes",
+    ),
+    (
+        set(),
         re.compile(r"no previous state comparison freshness results", re.IGNORECASE),
         "MissingState",
         "; a run leaves them in its state if a sourceFreshness step comes before what it builds",
@@ -414,7 +429,8 @@ def _incomplete(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str
         return None
     artifact = seen.sources if seen.command == "sourceFreshness" else seen.run_results
     name = "sources.json" if seen.command == "sourceFreshness" else "run_results.json"
-    if seen.command in _WITH_RESULTS | {"sourceFreshness"} and (
+    needs_results = seen.command in _WITH_RESULTS | {"sourceFreshness"} and not seen.empty
+    if needs_results and (
         not artifact or artifact.get("metadata", {}).get("invocation_id") != seen.invocation_id
     ):
         return "Unknown", f"dbt ended with exit code 0, but left no {name} of this invocation"
@@ -428,7 +444,10 @@ def _incomplete(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str
 def _nothing_selected(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | None:
     if seen.allow_empty or seen.parsing or seen.command in _MAY_BE_EMPTY:
         return None
-    if seen.empty or (seen.command != "list" and not any(not result.is_hook for result in results)):
+    has_nodes = any(not result.is_hook for result in results)
+    if has_nodes:
+        return None  # of this attempt, or of those before it, which have left nothing to do
+    if seen.empty or seen.command != "list":
         by = f"the selection {seen.selection}" if seen.selection else f"dbt's {seen.command}"
         if seen.expected is not None and not seen.empty:
             what = "ephemeral models or hooks, which dbt does not build"

@@ -167,6 +167,18 @@ def find_selection(step: Step) -> str:
     return shlex.join(words)
 
 
+def find_values(argv: Sequence[str], flag: str) -> list[str]:
+    """What a flag of a command line is given."""
+    values: list[str] = []
+    keep = False
+    for word in argv:
+        if word.startswith("-"):
+            keep = word == flag
+        elif keep:
+            values.append(word)
+    return values
+
+
 def selects_by_sources(step: Step) -> bool:
     """Whether a command line selects by how old sources were in the state; a selector in
     selectors.yml is not looked into.

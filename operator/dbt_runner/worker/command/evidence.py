@@ -12,6 +12,7 @@ from typing import Any
 
 from dbt_runner.artifact_files import RUN_RESULTS, SOURCES
 from dbt_runner.json_files import read_results
+from dbt_runner.outcome.steps import find_values
 from dbt_runner.worker.command.dbt_program import ProgramEnd
 from dbt_runner.worker_messages import DbtEnd
 
@@ -23,13 +24,18 @@ _EXCEPTIONS = (
     (re.compile(r"profiles?\.yml|could not find profile", re.IGNORECASE), "DbtConfigError"),
 )
 _SHOWN_LINES = 10
+# Commands that have nothing more to do where nothing is selected.
+_ENDS_EMPTY = ("build", "run", "seed", "snapshot", "test", "clone", "compile", "list", "source")
 
 
-def gather_end(ended: ProgramEnd, folder: Path, started: float, run_uid: str) -> DbtEnd:
+def gather_end(
+    ended: ProgramEnd, argv: Sequence[str], folder: Path, started: float, run_uid: str
+) -> DbtEnd:
     """What the supervisor needs to know of a step that dbt has ended with an exit code.
 
     Args:
         ended: dbt's end.
+        argv: dbt's arguments.
         folder: dbt's target path.
         started: when the step began, in seconds since the epoch.
         run_uid: of the run, by which its artifacts are known.
@@ -50,8 +56,21 @@ def gather_end(ended: ProgramEnd, folder: Path, started: float, run_uid: str) ->
     if not ended.code:
         return end
     said = explain_failure(ended)
+    if not own and argv[0] in _ENDS_EMPTY and _has_selected_nothing(said.message, argv):
+        # Whether that is a failure is for onEmptySelection to say, not for --warn-error.
+        return replace(end, exit_code=0, empty=True)
     end = replace(end, errors=said.errors)
     return end if own else replace(end, exception=said.exception, message=said.message)
+
+
+def _has_selected_nothing(text: str, argv: Sequence[str]) -> bool:
+    """Whether dbt has failed because of an empty selection: by its words, or because they are
+    about the only criterion that there is.
+    """
+    selected = find_values(argv, "--select")
+    criterion = f"The selection criterion '{selected[0]}' does not match" if selected else ""
+    is_only = len(selected) == 1 and " " not in selected[0] and criterion in text
+    return is_only or bool(_EMPTY.search(text))
 
 
 def _find_text(artifacts: Sequence[Mapping[str, Any]], name: str) -> str:

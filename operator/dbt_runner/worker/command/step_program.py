@@ -58,7 +58,7 @@ class StepProgram:
             return 0
         if ended.code < 0:
             return -ended.code
-        end = gather_end(ended, folder, started, self._plan.run_uid)
+        end = gather_end(ended, step.argv, folder, started, self._plan.run_uid)
         expected = {*self._expected.get(step.name, ()), *(end.expected or ())}
         self._report(
             number,

@@ -56,9 +56,7 @@ class Events:
             self.invocation_id = info.invocation_id
             self._on_first(info.invocation_id)
         name = info.name
-        if name in ("NothingToDo", "NoNodesSelected"):
-            self.empty = True
-        elif name in ("NodeStart", "NodeFinished"):
+        if name in ("NodeStart", "NodeFinished"):
             self._node(name, event.data)
         elif name in _RAISED:
             self._said[threading.get_ident()] = event.data.exc
@@ -78,6 +76,10 @@ class Events:
         """Learn of a hook of which dbt leaves no result."""
         row = {"unique_id": hook, "status": "error", "message": self._redactor.text(message)}
         self.raised.append(row)
+
+    def note_emptiness(self) -> None:
+        """Learn that there is nothing to do."""
+        self.empty = True
 
     def _node(self, name: str, data: Any) -> None:
         node = data.node_info.unique_id

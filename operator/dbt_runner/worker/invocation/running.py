@@ -12,6 +12,7 @@ from dbt.cli.main import dbtRunner
 from dbt_runner.worker.dbt_api import Done, Invocation
 from dbt_runner.worker.invocation.batches_done import leaving_out_batches
 from dbt_runner.worker.invocation.driver_errors import watching
+from dbt_runner.worker.invocation.emptiness import allowing_emptiness
 from dbt_runner.worker.invocation.events import Events, make_end, write_to
 from dbt_runner.worker.invocation.hook_errors import telling_of_hooks
 from dbt_runner.worker.invocation.selecting import counting_left_out, expecting, leaving_out
@@ -34,13 +35,14 @@ def run_command(
     write_to(invocation.folder)
     events = Events(invocation, adopt, on_node)
     known = events.driver_errors.know
-    with ExitStack() as watched:
-        watched.enter_context(leaving_out(done.nodes))
-        watched.enter_context(leaving_out_batches(done.batches))
-        counts = watched.enter_context(counting_left_out())
-        watched.enter_context(expecting(events.expect, known))
-        watched.enter_context(watching(events.driver_errors))
-        watched.enter_context(telling_of_hooks(events.take_hook_error))
+    with ExitStack() as stack:
+        stack.enter_context(allowing_emptiness(events.note_emptiness))
+        stack.enter_context(leaving_out(done.nodes))
+        stack.enter_context(leaving_out_batches(done.batches))
+        counts = stack.enter_context(counting_left_out())
+        stack.enter_context(expecting(events.expect, known))
+        stack.enter_context(watching(events.driver_errors))
+        stack.enter_context(telling_of_hooks(events.take_hook_error))
         result = dbtRunner(manifest=manifest, callbacks=[events]).invoke(invocation.argv)
     return make_end(result, events, left_out=counts[0] if counts else None)
 

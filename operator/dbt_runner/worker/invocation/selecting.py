@@ -9,6 +9,7 @@ from typing import Any
 
 from dbt.cli.main import dbtRunner
 
+from dbt_runner.worker.invocation.emptiness import allowing_emptiness
 from dbt_runner.worker.invocation.events import raise_failure, write_to
 
 
@@ -35,7 +36,8 @@ def select_nodes(argv: list[str], manifest: Any, folder: Path) -> list[str]:
     original = GraphRunnableTask.execute_with_hooks
     GraphRunnableTask.execute_with_hooks = stop
     try:
-        result = dbtRunner(manifest=manifest).invoke([*argv, "--quiet"])
+        with allowing_emptiness():
+            result = dbtRunner(manifest=manifest).invoke([*argv, "--quiet"])
     finally:
         GraphRunnableTask.execute_with_hooks = original
     if isinstance(result.exception, _Selected):

@@ -12,13 +12,14 @@ import pytest
 from dbt_protocol.summaries import Failure, Nodes
 from dbt_runner.outcome.classify import classify
 from dbt_runner.outcome.sentences import first_lines
-from dbt_runner.outcome.step_outcome import Outcome, StepEvidence
+from dbt_runner.outcome.step_outcome import Outcome, Result, StepEvidence
 from tests.support.step_evidence import HOOK, MODEL, TEST, results, seen
 
 REFUSED = 'connection to server at "warehouse" (10.0.0.1), port 5432 failed: Connection refused'
 
 
 SOURCE = "source.shop.raw.orders"
+GONE: dict[str, Any] = {"exception": ["DbtDatabaseError"], "message": REFUSED}
 FAILED_FAST = {"unique_id": TEST, "status": "fail", "message": "1 row"}
 
 
@@ -223,6 +224,17 @@ def raised(names: str, message: str, **other: Any) -> StepEvidence:
             ),
             "NothingSelected",
         ),
+        (
+            raised(
+                "EventCompilationError CompilationError",
+                "The selection criterion 'tag:x' does not match any enabled nodes",
+            ),
+            "ConfigError",
+        ),
+        (
+            raised("DbtInternalError", "Node selection returned metric.shop.many, expected a node"),
+            "ConfigError",
+        ),
         (raised("FailedToConnectError DbtDatabaseError", "Database Error"), "Unavailable"),
         (raised("DbtDatabaseError", REFUSED, parsing=False), "Unavailable"),
         (raised("DbtDatabaseError", "permission denied for schema", parsing=False), "ConfigError"),
@@ -356,6 +368,28 @@ def test_an_empty_selection(command: str, reason: str) -> None:
         == reason
     )
     assert classify(seen(command, expected=None, empty=True, allow_empty=True)).reason == ""
+
+
+def test_an_empty_selection_needs_no_results() -> None:
+    empty = seen("build", expected=None, empty=True, allow_empty=True, run_results=None)
+    assert classify(empty).reason == ""
+
+
+def test_nothing_is_left_to_do_where_earlier_attempts_have_done_it_all() -> None:
+    done = Result(MODEL, "success", "")
+    assert classify(seen("build", expected=None, empty=True, earlier=[done])).reason == ""
+    failed = replace(done, status="error")
+    assert classify(seen("build", expected=None, empty=True, earlier=[failed])).reason == (
+        "ModelError"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "resume"), [("success", "Step"), ("error", "Nodes")], ids=["all done", "one left"]
+)
+def test_hooks_that_have_not_run_do_so_only_with_nodes(status: str, resume: str) -> None:
+    case = seen("build", (MODEL, status), code=2, expected=[MODEL, HOOK], **GONE)
+    assert classify(case).resume == resume
 
 
 def test_the_list_command_leaves_no_results() -> None:

@@ -42,6 +42,32 @@ def test_a_failure_that_wrote_results_is_judged_by_them(tmp_path: Path) -> None:
     written = {"metadata": metadata, "results": [{"unique_id": MODEL}]}
     (tmp_path / "run_results.json").write_text(json.dumps(written))
     ended = ProgramEnd(1, ["Encountered an error:", "it broke"])
-    told = gather_end(ended, tmp_path, STARTED, "uid-1")
+    told = gather_end(ended, ["build"], tmp_path, STARTED, "uid-1")
     assert (told.expected, told.invocation_id, told.errors) == ([MODEL], "x", ["it broke"])
     assert told.exception == []
+
+
+MATCHES_NOTHING = "The selection criterion 'tag:a' does not match any enabled nodes"
+NOTHING_TO_DO = "Nothing to do. Try checking your model configs and model specification args"
+
+
+@pytest.mark.parametrize(
+    ("argv", "said", "empty"),
+    [
+        (["build", "--select", "tag:a", "--warn-error"], MATCHES_NOTHING, True),
+        (["build", "--select", "tag:a", "--exclude", "tag:b"], MATCHES_NOTHING, True),
+        (["test", "--select", "orders", "--warn-error"], NOTHING_TO_DO, True),
+        (["build", "--select", "tag:a", "orders", "--warn-error"], MATCHES_NOTHING, False),
+        (["build", "--select", "tag:a orders", "--warn-error"], MATCHES_NOTHING, False),
+        (["build", "--exclude", "tag:a", "--warn-error"], MATCHES_NOTHING, False),
+        (["docs", "generate", "--select", "tag:a", "--warn-error"], MATCHES_NOTHING, False),
+    ],
+)
+def test_a_warning_that_nothing_is_selected_is_no_error(
+    tmp_path: Path, argv: list[str], said: str, empty: bool
+) -> None:
+    """Only where it is about all that is selected."""
+    ended = ProgramEnd(2, ["Encountered an error:", "Compilation Error", f"  {said}"])
+    told = gather_end(ended, argv, tmp_path, STARTED, "uid-1")
+    assert (told.empty, told.exit_code) == ((True, 0) if empty else (False, 2))
+    assert bool(told.exception) is not empty

@@ -100,6 +100,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Ended:
         step("build", name="model", **may_fail),
         step("build", "--select", "good", name="test", **may_fail),
         step("build", "--select", "tag:nothing", name="empty", **may_fail),
+        step("build", "--select", "tag:nothing", "--warn-error", name="warned", **may_fail),
         step("sourceFreshness", "--select", "source:missing", name="missing", **may_fail),
         step("runOperation", "breaks", **may_fail),
         step(
@@ -121,6 +122,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Ended:
         ("model", "ModelError", "model.shop.broken"),
         ("test", "TestFailed", "test.shop.unique_good_id"),
         ("empty", "NothingSelected", "--select tag:nothing"),
+        ("warned", "NothingSelected", "--select tag:nothing"),
         ("missing", "FreshnessFailed", ""),
         ("runOperation", "ModelError", "no_such_table"),
         ("state", "MissingState", "no comparison manifest"),
