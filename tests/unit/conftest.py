@@ -25,6 +25,7 @@ LONGEST_FIRST = (
     _RUNNER / "worker" / "test_state.py",
     _RUNNER / "worker" / "test_deps.py",
     _RUNNER / "supervise" / "test_progress.py",
+    _RUNNER / "worker" / "test_counting.py",
     _RUNNER / "worker" / "test_hooks.py",
 )
 

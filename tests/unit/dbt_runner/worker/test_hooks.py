@@ -4,14 +4,12 @@ run makes of it.
 
 from __future__ import annotations
 
-import json
-import subprocess
 from typing import Any
 
 import pytest
 
-from tests.support.kube import PATIENCE
-from tests.support.pods import BIN, HOME, Ended, Pod, step
+from tests.support.command_lines import tell_ends
+from tests.support.pods import Ended, Pod, step
 
 pytestmark = pytest.mark.dbt
 PROJECT = """
@@ -113,50 +111,10 @@ EXPECTED: dict[str, set[str] | None] = {
     "docs generate --select tag:none": None,
 }
 
-# Runs command lines one after another, each in its own folder, and prints what each had to have a
-# result of and has.
-_RUN_ALL = """
-import json, pathlib, shutil, sys
-sys.path.insert(0, sys.argv[1])
-from dbt_runner.worker.invocation import running
-from dbt_runner.worker.dbt_api import Invocation
-from dbt_runner.redact import Redactor
-
-for line in json.loads(sys.argv[2]):
-    folder = pathlib.Path("target")
-    state = pathlib.Path("state")
-    if line.startswith("clone"):
-        shutil.copytree(folder, state)
-    for name in ("run_results.json", "sources.json"):
-        (folder / name).unlink(missing_ok=True)
-    argv = line.replace("target", "state").split()
-    ended = running.run_command(Invocation(argv, folder, Redactor(())), None)
-    artifact = folder / ("sources.json" if line.startswith("source") else "run_results.json")
-    rows = json.loads(artifact.read_text())["results"] if artifact.exists() else []
-    told = {"code": ended.exit_code, "message": ended.message, "expected": ended.expected}
-    print("TOLD", line, json.dumps({**told, "found": [row["unique_id"] for row in rows]}), sep="\\t", flush=True)
-"""
-
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    pod = Pod(tmp_path_factory.mktemp("told") / "pod", MODELS)
-    done = subprocess.run(
-        [f"{BIN}/python", "-c", _RUN_ALL, HOME, json.dumps(list(EXPECTED))],
-        cwd=pod.layout.project,
-        env={
-            "PATH": BIN,
-            "HOME": str(pod.root),
-            "DBT_PROFILES_DIR": str(pod.layout.profiles),
-            "DBT_TARGET": "prod",
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=PATIENCE,
-    )
-    lines = (line.split("\t") for line in done.stdout.splitlines() if line.startswith("TOLD"))
-    return {line: json.loads(text) for _, line, text in lines}
+    return tell_ends(Pod(tmp_path_factory.mktemp("told") / "pod", MODELS), list(EXPECTED))
 
 
 @pytest.mark.parametrize("line", EXPECTED)
