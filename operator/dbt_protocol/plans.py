@@ -27,7 +27,9 @@ class Step:
     allow_empty: bool = (
         False  # a selection that matches nothing succeeds instead of ending in NothingSelected
     )
-    full: list[str] | None = None  # instead of argv where there is no state to compare with
+    # instead of argv where there is no state to compare with; there a selector of selectors.yml
+    # takes everything for changed, unless this is None
+    full: list[str] | None = None
     # of sourceFreshness; Skip: the run ends without a failure; Wait: check again until fresh
     on_stale: str = "Fail"
 

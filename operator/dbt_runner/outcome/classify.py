@@ -307,6 +307,12 @@ _EXCEPTIONS: list[tuple[set[str], re.Pattern[str] | None, str, str]] = [
     ),
     (
         set(),
+        re.compile(r"compares with a state, and the run has none", re.IGNORECASE),
+        "ConfigError",
+        ": a selector by state needs spec.state, for example state: {defer: true}",
+    ),
+    (
+        set(),
         re.compile(r"no previous state comparison freshness results", re.IGNORECASE),
         "MissingState",
         "; a run leaves them in its state if a sourceFreshness step comes before what it builds",
@@ -320,7 +326,7 @@ _EXCEPTIONS: list[tuple[set[str], re.Pattern[str] | None, str, str]] = [
     (
         set(),
         re.compile(
-            r"--state|--defer-state|no comparison manifest"
+            r"--state|--defer-state|no comparison (manifest|run_results)"
             r"|previous run in '.{0,1000}' target directory",
             re.IGNORECASE,
         ),

@@ -99,7 +99,12 @@ def _find_sources(layout: Layout, planned: Sequence[Step]) -> Path | None:
 
 
 def _is_slim(step: Step) -> bool:
-    return step.command == "build" and find_selection(step) == _SLIM
+    """Whether a build may have been one of what has changed. What a selector selects is not known
+    here; for one of everything this is only careful.
+    """
+    selects_slim = find_selection(step) == _SLIM
+    may_select_slim = "--selector" in step.argv and "--state" in step.argv
+    return step.command == "build" and (selects_slim or may_select_slim)
 
 
 def _link(source: Path, target: Path) -> None:

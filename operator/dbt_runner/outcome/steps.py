@@ -186,6 +186,11 @@ def selects_by_sources(step: Step) -> bool:
     return "source_status" in find_selection(step)
 
 
+def may_lack_state(plan: RunPlan, step: Step) -> bool:
+    """Whether everything is to be built where the state lacks something, or does not exist."""
+    return step.full is not None and not plan.state_required
+
+
 def hash_arguments(argv: Sequence[str]) -> str:
     """What tells two command lines apart without showing their vars."""
     return hashlib.sha256(json.dumps(list(argv)).encode()).hexdigest()[:16]

@@ -23,6 +23,7 @@ class Invocation:
     argv: list[str]  # without the program's name
     folder: Path  # dbt's target and log path
     redactor: Redactor  # for the error messages and events.jsonl
+    may_lack_state: bool = False  # everything is taken for changed where there is no state
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,12 @@ class DbtApi(Protocol):
         adapter's only if asked for.
         """
 
-    def select_nodes(self, argv: list[str], manifest: Any, folder: Path) -> list[str]:
+    def select_nodes(
+        self, argv: list[str], manifest: Any, folder: Path, *, may_lack_state: bool = False
+    ) -> list[str]:
         """The unique IDs that this command line selects. No connection is opened.
+
+        Everything is taken for changed where there is no state, if it may be lacking.
 
         Raises:
             CannotRunError: dbt cannot tell, for example because a selector does not exist.

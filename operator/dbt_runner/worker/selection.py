@@ -12,7 +12,9 @@ from dbt_runner.worker.forking import fork_child
 from dbt_runner.worker_messages import Failed, Selected, decode
 
 
-def select_in_child(dbt: DbtApi, argv: list[str], loaded: Loaded, folder: Path) -> list[str]:
+def select_in_child(
+    dbt: DbtApi, argv: list[str], loaded: Loaded, folder: Path, *, may_lack_state: bool
+) -> list[str]:
     """The unique IDs that a command line selects; a child finds them, since selecting changes the
     manifest.
 
@@ -24,7 +26,8 @@ def select_in_child(dbt: DbtApi, argv: list[str], loaded: Loaded, folder: Path) 
     def answer() -> None:
         channel = Channel(writer)
         try:
-            channel.send(Selected(dbt.select_nodes(argv, loaded.manifest, folder)))
+            found = dbt.select_nodes(argv, loaded.manifest, folder, may_lack_state=may_lack_state)
+            channel.send(Selected(found))
         except CannotRunError as error:
             channel.send(error.make_message())
 

@@ -7,6 +7,7 @@ from typing import Any
 from dbt_protocol.plans import RunPlan
 from dbt_runner.json_files import read_json
 from dbt_runner.layout import Layout
+from dbt_runner.outcome.steps import may_lack_state
 from dbt_runner.worker.dbt_api import Done, Invocation, Means
 from dbt_runner.worker.found_sources import hand_over_sources
 from dbt_runner.worker_messages import StepOutcome
@@ -23,7 +24,8 @@ def run_step(means: Means, plan: RunPlan, layout: Layout, number: int, manifest:
         manifest: a parsed one, or None to let dbt parse.
     """
     step = plan.steps[number]
-    invocation = Invocation(step.argv, layout.work / step.name, means.redactor)
+    folder, may_lack = layout.work / step.name, may_lack_state(plan, step)
+    invocation = Invocation(step.argv, folder, means.redactor, may_lack)
     hand_over_sources(layout, plan.steps, number)
     done = _read_done(layout, step.name)
     end = means.dbt.run_command(invocation, manifest, done, means.channel.send_progress)

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from dbt_protocol.plans import RunPlan
 from dbt_runner.layout import Layout
-from dbt_runner.outcome.steps import selects_by_sources
+from dbt_runner.outcome.steps import may_lack_state, selects_by_sources
 from dbt_runner.worker import forking
 from dbt_runner.worker.channel import Commands
 from dbt_runner.worker.dbt_api import Means
@@ -190,10 +190,11 @@ class Zygote:
         """
         step, loaded = self._plan.steps[number], self.parsed.loaded[number]
         argv = step.full if step.full and selects_by_sources(step) else step.argv
-        folder = self._layout.work / ".select"
+        folder, dbt = self._layout.work / ".select", self._means.dbt
+        may_lack = may_lack_state(self._plan, step)
         if self.may_fork():
-            return select_in_child(self._means.dbt, argv, loaded, folder)
-        return self._means.dbt.select_nodes(argv, loaded.manifest, folder)
+            return select_in_child(dbt, argv, loaded, folder, may_lack_state=may_lack)
+        return dbt.select_nodes(argv, loaded.manifest, folder, may_lack_state=may_lack)
 
 
 def _find_dbt_version() -> str:

@@ -37,7 +37,7 @@ class ResolvedStep(Model):
     allow_empty: bool = False
     """Whether it succeeds although it selects nothing."""
     full: list[str] | None = None
-    """Arguments of dbt where the state turns out to be missing."""
+    """Arguments of dbt where there is no state, in a run that compares with one."""
     on_stale: Literal["Fail", "Skip", "Wait"] = "Fail"
     """What becomes of the run when sources are too old."""
 

@@ -51,8 +51,8 @@ class State(Model):
     promote: Literal["Auto", "Always", "Never"] | None = None
     """Whether the state of this run, once it has succeeded, becomes the one to compare with. Auto:
     if it has built the whole project, with all that is enabled in it, or exactly state:modified+
-    against the state of its own target, without env, vars, eventTime or source of its own. Default:
-    Auto."""
+    against the state of its own target, without env, vars, eventTime or source of its own; a
+    selector may select as much, or more. Default: Auto."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(

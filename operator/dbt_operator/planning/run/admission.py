@@ -150,7 +150,7 @@ def _step(number: int, step: Step, run: DbtRun, *, compared: bool) -> ResolvedSt
         name=f"{number}-{step.command}",
         command=step.command,
         argv=argv(step, run.spec, compared=compared),
-        full=argv(compare.without(step), run.spec) if compared else None,
+        full=argv(compare.without(step), run.spec) if compare.compares(run.spec) else None,
         allow_failure=allow_failure,
         always=step.when == "Always",
         allow_empty=run.spec.on_empty_selection == "Succeed",

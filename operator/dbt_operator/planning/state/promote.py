@@ -45,10 +45,14 @@ def promotion(spec: DbtRunSpec, steps: Sequence[Step], *, compared: bool) -> Pro
     builds = [
         step.options for step in steps if isinstance(step.options, Build) and not step.allow_failure
     ]
-    if any(not _limits(options) for options in builds):
+    # What a selector selects is in the project: the runner tells whether that is everything, or
+    # all that has changed where there is a state to compare with.
+    limits = [_limits(options) for options in builds]
+    by_selector = any(set(each) == {"selector"} for each in limits)
+    if not all(limits) or (by_selector and not compared):
         return "Full"
     own = state.from_ in (None, "LastSuccess")
-    if compared and own and any(_limits(options) == {"select": SLIM} for options in builds):
+    if compared and own and (by_selector or {"select": SLIM} in limits):
         return "Slim"
     return None
 

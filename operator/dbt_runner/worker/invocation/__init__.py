@@ -15,6 +15,8 @@ function each:
   nodes that are done out of the command's selection, and learns what is left of it, since that has
   to have results. dbt's own ``retry`` would forget ``--warn-error`` and what was absent from the
   results. Of a build it counts what the project keeps out of what the command line asks for.
+* :func:`.absent_state.assuming_changes` lets selectors find everything changed where there is no
+  state to compare with.
 * :func:`.emptiness.allowing_emptiness` keeps ``--warn-error`` from making an error of a selection
   that names nothing.
 """

@@ -10,6 +10,7 @@ from typing import Any
 from dbt.cli.main import dbtRunner
 
 from dbt_runner.worker.dbt_api import Done, Invocation
+from dbt_runner.worker.invocation.absent_state import assuming_changes
 from dbt_runner.worker.invocation.batches_done import leaving_out_batches
 from dbt_runner.worker.invocation.driver_errors import watching
 from dbt_runner.worker.invocation.emptiness import allowing_emptiness
@@ -37,6 +38,7 @@ def run_command(
     known = events.driver_errors.know
     with ExitStack() as stack:
         stack.enter_context(allowing_emptiness(events.note_emptiness))
+        stack.enter_context(assuming_changes(allowed=invocation.may_lack_state))
         stack.enter_context(leaving_out(done.nodes))
         stack.enter_context(leaving_out_batches(done.batches))
         counts = stack.enter_context(counting_left_out())

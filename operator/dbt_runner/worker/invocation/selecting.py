@@ -9,8 +9,11 @@ from typing import Any
 
 from dbt.cli.main import dbtRunner
 
+from dbt_runner.worker.invocation.absent_state import assuming_changes
 from dbt_runner.worker.invocation.emptiness import allowing_emptiness
 from dbt_runner.worker.invocation.events import raise_failure, write_to
+
+_SLIM = ("state:modified+",)
 
 
 class _Selected(BaseException):
@@ -21,8 +24,16 @@ class _Selected(BaseException):
         self.unique_ids = unique_ids
 
 
-def select_nodes(argv: list[str], manifest: Any, folder: Path) -> list[str]:
+def select_nodes(
+    argv: list[str], manifest: Any, folder: Path, *, may_lack_state: bool = False
+) -> list[str]:
     """The unique IDs that this command line selects. No connection is opened.
+
+    Args:
+        argv: the command line.
+        manifest: the parsed one.
+        folder: where dbt writes meanwhile.
+        may_lack_state: everything is taken for changed where there is no state.
 
     Raises:
         CannotRunError: dbt cannot tell, for example because a selector does not exist.
@@ -36,7 +47,8 @@ def select_nodes(argv: list[str], manifest: Any, folder: Path) -> list[str]:
     original = GraphRunnableTask.execute_with_hooks
     GraphRunnableTask.execute_with_hooks = stop
     try:
-        with allowing_emptiness():
+        known = assuming_changes(allowed=may_lack_state, foreseeing=True)
+        with allowing_emptiness(), known:
             result = dbtRunner(manifest=manifest).invoke([*argv, "--quiet"])
     finally:
         GraphRunnableTask.execute_with_hooks = original
@@ -81,7 +93,8 @@ def counting_left_out() -> Iterator[list[int]]:
 
     A selector with ``default: true`` in selectors.yml narrows a build that selects nothing. No
     indirect selection does: everything, and ``state:modified+``, has the tests in it by themselves.
-    The list stays empty where ``--selector`` says what is selected.
+    Where ``--selector`` says what is selected, the list stays empty unless that has everything in
+    it, or all that has changed since the state.
     """
     from dbt.graph import parse_difference
     from dbt.task.build import BuildTask
@@ -90,16 +103,20 @@ def counting_left_out() -> Iterator[list[int]]:
     original = BuildTask.get_graph_queue
 
     def left_out(task: Any, queue: Any) -> int:
-        if not task.config.get_default_selector_name():
+        is_named = bool(task.args.SELECTOR)
+        if not is_named and not task.config.get_default_selector_name():
             return 0
-        spec = parse_difference(task.selection_arg, task.exclusion_arg)
+        is_compared = is_named and getattr(task.previous_state, "manifest", None) is not None
+        selection = _SLIM if is_compared else task.selection_arg
+        spec = parse_difference(selection, task.exclusion_arg)
         asked_for = task.get_node_selector().get_selected(spec, warn_on_no_nodes=False)
         return len(set(asked_for).difference(queue.get_selected_nodes(), task.selected_unit_tests))
 
     def get_graph_queue(task: Any) -> Any:
         queue = original(task)
-        if not task.args.SELECTOR:
-            counts.append(left_out(task, queue))
+        count = left_out(task, queue)
+        if not task.args.SELECTOR or not count:
+            counts.append(count)
         return queue
 
     BuildTask.get_graph_queue = get_graph_queue

@@ -216,6 +216,8 @@ def raised(names: str, message: str, **other: Any) -> StepEvidence:
         (raised("CompilationError", "Expected an expression"), "ParseError"),
         (raised("ParsingError", "Invalid test config"), "ParseError"),
         (raised("", "Got a state selector method, but no comparison manifest"), "MissingState"),
+        (raised("DbtInternalError", "No comparison run_results"), "MissingState"),
+        (raised("", "the selection compares with a state, and the run has none"), "ConfigError"),
         (raised("", 'Could not find manifest in --state path: "state"'), "MissingState"),
         (
             raised(

@@ -90,7 +90,17 @@ def test_without_a_state_everything_that_might_have_changed_is_selected(
         ({"vars": {"ds": "2024-01-01"}, "state": {"promote": "Always"}}, False, "Always"),
         ({"steps": [{"build": {"select": ["tag:finance"]}}]}, False, None),
         ({"steps": [{"build": {"exclude": ["tag:slow"]}}]}, False, None),
-        ({"steps": [{"build": {"selector": "nightly"}}]}, False, None),
+        ({"steps": [{"build": {"selector": "nightly"}}]}, False, "Full"),
+        ({"steps": [{"build": {"selector": "nightly"}}]}, True, "Slim"),
+        ({"steps": [{"build": {"selector": "a", "resourceTypes": ["model"]}}]}, True, None),
+        (
+            {
+                "steps": [{"build": {"selector": "nightly"}}],
+                "state": {"from": {"target": "prod"}},
+            },
+            True,
+            None,
+        ),
         ({"steps": [{"build": {"resourceTypes": ["model"]}}]}, False, None),
         ({"steps": [{"build": {"excludeResourceTypes": ["test"]}}]}, False, None),
         ({"steps": [{"build": {"empty": True}}]}, False, None),
@@ -205,6 +215,31 @@ def test_the_first_slim_run_builds_everything_and_its_state_becomes_the_current_
     world.settle()
     (found,) = world.cluster.objects["DbtProject", "shop"]["status"]["states"]
     assert (found["target"], found["run"], found["dbtVersion"]) == ("prod", "nightly", "1.11.16")
+
+
+BY_SELECTOR = {"build": {"selector": "slim"}}
+
+
+def test_the_first_run_by_a_selector_may_lack_a_state() -> None:
+    """What the selector compares, if anything, only the runner can see."""
+    world = World(run(steps=[BY_SELECTOR], **DEFER), project(), target())
+    world.settle()
+    prepare, dbt, _ = plans(world)
+    step = dbt.steps[0]
+    assert (prepare.state, step.argv, step.full) == ("", ["build", "--selector", "slim"], step.argv)
+    world.pod(running_status())
+    world.settle()
+    world.pod(ended_status())
+    world.settle()
+    (found,) = world.cluster.objects["DbtProject", "shop"]["status"]["states"]
+    assert (found["target"], found["run"]) == ("prod", "nightly")
+
+
+def test_a_run_by_a_selector_that_says_nothing_of_a_state_may_not_lack_one() -> None:
+    world = World(run(steps=[BY_SELECTOR]), with_state(entry("states/a")), target())
+    world.settle()
+    prepare, dbt, _ = plans(world)
+    assert (prepare.state, dbt.steps[0].full) == ("", None)
 
 
 def test_or_it_fails_if_that_is_wanted() -> None:
