@@ -72,6 +72,7 @@ class RunPlan(Message):
     state: str = ""  # where the state came from, for messages; empty: the run compares with none
     state_required: bool = False  # everything must not be built where the state lacks something
     cached: bool = False  # the sidecar restores a parse cache and stores a new one
+    image: str = ""  # of this container: what was parsed in another is not used
     deps: str = "Never"  # whether `dbt deps` runs first: Never, Always or IfMissing
     deps_locked: bool = False  # it installs nothing but what package-lock.yml pins
     windows: list[Window] = field(default_factory=list)  # empty: the steps run once, as they are

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from dbt_runner.redact import Redactor
 from dbt_runner.worker.channel import Channel
+from dbt_runner.worker.parse_reads import Reads, Values
 from dbt_runner.worker_messages import DbtEnd
 
 
@@ -35,7 +36,42 @@ class Done:
     batches: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks of a parse."""
+
+    # The flags that can change what is parsed, by dbt's names for them, unless they are among the
+    # values that a parse can read.
+    flags: dict[str, str]
+    values: Values | None  # without the target; None: dbt cannot tell before it parses
+
+
+@dataclass(frozen=True)
+class ParseRecord:
+    """What a parse was made of: a command for which all of this is the same would parse the
+    same.
+    """
+
+    flags: dict[str, str]  # as those of Asked
+    state: str  # digest of what dbt compares itself: version, profile, dbt_project.yml of all
+    reads: Reads
+
+
+class KeptParse(Protocol):
+    """What an earlier run has parsed."""
+
+    @property
+    def record(self) -> ParseRecord:
+        """What it was made of."""
+
+    def find_obstacle(self) -> str:
+        """What has changed and dbt would not see; empty if nothing has."""
+
+    def extract(self, path: Path) -> bool:
+        """Write dbt's file; False if it is broken."""
+
+
+@dataclass(frozen=True)
 class Loaded:
     """A parsed project."""
 
@@ -43,15 +79,16 @@ class Loaded:
     target: str  # the profile's target that was resolved
     store_failures: bool
     exports: bool
-    # The values of the invocation that parsing has asked for.
-    asked: set[str] = field(default_factory=set)
+    values: Values  # that the parse was given
+    record: ParseRecord
+    begun_with: KeptParse | None = None  # what it has taken over
 
 
 class DbtApi(Protocol):
     """What dbt does for the worker, in its own process."""
 
-    def find_parse_flags(self, argv: list[str]) -> dict[str, str]:
-        """The flags of a dbt command line that can change what is parsed, by dbt's names for them.
+    def find_asked(self, argv: list[str]) -> Asked:
+        """What a dbt command line asks of a parse.
 
         Raises:
             CannotRunError: dbt does not understand the command line.
@@ -66,26 +103,22 @@ class DbtApi(Protocol):
             CannotRunError: dbt could not run, or would not do what the spec says.
         """
 
-    def load_project(self, invocation: Invocation, cache: Path | None = None) -> Loaded:
+    def load_project(
+        self, invocation: Invocation, flags: dict[str, str], kept: Sequence[KeptParse] = ()
+    ) -> Loaded:
         """Parse the project as this command line would.
 
         Args:
             invocation: what dbt can reuse the next time is left in its folder.
-            cache: what an earlier parse has left, to begin with.
+            flags: that the command line asks for.
+            kept: what earlier parses have left, to begin with the first that fits.
 
         Raises:
             CannotRunError: profile, project or the parse failed.
         """
 
-    def looks_at_flags(self, manifest: Any, project: Path) -> bool:
-        """Whether the project's own code asks for the command's flags, so that another command
-        could parse differently.
-        """
-
-    def list_files(self, manifest: Any, *, built_in: bool = False) -> Iterator[Path]:
-        """The files that the project and its packages were parsed from; dbt's own and the
-        adapter's only if asked for.
-        """
+    def list_files(self, manifest: Any) -> Iterator[Path]:
+        """The files that the project and its packages were parsed from."""
 
     def select_nodes(
         self, argv: list[str], manifest: Any, folder: Path, *, may_lack_state: bool = False

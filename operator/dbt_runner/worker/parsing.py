@@ -1,18 +1,17 @@
-"""Parses a project for the steps of a plan: once for all of them, where parsing cannot tell them
-apart.
+"""Parses a project for the steps of a plan: once for all of them, where what the parse has read is
+the same for each.
 
-A second parse gets a target path of its own: dbt's partial parsing does not notice changed flags.
-The steps of a run are one invocation to what is parsed: names that were made of ``run_started_at``
-are the same in each.
+A second parse gets a target path of its own. The steps of a run are one invocation to what is
+parsed: names that were made of ``run_started_at`` are the same in each.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from dbt_protocol.plans import RunPlan, Step
 from dbt_runner.layout import Layout
 from dbt_runner.outcome.sentences import first_lines
 from dbt_runner.redact import Known, Redactor
-from dbt_runner.worker import cache, deps, lock_file, project_code, sharing
-from dbt_runner.worker.dbt_api import Invocation, Loaded, Means
+from dbt_runner.worker import cache, deps, lock_file, project_code
+from dbt_runner.worker.dbt_api import Asked, Invocation, Loaded, Means
 from dbt_runner.worker.failure import CannotRunError, name_step
+from dbt_runner.worker.parse_reads import find_difference, find_unrepeatable
 from dbt_runner.worker.profile_secrets import leave_unscrubbed
 from dbt_runner.worker_messages import DbtEnd
 
@@ -36,8 +36,6 @@ class Parsed:
     redactor: Redactor  # which knows the project's words
     seconds: float
     from_cache: bool
-    by_step: bool  # the project looks at flags, so that steps may parse differently
-    of_invocation: str  # why another invocation may parse differently
 
     @property
     def manifests(self) -> list[Any]:
@@ -54,7 +52,8 @@ class Parser:
         self._layout = layout
         self._project = Path(plan.project_dir)
         self._installed = False  # dbt deps has run
-        self._from_cache = False
+        self._found: list[cache.StoredParse] | None = None
+        self._parses: list[cache.NewParse] = []
         self.count = 0  # of the parses that have begun
 
     def parse(self) -> Parsed:
@@ -63,61 +62,49 @@ class Parser:
         Raises:
             CannotRunError: dbt cannot parse for one of them, or has failed to install packages.
         """
-        flags = [self._find_flags(number) for number in range(len(self._plan.steps))]
+        asked = [self._find_asked(number) for number in range(len(self._plan.steps))]
         if self._plan.deps == "Always" and deps.declares_packages(self._project):
             with name_step(0):
                 self._install()
         started = time.monotonic()
-        loaded, by_step = self._load_steps(flags)
+        loaded = self._load_steps(asked)
         seconds = time.monotonic() - started
         redactor = self._means.redactor.knowing(self._survey(loaded))
-        of_invocation = ""
-        if self._plan.cached or self._plan.windows:
-            of_invocation = self._find_values_of_invocation(loaded)
-        if self._plan.cached and of_invocation:
-            why = f"the parse is not kept for later runs: {of_invocation}"
-            print(f"dbt-operator: {why}", flush=True)
-        elif self._plan.cached and not by_step:
+        if self._plan.cached:
             self._store(redactor)
-        return Parsed(
-            loaded, self._project, redactor, seconds, self._from_cache, by_step, of_invocation
-        )
+        from_cache = any(each.loaded.begun_with for each in self._parses)
+        return Parsed(loaded, self._project, redactor, seconds, from_cache)
 
-    def _find_flags(self, number: int) -> dict[str, str]:
+    def _find_asked(self, number: int) -> Asked:
         with name_step(number):
-            return self._means.dbt.find_parse_flags(self._plan.steps[number].argv)
+            return self._means.dbt.find_asked(self._plan.steps[number].argv)
 
-    def _load_steps(self, flags: list[dict[str, str]]) -> tuple[list[Loaded], bool]:
-        """What is parsed for each step, and whether the project looks at flags."""
+    def _load_steps(self, asked: list[Asked]) -> list[Loaded]:
+        """What is parsed for each step."""
         loaded: list[Loaded] = []
-        parsed: dict[str, Loaded] = {}
-        by_step = False
-        for number, step in enumerate(self._plan.steps):
-            key = json.dumps([flags[number], step.argv if by_step else []], sort_keys=True)
-            if key not in parsed:
-                with name_step(number):
-                    parsed[key] = self._load(step, len(parsed))
-            if number == 0:
-                by_step = self._means.dbt.looks_at_flags(parsed[key].manifest, self._project)
-            loaded.append(parsed[key])
-        return loaded, by_step
+        for step, each in zip(self._plan.steps, asked):
+            found = next((old for old in loaded if does_for(old, each)), None)
+            if found is None:
+                with name_step(len(loaded)):
+                    found = self._load(step, each)
+            loaded.append(found)
+        return loaded
 
-    def _load(self, step: Step, number: int) -> Loaded:
-        """Parse for a step; with the parse cache, if this is the first parse: its key covers the
-        flags of the first step.
-        """
-        restored = None if number else self._restore()
-        folder = self._layout.parse / str(number)
+    def _load(self, step: Step, asked: Asked) -> Loaded:
+        """Parse for a step, with the parse cache."""
+        folder = self._layout.parse / str(self.count)
         invocation = Invocation(step.argv, folder, self._means.redactor)
         self.count += 1
         try:
-            return self._means.dbt.load_project(invocation, restored)
+            loaded = self._means.dbt.load_project(invocation, asked.flags, self._restore())
         except CannotRunError as error:
             may_install = self._plan.deps == "IfMissing" and not self._installed
             if not may_install or not deps.lacks_packages(error.end.exception):
                 raise
-        self._install()
-        return self._means.dbt.load_project(invocation, restored)
+            self._install()
+            loaded = self._means.dbt.load_project(invocation, asked.flags, self._restore())
+        self._parses.append(cache.NewParse(loaded, folder))
+        return loaded
 
     # Packages
 
@@ -147,20 +134,27 @@ class Parser:
 
     # The parse cache
 
-    def _restore(self) -> Path | None:
-        """What an earlier run has parsed, if there is something of use."""
-        found = cache.unpack(self._layout, self._project) if self._plan.cached else None
-        self._from_cache = found is not None
-        return found
+    def _restore(self) -> list[cache.StoredParse]:
+        """What earlier runs have parsed of this project, in this image."""
+        if self._found is None:
+            self._found = cache.unpack(self._layout, self._project) if self._plan.cached else []
+        ours = [each for each in self._found if each.image == self._plan.image]
+        return [replace(each, project=self._project) for each in ours]
 
     def _store(self, redactor: Redactor) -> None:
-        """Have the parse stored, where it differs from what was restored. Nothing that dbt does
+        """Have the parses stored, where they differ from what was restored. Nothing that dbt does
         depends on it.
         """
-        first = self._layout.parse / "0"
+        kept = []
+        for parse in self._parses:
+            if why := find_unrepeatable(parse.loaded.record.reads):
+                print(f"dbt-operator: the parse is not kept for later runs: {why}", flush=True)
+            elif not redactor.may_be_asked_for(parse.read()):
+                kept.append(parse)
         try:
-            cache.pack(self._layout, first, self._project, redactor.may_be_asked_for)
-        except OSError as error:
+            found = self._found or ()
+            cache.pack(self._layout, self._plan.image, self._project, kept, found)
+        except (OSError, LookupError, zipfile.BadZipFile) as error:
             print(f"dbt-operator: the parse is not cached: {error}", file=sys.stderr)
 
     # What the project's text says
@@ -169,16 +163,14 @@ class Parser:
         """Read what the project says, to tell its words from secrets."""
         if not self._means.redactor.secrets:
             return Known()
-        files = self._list_files(loaded, built_in=False)
+        manifests = [each.manifest for each in loaded]
+        files = project_code.list_code(self._means.dbt, self._project, self._layout, manifests)
         return project_code.survey_words(self._means.redactor, self._layout, files)
 
-    def _find_values_of_invocation(self, loaded: list[Loaded]) -> str:
-        """Why what is parsed may hold values of this very invocation; empty if it holds none."""
-        asked = {name for each in loaded for name in each.asked}
-        return sharing.baked(asked, self._list_files(loaded, built_in=True)) if asked else ""
 
-    def _list_files(self, loaded: Iterable[Loaded], *, built_in: bool) -> Iterator[Path]:
-        manifests = [each.manifest for each in loaded]
-        return project_code.list_code(
-            self._means.dbt, self._project, self._layout, manifests, built_in=built_in
-        )
+def does_for(loaded: Loaded, asked: Asked) -> bool:
+    """Whether what was parsed for a command of this run is what another one would parse."""
+    if loaded.record.flags != asked.flags or asked.values is None:
+        return False
+    values = asked.values.borrow_target(loaded.values)
+    return not find_difference(loaded.record.reads, values, within_run=True)

@@ -15,7 +15,7 @@ from dbt_runner.worker.dbt_api import DbtApi
 
 
 def list_code(
-    dbt: DbtApi, project: Path, layout: Layout, manifests: Iterable[Any], *, built_in: bool = False
+    dbt: DbtApi, project: Path, layout: Layout, manifests: Iterable[Any]
 ) -> Iterator[Path]:
     """All files that can hold a project's code, also those of packages outside of its folder once
     they are known. Some come twice.
@@ -25,12 +25,11 @@ def list_code(
         project: the project's folder.
         layout: knows where the profile is, which is code as well.
         manifests: what has been parsed.
-        built_in: dbt's own files and the adapter's count, too.
     """
     yield from sharing.code(project)
     yield layout.profile
     for manifest in manifests:
-        yield from dbt.list_files(manifest, built_in=built_in)
+        yield from dbt.list_files(manifest)
 
 
 def survey_words(redactor: Redactor, layout: Layout, files: Iterable[Path]) -> Known:

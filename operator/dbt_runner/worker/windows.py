@@ -1,10 +1,10 @@
 """The zygote of a run over windows: dbt is imported once, and parses once for all windows where it
 may.
 
-Where nothing of what windows differ in can change what is parsed
-(:mod:`dbt_runner.worker.sharing`), the first window's parse is kept, and the steps of all windows
-are forked off the process that has it. Else this process parses nothing: it forks a zygote for each
-window, which parses, runs the window's steps and is gone with all that dbt keeps in memory.
+Where the first window's parse has read nothing of what windows differ in
+(:mod:`dbt_runner.worker.sharing`), it is kept, and the steps of all windows are forked off the
+process that has it. Else this process forks a zygote for each of the others, which parses, runs the
+window's steps and is gone with all that dbt keeps in memory.
 
 Upon ``EndWindow`` the zygote of a window ends, and upon ``BeginWindow`` this one gets the next one
 ready.
@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from dbt_protocol.plans import RunPlan
 from dbt_runner.layout import Layout
@@ -27,7 +24,6 @@ from dbt_runner.worker.channel import Commands
 from dbt_runner.worker.dbt_api import Means
 from dbt_runner.worker.deps import enter_project
 from dbt_runner.worker.forking import fork_child, leave, leave_interrupts_to_children
-from dbt_runner.worker.project_code import list_code
 from dbt_runner.worker.zygote import Zygote
 from dbt_runner.worker_messages import INTERRUPTED, BeginWindow, RunStep
 
@@ -46,7 +42,7 @@ class WindowZygote:
 
     def serve(self, commands: Commands, first: int) -> None:
         """Begin with this window and go on with those that the supervisor asks for."""
-        self._obstacle = self._find_obstacle([])
+        self._obstacle = sharing.find_obstacle(self._plan, ())
         if not self._begin(first, commands):
             return
         for command in commands:
@@ -96,21 +92,11 @@ class WindowZygote:
     def _judge(self, zygote: Zygote) -> str:
         """Why what was parsed does not do for the other windows; empty if it does."""
         parsed = zygote.parsed
-        if parsed.by_step:
-            return "the project looks at dbt's flags"
-        if parsed.of_invocation:
-            # A window is a run of its own, and how many of them are in a pod must change nothing.
-            return parsed.of_invocation
         if not zygote.may_fork():
             return "dbt's adapter has threads, so that each step needs a process of its own"
         self._plan = replace(self._plan, project_dir=str(parsed.project))
-        return self._find_obstacle(parsed.manifests)
-
-    def _find_obstacle(self, manifests: Iterable[Any]) -> str:
-        """What speaks in the project's code against one parse for all windows."""
-        project = Path(self._plan.project_dir)
-        files = list_code(self._means.dbt, project, self._layout, manifests)
-        return sharing.obstacle(self._plan, files)
+        reads = (loaded.record.reads for loaded in parsed.loaded)
+        return sharing.find_obstacle(self._plan, reads)
 
     def _delegate(self, plan: RunPlan, layout: Layout, commands: Commands) -> None:
         """Have a child parse for this window and run its steps, until that is over."""

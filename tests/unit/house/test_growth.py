@@ -9,9 +9,9 @@ To add a pattern: give it a row in ``PATTERNS``, under the name of its module an
 beginnings and the parts of the pattern are repeated without being asked for. The row adds what only
 a person can think of: a ``Pump``, or the piece of one, for each way in which many beginnings could
 each scan to the end. It needs a ``work`` if the pattern is not used by its name, or if what it
-meets is cut before. If the test fails, let the pattern stop where the next match would begin (as
-``_LOOKS_AT_FLAGS`` does), let it take what it scanned in vain (``_PLACEHOLDER``), or put a limit to
-it (``{0,200}`` in place of ``*``).
+meets is cut before. If the test fails, let the pattern stop where the next match would begin, let
+it take what it scanned in vain (``_PLACEHOLDER``), or put a limit to it (``{0,200}`` in place of
+``*``).
 
 Work on text that needs no pattern has a row in ``LOOPS``. The API's patterns are of pydantic, whose
 engine is linear whatever the pattern, as long as nobody asks for Python's: see the last test.
@@ -38,7 +38,6 @@ from dbt_runner.outcome import classify, meanings, sentences
 from dbt_runner.outcome.step_outcome import StepEvidence
 from dbt_runner.prepare import git_messages
 from dbt_runner.supervise.output import Output
-from dbt_runner.worker import sharing
 from dbt_runner.worker.command import evidence
 from dbt_runner.worker.command.dbt_program import ProgramEnd
 from tests.support.growth import Pump, Work, derive_pumps, find_excess
@@ -65,14 +64,6 @@ def scan_profile(text: str) -> object:
 
 def fill_placeholders(text: str) -> object:
     return placeholders.fill(text, {"window.key": "2024"}), list(placeholders._find(text, "spec"))
-
-
-def find_calls(text: str) -> object:
-    return list(sharing._call({"day", "days"}).finditer(text))
-
-
-def find_words(text: str) -> object:
-    return list(sharing._word({"day", "days"}).finditer(text))
 
 
 def redact_text(text: str) -> object:
@@ -195,15 +186,6 @@ PATTERNS = {
     "dbt_runner.worker.environment:_compile": Row(
         reason="the target owner's pattern meets names of schemas, in the pod of the run alone"
     ),
-    "dbt_runner.worker.invocation.sources:_LOOKS_AT_FLAGS": Row(("{{", "{%", "{{ a }} {", "{{{%")),
-    "dbt_runner.worker.sharing:_INSIDE": Row(("{{", "{%", "{{ a }} {", "{{{%")),
-    "dbt_runner.worker.sharing:_NAME_AND_MORE": Row(("('", "( '"), sharing._dynamic_in_text),
-    "dbt_runner.worker.sharing:_PLAIN_OUTPUT": Row(("v(L)", "a|n(L", "|n(L,-L)", "|n")),
-    "dbt_runner.worker.sharing:_SHOWN_VALUE": Row((".n(L,-L)", "i.n", "|n(L", "|n")),
-    "dbt_runner.worker.sharing:_SUSPICIOUS": Row(),
-    "dbt_runner.worker.sharing:_VAR": Row(("var ", "var(", "var('a"), sharing._dynamic_in_text),
-    "dbt_runner.worker.sharing:_call": Row(("var('", "var('day", "var(", "var ("), find_calls),
-    "dbt_runner.worker.sharing:_word": Row(("day", "day_", " days"), find_words),
 }
 
 
@@ -357,8 +339,6 @@ def test_a_pattern_is_made_by_a_function_only_where_it_is_not_known_before() -> 
     made = {name for name in FOUND if callable(_find(name)) and not PATTERNS[name].reason}
     assert made == {
         "dbt_runner.redact:_any_of",
-        "dbt_runner.worker.sharing:_call",
-        "dbt_runner.worker.sharing:_word",
     }
 
 

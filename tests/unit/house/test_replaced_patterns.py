@@ -12,14 +12,10 @@ from hypothesis import strategies as st
 from dbt_operator.planning.common import placeholders
 from dbt_operator.planning.policy import secret_shapes
 from dbt_runner import redact, secret_sources
-from dbt_runner.worker import sharing
-from dbt_runner.worker.invocation import sources
 
 # As they were.
 PLACEHOLDER = re.compile(r"\$\(((?:window|scheduled|interval)\.[^)]*)\)")
 WEB_TOKEN = re.compile(r"\beyJ[0-9A-Za-z_-]{8,4096}\.eyJ[0-9A-Za-z_-]{8}")
-LOOKS_AT_FLAGS = re.compile(r"\{[{%](?:(?!\}\}|%\}).)*?\b(flags|invocation_args_dict)\b", re.DOTALL)
-INSIDE = re.compile(r"\{[{%](?:(?!\}\}|%\}).)*?\b(?:builtins|context)\b", re.DOTALL)
 EMBEDDED = re.compile(
     r"(?:password|passwd|pwd|token|secret)\w*\s*=\s*'?([^\s'\"&;]+)|://[^\s/:@]*:([^\s/@]+)@",
     re.IGNORECASE,
@@ -105,16 +101,6 @@ def star_as_before(text: str) -> str:
             ["eyJ", ".eyJ", "aaaaaaaa", "-", ".", "_", "é", " "],
             lambda text: bool(WEB_TOKEN.search(text)),
             lambda text: secret_shapes.shape(text) == "a JSON web token",
-        ),
-        (
-            ["{", "%", "}", " ", "flags", "a", "\n"],
-            lambda text: bool(LOOKS_AT_FLAGS.search(text)),
-            lambda text: bool(sources._LOOKS_AT_FLAGS.search(text)),
-        ),
-        (
-            ["{", "%", "}", " ", "context", "a", "\n"],
-            lambda text: bool(INSIDE.search(text)),
-            lambda text: bool(sharing._INSIDE.search(text)),
         ),
         (
             ["token", "pwd", "a", "1", " ", "=", "'", '"', "://", ":", "@", "/"],

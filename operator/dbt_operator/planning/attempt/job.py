@@ -394,6 +394,7 @@ def run_plan(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Run
         state=resolved.state.key if resolved.state else "",
         state_required=bool(resolved.state and resolved.state.required),
         cached=bool(resolved.cache_location),
+        image=resolved.image,
         fail_on_warn=bool(resolved.fail_on_warn),
         windows=list(told.windows),
         done=told.states,

@@ -64,9 +64,7 @@ def resolve(
     )
     env = merge_env(project_spec.env, target_spec.env, spec.env)
     target_name = target_spec.target or spec.target_ref.name
-    cache = compare.cache_key(
-        spec, project_spec.image, target_name, [variable.name for variable in env or ()]
-    )
+    cache = compare.cache_key(variable.name for variable in env or ())
     cache_location = location(run, identity, project, "cache", f"{cache}.zip")
     pinned = pinning.find_pins(spec, project_spec, target_spec)
     return Resolved(

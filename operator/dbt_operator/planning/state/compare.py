@@ -21,14 +21,6 @@ from dbt_operator.api.parts.steps import Selecting, Step
 SLIM = ["state:modified+"]
 # With what may stand before it in a selector: @, or a + and how far it reaches.
 _COMPARING = re.compile(r"^(@|\d*\+)?(state|result|source_status)(\.[a-z_.]+)?:")
-_SELECTION = {
-    "select",
-    "exclude",
-    "selector",
-    "resourceTypes",
-    "excludeResourceTypes",
-    "indirectSelection",
-}
 
 NONE_YET = (
     "there is no state to compare with yet: run a build of the whole project first, or set "
@@ -127,20 +119,11 @@ def missing_is_failure(spec: DbtRunSpec) -> bool:
     return spec.state is not None and spec.state.on_missing == "Fail"
 
 
-def cache_key(spec: DbtRunSpec, image: str, target: str, env: Iterable[str]) -> str:
-    """What the parse cache of a run is kept by.
+def cache_key(env: Iterable[str]) -> str:
+    """What the parse caches of a project and target are kept by.
 
-    It only has to keep apart what would push one another out: dbt itself compares its version, the
-    values of vars and environment, the profile and every file. Of the flags, which it does not
-    compare, those of the first step are in it.
+    It only keeps apart what would push one another out, such as the runs of pull requests, each
+    with a schema of its own, and all others. What a parse is good for is known by what it was made
+    of, which is kept with it.
     """
-    first = spec.steps[0]
-    flags = {
-        name: value for name, value in first.options.to_dict().items() if name not in _SELECTION
-    }
-    warnings = [
-        spec.warn_error,
-        spec.warn_error_options.to_dict() if spec.warn_error_options else None,
-    ]
-    parts = [image, target, sorted(env), sorted(spec.vars or ()), first.command, flags, warnings]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps(sorted(env)).encode()).hexdigest()[:24]

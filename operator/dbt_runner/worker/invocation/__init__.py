@@ -5,8 +5,10 @@ function each:
 
 * :func:`.loading.load_project` replaces the body of dbt's commands by one that keeps what the
   command's decorators have loaded. So a manifest is parsed under the flags, vars and name of the
-  very command that will use it, which ``dbt parse`` could not. Meanwhile it watches which values of
-  the invocation the project's Jinja asks for: they are baked into the manifest.
+  very command that will use it, which ``dbt parse`` could not.
+* :func:`.recording.recording` has dbt's Jinja say, while it parses, which flags, vars and other
+  values of the command it reads, and :func:`.partial_parsing.choosing` lets dbt begin with what an
+  earlier run has parsed where all of them are the same.
 * :func:`.flag_files.check_flag_files` reads what dbt reads of flags before it does anything else,
   and says what dbt would not.
 * :func:`.selecting.select_nodes` stops a command between its selection and its first statement. So

@@ -7,17 +7,16 @@ because this import takes most of a small run's time.
 from __future__ import annotations
 
 from dbt_runner.worker.invocation.flag_files import check_flag_files
-from dbt_runner.worker.invocation.loading import find_parse_flags, load_project
+from dbt_runner.worker.invocation.loading import find_asked, load_project
 from dbt_runner.worker.invocation.running import run_command, write_manifest
 from dbt_runner.worker.invocation.selecting import select_nodes
-from dbt_runner.worker.invocation.sources import list_files, looks_at_flags
+from dbt_runner.worker.invocation.sources import list_files
 
 __all__ = [
     "check_flag_files",
-    "find_parse_flags",
+    "find_asked",
     "list_files",
     "load_project",
-    "looks_at_flags",
     "run_command",
     "select_nodes",
     "write_manifest",
