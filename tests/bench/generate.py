@@ -1,5 +1,5 @@
-"""Write a dbt project of any size, to measure with: python tests/bench/generate.py --models 500
-OUTDIR.
+"""Write a dbt project of any size, to measure with: python -m tests.bench.generate --models
+500 OUTDIR.
 
 It is shaped like real ones: a source, staging views, then layers of models that read one to three
 others, mostly views, some tables, a few incremental; all with descriptions, every fifth with tests.
@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+
+from tests.bench.packages import add_packages
 
 ROWS = 200
 # The layers, and how much of the project each is.
@@ -249,13 +251,17 @@ def main() -> None:
     parser.add_argument(
         "--models", type=int, default=500, help=f"how many, at least {len(LAYERS)} (default: 500)"
     )
+    parser.add_argument(
+        "--packages", action="store_true", help="with a package of macros, as real projects have"
+    )
     parser.add_argument("outdir", type=Path, help="a folder that is empty or does not exist")
     arguments = parser.parse_args()
     if arguments.models < len(LAYERS):
         parser.error(f"--models must be at least {len(LAYERS)}")
     if arguments.outdir.exists() and any(arguments.outdir.iterdir()):
         parser.error(f"{arguments.outdir} is not empty")
-    for name, text in files(arguments.models).items():
+    found = files(arguments.models)
+    for name, text in (add_packages(found) if arguments.packages else found).items():
         path = arguments.outdir / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

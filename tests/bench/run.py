@@ -56,28 +56,33 @@ class Case:
     project_dir: str
 
 
+def write_source(models: int, *options: str, change: str = "") -> None:
+    """Generate a project into its ConfigMap.
+
+    Args:
+        models: how many it has.
+        options: of the generator.
+        change: what is put behind the SQL of one model.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        argv = [sys.executable, "-m", "tests.bench.generate", "--models", str(models), *options]
+        subprocess.run([*argv, folder], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+        model = min(Path(folder, "models/core").glob("*.sql"))
+        model.write_text(model.read_text() + change)
+        data = base64.b64encode(product.packed(Path(folder))).decode()
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "generated", "namespace": NAMESPACE},
+        "binaryData": {"project.tar.gz": data},
+    }
+    apply(config_map)
+
+
 def cases(models: int) -> list[Case]:
     """The example shop, in its image, and a generated project, in a ConfigMap."""
     images = product.references()
-    with tempfile.TemporaryDirectory() as folder:
-        argv = [
-            sys.executable,
-            str(ROOT / "tests/bench/generate.py"),
-            "--models",
-            str(models),
-            folder,
-        ]
-        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-        data = base64.b64encode(product.packed(Path(folder))).decode()
-    metadata = {"name": "generated", "namespace": NAMESPACE}
-    apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": metadata,
-            "binaryData": {"project.tar.gz": data},
-        }
-    )
+    write_source(models)
     return [
         Case("shop", "shop", images["shop"], {"image": {"path": "/project"}}, "/project"),
         Case(

@@ -116,9 +116,12 @@ def _read_entry(archive: Path, project: Path, entry: Mapping[str, Any]) -> Store
     """
     texts = (entry["parsed"], entry["image"], entry["state"])
     maps = (entry["files"], entry["flags"], entry["reads"])
-    if not all(isinstance(each, str) for each in texts) or not all(
-        isinstance(each, dict) for each in (*maps, *entry["reads"].values())
-    ):
+    is_sound = (
+        all(isinstance(each, str) for each in texts)
+        and all(isinstance(each, dict) for each in (*maps, *entry["reads"].values()))
+        and all(isinstance(each, list) and len(each) == 2 for each in entry["files"].values())
+    )
+    if not is_sound:
         raise TypeError("its index has another form")
     record = ParseRecord(entry["flags"], entry["state"], entry["reads"])
     return StoredParse(archive, entry["parsed"], entry["image"], entry["files"], record, project)

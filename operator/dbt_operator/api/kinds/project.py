@@ -44,8 +44,8 @@ class DbtProjectSpec(Model):
     installed. Always: if packages.yml or dependencies.yml names any. Default: IfMissing."""
     parse_cache: Literal["Auto", "Never"] | None = None
     """Whether what dbt has parsed is kept in the bucket for later runs. Auto: unless the project
-    asks, while it is parsed, for what differs from run to run: run_started_at, invocation_id, the
-    time of day or dbt's flags.
+    asks, while it is parsed, for what is never the same again: run_started_at, invocation_id or the
+    time of day. A run uses it if all else that was read is the same, such as dbt's flags and vars.
     Default: Auto."""
     env: Variables | None = None
     """Environment of the dbt container. A target's env is put over it, a run's over both."""

@@ -106,7 +106,7 @@ def make_values(flags: Any, target: Mapping[str, Any] | None) -> Values:
         "env_var": dict(os.environ),
         "flags": vars(dbt.flags.get_flag_obj()),
         "invocation_args_dict": args_to_dict(flags),
-        "var": flags.VARS,
+        "var": getattr(flags, "VARS", None) or {},
     }
     if target is not None:
         roots["target"] = target

@@ -24,7 +24,7 @@ UNREPEATABLE = frozenset({"run_started_at", "invocation_id", "thread_id", "lipsu
 WATCHED = PARTED | UNREPEATABLE | {"var"}
 
 
-class _Noting(CodeGenerator):
+class _Noting(CodeGenerator):  # type: ignore[misc,unused-ignore]
     """Has reads of the context noted by methods of the environment, which are those of
     :class:`dbt_runner.worker.invocation.recording.Notes`.
     """
@@ -83,5 +83,5 @@ class NotingGenerator(_Noting):
     """For templates that render to text."""
 
 
-class NativeNotingGenerator(_Noting, NativeCodeGenerator):
+class NativeNotingGenerator(_Noting, NativeCodeGenerator):  # type: ignore[misc,unused-ignore]
     """For templates that render to values."""

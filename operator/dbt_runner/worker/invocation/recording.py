@@ -153,12 +153,11 @@ def _get_part(name: str, value: Mapping[Any, Any], part: Any, default: Any = Non
 
 
 def _note_part(recorder: Recorder, name: str, part: object) -> None:
+    key = str(part)
     if name not in INDIRECT:
-        recorder.note(f"{_find_root(name)}.{part}")
-    elif part in INDIRECT:
-        recorder.note_everything()
-    elif part in WATCHED and part != "var":
-        recorder.note(_find_root(str(part)))
+        recorder.note(f"{_find_root(name)}.{key}")
+    elif key in WATCHED and key != "var":
+        _note_whole(recorder, key)
 
 
 def _note_whole(recorder: Recorder, name: str) -> None:

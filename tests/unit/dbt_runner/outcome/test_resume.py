@@ -15,6 +15,7 @@ import duckdb
 import pytest
 
 from dbt_runner import cache_files
+from dbt_runner.layout import Layout
 from dbt_runner.worker import cache
 from tests.support.pods import PROJECT, Ended, Pod, profile, step
 
@@ -323,7 +324,7 @@ def test_each_run_writes_the_table_of_its_own_time(tmp_path: Path) -> None:
     first = parsed(tmp_path, "first", OF_THE_MOMENT)
     assert not cache_files.stored(first.layout).exists()
     assert (
-        "not kept for later runs: counts.sql uses run_started_at in more than plain output"
+        "not kept for later runs: models/counts.sql asks for run_started_at while it is parsed"
         in first.log
     )
     second = parsed(tmp_path, "second", OF_THE_MOMENT, first)
@@ -395,38 +396,62 @@ def test_what_sql_only_shows_is_of_its_own_run_with_the_cache_of_another(tmp_pat
         assert warehouse.sql("select run from analytics.audited").fetchall() == [(own,)]
 
 
+ENTRY: dict[str, Any] = {
+    "parsed": "parsed",
+    "image": "",
+    "state": "",
+    "files": {},
+    "flags": {},
+    "reads": {"file": {"flags.WHICH": "digest"}},
+}
+
+
+def write_archive(root: Path, content: bytes | dict[str, str]) -> Layout:
+    layout = Layout(str(root))
+    layout.cache.mkdir(parents=True)
+    if isinstance(content, bytes):
+        cache_files.restored(layout).write_bytes(content)
+    else:
+        with zipfile.ZipFile(cache_files.restored(layout), "w") as archive:
+            for name, text in content.items():
+                archive.writestr(name, text)
+    (layout.cache / cache_files.READY).touch()
+    return layout
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
         (b"", "it is broken"),
         (b"no archive", "it is broken"),
-        ({"files.json": "{}", "partial_parse.msgpack": ""}, "another version of the runner"),
-        ({"files-2.json": "[]", "partial_parse.msgpack": ""}, "models/schema.yml has changed"),
-        ({"files-2.json": "{", "partial_parse.msgpack": ""}, "it is broken"),
+        ({"files-2.json": "{}", "partial_parse.msgpack": ""}, "another version of the runner"),
+        ({"parses.json": "[{}]"}, "another version of the runner"),
+        ({"parses.json": "{"}, "it is broken"),
+        ({"parses.json": "[1]"}, "it is broken"),
+        ({"parses.json": json.dumps([{**ENTRY, "reads": {"file": 1}}])}, "it is broken"),
+        ({"parses.json": json.dumps([{**ENTRY, "files": []}])}, "it is broken"),
     ],
 )
-def test_a_parse_that_does_not_fit_is_none_and_why_is_told(
+def test_parses_that_cannot_be_read_are_none_and_why_is_told(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     content: bytes | dict[str, str],
     why: str,
 ) -> None:
-    pod = Pod(tmp_path / "pod", FILES)
-    pod.layout.cache.mkdir()
-    path = cache_files.restored(pod.layout)
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        known = cache.files(pod.layout.project)
-        known["models/schema.yml"][1] = "another"
-        files = {"files-2.json": json.dumps(known)}
-        members = {**content, **(files if content.get("files-2.json") == "[]" else {})}
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, text in members.items():
-                archive.writestr(name, text)
-    cache_files.announce(pod.layout)
-    assert cache.unpack(pod.layout, pod.layout.project) is None
+    layout = write_archive(tmp_path, content)
+    assert cache.unpack(layout, tmp_path) == []
     assert f"the parse of an earlier run is not used: {why}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("members", [{}, {"parsed": "no such thing"}])
+def test_a_parse_that_is_broken_is_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], members: dict[str, str]
+) -> None:
+    layout = write_archive(tmp_path, {"parses.json": json.dumps([ENTRY]), **members})
+    (found,) = cache.unpack(layout, tmp_path)
+    assert found.record.reads == ENTRY["reads"]
+    assert not found.extract(tmp_path / "partial_parse.msgpack")
+    assert "the parse of an earlier run is not used: it is broken" in capsys.readouterr().out
 
 
 def test_a_change_in_a_package_outside_of_the_project_is_seen(tmp_path: Path) -> None:
