@@ -37,6 +37,9 @@ _FAILED_TEST = {
     "warn",
 }  # a warning stands among what is bad only where fail_on_warn says so
 NOT_FRESH = "NotFresh"
+# Names of no exception of dbt's: the runner has found out which file it was that dbt cannot read.
+UNREADABLE_FILE = "UnreadableFile"
+UNREADABLE_PROFILE = "UnreadableProfile"
 _STALE = {"error", "warn"}  # of a source; the query itself ends in "runtime error"
 _COUNTED_AS = {
     "success": "success",
@@ -269,6 +272,8 @@ def _raised(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | 
 
 # What these say is not about the warehouse, whatever words are in it.
 _SPECIAL = {
+    UNREADABLE_FILE,
+    UNREADABLE_PROFILE,
     "CompilationError",
     "DbtProfileError",
     "DbtProjectError",
@@ -281,6 +286,8 @@ _SPECIAL = {
 # In order: (classes, any if empty; words of the message, any if None; reason; what to add to the
 # message).
 _EXCEPTIONS: list[tuple[set[str], re.Pattern[str] | None, str, str]] = [
+    ({UNREADABLE_FILE}, None, "ParseError", ""),
+    ({UNREADABLE_PROFILE}, None, "ConfigError", ""),
     (
         {"DbtProfileError"},
         re.compile(r"does not have a target named", re.IGNORECASE),

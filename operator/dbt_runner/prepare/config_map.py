@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from dbt_runner.prepare.archive import ARCHIVES, unpack_archive
+from dbt_runner.prepare.fingerprint import list_files
 from dbt_runner.prepare.project_folder import PROJECT_FILE, PrepareError, make_folder
 
 
@@ -31,12 +32,22 @@ def unpack_config_map(source: Path, project: Path) -> None:
     for archive in archives:
         unpack_archive(archive, project)
     if not (project / PROJECT_FILE).is_file():
-        found = ", ".join(entry.name for entry in _entries(source)) or "nothing"
-        raise PrepareError(
-            f"the project's ConfigMap holds no {PROJECT_FILE} (found: {found}); create it from the "
-            "project's files, or "
-            f"from an archive of the project's folder, named *.tgz or *.tar.gz"
+        raise PrepareError(_explain_absence(source, project))
+
+
+def _explain_absence(source: Path, project: Path) -> str:
+    """The message about a ConfigMap that holds no project, or not where it has to be."""
+    below = (path.parent for path in list_files(project) if path.name == PROJECT_FILE)
+    if folder := min((path.relative_to(project).as_posix() for path in below), default=""):
+        return (
+            f"the project's ConfigMap holds {folder}/{PROJECT_FILE}, but also what is not in "
+            f"{folder}: make the archive of the folder {folder} alone"
         )
+    found = ", ".join(entry.name for entry in _entries(source)) or "nothing"
+    return (
+        f"the project's ConfigMap holds no {PROJECT_FILE} (found: {found}); create it from the "
+        "project's files, or from an archive of the project's folder, named *.tgz or *.tar.gz"
+    )
 
 
 def _entries(source: Path) -> list[Path]:

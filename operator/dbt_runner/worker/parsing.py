@@ -24,6 +24,7 @@ from dbt_runner.worker.dbt_api import Asked, Invocation, Loaded, Means
 from dbt_runner.worker.failure import CannotRunError, name_step
 from dbt_runner.worker.parse_reads import find_difference, find_unrepeatable
 from dbt_runner.worker.profile_secrets import leave_unscrubbed
+from dbt_runner.worker.unreadable import names_file
 from dbt_runner.worker_messages import DbtEnd
 
 
@@ -123,7 +124,7 @@ class Parser:
         invocation = Invocation(argv, self._layout.deps, self._means.redactor)
         with leave_unscrubbed(deps.read_declarations(project)):
             end = self._means.dbt.run_command(invocation, None)
-        if "KeyboardInterrupt" in end.exception:
+        if "KeyboardInterrupt" in end.exception or names_file(end):
             raise CannotRunError(end)
         if end.exit_code:
             said = first_lines(end.message or next(iter(end.errors), ""))

@@ -14,6 +14,7 @@ from dbt_runner.artifact_files import RUN_RESULTS, SOURCES
 from dbt_runner.json_files import read_results
 from dbt_runner.outcome.steps import find_values
 from dbt_runner.worker.command.dbt_program import ProgramEnd
+from dbt_runner.worker.unreadable import name_unreadable_file
 from dbt_runner.worker_messages import DbtEnd
 
 _EMPTY = re.compile(r"nothing to do|no nodes selected", re.IGNORECASE)
@@ -97,7 +98,8 @@ def explain_failure(ended: ProgramEnd) -> DbtEnd:
     known = next((name for words, name in _EXCEPTIONS if words.search(text)), "DbtRuntimeError")
     exception = [known, "DbtBaseException"] if ended.code > 0 else []
     errors = [text] if text else []
-    return DbtEnd(message=text, exit_code=abs(ended.code), exception=exception, errors=errors)
+    end = DbtEnd(message=text, exit_code=abs(ended.code), exception=exception, errors=errors)
+    return name_unreadable_file(end)
 
 
 def find_telling_lines(lines: Sequence[str]) -> Sequence[str]:

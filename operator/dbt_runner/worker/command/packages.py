@@ -9,8 +9,9 @@ from dbt_protocol.plans import RunPlan
 from dbt_runner.layout import Layout
 from dbt_runner.worker import deps, lock_file
 from dbt_runner.worker.command.dbt_program import LINES, DbtProgram
-from dbt_runner.worker.command.evidence import find_telling_lines
+from dbt_runner.worker.command.evidence import explain_failure, find_telling_lines
 from dbt_runner.worker.failure import CannotRunError
+from dbt_runner.worker.unreadable import names_file
 from dbt_runner.worker_messages import DbtEnd
 
 
@@ -33,6 +34,9 @@ def install_packages(program: DbtProgram, plan: RunPlan, layout: Layout) -> RunP
     argv = deps.make_command(plan.steps[0].argv)
     ended = program.run(argv, layout.deps, keep=LINES, shown=deps.read_declarations(writable))
     if ended.code:
+        end = explain_failure(ended)
+        if names_file(end):
+            raise CannotRunError(end)
         said = "; ".join(find_telling_lines(ended.lines))
         raise CannotRunError(
             DbtEnd(reason="DepsFailed", message=deps.explain_failure(ended.code, said))

@@ -14,6 +14,7 @@ from dbt_protocol.flag_variables import overrule
 from dbt_runner.worker.dbt_api import Invocation
 from dbt_runner.worker.failure import CannotRunError
 from dbt_runner.worker.invocation.driver_errors import DriverErrors
+from dbt_runner.worker.unreadable import name_unreadable_file
 from dbt_runner.worker_messages import DbtEnd
 
 _SHOWN_ERRORS = 20
@@ -143,16 +144,18 @@ def make_end(result: Any, events: Events | None, left_out: int | None = None) ->
         left_out=left_out,
     )
     if events is None:
-        return ended
-    return replace(
-        ended,
-        invocation_id=events.invocation_id,
-        expected=events.expected,
-        empty=events.empty,
-        errors=events.errors,
-        raised=events.raised,
-        causes=events.driver_errors.list_rows(),
-        logged_in=events.driver_errors.logged_in,
+        return name_unreadable_file(ended)
+    return name_unreadable_file(
+        replace(
+            ended,
+            invocation_id=events.invocation_id,
+            expected=events.expected,
+            empty=events.empty,
+            errors=events.errors,
+            raised=events.raised,
+            causes=events.driver_errors.list_rows(),
+            logged_in=events.driver_errors.logged_in,
+        )
     )
 
 
