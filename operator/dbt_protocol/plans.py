@@ -114,6 +114,7 @@ class PreparePlan(Message):
     # the branch or tag that has to reach the commit; HEAD: the remote's; empty: none has to
     reachable_from: str = ""
     sub_path: str = ""  # where in the repository the project is
+    submodules: bool = False  # they are checked out, too
     timeout_seconds: float = 300
     bucket: Bucket | None = None
     previous: str = (

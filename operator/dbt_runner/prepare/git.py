@@ -2,8 +2,7 @@
 
 A ref is resolved to a commit once, by ``git ls-remote``; then that commit alone is fetched, without
 its history where the server serves commits by their hash, and with it where it does not. What is
-left are the commit's files without ``.git``. Submodules are not followed, and files in Git LFS stay
-pointers.
+left are the commit's files without ``.git``.
 
 Nothing but the plan and the mounted Secret has a say: no configuration of system or user, no hooks,
 no prompts, no protocols but https, http and ssh. Credentials are in files that only this process's
@@ -30,6 +29,7 @@ from dbt_runner.prepare.git_messages import (
 )
 from dbt_runner.prepare.git_reachability import prove_reachable
 from dbt_runner.prepare.git_refs import find_ref
+from dbt_runner.prepare.submodules import Repository, Submodules, refuse_needed
 
 PROTOCOLS = ("https", "http", "ssh")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -64,12 +64,22 @@ def check_out(
             protocols = [protocol for protocol in protocols if protocol != "http"]
         git = Git(into, Path(private), access, protocols, limits or Limits())
         try:
-            return _Checkout(wanted, git).run()
+            commit = _check_out(wanted, git)
+            top = Repository(wanted, git, into)
+            if wanted.submodules:
+                Submodules(top, access, Path(private), _check_out).check_out()
+            else:
+                refuse_needed(top)
         except CommandError as error:
             message = explain_error(wanted, error, with_secret=secret.is_dir())
             raise SourceError(message, again=error.again) from error
         finally:
             git.remove()
+        return commit
+
+
+def _check_out(wanted: Wanted, git: Git) -> str:
+    return _Checkout(wanted, git).run()
 
 
 class _Checkout:

@@ -15,12 +15,15 @@ from urllib.parse import quote, urlsplit
 
 from dbt_runner.prepare.git_messages import SourceError, Wanted
 
+_PROTOCOLS = ("https", "http", "ssh")
+
 
 @dataclass(frozen=True)
 class Access:
     """Where credentials are, in words for git; and what must be in no message."""
 
     config: Sequence[str] = ()
+    ca: Sequence[str] = ()
     ssh: Sequence[str] = ("false",)
     secrets: frozenset[str] = field(default_factory=frozenset)
 
@@ -39,6 +42,58 @@ def grant_access(wanted: Wanted, secret: Path, private: Path) -> Access:
     return _for_ssh(wanted, found, private)
 
 
+def share_access(access: Access, url: str, other: Wanted) -> Access:
+    """What another repository may be asked with: all of it on the same host, else only the CA.
+
+    Args:
+        access: to the repository with the URL.
+        url: of the repository that the Secret was given for.
+        other: the other repository.
+
+    Raises:
+        SourceError: there is no way to it.
+    """
+    host, protocol = find_host(other.url), find_protocol(other.url)
+    is_known = protocol in _PROTOCOLS and other.url.isprintable()
+    if not host or not is_known or (protocol != "ssh" and "@" in host):
+        raise SourceError(
+            f"{other}: what .gitmodules has is no URL like https://host/path, ssh://user@host/path "
+            "or user@host:path, without credentials and blanks"
+        )
+    if protocol == "http" and find_protocol(url) == "https":
+        raise SourceError(
+            f"{other}: it is asked for by http, and the repository itself by https: write an https "
+            "URL into .gitmodules"
+        )
+    is_same = host.rpartition("@")[2] == find_host(url).rpartition("@")[2]
+    is_ssh = protocol == "ssh"
+    if is_same and is_ssh == (find_protocol(url) == "ssh"):
+        return access
+    if is_ssh:
+        raise SourceError(
+            f"{other}: it is asked for by ssh, and the Secret of source.git.secretRef has no key "
+            "for that host: write an https URL into .gitmodules, or one that begins with ../"
+        )
+    return Access(ca=access.ca, secrets=access.secrets)
+
+
+def find_protocol(url: str) -> str:
+    """How a repository is asked for, in lower case: ssh also for ``user@host:path``."""
+    return url.partition("://")[0].lower() if "://" in url else "ssh"
+
+
+def find_host(url: str) -> str:
+    """The host of a repository, in lower case, with its port, and for ssh with the user; empty if
+    the URL is none, or none of a network.
+    """
+    if "://" in url:
+        host = urlsplit(url).netloc if url.isprintable() else ""
+    else:
+        host, colon, path = url.partition(":")
+        host = host if colon and "/" not in host and not path.startswith((":", "-")) else ""
+    return "" if host.startswith("-") or "@-" in host else host.lower()
+
+
 def _keys(secret: Path) -> Iterator[Path]:
     """The keys, without the links by which the kubelet swaps a Secret's versions."""
     return (path for path in secret.iterdir() if path.is_file()) if secret.is_dir() else iter(())
@@ -46,11 +101,9 @@ def _keys(secret: Path) -> Iterator[Path]:
 
 def _for_https(wanted: Wanted, found: dict[str, Path], private: Path) -> Access:
     address = urlsplit(wanted.url)
-    config = []
-    if "ca.crt" in found:
-        config.append(f'[http]\n    sslCAInfo = "{found["ca.crt"]}"')
+    ca = [f'[http]\n    sslCAInfo = "{found["ca.crt"]}"'] if "ca.crt" in found else []
     if not {"username", "password"} & found.keys():
-        return Access(config)
+        return Access(ca=ca)
     if not {"username", "password"} <= found.keys():
         raise SourceError(
             f"{wanted}: the Secret of source.git.secretRef needs both username and password"
@@ -65,10 +118,9 @@ def _for_https(wanted: Wanted, found: dict[str, Path], private: Path) -> Access:
     _write(
         store, f"https://{quote(username, safe='')}:{quote(password, safe='')}@{address.netloc}\n"
     )
-    config.append(f'[credential]\n    helper = "store --file={shlex.quote(str(store))}"')
-    return Access(
-        config, secrets=frozenset((username, password))
-    )  # a token is sometimes given as the username
+    config = f'[credential]\n    helper = "store --file={shlex.quote(str(store))}"'
+    # A token is sometimes given as the username.
+    return Access([config], ca, secrets=frozenset((username, password)))
 
 
 def _for_ssh(wanted: Wanted, found: dict[str, Path], private: Path) -> Access:

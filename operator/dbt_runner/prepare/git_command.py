@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbt_runner.deadline import Deadline
@@ -57,10 +57,11 @@ class Git:
     ) -> None:
         self.limits = limits
         self._folder = folder
+        self._protocols = protocols
         self._redactor = Redactor(access.secrets)
         self._deadline = Deadline(limits.total_seconds)
         config = private / "config"
-        config.write_text("\n".join([_CONFIG, *access.config]) + "\n", encoding="utf-8")
+        config.write_text("\n".join([_CONFIG, *access.ca, *access.config]) + "\n", encoding="utf-8")
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(private),
@@ -74,6 +75,11 @@ class Git:
             "GIT_SSH_COMMAND": shlex.join(access.ssh),
             "GIT_SSH_VARIANT": "ssh",
         }
+
+    def move(self, folder: Path, private: Path, access: Access) -> Git:
+        """The same in another folder, for as long as there is time left for this one."""
+        limits = replace(self.limits, total_seconds=self._deadline.remaining() or 0)
+        return Git(folder, private, access, self._protocols, limits)
 
     def local(self, *arguments: str) -> str:
         """Run a command that needs no network, and gets none: git would fetch what is missing in a

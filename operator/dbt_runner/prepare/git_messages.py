@@ -77,6 +77,8 @@ class Wanted:
     commit: str = ""  # once it is known, it stands for the ref
     # the branch or tag that has to reach the commit that ref is; empty: none has to
     reachable_from: str = ""
+    sub_path: str = ""  # the project's folder
+    submodules: bool = False  # they are wanted, too
 
     def __str__(self) -> str:
         return f"{_public(self.url)}, {f'ref {self.ref}' if self.ref else 'its default branch'}"

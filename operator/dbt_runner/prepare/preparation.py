@@ -125,7 +125,9 @@ def _clone(layout: Layout, plan: PreparePlan, protocols: Sequence[str]) -> str:
     # Init containers run again when a pod's sandbox is lost.
     remove_folder(layout.project)
     make_folder(layout.project)
-    wanted = Wanted(plan.url, plan.ref, plan.commit, plan.reachable_from)
+    wanted = Wanted(
+        plan.url, plan.ref, plan.commit, plan.reachable_from, plan.sub_path, plan.submodules
+    )
     limits = Limits(plan.timeout_seconds)
     return git.check_out(wanted, layout.project, layout.git, limits=limits, protocols=protocols)
 

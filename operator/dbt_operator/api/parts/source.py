@@ -62,9 +62,7 @@ GitRef = Annotated[
 
 
 class GitSource(Model):
-    """The project is in a Git repository. Submodules are not followed, and files in Git LFS stay
-    pointers.
-    """
+    """The project is in a Git repository."""
 
     url: Annotated[
         str,
@@ -118,6 +116,10 @@ class GitSource(Model):
     """Secret with username and password (a token is a password) for https, and ca.crt if the
     server's certificate is from a CA of your own; or with ssh-privatekey and known_hosts for ssh.
     Only the init container sees it."""
+    submodules: bool | None = None
+    """Whether submodules are checked out, and theirs, from https, http and ssh. The Secret is used
+    for those on the repository's own host. Default false: a run whose project needs a submodule
+    ends as ConfigError."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(

@@ -8,10 +8,7 @@ import socket
 import ssl
 import stat
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,58 +18,8 @@ from dbt_runner.prepare import git
 from dbt_runner.prepare.git_command import Limits
 from dbt_runner.prepare.git_messages import SourceError, Wanted
 from dbt_runner.prepare.project_folder import PrepareError
-from tests.support.certificates import Tls, ssh_key, tls
-from tests.support.kube import ROOT
-
-PASSWORD = "canary-p@ss/word"  # noqa: S105 -- looked for where it must not be
-HASTE = Limits(total_seconds=60, answer_seconds=20, pauses=(0, 0))
-
-
-def run(*argv: str, cwd: Path) -> str:
-    identity = {
-        f"GIT_{who}_{what}": "tests"
-        for who in ("AUTHOR", "COMMITTER")
-        for what in ("NAME", "EMAIL")
-    }
-    env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "GIT_CONFIG_NOSYSTEM": "1"} | identity
-    return subprocess.run(
-        ["git", *argv], cwd=cwd, env=env, check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
-@dataclass
-class Repository:
-    """One with a working copy. Each commit's only content is the file ``version``."""
-
-    path: Path
-
-    @property
-    def url(self) -> str:
-        return self.path.as_uri()
-
-    def commit(self, version: str, **files: str) -> str:
-        for name, text in {"version": version, **files}.items():
-            (self.path / name).write_text(text)
-        run("add", "--all", cwd=self.path)
-        run("commit", "--quiet", "-m", version, cwd=self.path)
-        return run("rev-parse", "HEAD", cwd=self.path)
-
-    def git(self, *argv: str) -> str:
-        return run(*argv, cwd=self.path)
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    path = tmp_path / "repositories" / "shop"
-    path.mkdir(parents=True)
-    run("init", "--quiet", "--initial-branch=main", cwd=path)
-    return Repository(path)
-
-
-@pytest.fixture
-def into(tmp_path: Path) -> Path:
-    (tmp_path / "into").mkdir()
-    return tmp_path / "into"
+from tests.support.certificates import ssh_key
+from tests.support.git_repositories import HASTE, PASSWORD, Repository, Server, secret
 
 
 def check_out(
@@ -219,19 +166,6 @@ def test_neither_configuration_nor_hooks_nor_templates_of_anybody_count(
     assert not (home / "hooked").exists()
 
 
-def test_submodules_are_left_alone(repository: Repository, into: Path) -> None:
-    inner = into.parent / "repositories" / "inner"
-    inner.mkdir()
-    run("init", "--quiet", cwd=inner)
-    Repository(inner).commit("inner")
-    repository.git(
-        "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.as_uri(), "sub"
-    )
-    repository.commit("one")
-    check_out(repository.url, into)
-    assert list((into / "sub").iterdir()) == []
-
-
 @pytest.mark.parametrize("url", ["git://localhost/x.git", "ext::sh -c true", "file:///tmp"])
 def test_other_protocols_are_not_spoken(into: Path, url: str) -> None:
     with pytest.raises(SourceError):
@@ -239,56 +173,6 @@ def test_other_protocols_are_not_spoken(into: Path, url: str) -> None:
 
 
 # Over the network
-
-
-@dataclass
-class Server:
-    url: str
-    tls: Tls
-    files: tuple[str, str]  # of certificate and key
-
-
-@pytest.fixture(scope="module")
-def certificates() -> Tls:
-    return tls("127.0.0.1")
-
-
-@pytest.fixture
-def server(repository: Repository, certificates: Tls, tmp_path: Path) -> Iterator[Server]:
-    files = (str(tmp_path / "crt"), str(tmp_path / "key"))
-    Path(files[0]).write_text(certificates.certificate)
-    Path(files[1]).write_text(certificates.key)
-    argv = [
-        sys.executable,
-        str(ROOT / "tests/cluster/images/git/server.py"),
-        "--certificate",
-        files[0],
-    ]
-    argv += ["--key", files[1], "--repositories", str(repository.path.parent)]
-    env = os.environ | {"GIT_USER": "deployer", "GIT_PASSWORD": PASSWORD}
-    with subprocess.Popen(
-        argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            port = process.stdout.readline().split()[-1]
-            yield Server(
-                f"https://127.0.0.1:{port}/{repository.path.name}/.git", certificates, files
-            )
-        finally:
-            process.kill()
-
-
-def secret(folder: Path, **keys: str) -> Path:
-    """A Secret as the kubelet mounts it."""
-    data = folder / "secret" / "..2024_01_01"
-    data.mkdir(parents=True)
-    (folder / "secret" / "..data").symlink_to(data.name)
-    for name, text in keys.items():
-        key = name.replace("__", "-").replace("_crt", ".crt")
-        (data / key).write_text(text)
-        (folder / "secret" / key).symlink_to(f"..data/{key}")
-    return folder / "secret"
 
 
 def test_https_with_a_password_and_a_ca_of_our_own(

@@ -327,6 +327,27 @@ def test_where_projects_are_is_told_when_there_is_none(
     assert "set source.git.subPath to one of: dbt, packages/p" in summary.message
 
 
+def test_a_submodule_that_the_project_lacks_is_told_before_anything_runs(
+    layout: Layout, repository: Path
+) -> None:
+    path = "dbt/models/shared"
+    text = f'[submodule "shared"]\n\tpath = {path}\n\turl = https://127.0.0.1:9/shared.git\n'
+    (repository / ".gitmodules").write_text(text)
+    (repository / path).mkdir()
+    subprocess.run(
+        ["git", "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},{path}"],
+        cwd=repository,
+        check=True,
+    )
+    commit(repository)
+    code, summary = clone(layout, repository, sub_path="dbt")
+    assert (code, summary.reason) == (2, "ConfigError")
+    assert f"needs the submodule {path}, which is not checked out" in summary.message
+    code, summary = clone(layout, repository, sub_path="dbt", submodules=True)
+    assert (code, summary.reason) == (2, "SourceError")
+    assert f"submodule {path}: https://127.0.0.1:9/shared.git" in summary.message
+
+
 def test_an_unknown_ref_is_a_source_error_without_a_commit(
     layout: Layout, repository: Path
 ) -> None:

@@ -120,6 +120,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
                     "url": "https://git.example.com/shop.git",
                     "ref": "main",
                     "subPath": "analytics/dbt",
+                    "submodules": True,
                     "secretRef": {"name": "deploy-token"},
                 }
             },
