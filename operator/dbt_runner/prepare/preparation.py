@@ -24,6 +24,8 @@ from dbt_runner.prepare.config_map import unpack_config_map
 from dbt_runner.prepare.fingerprint import list_files
 from dbt_runner.prepare.git_command import Limits
 from dbt_runner.prepare.git_messages import SourceError, Wanted
+from dbt_runner.prepare.lfs_pointers import refuse_pointers
+from dbt_runner.prepare.local_packages import list_project_folders
 from dbt_runner.prepare.project_folder import PROJECT_FILE, PrepareError, make_folder
 from dbt_runner.volume import remove_folder
 
@@ -73,9 +75,12 @@ def _source(layout: Layout, plan: PreparePlan, commit: str) -> None:
     if plan.source == "configMap":
         unpack_config_map(layout.source, layout.project)
         _identify(layout, None)
+        refuse_pointers(layout.project, [layout.project], "the project's ConfigMap")
     elif plan.source == "git":
         _identify(layout, commit)
         _must_hold_project(layout.project, plan)
+        folders = list_project_folders(layout.project, layout.project / plan.sub_path)
+        refuse_pointers(layout.project, folders, str(Wanted(plan.url, plan.ref)))
     elif plan.source != "image":
         raise PrepareError(
             f"this runner does not know the source {plan.source!r}; operator and runner image must "

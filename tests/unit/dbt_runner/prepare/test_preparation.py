@@ -25,6 +25,8 @@ from tests.support.hostile_files import make_nested
 from tests.support.kube import PATIENCE
 from tests.support.pods import HOME
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
+
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
@@ -325,6 +327,27 @@ def test_where_projects_are_is_told_when_there_is_none(
     code, summary = clone(layout, repository, sub_path=sub_path)
     assert (code, summary.reason, summary.commit) == (2, "SourceError", expected)
     assert "set source.git.subPath to one of: dbt, packages/p" in summary.message
+
+
+def test_what_the_project_lacks_of_its_files_is_told_before_anything_runs(
+    layout: Layout, repository: Path
+) -> None:
+    (repository / "seeds.csv").write_text(POINTER)
+    (repository / "packages/p/a.csv").write_text(POINTER)
+    commit(repository)
+    assert clone(layout, repository, sub_path="dbt")[0] == 0
+    (repository / "dbt/packages.yml").write_text("packages: [{local: ../packages/p}]")
+    expected = commit(repository)
+    code, summary = clone(layout, repository, sub_path="dbt")
+    assert (code, summary.reason, summary.commit) == (2, "ConfigError", expected)
+    assert ": packages/p/a.csv, which the project holds, is a pointer" in summary.message
+
+
+def test_a_pointer_in_a_config_map_is_named(layout: Layout) -> None:
+    config_map(layout, **{"dbt_project.yml": "name: shop", "cities.csv": POINTER})
+    code, summary = run(layout)
+    assert (code, summary.reason) == (2, "ConfigError")
+    assert "the project's ConfigMap: cities.csv, which the project holds" in summary.message
 
 
 def test_a_submodule_that_the_project_lacks_is_told_before_anything_runs(
