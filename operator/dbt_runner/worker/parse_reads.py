@@ -131,6 +131,18 @@ def find_unrepeatable(reads: Reads) -> str:
     return describe(*min(found)) if found else ""
 
 
+def find_secret(reads: Reads, env: Mapping[str, str], secrets: Collection[str]) -> str:
+    """A read of a secret, as a clause; empty if there is none. Words could be tried on its digest
+    by whoever may read the bucket.
+    """
+    for file, names in sorted(reads.items()):
+        for name in sorted(names):
+            root, _, part = name.partition(".")
+            if root == "env_var" and any(secret in env.get(part, "") for secret in secrets):
+                return describe(file, name)
+    return ""
+
+
 def describe(file: str, name: str) -> str:
     """Say which file has read what."""
     root, _, part = name.partition(".")

@@ -7,6 +7,7 @@ parsed: names that were made of ``run_started_at`` are the same in each.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import zipfile
@@ -22,7 +23,7 @@ from dbt_runner.redact import Known, Redactor
 from dbt_runner.worker import cache, deps, lock_file, project_code
 from dbt_runner.worker.dbt_api import Asked, Invocation, Loaded, Means
 from dbt_runner.worker.failure import CannotRunError, name_step
-from dbt_runner.worker.parse_reads import find_difference, find_unrepeatable
+from dbt_runner.worker.parse_reads import find_difference, find_secret, find_unrepeatable
 from dbt_runner.worker.profile_secrets import leave_unscrubbed
 from dbt_runner.worker.unreadable import names_file
 from dbt_runner.worker_messages import DbtEnd
@@ -148,7 +149,8 @@ class Parser:
         """
         kept = []
         for parse in self._parses:
-            if why := find_unrepeatable(parse.loaded.record.reads):
+            reads = parse.loaded.record.reads
+            if why := find_unrepeatable(reads) or find_secret(reads, os.environ, redactor.secrets):
                 print(f"dbt-operator: the parse is not kept for later runs: {why}", flush=True)
             elif not redactor.may_be_asked_for(parse.read()):
                 kept.append(parse)

@@ -313,6 +313,21 @@ def test_a_cache_that_holds_a_secret_is_not_stored(tmp_path: Path) -> None:
     assert not cache_files.stored(pod.layout).exists()
 
 
+def test_a_parse_that_has_asked_for_a_secret_is_not_stored(tmp_path: Path) -> None:
+    """Nothing of it is in the parse, but words could be tried on its digest."""
+    hook = "{% if env_var('API_TOKEN') == 'x' %}select 1{% else %}select 2{% endif %}"
+    files = {**FILES, "dbt_project.yml": f'{PROJECT}on-run-start: "{hook}"\n'}
+    pod = Pod(tmp_path / "pod", files)
+    for folder in (pod.layout.cache, pod.layout.new_cache):
+        folder.mkdir()
+    cache_files.announce(pod.layout)
+    pod.env |= {"TABLE_IN_TIME": THERE, "API_TOKEN": "canary-4711-secret"}
+    ended = pod.run(step("build"), cached=True)
+    assert ended.code == 0, ended.log
+    assert "asks for env_var('API_TOKEN') while it is parsed" in ended.log
+    assert not cache_files.stored(pod.layout).exists()
+
+
 OF_THE_MOMENT = {
     "models/counts.sql": (
         "{{ config(alias='counts_' ~ run_started_at.strftime('%H%M%S%f')) }} select 1 as id"
