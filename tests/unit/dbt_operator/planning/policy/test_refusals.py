@@ -129,6 +129,8 @@ def test_a_flag_is_refused_by_its_name_wherever_its_value_comes_from() -> None:
         ("DBT_PARTIAL_PARSE", "set spec.parseCache of the DbtProject"),
         ("DBT_LOG_FORMAT", "set it under flags in dbt_project.yml"),
         ("DBT_WRITE_JSON", "remove it"),
+        ("DBT_USE_COLORS", "set it in the image"),
+        ("DBT_RECORDER_MODE", "remove it"),
         ("DBT_ENGINE_FULL_REFRESH", "remove it"),
         ("DBT_ENGINE_WHATEVER", "remove it"),
         ("DBT_MY_SCHEMA", ""),
