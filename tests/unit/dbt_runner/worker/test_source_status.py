@@ -237,3 +237,21 @@ def test_where_it_would_write_is_validated_by_all_that_it_may_select(
     )
     ended = runs.run(FRESHNESS, narrow, state=full, schema_pattern="analytics")
     assert (ended.code, built(ended)) == (0, ["after", "late", "of_new"]), ended.log
+
+
+def test_a_selector_of_the_project_goes_by_the_sources_as_well(runs: Runs, full: Ended) -> None:
+    """What it may select is asked before the sources are, since another model must not be
+    written.
+    """
+    fresher = "{method: source_status, value: fresher, children: true, exclude: [other]}"
+    runs.files = {
+        **FILES,
+        "models/other.sql": "{{ config(schema='elsewhere') }} select 1 as id",
+        "selectors.yml": f"selectors: [{{name: fresher, definition: {fresher}}}]",
+    }
+    runs.warehouse.load("new", 1)
+    argv = ["build", "--selector", "fresher"]
+    newer = Step("build", "build", argv, full=argv)
+    ended = runs.run(FRESHNESS, newer, state=full, schema_pattern="analytics")
+    assert (ended.code, built(ended)) == (0, ["after", "late", "of_new"]), ended.log
+    assert ages(ended) == ages(full), "more of them may be built later, never less"
