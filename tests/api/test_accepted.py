@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.api_objects import ARTIFACTS, DEPLOY_KEY, RUN, VOLUME, git, manifest
+from tests.support.api_objects import (
+    ARTIFACTS,
+    DEPLOY_KEY,
+    RUN,
+    SPREAD,
+    VOLUME,
+    git,
+    key_volume,
+    manifest,
+)
 from tests.support.kube import Manifest, create
 
 DAYS = RUN | {"vars": {"ds": "$(window.start)", "at": "$(scheduled.date)"}}
@@ -95,6 +104,48 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
                     "annotations": {"linkerd.io/inject": "disabled", "note": "in words, with 'x'"},
                 }
             },
+        ),
+        (
+            "DbtProject",
+            {
+                "pod": {
+                    "hostAliases": [
+                        {"ip": "10.0.0.7", "hostnames": ["warehouse", "warehouse.internal"]},
+                        {"ip": "fd00::7", "hostnames": ["warehouse"]},
+                    ],
+                    "dnsConfig": {
+                        "nameservers": ["10.0.0.53", "::1"],
+                        "searches": ["corp.example.com", "_tcp.example.com", "."],
+                        "options": [{"name": "ndots", "value": "2"}, {"name": "use-vc"}],
+                    },
+                    "runtimeClassName": "gvisor",
+                }
+            },
+        ),
+        (
+            "DbtProject",
+            {
+                "pod": {
+                    "topologySpreadConstraints": [
+                        SPREAD,
+                        SPREAD | {"whenUnsatisfiable": "DoNotSchedule", "minDomains": 2},
+                        SPREAD
+                        | {
+                            "topologyKey": "kubernetes.io/hostname",
+                            "labelSelector": {
+                                "matchExpressions": [{"key": "a", "operator": "Exists"}]
+                            },
+                            "matchLabelKeys": ["dbt-operator.dev/target"],
+                            "nodeAffinityPolicy": "Honor",
+                            "nodeTaintsPolicy": "Honor",
+                        },
+                    ]
+                }
+            },
+        ),
+        *(
+            ("DbtProject", {"pod": {"volumes": [key_volume(mode)]}})
+            for mode in (0, 0o400, 0o440, 0o640, 0o777)
         ),
         (
             "DbtProject",

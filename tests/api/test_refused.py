@@ -7,7 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.api_objects import ARTIFACTS, DEPLOY_KEY, RUN, VOLUME, git, manifest
+from tests.support.api_objects import (
+    ARTIFACTS,
+    DEPLOY_KEY,
+    RUN,
+    SPREAD,
+    VOLUME,
+    git,
+    key_volume,
+    manifest,
+)
 from tests.support.kube import CommandError, Manifest, create
 
 EXACTLY_ONE = "set exactly one of image, git and configMap"
@@ -329,6 +338,49 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
             {"pod": {"volumes": [VOLUME | {"subPath": "a/../.."}]}},
             "must stay inside the volume",
         ),
+        *(
+            ("DbtProject", {"pod": {"volumes": [key_volume(mode)]}}, "secret.defaultMode")
+            for mode in (-1, 0o1000)
+        ),
+        *(
+            ("DbtProject", {"pod": {"hostAliases": [{"ip": ip, "hostnames": ["a"]}]}}, "].ip")
+            for ip in ("256.0.0.1", "10.0.0", "warehouse", "10.0.0.1.5", "10.0.0.1/8")
+        ),
+        *(
+            (
+                "DbtProject",
+                {"pod": {"hostAliases": [{"ip": "10.0.0.1", "hostnames": hostnames}]}},
+                "].hostnames",
+            )
+            for hostnames in ([], ["A_b"], ["a"] * 17)
+        ),
+        *(
+            ("DbtProject", {"pod": {"dnsConfig": config}}, message)
+            for config, message in (
+                ({}, "set nameservers, searches or options"),
+                ({"nameservers": ["10.0.0.1"] * 4}, "dnsConfig.nameservers"),
+                ({"nameservers": ["dns.example.com"]}, "dnsConfig.nameservers[0]"),
+                ({"searches": ["two words"]}, "dnsConfig.searches[0]"),
+                ({"searches": [("a" * 200) + str(n) for n in range(11)]}, "at most 2048"),
+                ({"options": [{"value": "2"}]}, "dnsConfig.options[0].name"),
+            )
+        ),
+        ("DbtProject", {"pod": {"runtimeClassName": "Kata_1"}}, "spec.pod.runtimeClassName"),
+        *(
+            ("DbtProject", {"pod": {"topologySpreadConstraints": constraints}}, message)
+            for constraints, message in (
+                ([SPREAD, SPREAD], "two constraints have one topologyKey"),
+                ([SPREAD | {"maxSkew": 0}], "maxSkew"),
+                ([SPREAD | {"topologyKey": "two words"}], "topologyKey"),
+                ([SPREAD | {"whenUnsatisfiable": "Wait"}], "whenUnsatisfiable"),
+                ([SPREAD | {"minDomains": 2}], "whenUnsatisfiable: DoNotSchedule only"),
+                (
+                    [SPREAD | {"matchLabelKeys": ["a"]}],
+                    "are put beside a labelSelector",
+                ),
+                ([SPREAD | {"topologyKey": f"k{n}"} for n in range(9)], "most 8 items"),
+            )
+        ),
         ("DbtProject", {"defaults": {"timeout": "0s"}}, "must be at least 1s"),
         ("DbtProject", {"defaults": {"threads": 0}}, "spec.defaults.threads"),
         (
@@ -551,6 +603,10 @@ def test_refused_with_the_field_and_the_remedy(
         ("DbtProject", {"hostNetwork": True}),
         ("DbtRun", {"runAsUser": 1000}),
         ("DbtRun", {"volumes": [VOLUME]}),
+        ("DbtRun", {"hostAliases": [{"ip": "10.0.0.7", "hostnames": ["warehouse"]}]}),
+        ("DbtRun", {"dnsConfig": {"nameservers": ["10.0.0.53"]}}),
+        ("DbtRun", {"runtimeClassName": "gvisor"}),
+        ("DbtRun", {"topologySpreadConstraints": [SPREAD]}),
     ],
 )
 def test_what_else_a_pod_has_is_not_on_the_list(where: str, kind: str, pod: Manifest) -> None:

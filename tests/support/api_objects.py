@@ -10,6 +10,11 @@ from tests.support.kube import Manifest, resource
 ARTIFACTS = {"endpoint": "https://s3.example.com", "bucket": "artifacts"}
 DEPLOY_KEY: Manifest = {"secretRef": {"name": "deploy-key"}}
 VOLUME = {"name": "data", "mountPath": "/data", "persistentVolumeClaim": {"claimName": "duckdb"}}
+SPREAD: Manifest = {
+    "maxSkew": 1,
+    "topologyKey": "topology.kubernetes.io/zone",
+    "whenUnsatisfiable": "ScheduleAnyway",
+}
 RUN: Manifest = {
     "projectRef": {"name": "p"},
     "targetRef": {"name": "t"},
@@ -32,6 +37,12 @@ SPECS: dict[str, Manifest] = {
 def git(url: str, **fields: Any) -> Manifest:
     """The source of a project that is in Git."""
     return {"git": {"url": url, **fields}}
+
+
+def key_volume(mode: int) -> Manifest:
+    """A Secret as a volume of a pod, with the mode of its files."""
+    secret = {"secretName": "warehouse-key", "defaultMode": mode}
+    return {"name": "key", "mountPath": "/keys", "secret": secret}
 
 
 def manifest(kind: str, where: str, **spec: Any) -> Manifest:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import GROUP, Key, Model, Name, Word, rules
+from dbt_operator.api.parts.name_resolution import DnsConfig, HostAlias
+from dbt_operator.api.parts.placement import TopologySpreadConstraints
 from dbt_operator.api.parts.steps import FreeForm
 
 Quantity = Annotated[
@@ -140,6 +142,10 @@ class SecretVolume(Model):
     """Its name."""
     items: VolumeItems | None = None
     """Which keys are which files. Default: all, by their names."""
+    default_mode: Annotated[int, Field(ge=0, le=0o777)] | None = None
+    """Mode of the files, which are root's and of the group fsGroup; the kubelet lets the group read
+    them in any case. YAML takes 0440, JSON only 288. Default: 0440, as what reads private keys asks
+    for: libpq takes one of root's that its group may read, and none that everybody may."""
 
 
 class EmptyDirVolume(Model):
@@ -250,6 +256,14 @@ class Pod(RunPod):
         | None
     ) = None
     """Annotations of the pods."""
+    host_aliases: Annotated[list[HostAlias], Field(max_length=32)] | None = None
+    """Names of hosts that no DNS server knows, as in a pod."""
+    dns_config: DnsConfig | None = None
+    """Servers and options for looking names up, as in a pod."""
+    runtime_class_name: Name | None = None
+    """The RuntimeClass of the pods, for example one with a sandbox."""
+    topology_spread_constraints: TopologySpreadConstraints | None = None
+    """How pods are spread over nodes or zones, as in a pod."""
     run_as_user: Annotated[int, Field(ge=1)] | None = None
     """User of all containers, but for the init container that fetches a Git repository over ssh,
     which is 65532. Default: 65532. Never root."""

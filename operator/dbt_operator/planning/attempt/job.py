@@ -30,6 +30,9 @@ USER = 65532
 _HOME = "/tmp"  # noqa: S108
 _RESOURCES = {"requests": {"cpu": "250m", "memory": "512Mi"}}
 _CLONE = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+# Of the files of Secrets, which are root's and of the pod's fsGroup: the pod's user reads them as a
+# member of the group, and libpq refuses a private key that anybody else may read.
+_SECRET_MODE = 0o440
 _SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 
 # Isolated, and without what the image adds to each start of Python: neither a user's environment
@@ -188,6 +191,12 @@ def _optional(resolved: Resolved, pod: Pod) -> Manifest:
         "affinity": pod.affinity,
         "tolerations": [toleration.to_dict() for toleration in pod.tolerations or ()],
         "priorityClassName": pod.priority_class_name,
+        "runtimeClassName": pod.runtime_class_name,
+        "topologySpreadConstraints": [
+            constraint.to_dict() for constraint in pod.topology_spread_constraints or ()
+        ],
+        "hostAliases": [alias.to_dict() for alias in pod.host_aliases or ()],
+        "dnsConfig": pod.dns_config.to_dict() if pod.dns_config else None,
     }
     return {name: value for name, value in found.items() if value}
 
@@ -419,16 +428,12 @@ def _variable(variable: Variable) -> Manifest:
 
 
 def _volumes(resolved: Resolved, pod: Pod) -> list[Manifest]:
-    profiles = {
-        "secretName": resolved.profiles.name,
-        "items": [{"key": resolved.profiles.key, "path": "profiles.yml"}],
-        "defaultMode": 0o440,
-    }
     scratch = {} if pod.ephemeral_storage is None else {"sizeLimit": pod.ephemeral_storage}
+    profiles = resolved.profiles
     volumes: list[Manifest] = [
         {"name": "shared", "emptyDir": scratch},
         {"name": "tmp", "emptyDir": scratch},
-        {"name": "profiles", "secret": profiles},
+        _secret("profiles", profiles.name, {"key": profiles.key, "path": "profiles.yml"}),
     ]
     if source := resolved.source.config_map:
         items = {"items": [item.to_dict() for item in source.items]} if source.items else {}
@@ -438,17 +443,24 @@ def _volumes(resolved: Resolved, pod: Pod) -> list[Manifest]:
             {"name": "prepare-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}
         )
         if git.secret_ref:
-            volumes.append(
-                {"name": "git", "secret": {"secretName": git.secret_ref.name, "defaultMode": 0o440}}
-            )
+            volumes.append(_secret("git", git.secret_ref.name))
     return volumes
+
+
+def _secret(volume: str, name: str, *items: Manifest) -> Manifest:
+    """A Secret as a volume; with items, these keys of it."""
+    only = {"items": list(items)} if items else {}
+    return {"name": volume, "secret": {"secretName": name, **only, "defaultMode": _SECRET_MODE}}
 
 
 def _volume(volume: Volume) -> Manifest:
     """A volume of the project, with what it is as Kubernetes has it."""
     kinds = ("persistentVolumeClaim", "configMap", "secret", "emptyDir")
     given = volume.to_dict()
-    return {"name": _own_name(volume), **{kind: given[kind] for kind in kinds if kind in given}}
+    source = {kind: given[kind] for kind in kinds if kind in given}
+    if volume.secret:
+        source["secret"] = {"defaultMode": _SECRET_MODE, **source["secret"]}
+    return {"name": _own_name(volume), **source}
 
 
 def _mount(volume: Volume) -> Manifest:

@@ -4,6 +4,7 @@ WRITE_GOLDEN=1.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from pathlib import Path
@@ -31,6 +32,13 @@ NODES = {
             {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
         ]
     }
+}
+SPREAD = {
+    "maxSkew": 1,
+    "topologyKey": "topology.kubernetes.io/zone",
+    "whenUnsatisfiable": "ScheduleAnyway",
+    "labelSelector": {"matchLabels": {"dbt-operator.dev/project": "shop"}},
+    "matchLabelKeys": ["dbt-operator.dev/target"],
 }
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "smallest": (run(), project(), target()),
@@ -98,6 +106,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
                     },
                     {"name": "spill", "mountPath": "/spill", "emptyDir": {"sizeLimit": "1Gi"}},
                 ],
+                "hostAliases": [{"ip": "10.0.0.7", "hostnames": ["warehouse.internal"]}],
+                "dnsConfig": {
+                    "nameservers": ["10.0.0.53"],
+                    "searches": ["corp.example.com"],
+                    "options": [{"name": "ndots", "value": "2"}, {"name": "use-vc"}],
+                },
+                "runtimeClassName": "gvisor",
+                "topologySpreadConstraints": [SPREAD],
                 "runAsUser": 1000,
                 "fsGroup": 2000,
             },
@@ -192,6 +208,26 @@ def test_volumes_of_the_project_are_the_dbt_containers_only() -> None:
     for container in [*spec["initContainers"], *spec["containers"]]:
         mounted = {mount["name"] for mount in container["volumeMounts"]} & names
         assert mounted == (names if container["name"] == "dbt" else set())
+
+
+@pytest.mark.parametrize(("given", "mode"), [({}, 0o440), ({"defaultMode": 0o400}, 0o400)])
+def test_only_the_pods_group_reads_the_files_of_secrets(given: dict[str, int], mode: int) -> None:
+    """libpq refuses a private key of root's unless its mode is 0640 or less, and the user of the
+    pod, who is not root, needs the group's right to read it.
+    """
+    secret = {"secretName": "key", **given}
+    asked, of_git, where = copy.deepcopy(CASES["git"])
+    volume = {"name": "key", "mountPath": "/keys", "secret": secret}
+    of_git["spec"]["pod"] = {"volumes": [volume], "runAsUser": 1000}
+    found = build_job(asked, of_git, where)
+    spec = found["spec"]["template"]["spec"]
+    secrets = {each["name"]: each["secret"] for each in spec["volumes"] if "secret" in each}
+    assert {name: each["defaultMode"] for name, each in secrets.items()} == {
+        "profiles": 0o440,
+        "git": 0o440,
+        "project-key": mode,
+    }
+    assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"] == 1000
 
 
 def test_labels_and_annotations_of_the_project_are_the_pods_only() -> None:
