@@ -32,6 +32,9 @@ ORDERS = "/dbt-operator-orders"
 STOP = f"{ORDERS}/stop"  # not empty: begin no further window
 # the Secret with the credentials of the project's repository, in the init container only
 GIT = "/dbt-operator-git"
+# the certificates of who has signed the object store's, in the two containers that speak with it
+BUCKET = "/dbt-operator-bucket"
+BUCKET_CA = f"{BUCKET}/ca.crt"
 DEPS = "deps"  # the folder, among those of the steps, for the logs of `dbt deps`
 # Last part of the key of a state that does not exist: the run whose folder it is in has built
 # something else since.

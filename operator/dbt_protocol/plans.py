@@ -99,6 +99,7 @@ class Bucket:
     endpoint: str  # https://host[:port] or http://host[:port]
     name: str
     region: str | None = None
+    ca: str = ""  # file with certificates that are trusted beside the usual ones; empty: none
 
 
 @dataclass(frozen=True)

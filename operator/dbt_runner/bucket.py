@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from dbt_protocol.plans import Bucket
 from dbt_runner.volume import LARGEST_FILE, NotPlainError, Volume
+
+if TYPE_CHECKING:
+    import ssl
 
 PARALLEL = 4  # uploads, and one more of what matters most
 _PART_BYTES = 1 << 20
@@ -29,8 +32,12 @@ _FINAL = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "InvalidBucketName",
+    # The variables of this process do not change any more.
+    "ExpiredToken",
+    "InvalidToken",
 }
 _ABSENT, _DENIED = "NoSuchKey", "AccessDenied"
+_LOGIN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _READING = "s3:GetObject for the object and, to tell whether there is one, s3:ListBucket"
 _WRITING = "s3:PutObject and s3:GetObject for the object"
 
@@ -67,8 +74,8 @@ class MinioStore:
             address.netloc,
             secure=address.scheme != "http",
             region=bucket.region,
-            credentials=_credentials(env, bucket.region),
-            http_client=_http(env),
+            credentials=_credentials(bucket, env),
+            http_client=_http(_trust(bucket, env)),
         )
 
     def put(self, key: str, file: BinaryIO, size: int, content_type: str) -> None:
@@ -156,25 +163,58 @@ def _copy(parts: Iterable[bytes], file: BinaryIO) -> None:
         file.write(part)
 
 
-def _credentials(env: Mapping[str, str], region: str | None) -> object:
+def _credentials(bucket: Bucket, env: Mapping[str, str]) -> object:
     from minio.credentials import IamAwsProvider, StaticProvider
 
-    key, secret = env.get("AWS_ACCESS_KEY_ID"), env.get("AWS_SECRET_ACCESS_KEY")
+    key, secret, token = (_read_login(bucket, env, name) for name in _LOGIN)
     if key and secret:
-        return StaticProvider(key, secret, env.get("AWS_SESSION_TOKEN"))
-    return IamAwsProvider(region=region, http_client=_http(env))  # the pod's identity
+        return StaticProvider(key, secret, token or None)
+    # the pod's identity
+    return IamAwsProvider(region=bucket.region, http_client=_http(_trust(bucket, env)))
 
 
-def _http(env: Mapping[str, str]) -> object:
+def _read_login(bucket: Bucket, env: Mapping[str, str], name: str) -> str:
+    """A part of the login, without the line end that `echo` has put into the Secret.
+
+    Raises:
+        BucketError: it holds a blank or a line end within, so it goes into no header; the error of
+            whoever tried would show it.
+    """
+    value = env.get(name, "").strip()
+    if len(value.split()) > 1:
+        raise BucketError(f"{bucket.endpoint}: there are blanks or lines in {name}", final=True)
+    return value
+
+
+def _trust(bucket: Bucket, env: Mapping[str, str]) -> ssl.SSLContext:
+    """Whom the store's certificate may be from: whom everybody trusts, and the project's own CA.
+
+    Raises:
+        BucketError: the CA's certificates cannot be read.
+    """
+    import ssl
+
+    import certifi
+
+    context = ssl.create_default_context(cafile=env.get("SSL_CERT_FILE") or certifi.where())
+    if bucket.ca:
+        try:
+            context.load_verify_locations(cafile=bucket.ca)
+        except OSError as error:  # ssl.SSLError is one
+            why = f"artifacts.caSecretRef holds no certificates that can be read: {error}"
+            raise BucketError(f"{bucket.endpoint}: {why}", final=True) from None
+    return context
+
+
+def _http(trust: ssl.SSLContext) -> object:
     """A client that gives up soon: retrying is the uploader's business, which knows how much time
     is left.
     """
-    import certifi
     import urllib3
 
     return urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
         retries=False,
         maxsize=PARALLEL + 2,  # the parse cache, too
-        ca_certs=env.get("SSL_CERT_FILE") or certifi.where(),
+        ssl_context=trust,
     )

@@ -82,6 +82,7 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
             "DbtProject",
             {"artifacts": ARTIFACTS | {"endpoint": "http://minio:9000", "insecure": True}},
         ),
+        ("DbtProject", {"artifacts": ARTIFACTS | {"caSecretRef": {"name": "ca", "key": "ca.crt"}}}),
         (
             "DbtProject",
             {"pod": {"resources": {"limits": {"memory": "1Gi", "cpu": 2}}, "runAsUser": 1000}},

@@ -294,6 +294,23 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
             {"artifacts": ARTIFACTS | {"endpoint": "https://user:pw@s3"}},
             "spec.artifacts.endpoint",
         ),
+        (
+            "DbtProject",
+            {
+                "artifacts": ARTIFACTS
+                | {
+                    "endpoint": "http://minio:9000",
+                    "insecure": True,
+                    "caSecretRef": {"name": "ca", "key": "ca.crt"},
+                }
+            },
+            "an endpoint that begins with https:// only",
+        ),
+        (
+            "DbtProject",
+            {"artifacts": ARTIFACTS | {"caSecretRef": {"name": "ca"}}},
+            "spec.artifacts.caSecretRef.key",
+        ),
         ("DbtProject", {"pod": {"runAsUser": 0}}, "spec.pod.runAsUser"),
         *(
             ("DbtProject", {"pod": {where: {name: "x"}}}, "which are not the project's")
@@ -642,6 +659,10 @@ NAMED: dict[str, tuple[str, Callable[[str], Manifest]]] = {
     "spec.artifacts.secretRef.name": (
         "DbtProject",
         lambda name: {"artifacts": ARTIFACTS | {"secretRef": {"name": name}}},
+    ),
+    "spec.artifacts.caSecretRef.name": (
+        "DbtProject",
+        lambda name: {"artifacts": ARTIFACTS | {"caSecretRef": {"name": name, "key": "ca.crt"}}},
     ),
 }
 

@@ -50,9 +50,9 @@ def restore(
     """
     if plan.bucket is None or not (plan.previous or plan.state):
         return
-    store = MinioStore(plan.bucket, env)
     if plan.previous:
         try:
+            store = MinioStore(plan.bucket, env)
             names = [CONTENTS, RESULT, RUN_RESULTS]
             fetched = _fetch(store, plan.previous, layout, layout.previous, names)
             fetched += _fetch_sources(store, plan.previous, layout)
@@ -64,7 +64,7 @@ def restore(
                 f"{error}"
             )
     if plan.state:
-        _restore_state(store, plan, layout, say)
+        _restore_state(MinioStore(plan.bucket, env), plan, layout, say)
 
 
 def _restore_state(

@@ -18,7 +18,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from dbt_runner.bucket import PARALLEL, UploadError
+from dbt_runner.bucket import PARALLEL, BucketError, UploadError
 from dbt_runner.volume import NotPlainError, Volume
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0  # seconds between two tries
@@ -150,6 +150,8 @@ class Transfers:
                 self._put(transfer)
             except UploadError as found:
                 error = found
+            except BucketError as found:  # the store cannot be opened
+                error = UploadError(str(found), final=found.final)
             except Exception as found:  # noqa: BLE001 - it must not end the thread
                 error = UploadError(f"{transfer.path.name!a}: {found!r}")
             self._settle(transfer, error)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, StringConstraints
 
-from dbt_operator.api.base import Model, SecretRef, Word, rules
+from dbt_operator.api.base import KeyRef, Model, SecretRef, Word, rules
 
 
 class Artifacts(Model):
@@ -35,8 +35,14 @@ class Artifacts(Model):
     region: Word | None = None
     """The region that requests are signed for."""
     secret_ref: SecretRef | None = None
-    """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default: the identity of the pod's
-    ServiceAccount.
+    """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and with AWS_SESSION_TOKEN where the
+    keys are temporary. Blanks and line ends around the values are left out. Default: the identity
+    of the pod's ServiceAccount.
+    """
+    ca_secret_ref: KeyRef | None = None
+    """The Secret and the key in it that hold the certificates, in PEM, of who has signed that of
+    the endpoint. They are trusted beside the public ones, and for this bucket only. Default: the
+    public ones alone.
     """
     insecure: bool | None = None
     """Allow an endpoint that begins with http://. Default: false."""
@@ -49,6 +55,10 @@ class Artifacts(Model):
             (
                 "!self.endpoint.startsWith('http:') || (has(self.insecure) && self.insecure)",
                 "an endpoint without TLS needs insecure: true",
-            )
+            ),
+            (
+                "!has(self.caSecretRef) || self.endpoint.startsWith('https:')",
+                "caSecretRef has a meaning with an endpoint that begins with https:// only",
+            ),
         )
     )

@@ -248,11 +248,9 @@ def _prepare(resolved: Resolved, attempt: int, commit: str, pod: Pod) -> Manifes
     )
     if git:
         plan = _of_git(plan, resolved, git, commit)
-    mounts = (
-        [{"name": "source", "mountPath": paths.SOURCE, "readOnly": True}]
-        if resolved.source.config_map
-        else []
-    )
+    mounts = _bucket_mounts(resolved) if plan.bucket else []
+    if resolved.source.config_map:
+        mounts.append({"name": "source", "mountPath": paths.SOURCE, "readOnly": True})
     environment = [_plan(plan), *(_bucket_login(resolved) if plan.bucket else ())]
     container = _container(paths.PREPARE_CONTAINER, resolved.runner_image, environment, mounts)
     container |= {"args": [_literal("prepare")], "resources": _small(pod)}
@@ -294,17 +292,31 @@ def _continued(resolved: Resolved, attempt: int) -> int | None:
 
 def _bucket(resolved: Resolved) -> Bucket:
     artifacts = resolved.artifacts
-    return Bucket(endpoint=artifacts.endpoint, name=artifacts.bucket, region=artifacts.region)
+    return Bucket(
+        endpoint=artifacts.endpoint,
+        name=artifacts.bucket,
+        region=artifacts.region,
+        ca=paths.BUCKET_CA if artifacts.ca_secret_ref else "",
+    )
 
 
 def _bucket_login(resolved: Resolved) -> list[Manifest]:
     if resolved.artifacts.secret_ref is None:
         return []  # the identity of the pod's ServiceAccount
     secret = resolved.artifacts.secret_ref.name
-    return [
-        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    keys: list[Manifest] = [
+        {"name": secret, "key": "AWS_ACCESS_KEY_ID"},
+        {"name": secret, "key": "AWS_SECRET_ACCESS_KEY"},
+        # Only keys that are temporary have one.
+        {"name": secret, "key": "AWS_SESSION_TOKEN", "optional": True},
     ]
+    return [{"name": key["key"], "valueFrom": {"secretKeyRef": key}} for key in keys]
+
+
+def _bucket_mounts(resolved: Resolved) -> list[Manifest]:
+    if resolved.artifacts.ca_secret_ref is None:
+        return []
+    return [{"name": "bucket", "mountPath": paths.BUCKET, "readOnly": True}]
 
 
 def _artifacts(resolved: Resolved, attempt: int, pod: Pod) -> Manifest:
@@ -316,7 +328,8 @@ def _artifacts(resolved: Resolved, attempt: int, pod: Pod) -> Manifest:
         cache=resolved.cache_location or "",
     )
     environment = [_plan(plan), *_bucket_login(resolved)]
-    container = _container(paths.ARTIFACTS_CONTAINER, resolved.runner_image, environment, [])
+    mounts = _bucket_mounts(resolved)
+    container = _container(paths.ARTIFACTS_CONTAINER, resolved.runner_image, environment, mounts)
     return container | {
         "args": [_literal("artifacts")],
         "restartPolicy": "Always",
@@ -444,6 +457,9 @@ def _volumes(resolved: Resolved, pod: Pod) -> list[Manifest]:
         )
         if git.secret_ref:
             volumes.append(_secret("git", git.secret_ref.name))
+    if ca := resolved.artifacts.ca_secret_ref:
+        file = PurePosixPath(paths.BUCKET_CA).name
+        volumes.append(_secret("bucket", ca.name, {"key": ca.key, "path": file}))
     return volumes
 
 

@@ -5,6 +5,7 @@ WRITE_GOLDEN=1.
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 from pathlib import Path
@@ -153,7 +154,10 @@ def job(case: str) -> dict[str, Any]:
 
 
 def build_job(
-    run_manifest: dict[str, Any], project_manifest: dict[str, Any], target_manifest: dict[str, Any]
+    run_manifest: dict[str, Any],
+    project_manifest: dict[str, Any],
+    target_manifest: dict[str, Any],
+    compared_with: str | None = None,
 ) -> dict[str, Any]:
     identity = Identity("analytics", "nightly", UID, 1)
     resolved = resolve(
@@ -164,6 +168,7 @@ def build_job(
             (DbtTarget.model_validate(target_manifest), 1),
         ),
         "registry.example.com/runner:0.1.0",
+        compared_with,
     )
     return build(resolved, identity, Work("shop", "prod", 1))
 
@@ -199,6 +204,41 @@ def test_secrets_go_only_where_they_are_needed(case: str) -> None:
     assert "bucket" not in keys["prepare"]
     assert "deploy-token" not in set().union(*keys.values())
     assert spec["automountServiceAccountToken"] is False
+
+
+def test_the_buckets_ca_and_token_go_only_where_it_is_spoken_with() -> None:
+    """The init container speaks with it where there is something to restore."""
+    for case, speaking in (("smallest", ["artifacts"]), ("state", ["prepare", "artifacts"])):
+        spec = copy.deepcopy(CASES["smallest"])
+        spec[1]["spec"]["artifacts"]["caSecretRef"] = {"name": "internal-ca", "key": "root.pem"}
+        pod = build_job(*spec, compared_with="states/1" if case == "state" else None)["spec"][
+            "template"
+        ]["spec"]
+        containers = [*pod["initContainers"], *pod["containers"]]
+        mounting = [c for c in containers if any(m["name"] == "bucket" for m in c["volumeMounts"])]
+        assert [c["name"] for c in mounting] == speaking
+        assert [
+            c["name"] for c in containers if any(e["name"] == "AWS_SESSION_TOKEN" for e in c["env"])
+        ] == speaking
+        for container in mounting:
+            plan = json.loads(container["env"][0]["value"])
+            assert plan["bucket"]["ca"] == "/dbt-operator-bucket/ca.crt"
+    (volume,) = [each["secret"] for each in pod["volumes"] if each["name"] == "bucket"]
+    assert volume == {
+        "secretName": "internal-ca",
+        "items": [{"key": "root.pem", "path": "ca.crt"}],
+        "defaultMode": 0o440,
+    }
+
+
+def test_keys_that_are_not_temporary_need_no_token() -> None:
+    sidecar = job("smallest")["spec"]["template"]["spec"]["initContainers"][1]
+    asked = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in sidecar["env"] if "valueFrom" in e}
+    assert {name: ref.get("optional", False) for name, ref in asked.items()} == {
+        "AWS_ACCESS_KEY_ID": False,
+        "AWS_SECRET_ACCESS_KEY": False,
+        "AWS_SESSION_TOKEN": True,
+    }
 
 
 def test_volumes_of_the_project_are_the_dbt_containers_only() -> None:
