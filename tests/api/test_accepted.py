@@ -8,6 +8,7 @@ from tests.support.api_objects import (
     ARTIFACTS,
     DEPLOY_KEY,
     RUN,
+    RUNS,
     SPREAD,
     VOLUME,
     git,
@@ -17,6 +18,10 @@ from tests.support.api_objects import (
 from tests.support.kube import Manifest, create
 
 DAYS = RUN | {"vars": {"ds": "$(window.start)", "at": "$(scheduled.date)"}}
+MARKED = {
+    "labels": {"cost.example.com/team": "finance", "tier": ""},
+    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+}
 BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
 
 
@@ -31,6 +36,8 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
         ("DbtTarget", {"protected": True}),
         ("DbtTarget", {"allowedRunEnv": []}),
         ("DbtTarget", {"allowedRunEnv": ["SCHEMA", "APP_*", "*_SCHEMA", "*", "_a1"]}),
+        ("DbtTarget", {"allowedRunLabels": []}),
+        ("DbtTarget", {"allowedRunLabels": ["team", "cost.example.com/*", "*", "a.b/C_d-9"]}),
         ("DbtTarget", {"maxConcurrentRuns": 100}),
         ("DbtProject", {"defaults": {"retry": {"maxAttempts": 2}, "timeout": "1h", "threads": 4}}),
         (
@@ -152,6 +159,7 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
             "DbtProject",
             {"pod": {"sidecarResources": {"requests": {"cpu": "50m"}}, "ephemeralStorage": "2Gi"}},
         ),
+        *((kind, of(RUN | {"pod": MARKED})) for kind, of in RUNS.items()),
         ("DbtRun", {}),
         (
             "DbtRun",

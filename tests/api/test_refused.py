@@ -11,6 +11,7 @@ from tests.support.api_objects import (
     ARTIFACTS,
     DEPLOY_KEY,
     RUN,
+    RUNS,
     SPREAD,
     VOLUME,
     git,
@@ -31,6 +32,7 @@ NOT_FOR_PODS = (
     "dbt-operator.dev/run-uid",
     "dbt-operator.dev/stop-after-window",
     "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/name",
     "batch.kubernetes.io/job-name",
     "job-name",
     "controller-uid",
@@ -313,10 +315,21 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
         ),
         ("DbtProject", {"pod": {"runAsUser": 0}}, "spec.pod.runAsUser"),
         *(
-            ("DbtProject", {"pod": {where: {name: "x"}}}, "which are not the project's")
+            ("DbtProject", {"pod": {where: {"a": "x", name: "x"}}}, f"{name} is a name that others")
             for where in ("labels", "annotations")
             for name in NOT_FOR_PODS
         ),
+        *(
+            (kind, of(RUN | {"pod": {where: {"a": "x", name: "x"}}}), f"{name} is a name that oth")
+            for kind, of in RUNS.items()
+            for where in ("labels", "annotations")
+            for name in NOT_FOR_PODS
+        ),
+        ("DbtTarget", {"allowedRunLabels": [""]}, "spec.allowedRunLabels[0]"),
+        ("DbtTarget", {"allowedRunLabels": ["two words"]}, "spec.allowedRunLabels[0]"),
+        ("DbtTarget", {"allowedRunLabels": ["a"] * 65}, "spec.allowedRunLabels"),
+        ("DbtRun", {"pod": {"labels": {"a": "two words"}}}, "spec.pod.labels.a"),
+        ("DbtRun", {"pod": {"annotations": {"a": "x" * 1025}}}, "spec.pod.annotations.a"),
         ("DbtProject", {"pod": {"labels": {"a": "two words"}}}, "spec.pod.labels.a"),
         ("DbtProject", {"pod": {"labels": {"a": "x" * 64}}}, "spec.pod.labels.a"),
         ("DbtProject", {"pod": {"labels": {"x" * 318: "x"}}}, "at most 253 characters"),

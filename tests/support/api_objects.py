@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from tests.support.kube import Manifest, resource
@@ -31,6 +32,13 @@ SPECS: dict[str, Manifest] = {
     "DbtRun": RUN,
     "DbtBackfill": {"runTemplate": {"spec": RUN}, "windows": {"keys": ["a"]}},
     "DbtSchedule": {"runTemplate": {"spec": RUN}, "schedules": ["0 3 * * *"]},
+}
+
+# Where the spec of a run stands in each kind that has one.
+RUNS: dict[str, Callable[[Manifest], Manifest]] = {
+    "DbtRun": lambda spec: spec,
+    "DbtBackfill": lambda spec: {"runTemplate": {"spec": spec}},
+    "DbtSchedule": lambda spec: {"runTemplate": {"spec": spec}},
 }
 
 

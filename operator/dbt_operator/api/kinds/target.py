@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from dbt_operator.api.base import KeyRef, Model, Name, Pattern, VariablePattern, Variables, Word
+from dbt_operator.api.parts.pod_marks import MarkPattern
 from dbt_operator.api.status import Condition
 from dbt_operator.api.texts import Moment, Told
 
@@ -49,6 +50,10 @@ class DbtTargetSpec(Model):
     characters. What dbt reads as a flag, PG*, GIT_*, PYTHON*, LD_* and proxies are refused even if
     they are named here. Default: all names but these and those that are known to lead programs,
     libraries or connections elsewhere, such as BROWSER, SSL_CERT_FILE and AWS_*."""
+    allowed_run_labels: Annotated[list[MarkPattern], Field(max_length=64)] | None = None
+    """Names of the labels and annotations that runs may set on their pods, in pod.labels and
+    pod.annotations: team, or cost.example.com/*, where * stands for any characters. What others
+    know pods by, such as dbt-operator.dev/*, is refused even if it is named here. Default: none."""
     max_concurrent_runs: Annotated[int, Field(ge=1, le=100)] | None = None
     """How many runs may work on this target at a time, whichever projects they are of; a backfill
     counts as one. Default: 1. The others are queued. Lowering it stops no run."""

@@ -8,45 +8,16 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from dbt_operator.api.base import GROUP, Key, Model, Name, Word, rules
+from dbt_operator.api.base import Key, Model, Name, Word, rules
 from dbt_operator.api.parts.name_resolution import DnsConfig, HostAlias
 from dbt_operator.api.parts.placement import TopologySpreadConstraints
+from dbt_operator.api.parts.pod_marks import PodAnnotations, PodLabels
 from dbt_operator.api.parts.steps import FreeForm
 
 Quantity = Annotated[
     int | str,
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
-
-
-# What the operator, the Job controller and Kueue know pods by, and what would take from a pod what
-# it is restricted by.
-_OWN_PREFIXES = (
-    f"{GROUP}/",
-    "batch.kubernetes.io/",
-    "kueue.x-k8s.io/",
-    "container.apparmor.security.beta.kubernetes.io/",
-)
-_OWN_NAMES = ("app.kubernetes.io/managed-by", "job-name", "controller-uid")
-_HAS_NO_OWN_PREFIX = " && ".join(f"!k.startsWith('{prefix}')" for prefix in _OWN_PREFIXES)
-_NOT_OWN = rules(
-    (
-        f"self.all(k, {_HAS_NO_OWN_PREFIX} && !(k in {list(_OWN_NAMES)}))",
-        (
-            f"no name may begin with {', '.join(_OWN_PREFIXES)} or be {', '.join(_OWN_NAMES)}, "
-            "which are not the project's"
-        ),
-    ),
-    (
-        "self.all(k, size(k) > 0 && size(k) <= 317)",
-        "a name has at most 253 characters, a slash and 63 characters",
-    ),
-)
-LabelValue = Annotated[
-    str,
-    StringConstraints(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"),
-]
-AnnotationValue = Annotated[str, StringConstraints(max_length=1024)]
 
 
 class Resources(Model):
@@ -94,6 +65,11 @@ class RunPod(Model):
     """Taints that the pods tolerate."""
     priority_class_name: Name | None = None
     """As in a pod."""
+    labels: PodLabels | None = None
+    """Labels of the pods, for example of a cost centre. A run may set those that allowedRunLabels
+    of its target names."""
+    annotations: PodAnnotations | None = None
+    """Annotations of the pods. A run may set those that allowedRunLabels of its target names."""
 
 
 class VolumeItem(Model):
@@ -247,14 +223,9 @@ class Pod(RunPod):
         | None
     ) = None
     """Volumes of the dbt container, of the same namespace."""
-    labels: (
-        Annotated[dict[str, LabelValue], Field(max_length=16, json_schema_extra=_NOT_OWN)] | None
-    ) = None
+    labels: PodLabels | None = None
     """Labels of the pods, for example one that keeps a service mesh from injecting its proxy."""
-    annotations: (
-        Annotated[dict[str, AnnotationValue], Field(max_length=16, json_schema_extra=_NOT_OWN)]
-        | None
-    ) = None
+    annotations: PodAnnotations | None = None
     """Annotations of the pods."""
     host_aliases: Annotated[list[HostAlias], Field(max_length=32)] | None = None
     """Names of hosts that no DNS server knows, as in a pod."""

@@ -13,7 +13,8 @@ from dbt_operator.api.kinds.project import DbtProjectSpec
 from dbt_operator.api.kinds.run import DbtRunSpec
 from dbt_operator.api.kinds.target import DbtTargetSpec
 from dbt_operator.api.parts.run_template import RunTemplateSpec
-from dbt_operator.planning.policy import secret_shapes, variable_names
+from dbt_operator.planning.common.pod_merge import find_overflow
+from dbt_operator.planning.policy import run_labels, secret_shapes, variable_names
 from dbt_operator.planning.policy.pinning import find_unpinned
 from dbt_protocol.flag_variables import find_remedy, is_flag
 
@@ -25,6 +26,8 @@ def refusal(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) ->
         or _not_of_git(spec, project)
         or plain_secret(spec, project, target)
         or reserved(spec, project, target)
+        or run_labels.find_unlisted(spec.pod, spec.target_ref.name, target.allowed_run_labels)
+        or find_overflow(project.pod, spec.pod, spec.project_ref.name)
     )
     if found:
         return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dbt_operator.api.base import OWN_VARIABLES
+from dbt_operator.planning.policy.wildcards import is_among
 
 # Read by the dynamic loader and the C library, when a process starts: code of anybody's choice runs
 # in it before its own.
@@ -60,7 +61,7 @@ UNLESS_ALLOWED = (
 
 def is_of_loader(name: str) -> bool:
     """Whether a variable of this name is read before the program that a process is to run."""
-    return _is_among(name, _OF_LOADER)
+    return is_among(name, _OF_LOADER)
 
 
 def explain_refusal(name: str, target: str, allowed: Iterable[str] | None) -> str:
@@ -71,42 +72,19 @@ def explain_refusal(name: str, target: str, allowed: Iterable[str] | None) -> st
         target: that of the DbtTarget.
         allowed: the patterns of its ``allowedRunEnv``; None if it has none.
     """
-    if _is_among(name, NEVER) or _is_among(name.upper(), _PROXIES):
+    if is_among(name, NEVER) or is_among(name.upper(), _PROXIES):
         return (
             "would lead programs or connections elsewhere, so that nobody but the DbtTarget"
             f" {target} may set it: leave it out, or set it there"
         )
-    if _is_among(name, UNLESS_ALLOWED if allowed is None else ()):
+    if is_among(name, UNLESS_ALLOWED if allowed is None else ()):
         return (
             f"may lead programs or connections elsewhere, and the DbtTarget {target} does not allow"
             " it: leave it out, or name it in spec.allowedRunEnv there"
         )
-    if not _is_among(name, ("*",) if allowed is None else allowed):
+    if not is_among(name, ("*",) if allowed is None else allowed):
         return (
             f"is none of the names that spec.allowedRunEnv of the DbtTarget {target} allows: leave"
             " it out, or name it there"
         )
     return ""
-
-
-def _is_among(name: str, patterns: Iterable[str]) -> bool:
-    return any(_matches(name, pattern) for pattern in patterns)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    """Whether the parts between the pattern's ``*`` come one after another in a name, from its
-    start to its end.
-    """
-    first, *others = pattern.split("*")
-    if not others:
-        return name == pattern
-    *middle, last = others
-    start, end = len(first), len(name) - len(last)
-    if start > end or not (name.startswith(first) and name.endswith(last)):
-        return False
-    for part in middle:
-        found = name.find(part, start, end)
-        if found < 0:
-            return False
-        start = found + len(part)
-    return True

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
 
 from dbt_operator.api.base import PlainVariable, Variable
 from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.run import DbtRun
-from dbt_operator.api.parts.pod import Pod, RunPod
 from dbt_operator.api.parts.resolved import (
     Resolved,
     ResolvedGenerations,
@@ -28,6 +26,7 @@ from dbt_operator.planning.common import names
 from dbt_operator.planning.common.durations import seconds
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.names import short_uid
+from dbt_operator.planning.common.pod_merge import merge_pod
 from dbt_operator.planning.common.references import Referred
 from dbt_operator.planning.policy import pinning
 from dbt_operator.planning.run import retry
@@ -163,26 +162,6 @@ def merge_env(*layers: Iterable[Variable | PlainVariable] | None) -> list[Variab
         for variable in layer or ():
             merged[variable.name] = Variable.model_validate(variable.to_dict())
     return list(merged.values()) or None
-
-
-def merge_pod(project: Pod | None, run: RunPod | None) -> Pod | None:
-    """The run's wins: maps are merged key by key, everything else is replaced."""
-    if project is None and run is None:
-        return None
-    return Pod.model_validate(
-        _merge(project.to_dict() if project else {}, run.to_dict() if run else {})
-    )
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(under, Mapping):
-            merged[key] = _merge(under, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def location(run: DbtRun, identity: Identity, project: DbtProject, *below: str) -> str:

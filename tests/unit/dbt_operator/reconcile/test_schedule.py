@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dbt_operator.planning.common.plan import LOOK_AGAIN
-from tests.support.fake_cluster import KilledError
+from tests.support.fake_cluster import KilledError, Manifest
 from tests.support.schedule_world import TEMPLATE, ScheduleWorld, schedule
 from tests.support.wall_clock import SHAPES, ZONES, Shape, enumerate_moments, find_edges
 
@@ -72,6 +72,26 @@ def test_after_an_outage_the_latest_has_a_run(zone: str, shape: Shape) -> None:
             *missed[-1:],
             *enumerate_moments(shape, zone, after, edge + AROUND),
         ]
+
+
+@pytest.mark.parametrize("over_windows", [False, True])
+def test_labels_of_the_pods_are_passed_to_runs_and_backfills(over_windows: bool) -> None:
+    """Whether the target lists them is decided where they are to be put on pods."""
+    pod = {"labels": {"team": "finance"}, "annotations": {"note": "x"}}
+    spec: Manifest = {"run": {"pod": pod}}
+    if over_windows:
+        of_window = TEMPLATE | {"pod": pod, "vars": {"ds": "$(window.start)"}}
+        windows = {"dates": {"last": "7d"}}
+        over = {"runTemplate": {"spec": of_window}, "windows": windows}
+        spec = {"runTemplate": None, "backfillTemplate": {"spec": over}}
+    world = ScheduleWorld(START, **spec)
+    world.look()
+    world.now += 24 * HOUR
+    world.look()
+    (made,) = world.runs.values()
+    assert made["kind"] == ("DbtBackfill" if over_windows else "DbtRun")
+    run = made["spec"]["runTemplate"]["spec"] if over_windows else made["spec"]
+    assert run["pod"] == pod
 
 
 def test_what_was_missed_is_told() -> None:

@@ -21,8 +21,9 @@ from dbt_operator.api.parts.pod import Pod, RunPod
 from dbt_operator.planning.attempt.job import Told, Work, build
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.names import job_name
+from dbt_operator.planning.common.pod_merge import merge_pod
 from dbt_operator.planning.common.references import Referred
-from dbt_operator.planning.run.admission import merge_env, merge_pod, resolve
+from dbt_operator.planning.run.admission import merge_env, resolve
 from dbt_protocol.plans import RunPlan, UploadPlan
 from tests.support.builders import UID, project, run, target
 
@@ -277,6 +278,15 @@ def test_labels_and_annotations_of_the_project_are_the_pods_only() -> None:
     assert metadata["labels"]["sidecar.istio.io/inject"] == "false"
     assert metadata["annotations"] == {"linkerd.io/inject": "disabled"}
     assert "annotations" not in found["metadata"]
+
+
+def test_labels_and_annotations_of_a_run_go_over_the_projects() -> None:
+    asked = run(pod={"labels": {"team": "finance"}, "annotations": {"note": "of the run"}})
+    marks = {"labels": {"team": "data", "tier": "gold"}, "annotations": {"note": "of the project"}}
+    found = build_job(asked, project(pod=marks), target(allowedRunLabels=["team", "note"]))
+    metadata = found["spec"]["template"]["metadata"]
+    assert metadata["labels"] == {"team": "finance", "tier": "gold", **found["metadata"]["labels"]}
+    assert metadata["annotations"] == {"note": "of the run"}
 
 
 def test_the_runs_pod_is_merged_over_the_projects() -> None:

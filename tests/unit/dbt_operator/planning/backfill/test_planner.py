@@ -377,6 +377,30 @@ def test_what_a_target_refuses_is_refused_at_once(make: Make, name: str) -> None
     assert world.server.created_runs == []
 
 
+MARKED = {"labels": {"team": "finance"}, "annotations": {"note": "x"}}
+
+
+def test_labels_that_the_target_does_not_list_are_refused_at_once(make: Make) -> None:
+    world = make(run={"pod": MARKED})
+    world.server.objects["DbtTarget", "prod"]["spec"]["allowedRunLabels"] = ["team"]
+    world.tell()
+    assert "spec.pod.annotations (note)" in world.status["message"]
+    assert world.status["reason"] == "InvalidSpec"
+    assert world.server.created_runs == []
+
+
+def test_labels_that_the_target_lists_are_those_of_all_pods(make: Make) -> None:
+    world = make(run={"pod": MARKED})
+    world.server.objects["DbtTarget", "prod"]["spec"]["allowedRunLabels"] = ["team", "note"]
+    world.tell(until=lambda: bool(world.server.pods))
+    (name,) = world.server.created_runs
+    assert world.server.objects["DbtRun", name]["spec"]["pod"] == MARKED
+    (job,) = [each for (kind, _), each in world.server.objects.items() if kind == "Job"]
+    metadata = job["spec"]["template"]["metadata"]
+    assert metadata["labels"]["team"] == "finance"
+    assert metadata["annotations"] == {"note": "x"}
+
+
 def test_ten_thousand_windows_fit(make: Make) -> None:
     dates = {"from": "2024-01-01", "to": "2025-02-18", "every": "1h"}
     world = make(windows={"dates": dates}, maxConcurrentWindows=2)
