@@ -127,8 +127,6 @@ def star_as_before(text: str) -> str:
         "words",
         "placeholder",
         "token",
-        "flags",
-        "inside",
         "embedded",
         "key",
         "variable",

@@ -6,7 +6,7 @@ function each:
 * :func:`.loading.load_project` replaces the body of dbt's commands by one that keeps what the
   command's decorators have loaded. So a manifest is parsed under the flags, vars and name of the
   very command that will use it, which ``dbt parse`` could not.
-* :func:`.recording.recording` has dbt's Jinja say, while it parses, which flags, vars and other
+* :func:`.read_recorder.recording` has dbt's Jinja say, while it parses, which flags, vars and other
   values of the command it reads, and :func:`.partial_parsing.choosing` lets dbt begin with what an
   earlier run has parsed where all of them are the same.
 * :func:`.flag_files.check_flag_files` reads what dbt reads of flags before it does anything else,

@@ -26,7 +26,7 @@ WATCHED = PARTED | UNREPEATABLE | {"var"}
 
 class _Noting(CodeGenerator):  # type: ignore[misc,unused-ignore]
     """Has reads of the context noted by methods of the environment, which are those of
-    :class:`dbt_runner.worker.invocation.recording.Notes`.
+    :class:`dbt_runner.worker.invocation.read_recorder.Notes`.
     """
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802 - as Jinja calls it

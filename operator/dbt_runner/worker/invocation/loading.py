@@ -15,7 +15,7 @@ from dbt_runner.worker.dbt_api import Asked, Invocation, KeptParse, Loaded
 from dbt_runner.worker.invocation.command_values import find_flags, find_values
 from dbt_runner.worker.invocation.events import Events, raise_failure, write_to
 from dbt_runner.worker.invocation.partial_parsing import Beginning, choosing
-from dbt_runner.worker.invocation.recording import recording
+from dbt_runner.worker.invocation.read_recorder import recording
 
 _RESTORED = "restored.msgpack"  # in dbt's target path
 

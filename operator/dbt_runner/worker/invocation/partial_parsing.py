@@ -15,7 +15,7 @@ from dbt.parser.manifest import ManifestLoader
 
 from dbt_runner.worker.dbt_api import KeptParse, ParseRecord
 from dbt_runner.worker.invocation.command_values import make_values
-from dbt_runner.worker.invocation.recording import Recorder
+from dbt_runner.worker.invocation.read_recorder import Recorder
 from dbt_runner.worker.parse_reads import Reads, Values, find_difference, make_digest, take_over
 
 

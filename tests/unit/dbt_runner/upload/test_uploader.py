@@ -229,7 +229,7 @@ def test_the_parse_cache_is_restored_while_dbt_starts_and_stored_as_soon_as_ther
         folder.mkdir()
     with held(layout.alive):
         sidecar = Sidecar(layout, lambda: store)
-        assert cache.unpack(layout, layout.project) is None, "it is no archive, but it has come"
+        assert cache.unpack(layout, layout.project) == [], "it is no archive, but it has come"
         assert cache_files.restored(layout).read_bytes() == b"old"
         cache_files.stored(layout).write_bytes(b"new")
         with store.arrived:
