@@ -185,6 +185,7 @@ def _match(pattern: str) -> str:
         "registry.example.com/dbt:1.2@sha256:" + "a" * 64,
         "https://example.com/x.git",
         "https://example.com",
+        "10.0.0.53",
         "3 days",
         "/project",
         "7d",
