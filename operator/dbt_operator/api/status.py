@@ -78,7 +78,7 @@ class Reason(StrEnum):
     CANCELLED = "Cancelled"  # spec.cancel
     INFRASTRUCTURE = "Infrastructure"  # the pod was evicted, drained or lost with its node
     IMAGE_PULL_FAILED = "ImagePullFailed"  # an image cannot be pulled
-    UNSCHEDULABLE = "Unschedulable"  # no node takes the pod
+    UNSCHEDULABLE = "Unschedulable"  # no node takes the pod, or a quota has no room
     MISSING_STATE = "MissingState"  # the state to compare with does not exist
     UPLOAD_FAILED = "UploadFailed"  # dbt succeeded, but its artifacts did not all arrive
     QUEUE_TIMEOUT = "QueueTimeout"  # it waited in a queue for longer than spec.queueTimeout

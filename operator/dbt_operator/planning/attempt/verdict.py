@@ -12,6 +12,7 @@ from dbt_operator.planning.attempt.pod_facts import (
     OtherContainer,
     PodFacts,
 )
+from dbt_operator.planning.attempt.quotas import explain_quota
 from dbt_protocol.messages import ProtocolError
 from dbt_protocol.summaries import Summary, UploadSummary
 
@@ -174,6 +175,8 @@ def stuck(pod: PodFacts | None, warnings: Sequence[str]) -> Verdict:
             not while the next is being tried.
     """
     newest = next(iter(warnings), "")
+    if pod is None and (quota := explain_quota(newest)):
+        return Verdict(Reason.UNSCHEDULABLE, f"the pod cannot be created: {quota}")
     if pod is None and newest:
         return Verdict(Reason.CONFIG_ERROR, f"the pod cannot be created: {newest}")
     if pod is None:

@@ -10,12 +10,12 @@ from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.status import Phase, Reason
 from dbt_operator.planning.attempt import job as job_builder
 from dbt_operator.planning.attempt.pod_facts import JobFacts
+from dbt_operator.planning.attempt.quotas import explain_quota
 from dbt_operator.planning.attempt.verdict import Verdict, judge
 from dbt_operator.planning.common.compose import conditions_of
-from dbt_operator.planning.common.durations import parse_time
+from dbt_operator.planning.common.durations import duration, parse_time
 from dbt_operator.planning.common.plan import LOOK_AGAIN, CreateJob, Plan
 from dbt_operator.planning.run import part, timeouts
-from dbt_operator.planning.run.ending import finish
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.next_attempt import end_attempt
 from dbt_operator.planning.run.status import compose
@@ -70,11 +70,17 @@ def _is_as_made(facts: RunFacts, job: JobFacts, resolved: Resolved, attempt: Att
 def _wait_for_permission(
     facts: RunFacts, resolved: Resolved, attempt: Attempt, now: datetime
 ) -> Plan:
-    """A quota or a policy may give way; it gets the time that a pod has to start."""
-    message = f"the Job cannot be created: {facts.refusal}"
+    """A quota or a policy may give way; it gets the time that a pod has to start. Where it does
+    not, the attempt is over: there is no Job, and none is asked for any more.
+    """
+    quota = explain_quota(facts.refusal)
+    message = f"the Job cannot be created: {quota or facts.refusal}"
     deadline = parse_time(attempt.created_at) + timedelta(seconds=resolved.start_timeout_seconds)
     if now >= deadline:
-        return finish(facts, Verdict(Reason.CONFIG_ERROR, message), now)
+        reason = Reason.UNSCHEDULABLE if quota else Reason.CONFIG_ERROR
+        limit = duration(resolved.start_timeout_seconds)
+        verdict = Verdict(reason, f"{message} (startTimeout {limit})")
+        return end_attempt(facts, verdict, now, attempt)
     found = compose(facts, conditions_of(facts, now), Phase.PENDING, f"waiting: {message}")
     return replace(found, requeue_after=LOOK_AGAIN)
 

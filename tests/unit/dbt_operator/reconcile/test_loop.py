@@ -173,6 +173,87 @@ def test_a_refused_job_ends_in_an_error_that_says_why(monkeypatch: pytest.Monkey
     assert (world.status["phase"], world.status["reason"]) == ("Failed", "ConfigError")
 
 
+TEAM_QUOTA = "is forbidden: exceeded quota: team, requested: {0}=1, used: {0}=5, limited: {0}=5"
+OF_PODS = f'FailedCreate: Error creating: pods "x" {TEAM_QUOTA.format("pods")}'
+OF_JOBS = f'403 Forbidden: jobs.batch "x" {TEAM_QUOTA.format("count/jobs.batch")}'
+
+
+@pytest.mark.parametrize("of_jobs", [False, True], ids=["pods", "jobs"])
+def test_a_quota_that_has_room_in_time_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, of_jobs: bool
+) -> None:
+    world = World()
+    with monkeypatch.context() as quota:
+        _use_up_quota(world, quota, of_jobs=of_jobs)
+        world.settle()
+        for _ in range(5):
+            world.now += timedelta(minutes=1)
+            world.settle()
+            assert world.status["phase"] == "Pending"
+            assert "the ResourceQuota team is used up (requested: " in world.status["message"]
+    world.cluster.warning_events = ()
+    world.settle()
+    world.pod(running_status())
+    world.settle()
+    assert world.status["phase"] == "Running"
+    assert len(world.cluster.created_jobs) == 1
+
+
+@pytest.mark.parametrize("of_jobs", [False, True], ids=["pods", "jobs"])
+def test_a_quota_that_has_no_room_in_time_ends_as_a_full_cluster_does(
+    monkeypatch: pytest.MonkeyPatch, of_jobs: bool
+) -> None:
+    world = World()
+    _use_up_quota(world, monkeypatch, of_jobs=of_jobs)
+    _wait_in_vain(world)
+    assert (world.status["phase"], world.status["reason"]) == ("Failed", "Unschedulable")
+    assert "the ResourceQuota team is used up" in world.status["message"]
+    assert "(startTimeout 10m)" in world.status["message"]
+
+
+@pytest.mark.parametrize("of_jobs", [False, True], ids=["pods", "jobs"])
+def test_an_attempt_that_a_quota_had_no_room_for_is_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch, of_jobs: bool
+) -> None:
+    retry = {"maxAttempts": 2, "reasons": ["Unschedulable"], "backoff": {"initial": "30s"}}
+    world = World(run(retry=retry), project(), target())
+    with monkeypatch.context() as quota:
+        _use_up_quota(world, quota, of_jobs=of_jobs)
+        _wait_in_vain(world)
+    assert (world.status["phase"], world.status["reason"]) == ("BackingOff", "Unschedulable")
+    world.cluster.warning_events = ()
+    world.now += timedelta(minutes=1)
+    world.settle()
+    world.pod(ended_status())
+    world.settle()
+    assert world.status["phase"] == "Succeeded"
+    assert [each.get("reason") for each in world.status["attempts"]] == ["Unschedulable", None]
+    assert world.cluster.created_jobs[-1] == "nightly-11111111-2"
+
+
+def _wait_in_vain(world: World) -> None:
+    """Let startTimeout pass, and tell the operator of its Job's deletion."""
+    world.cluster.clock = lambda: world.now
+    world.settle()
+    world.now += timedelta(minutes=11)
+    world.settle()
+    world.restart()
+    world.settle()
+    assert not [name for kind, name in world.cluster.objects if kind == "Job"]
+
+
+def _use_up_quota(world: World, monkeypatch: pytest.MonkeyPatch, *, of_jobs: bool) -> None:
+    """Let a quota have no room for pods, or for Jobs already."""
+
+    def refuse(_: Any) -> None:
+        raise InvalidError(OF_JOBS)
+
+    if of_jobs:
+        monkeypatch.setattr(world.cluster, "create_job", refuse)
+    else:
+        world.cluster.warning_events = (OF_PODS,)
+
+
 def test_a_spec_that_the_models_refuse_ends_in_invalid_spec() -> None:
     world = World(run(steps=[{"build": {}, "run": {}}]), project(), target())
     world.settle()

@@ -7,6 +7,8 @@ from dbt_operator.planning.attempt.pod_facts import ContainerFacts, JobFacts, Po
 from dbt_operator.planning.attempt.verdict import judge, stuck
 from tests.support.builders import ended, ended_pod, failed_summary, summary
 
+FORBIDDEN = 'FailedCreate: Error creating: pods "x" is forbidden:'
+
 
 @pytest.mark.parametrize(
     ("pod", "reason"),
@@ -86,6 +88,18 @@ def test_the_message_of_an_oom_kill_names_the_remedy() -> None:
             'FailedCreate: serviceaccount "x" not found',
             Reason.CONFIG_ERROR,
             'serviceaccount "x" not found',
+        ),
+        (
+            None,
+            f"{FORBIDDEN} exceeded quota: team, requested: pods=1, used: pods=5, limited: pods=5",
+            Reason.UNSCHEDULABLE,
+            "the ResourceQuota team is used up (requested: pods=1, used: pods=5, limited: pods=5)",
+        ),
+        (
+            None,
+            f"{FORBIDDEN} failed quota: team: must specify limits.cpu for: dbt",
+            Reason.CONFIG_ERROR,
+            "must specify limits.cpu",
         ),
         (None, "", Reason.INFRASTRUCTURE, "has not been created"),
         (
