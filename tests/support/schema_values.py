@@ -191,7 +191,6 @@ def _match(pattern: str) -> str:
         "7d",
         "1Gi",
         "100m",
-        "10.0.0.1",
         "key",
     ):
         if re.search(pattern, text):
