@@ -220,10 +220,10 @@ def _processes_of(root: Path) -> set[int]:
     environment.
     """
     found = set()
-    for environment in Path("/proc").glob("[0-9]*/environ"):
+    for process in _list_processes():
         with suppress(OSError):
-            if f"HOME={root}\0".encode() in environment.read_bytes():
-                found.add(int(environment.parent.name))
+            if f"HOME={root}\0".encode() in (process / "environ").read_bytes():
+                found.add(int(process.name))
     return found
 
 
@@ -290,14 +290,19 @@ profile: shop
 def children(pid: int) -> list[int]:
     """The processes whose parent this is."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        if parent == pid:
-            found.append(int(stat.parent.name))
+    for process in _list_processes():
+        with suppress(OSError):
+            stat = (process / "stat").read_text()
+            if int(stat.rpartition(")")[2].split()[1]) == pid:
+                found.append(int(process.name))
     return found
+
+
+def _list_processes() -> list[Path]:
+    """Where the kernel tells of each process, of which some may have ended by now: to look for what
+    is in there would fail.
+    """
+    return [path for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 def wait_for_query(process: Process) -> None:
