@@ -172,6 +172,8 @@ class StepRunner:
         nodes = classify.done(earlier)
         # What is kept of attempts before is that of a run, not of each window.
         batches = {} if self._window else find_batches(self._layout, earlier)
+        if not nodes and not batches:
+            return
         count = f"{len(nodes)} nodes are done, by the results of earlier attempts"
         more = f", and batches of {len(batches)} others" if batches else ""
         self.session.output.say(f"step {step.name}: {count}{more}")

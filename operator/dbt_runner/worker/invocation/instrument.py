@@ -26,15 +26,16 @@ WATCHED = PARTED | UNREPEATABLE | {"var"}
 
 class _Noting(CodeGenerator):  # type: ignore[misc,unused-ignore]
     """Has reads of the context noted by methods of the environment, which are those of
-    :class:`dbt_runner.worker.invocation.read_recorder.Notes`.
+    :class:`dbt_runner.worker.invocation.read_recorder.Notes`. Jinja gives its own methods their
+    names.
     """
 
-    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802 - as Jinja calls it
+    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802
         """Look first for what is only shown."""
         mark_shown(node)
         super().visit_Template(node, frame)
 
-    def visit_Name(self, node: nodes.Name, frame: Frame) -> None:  # noqa: N802 - as Jinja calls it
+    def visit_Name(self, node: nodes.Name, frame: Frame) -> None:  # noqa: N802
         """Note a name of the context."""
         if not self._is_watched(node, frame):
             super().visit_Name(node, frame)
@@ -43,14 +44,14 @@ class _Noting(CodeGenerator):  # type: ignore[misc,unused-ignore]
         super().visit_Name(node, frame)
         self.write(")")
 
-    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802 - as Jinja calls it
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802
         """Note a part of a name."""
         if not self._open_part(node.node, frame):
             super().visit_Getattr(node, frame)
             return
         self.write(f"{node.attr!r}, True)")
 
-    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802 - as Jinja calls it
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
         """Note a part of a name."""
         if isinstance(node.arg, nodes.Slice) or not self._open_part(node.node, frame):
             super().visit_Getitem(node, frame)

@@ -120,7 +120,8 @@ def _get_recorder() -> Recorder:
 class Notes:
     """What templates say; these become methods of Jinja's environment."""
 
-    def note_name(self, name: str, shown: bool, value: Any) -> Any:  # noqa: FBT001 - from generated code
+    # Generated code calls them, so their arguments are in order.
+    def note_name(self, name: str, shown: bool, value: Any) -> Any:  # noqa: FBT001
         """Take a name whose value is asked for, and return the value."""
         recorder = _get_recorder()
         is_nothing = shown and recorder.is_discarded(self)
@@ -130,7 +131,14 @@ class Notes:
             _note_whole(recorder, name)
         return value
 
-    def note_part(self, name: str, shown: bool, value: Any, part: Any, attribute: bool) -> Any:  # noqa: FBT001 - from generated code
+    def note_part(
+        self,
+        name: str,
+        shown: bool,  # noqa: FBT001
+        value: Any,
+        part: Any,
+        attribute: bool,  # noqa: FBT001
+    ) -> Any:
         """Take a part of a value that is asked for, and return it."""
         environment: Any = self
         recorder = _get_recorder()
