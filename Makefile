@@ -108,6 +108,12 @@ bench-parse: .venv/ready ## Measure the parse of an unchanged project with the c
 	$(CLUSTER) images
 	$(CLUSTER) exec -- python -m tests.bench.parse
 
+.PHONY: bench-large
+bench-large: .venv/ready ## Measure a project of two thousand models against a bare Job: memory, time around dbt, objects
+	$(CLUSTER) up
+	$(CLUSTER) images
+	$(CLUSTER) exec -- python -m tests.bench.large
+
 .PHONY: bench-scale
 bench-scale: .venv/ready ## Measure a thousand DbtRuns on fake nodes against bare Jobs, ten thousand finished ones, two thousand DbtSchedules
 	$(CLUSTER) up

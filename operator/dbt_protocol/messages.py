@@ -17,7 +17,9 @@ PROTOCOL = 1  # what every reader understands
 # Of plans with fields that must not be overlooked, since they say what of the code is refused: a
 # runner that does not know them refuses the plan.
 PINNED_CODE = 2
-_NEWEST = PINNED_CODE
+# Of runs whose runner's sidecar can put in place what the dbt container starts with.
+PLACING_SIDECAR = 3
+_NEWEST = PLACING_SIDECAR
 
 
 class ProtocolError(ValueError):

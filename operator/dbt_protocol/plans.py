@@ -144,6 +144,8 @@ class UploadPlan(Message):
     state: str = ""  # of the run's state: NEW_STATE
     # key of the parse cache, restored to CACHE and stored from NEW_CACHE; empty: there is none
     cache: str = ""
+    # The runner and the folders are put in place before anything else: no init container did it.
+    places: bool = False
     protocol: int = PROTOCOL
 
     @classmethod

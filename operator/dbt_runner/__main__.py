@@ -1,5 +1,6 @@
 """Entry point of the zipapp: ``python3 runner.pyz prepare|run|artifacts``, one command for each
-container of the pod; ``run`` is started with ``-I -S``.
+container of the pod; ``run`` is started with ``-I -S``. ``place`` is the sidecar's hook where there
+is nothing else to prepare.
 
 Each takes its plan from the environment. ``zygote`` and ``command`` are how ``run`` starts dbt and
 not for anyone else; ``--root`` moves all paths below a folder, for tests.
@@ -19,11 +20,13 @@ from dbt_protocol.summaries import Summary, UploadSummary
 from dbt_runner.layout import Layout
 from dbt_runner.undumpable import forbid_dumps
 
+COMMANDS = ("prepare", "run", "artifacts", "place", "zygote", "command")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the container's exit code."""
     parser = argparse.ArgumentParser(prog="runner")
-    parser.add_argument("command", choices=["prepare", "run", "artifacts", "zygote", "command"])
+    parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--root", default="/")
     parser.add_argument("--commands", type=int)
     parser.add_argument("--events", type=int)
@@ -33,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     layout = Layout(arguments.root)
     if arguments.command in ("prepare", "artifacts"):
         forbid_dumps()  # they have the bucket's keys
+    if arguments.command == "place":
+        _place(layout)
+        return 0
     plan = os.environ.get(PLAN_VARIABLE, "")
     if arguments.command in ("zygote", "command"):
         return _steps(layout, plan, arguments)
@@ -85,10 +91,19 @@ def _take_environment() -> dict[str, str]:
     return given
 
 
+def _place(layout: Layout) -> None:
+    from dbt_runner.prepare import placing
+
+    placing.place(layout)
+
+
 def _artifacts(layout: Layout, plan: str) -> int:
     from dbt_runner.upload import uploader
 
-    return uploader.main(layout, UploadPlan.from_json(plan), os.environ)
+    given = UploadPlan.from_json(plan)
+    if given.places:
+        _place(layout)  # the hook does it, too, and neither waits for the other
+    return uploader.main(layout, given, os.environ)
 
 
 def _steps(layout: Layout, plan: str, arguments: argparse.Namespace) -> int:

@@ -33,7 +33,15 @@ LAYERS = {
 # table.
 MOST_SCANS_OF_A_VIEW = 8
 TABLES, INCREMENTALS = 0.15, 0.04
-TESTED = 5  # every fifth
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a project is told by no number of models."""
+
+    tested: int = 5  # every fifth model has two tests
+    columns: int = 0  # that each model's documentation has besides those that it selects
+
 
 PROJECT = """\
 name: bench
@@ -152,7 +160,7 @@ class Node:
             lines.append("{{ only_new('events.occurred_at') }}")
         return "\n".join(lines) + "\n"
 
-    def properties(self, *, tested: bool) -> str:
+    def properties(self, columns: int, *, tested: bool) -> str:
         source = " and ".join(self.parents) or "the source"
         tests = "        data_tests: [unique, not_null]\n" if tested else ""
         return (
@@ -163,7 +171,16 @@ class Node:
             f"        description: Key.\n{tests}"
             f"      - name: amount\n"
             f"        description: The average of what it reads, in euros.\n"
+            + "".join(map(_document, range(columns)))
         )
+
+
+def _document(number: int) -> str:
+    """A column that is documented, as people go on doing when it is no longer there."""
+    return (
+        f"      - name: attribute_{number:02d}\n"
+        f"        description: What was known of the customer when it happened, part {number}.\n"
+    )
 
 
 def graph(models: int) -> list[Node]:
@@ -224,7 +241,7 @@ def events() -> str:
     return "\n".join(lines) + "\n"
 
 
-def files(models: int) -> dict[str, str]:
+def files(models: int, shape: Shape = Shape()) -> dict[str, str]:
     """The project's files by path."""
     nodes = graph(models)
     project = PROJECT + "".join(f"    {layer}:\n      +schema: {layer}\n" for layer in LAYERS)
@@ -238,7 +255,7 @@ def files(models: int) -> dict[str, str]:
     found |= {f"models/{node.layer}/{node.name}.sql": node.sql for node in nodes}
     for layer in LAYERS:
         properties = (
-            node.properties(tested=number % TESTED == 0)
+            node.properties(shape.columns, tested=number % shape.tested == 0)
             for number, node in enumerate(nodes)
             if node.layer == layer
         )
@@ -254,13 +271,19 @@ def main() -> None:
     parser.add_argument(
         "--packages", action="store_true", help="with a package of macros, as real projects have"
     )
+    parser.add_argument(
+        "--tested", type=int, default=Shape.tested, help="which share of the models has tests"
+    )
+    parser.add_argument(
+        "--columns", type=int, default=Shape.columns, help="documented ones of each model besides"
+    )
     parser.add_argument("outdir", type=Path, help="a folder that is empty or does not exist")
     arguments = parser.parse_args()
     if arguments.models < len(LAYERS):
         parser.error(f"--models must be at least {len(LAYERS)}")
     if arguments.outdir.exists() and any(arguments.outdir.iterdir()):
         parser.error(f"{arguments.outdir} is not empty")
-    found = files(arguments.models)
+    found = files(arguments.models, Shape(arguments.tested, arguments.columns))
     for name, text in (add_packages(found) if arguments.packages else found).items():
         path = arguments.outdir / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,6 @@ the group.
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from dbt_runner.prepare.git_command import Limits
 from dbt_runner.prepare.git_messages import SourceError, Wanted
 from dbt_runner.prepare.lfs_pointers import refuse_pointers
 from dbt_runner.prepare.local_packages import list_project_folders
+from dbt_runner.prepare.placing import place
 from dbt_runner.prepare.project_folder import PROJECT_FILE, PrepareError, make_folder
 from dbt_runner.volume import remove_folder
 
@@ -46,7 +46,7 @@ def main(
     commit = ""
     try:
         with _stoppable():
-            _folders(layout)
+            place(layout)
             if plan.source == "git":
                 commit = _clone(layout, plan, protocols)
             _source(layout, plan, commit)
@@ -110,13 +110,6 @@ def _stoppable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _folders(layout: Layout) -> None:
-    for folder in (layout.shared, layout.work, layout.artifacts, layout.cache, layout.new_cache):
-        make_folder(folder)
-    shutil.copyfile(layout.bundled_runner, layout.runner)
-    layout.runner.chmod(0o644)
 
 
 def _identify(layout: Layout, commit: str | None) -> None:

@@ -16,5 +16,5 @@ class PrepareError(Exception):
 def make_folder(folder: Path) -> None:
     """Make a folder that all containers of the pod may write to, unless it is there."""
     if not folder.exists():
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)  # it may be made by somebody else meanwhile
         folder.chmod(0o2775)  # what is made in it belongs to the group, too

@@ -3,8 +3,10 @@ change no attempt.
 
 Three containers. ``prepare`` (init) copies the runner and fetches source, state and earlier
 results; ``artifacts`` (native sidecar) uploads; only these two see the bucket's Secret. ``dbt`` is
-the user's image and the only one that sees the profile. The sidecar gets SIGTERM after dbt has
-ended, also when dbt was killed for its memory, and uploads what there is.
+the user's image and the only one that sees the profile. Where there is nothing to fetch there is no
+``prepare``, which takes a second or more of each run, and the sidecar's hook copies the runner. The
+sidecar gets SIGTERM after dbt has ended, also when dbt was killed for its memory, and uploads what
+there is.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dbt_operator.api.parts.source import GitSource
 from dbt_operator.planning.common import names
 from dbt_operator.planning.common.identity import Identity
 from dbt_protocol import paths, plans
-from dbt_protocol.messages import ProtocolError
+from dbt_protocol.messages import PLACING_SIDECAR, PROTOCOL, ProtocolError
 from dbt_protocol.plans import Bucket, PreparePlan, RunPlan, Step, UploadPlan, Window
 
 GRACE_SECONDS = 120  # of the pod: dbt gets at most half of it, the upload the rest
@@ -39,6 +41,8 @@ _SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "25
 # nor a package that reads it has a say in process 1. dbt gets both, and an interpreter of its own,
 # should the image have installed it for another one.
 _START = ("python3", "-I", "-S", paths.RUNNER, "run")
+# In the runner image, as it is started there.
+_PLACE = ("python", "-m", "dbt_runner", "place")
 
 Manifest = dict[str, Any]
 
@@ -163,7 +167,7 @@ def _pod(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Manifes
         # among the target's holders.
         "schedulingGates": [{"name": names.SLOT_GATE}],
         "initContainers": [
-            _prepare(resolved, attempt, told.commit, pod),
+            *_prepare(resolved, attempt, told.commit, pod),
             _artifacts(resolved, attempt, pod),
         ],
         "containers": [_dbt(resolved, run, attempt, pod, told)],
@@ -236,7 +240,19 @@ def _plan(plan: PreparePlan | RunPlan | UploadPlan) -> Manifest:
     return _plain(plans.PLAN_VARIABLE, plan.to_json())
 
 
-def _prepare(resolved: Resolved, attempt: int, commit: str, pod: Pod) -> Manifest:
+def _is_in_place(resolved: Resolved, attempt: int) -> bool:
+    """Whether the images bring all that an attempt begins with, and the run's sidecar can put the
+    runner in its place.
+    """
+    is_fetched = resolved.source.git or resolved.source.config_map or resolved.state
+    can_place = resolved.protocol >= PLACING_SIDECAR
+    return can_place and not is_fetched and _continued(resolved, attempt) is None
+
+
+def _prepare(resolved: Resolved, attempt: int, commit: str, pod: Pod) -> list[Manifest]:
+    """The init container, where there is anything to prepare."""
+    if _is_in_place(resolved, attempt):
+        return []
     resume, git = _continued(resolved, attempt) is not None, resolved.source.git
     plan = PreparePlan(
         protocol=resolved.protocol,
@@ -254,7 +270,7 @@ def _prepare(resolved: Resolved, attempt: int, commit: str, pod: Pod) -> Manifes
     environment = [_plan(plan), *(_bucket_login(resolved) if plan.bucket else ())]
     container = _container(paths.PREPARE_CONTAINER, resolved.runner_image, environment, mounts)
     container |= {"args": [_literal("prepare")], "resources": _small(pod)}
-    return _cloning(container, git, pod) if git else container
+    return [_cloning(container, git, pod) if git else container]
 
 
 def _of_git(plan: PreparePlan, resolved: Resolved, git: GitSource, commit: str) -> PreparePlan:
@@ -320,16 +336,23 @@ def _bucket_mounts(resolved: Resolved) -> list[Manifest]:
 
 
 def _artifacts(resolved: Resolved, attempt: int, pod: Pod) -> Manifest:
+    places = _is_in_place(resolved, attempt)
     plan = UploadPlan(
         bucket=_bucket(resolved),
         prefix=f"{resolved.location}/attempt-{attempt}",
         run=resolved.location,
         state=resolved.state_location or "",
         cache=resolved.cache_location or "",
+        places=places,
+        protocol=PLACING_SIDECAR if places else PROTOCOL,
     )
     environment = [_plan(plan), *_bucket_login(resolved)]
     mounts = _bucket_mounts(resolved)
     container = _container(paths.ARTIFACTS_CONTAINER, resolved.runner_image, environment, mounts)
+    if places:
+        # The kubelet goes on to the dbt container when this hook has ended, and not before.
+        command = [_literal(word) for word in _PLACE]
+        container["lifecycle"] = {"postStart": {"exec": {"command": command}}}
     return container | {
         "args": [_literal("artifacts")],
         "restartPolicy": "Always",

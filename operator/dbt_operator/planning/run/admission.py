@@ -31,7 +31,7 @@ from dbt_operator.planning.common.references import Referred
 from dbt_operator.planning.policy import pinning
 from dbt_operator.planning.run import retry
 from dbt_operator.planning.state import compare, promote
-from dbt_protocol.messages import PINNED_CODE, PROTOCOL
+from dbt_protocol.messages import PINNED_CODE, PLACING_SIDECAR, PROTOCOL
 
 START_TIMEOUT = "10m"
 
@@ -68,7 +68,7 @@ def resolve(
     pinned = pinning.find_pins(spec, project_spec, target_spec)
     return Resolved(
         generations=ResolvedGenerations(project=project_generation, target=target_generation),
-        protocol=PINNED_CODE if pinned.asks_for_proof else PROTOCOL,
+        protocol=_find_protocol(project_spec.source, pinned),
         image=project_spec.image,
         image_pull_policy=project_spec.image_pull_policy,
         image_pull_secrets=project_spec.image_pull_secrets,
@@ -121,6 +121,13 @@ def resolve_largest(
     """
     compared_with = sizes.UNKNOWN_STATE if compare.compares(run.spec) else None
     return resolve(run, identity, referred, runner_image, compared_with)
+
+
+def _find_protocol(source: Source, pinned: pinning.Pins) -> int:
+    """Which plans the run's runner, that of this release, has to understand."""
+    if source.image:
+        return PLACING_SIDECAR
+    return PINNED_CODE if pinned.asks_for_proof else PROTOCOL
 
 
 def _source(run: DbtRun, source: Source) -> Source:

@@ -74,6 +74,16 @@ def test_the_runner_and_the_folders_are_made(layout: Layout) -> None:
     assert not layout.project.exists()
 
 
+def test_the_runner_may_be_put_in_its_place_twice_at_once(layout: Layout) -> None:
+    """By the sidecar, and by the hook that the kubelet waits for."""
+    argv = [sys.executable, "-m", "dbt_runner", "place", "--root", layout.root]
+    started = [subprocess.Popen(argv) for _ in range(4)]
+    assert [process.wait(PATIENCE) for process in started] == [0] * 4
+    assert layout.runner.read_bytes() == b"PK runner"
+    assert layout.cache.stat().st_mode & stat.S_IWGRP
+    assert [path.name for path in layout.shared.glob("*runner*")] == ["runner.pyz"]
+
+
 def test_keys_are_files_of_the_project(layout: Layout) -> None:
     config_map(layout, **{"dbt_project.yml": "name: shop", "orders.sql": "select 1"})
     assert run(layout)[0] == 0

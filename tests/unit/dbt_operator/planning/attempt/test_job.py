@@ -24,7 +24,9 @@ from dbt_operator.planning.common.names import job_name
 from dbt_operator.planning.common.pod_merge import merge_pod
 from dbt_operator.planning.common.references import Referred
 from dbt_operator.planning.run.admission import merge_env, resolve
+from dbt_protocol.messages import PROTOCOL
 from dbt_protocol.plans import RunPlan, UploadPlan
+from dbt_runner import __main__ as runner
 from tests.support.builders import UID, project, run, target
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -202,7 +204,7 @@ def test_secrets_go_only_where_they_are_needed(case: str) -> None:
     }
     assert "bucket" in keys["artifacts"]
     assert "bucket" not in keys["dbt"]
-    assert "bucket" not in keys["prepare"]
+    assert "bucket" not in keys.get("prepare", ())
     assert "deploy-token" not in set().union(*keys.values())
     assert spec["automountServiceAccountToken"] is False
 
@@ -233,7 +235,7 @@ def test_the_buckets_ca_and_token_go_only_where_it_is_spoken_with() -> None:
 
 
 def test_keys_that_are_not_temporary_need_no_token() -> None:
-    sidecar = job("smallest")["spec"]["template"]["spec"]["initContainers"][1]
+    (sidecar,) = job("smallest")["spec"]["template"]["spec"]["initContainers"]
     asked = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in sidecar["env"] if "valueFrom" in e}
     assert {name: ref.get("optional", False) for name, ref in asked.items()} == {
         "AWS_ACCESS_KEY_ID": False,
@@ -344,6 +346,37 @@ def test_the_pods_are_restricted(case: str) -> None:
         )
 
 
+def test_nothing_is_prepared_where_the_images_bring_all() -> None:
+    (sidecar,) = job("smallest")["spec"]["template"]["spec"]["initContainers"]
+    assert UploadPlan.from_json(sidecar["env"][0]["value"]).places
+    command = sidecar["lifecycle"]["postStart"]["exec"]["command"]
+    assert command[:3] == ["python", "-m", "dbt_runner"]
+    assert command[3] in runner.COMMANDS
+
+
+@pytest.mark.parametrize("case", ["a ConfigMap", "Git", "a state", "resuming", "an older runner"])
+def test_what_is_to_be_fetched_is_there_before_anything_starts(case: str) -> None:
+    source: dict[str, Any] = {
+        "a ConfigMap": {"configMap": {"name": "files"}},
+        "Git": {"git": {"url": "https://git.example.com/shop.git"}},
+    }.get(case, {"image": {"path": "/project"}})
+    identity = Identity("analytics", "nightly", UID, 1)
+    referred = Referred(
+        (DbtProject.model_validate(project(source=source)), 1),
+        (DbtTarget.model_validate(target()), 1),
+    )
+    spec = DbtRun.model_validate(run(retry={"maxAttempts": 2}))
+    state = "states/1" if case == "a state" else None
+    resolved = resolve(spec, identity, referred, "runner:1", state)
+    if case == "an older runner":
+        resolved = resolved.model_copy(update={"protocol": PROTOCOL})
+    made = build(resolved, identity, Work("shop", "prod", 2 if case == "resuming" else 1))
+    prepare, sidecar = made["spec"]["template"]["spec"]["initContainers"]
+    assert prepare["name"] == "prepare"
+    assert "lifecycle" not in sidecar
+    assert UploadPlan.from_json(sidecar["env"][0]["value"]).places is False
+
+
 def test_the_plans_can_be_read_by_the_runner() -> None:
     spec = job("everything")["spec"]["template"]["spec"]
     plans = {
@@ -378,7 +411,7 @@ def test_a_project_may_want_no_parse_cache(spec: dict[str, Any], cached: bool) -
             for variable in container["env"]
             if variable["name"] == "DBT_OPERATOR_PLAN"
         )
-        for container in (pod["containers"][0], pod["initContainers"][1])
+        for container in (pod["containers"][0], pod["initContainers"][0])
     ]
     assert (resolved.cache_location is not None) is cached
     assert RunPlan.from_json(plans[0]).cached is cached

@@ -180,7 +180,11 @@ def test_the_pods_of_a_protected_target_prove_what_they_run(
         assert source.protocol == work.protocol
 
 
-def test_a_baked_project_without_packages_asks_for_no_newer_runner() -> None:
+def test_of_a_baked_project_without_packages_nothing_is_to_be_proved() -> None:
     world = World(run(), project(image=PINNED, deps="Never"), target(protected=True))
     world.settle()
-    assert [each.protocol for each in plans(world, 1)] == [1, 1]
+    pod = world.cluster.objects["Job", "nightly-11111111-1"]["spec"]["template"]["spec"]
+    (sidecar,), (dbt,) = pod["initContainers"], pod["containers"]
+    assert sidecar["name"] == "artifacts"
+    told = next(e["value"] for e in dbt["env"] if e["name"] == "DBT_OPERATOR_PLAN")
+    assert RunPlan.from_json(told).deps_locked is False

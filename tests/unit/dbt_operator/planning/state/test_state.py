@@ -186,11 +186,18 @@ def test_where_the_state_comes_from() -> None:
 
 def plans(world: World) -> tuple[PreparePlan, RunPlan, UploadPlan]:
     spec = world.cluster.objects["Job", world.cluster.created_jobs[-1]]["spec"]["template"]["spec"]
-    prepare, artifacts, dbt = (
-        next(each["value"] for each in container["env"] if each["name"] == "DBT_OPERATOR_PLAN")
+    told = {
+        container["name"]: next(
+            each["value"] for each in container["env"] if each["name"] == "DBT_OPERATOR_PLAN"
+        )
         for container in (*spec["initContainers"], *spec["containers"])
+    }
+    nothing = PreparePlan("image").to_json()  # as no init container restores anything
+    return (
+        PreparePlan.from_json(told.get("prepare", nothing)),
+        RunPlan.from_json(told["dbt"]),
+        UploadPlan.from_json(told["artifacts"]),
     )
-    return PreparePlan.from_json(prepare), RunPlan.from_json(dbt), UploadPlan.from_json(artifacts)
 
 
 def test_a_slim_run_gets_the_state_and_leaves_one() -> None:
