@@ -14,6 +14,9 @@ from tests.cluster.progress import run, wait_for
 from tests.cluster.state import NAME, STATE, TEMPORARY, ClusterError, write
 
 _CGROUPS = Path("/sys/fs/cgroup")
+# All pods together count as one process where others want the processors as well, and other suites
+# want them all the time. So they get the share of many: by file, of version 1 and of version 2.
+_SHARES = {"cpu.shares": 16 * 1024, "cpu.weight": 16 * 100}
 _SETTINGS = STATE / "settings.json"
 # The kubelet sets these for the whole machine, and cannot be told not to.
 _KUBELET_SETS = (
@@ -35,6 +38,9 @@ def make_cgroups() -> None:
     """Make the cgroup below which the kubelet puts all pods."""
     for cgroup in _cgroups():
         cgroup.mkdir(exist_ok=True)
+        for name, share in _SHARES.items():
+            if (cgroup / name).exists():
+                (cgroup / name).write_text(str(share))
 
 
 def container_processes() -> set[int]:
