@@ -123,10 +123,9 @@ class Layout:
         """
         return self.work / ".parse"
 
-    @property
-    def parsed_manifest(self) -> Path:
-        """manifest.json as it was before the first step, for steps that leave none of their own."""
-        return self.work / ".manifest.json"
+    def parsed_manifest(self, step: str) -> Path:
+        """manifest.json of what was parsed for a step, for one that leaves none of its own."""
+        return self.work / f".manifest-{step}.json"
 
     def done(self, step: str) -> Path:
         """What need not run again of a step: a JSON object with ``nodes``, and with ``batches`` as

@@ -86,7 +86,7 @@ class StepCloser:
             self._layout.work / name,
             self._layout.artifacts / name,
             self._session.output.redactor,
-            self._layout.parsed_manifest,
+            self._layout.parsed_manifest(name),
         )
         if published.missing:
             self._session.output.say(f"step {name}: {published.missing}")

@@ -146,7 +146,7 @@ class StepRunner:
                 self._layout.deps,
                 self._layout.artifacts / DEPS,
                 self.session.output.redactor,
-                self._layout.parsed_manifest,
+                self._layout.parsed_manifest(DEPS),
             )
 
     def _take_over(self, ready: Ready) -> None:

@@ -80,7 +80,7 @@ class WindowZygote:
         """Parse for this window, and for all of them if what was parsed does not speak against
         it.
         """
-        zygote = Zygote(self._means, plan, layout, self._layout.parsed_manifest)
+        zygote = Zygote(self._means, plan, layout, shared=self._layout)
         zygote.start_static_parser()
         self._static_parser = True
         if not zygote.prepare():

@@ -43,7 +43,7 @@ class Zygote:
     """Gets the steps of a plan ready, and runs them."""
 
     def __init__(
-        self, means: Means, plan: RunPlan, layout: Layout, manifest: Path | None = None
+        self, means: Means, plan: RunPlan, layout: Layout, shared: Layout | None = None
     ) -> None:
         """Begin with a plan.
 
@@ -51,12 +51,12 @@ class Zygote:
             means: what it works with.
             plan: the steps, filled in for the window at work.
             layout: of that window.
-            manifest: where what is parsed is written to, if other windows share it.
+            shared: where what is parsed is written to, if other windows share it.
         """
         self._means = means
         self._plan = plan
         self._layout = layout
-        self._manifest = manifest or layout.parsed_manifest
+        self._shared = shared or layout
         self._idle_threads = 0
         self._parsed: Parsed | None = None
         self.parses = 0  # for the window at work
@@ -156,14 +156,23 @@ class Zygote:
         child = forking.fork_child(
             lambda: run_step(self._means, self._plan, self._layout, number, manifest)
         )
-        if not self._manifest.exists():
-            # For steps that leave no manifest. It costs no time here: the child has begun, and
-            # there is another core.
-            self._means.dbt.write_manifest(manifest, self._manifest)
-        if not self._layout.parsed_manifest.exists():
-            os.link(self._manifest, self._layout.parsed_manifest)
+        # It costs no time here: the child has begun, and there is another core.
+        self._keep_manifest(number)
         _, status = os.waitpid(child, 0)
         self._means.channel.send(StepEnded(number, status))
+
+    def _keep_manifest(self, number: int) -> None:
+        """Write down what was parsed for a step, in case that it leaves no manifest; once for all
+        that share it.
+        """
+        manifest, steps = self.parsed.loaded[number].manifest, self._plan.steps
+        first = next(at for at, each in enumerate(self.parsed.manifests) if each is manifest)
+        whole = self._shared.parsed_manifest(steps[first].name)
+        own = self._layout.parsed_manifest(steps[number].name)
+        if not whole.exists():
+            self._means.dbt.write_manifest(manifest, whole)
+        if not own.exists():
+            os.link(whole, own)
 
     def _parse(self) -> None:
         commands = [step.argv for step in self._plan.steps]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ class Listed:
 
     selected: set[str]
     manifest: Any
+    file: Path  # that holds the manifest
 
     def select(self) -> Collection[str]:
         """The selection. A list that names nothing proves nothing: it may be that this dbt answers
@@ -99,7 +100,10 @@ class Validator:
         key = tuple(argv)
         if key not in self._listed:
             self._listed[key] = self._ask(argv, self._layout.parse / str(len(self._listed)))
-        return self._listed[key]
+        listed, own = self._listed[key], self._layout.parsed_manifest(step.name)
+        if not own.exists():
+            os.link(listed.file, own)  # for a step that leaves none
+        return listed
 
     def _ask(self, argv: list[str], folder: Path) -> Listed:
         ended = self._program.run(argv, folder, keep=None)
@@ -109,10 +113,9 @@ class Validator:
         if manifest is None:
             raise _cannot_tell("dbt list left no manifest.json")
         self.version = str(manifest.get("metadata", {}).get("dbt_version", ""))
-        # For steps that leave none.
-        shutil.copyfile(folder / MANIFEST, self._layout.parsed_manifest)
         try:
-            return Listed(_read_answers(ended.lines), _make_objects(manifest))
+            objects = _make_objects(manifest)
+            return Listed(_read_answers(ended.lines), objects, folder / MANIFEST)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _cannot_tell(f"dbt list answered something unexpected: {error!r}") from error
 

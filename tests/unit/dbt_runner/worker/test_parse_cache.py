@@ -231,6 +231,26 @@ def test_a_command_that_would_parse_otherwise_gets_a_parse_of_its_own(
     assert parents(second, "docs", "model.shop.c") == []
 
 
+@pytest.mark.dbt
+def test_a_step_that_leaves_no_manifest_has_that_of_its_own_parse(tmp_path: Path) -> None:
+    files = {
+        **COMMANDED,
+        "models/c.sql": "{{ add_ref() }} select 1 as id",
+        "macros/nothing.sql": "{% macro nothing() %}{% endmacro %}",
+    }
+    steps = [
+        step("compile"),
+        step("list"),
+        step("runOperation", "nothing"),
+        step("list", "--select", "a", name="again"),
+    ]
+    ended = run(tmp_path, "one", files, *steps)
+    assert parses(ended) == 3
+    assert parents(ended, "compile", "model.shop.c") == [A]
+    for name in ("list", "runOperation", "again"):
+        assert parents(ended, name, "model.shop.c") == []
+
+
 PACKAGED = {
     **LIBRARY,
     **TABLES,
