@@ -196,9 +196,25 @@ def protected(spec: DbtRunSpec, project: DbtProjectSpec, target: DbtTargetSpec) 
         )
     name, of = spec.target_ref.name, f" of the DbtProject {spec.project_ref.name}"
     found = unlisted_in_env(project.env, name, target.allowed_run_env, of)
-    if found := found or find_unpinned(spec, project):
+    if found := found or _find_leading_elsewhere(project, of) or find_unpinned(spec, project):
         return f"{found}, since the DbtTarget {name} is protected"
     return ""
+
+
+def _find_leading_elsewhere(project: DbtProjectSpec, of: str) -> str:
+    """What of a project's pods says where hosts are: it could lead the warehouse's name to another
+    one, as variables like PGHOST could, which are not listed either.
+    """
+    pod = project.pod
+    dns = pod.dns_config if pod else None
+    fields = {
+        "hostAliases": pod.host_aliases if pod else None,
+        "dnsConfig.nameservers": dns.nameservers if dns else None,
+        "dnsConfig.searches": dns.searches if dns else None,
+    }
+    found = next((name for name, value in fields.items() if value), "")
+    said = "must not say where hosts are: let the DNS of the cluster do that"
+    return f"spec.pod.{found}{of} {said}" if found else ""
 
 
 def _destructive(spec: DbtRunSpec) -> Iterator[str]:

@@ -68,6 +68,7 @@ def test_what_comes_from_a_secret_is_not_refused() -> None:
     assert refused({"env": [{"name": "SCHEMA", "value": "x"}]}, {"env": env}, {"env": env}) == ""
 
 
+ALIAS = {"ip": "192.0.2.1", "hostnames": ["warehouse.example.com"]}
 FULL_REFRESH = {"name": "DBT_FULL_REFRESH", "value": "true"}
 LD_AUDIT = {"name": "LD_AUDIT", "value": "/project/audit.so"}
 
@@ -176,6 +177,23 @@ def test_names_that_dbt_reads_as_no_flag_are_the_projects_own(name: str, words: 
             {"image": PINNED, "source": {"configMap": {"name": "c"}}},
             "spec.source.configMap of the DbtProject shop",
         ),
+        (
+            {},
+            {"image": PINNED, "pod": {"hostAliases": [ALIAS]}},
+            "spec.pod.hostAliases of the DbtProject shop must not say where hosts are",
+        ),
+        (
+            {},
+            {"image": PINNED, "pod": {"dnsConfig": {"nameservers": ["192.0.2.1"]}}},
+            "spec.pod.dnsConfig.nameservers of the DbtProject shop must not",
+        ),
+        (
+            {},
+            {"image": PINNED, "pod": {"dnsConfig": {"searches": ["example.com"]}}},
+            "spec.pod.dnsConfig.searches of the DbtProject shop must not",
+        ),
+        ({}, {"image": PINNED, "pod": {"dnsConfig": {"options": [{"name": "ndots"}]}}}, ""),
+        ({}, {"image": PINNED, "pod": {"runAsUser": 1000}}, ""),
     ],
 )
 def test_what_a_protected_target_refuses(
