@@ -126,6 +126,9 @@ FLAGS = (
     Flag("partial_parse_file_diff", _REFUSED),
     Flag("partial_parse_file_path", _REFUSED),
     Flag("profile", _REFUSED),
+    # For profiling dbt itself. With DuckDB every run fails by it: dbt goes on with a connection
+    # that it has closed.
+    Flag("single_threaded", _REFUSED, instead="set spec.threads of the DbtRun to 1"),
     Flag("use_experimental_parser", _REFUSED, _HONOURED),
     Flag("use_v2_parser", _REFUSED, _HONOURED, prefixed_only=True),
     Flag("v2_parser", _REFUSED, _HONOURED, prefixed_only=True),
@@ -154,7 +157,6 @@ FLAGS = (
     Flag("print", _HONOURED),
     Flag("quiet", _HONOURED),
     Flag("show_resource_report", _HONOURED),
-    Flag("single_threaded", _HONOURED),
     Flag("upload_to_artifacts_ingest_api", _HONOURED),
     Flag("use_fast_test_edges", _HONOURED),
     # What only a command line can say.

@@ -2,9 +2,9 @@
 
 What a run does stands in its spec, where it is validated. So the operator refuses these names in
 the environment of runs, projects and targets, whatever they are set to. What an image sets is seen
-in the pod only: there the runner refuses those that change what is built or what counts as a
-failure, and leaves alone what only changes what is shown or how fast it is, since images are not
-always made for this operator.
+in the pod only: there the runner refuses those that change what is built or whether a run fails,
+and leaves alone what only changes what is shown or how fast it is, since images are not always made
+for this operator.
 
 Which is which says :mod:`dbt_protocol.flag_table`.
 """
@@ -82,6 +82,6 @@ def complaint(names: Sequence[str]) -> str:
     named = ", ".join(names[:SHOWN]) + more
     return (
         f"the environment of the dbt container sets {named}, which dbt reads as a flag that changes"
-        " what is built or what counts as a failure: remove it from the image or from the"
+        " what is built or whether a run fails: remove it from the image or from the"
         " project's .env, and use the fields of the DbtRun instead"
     )

@@ -66,7 +66,7 @@ def _refuse_user_settings() -> None:
     if names:
         raise _cannot_run(
             f"~/.dbt/user_settings.yml of the dbt container sets {', '.join(names)}, which changes"
-            " what is built or what counts as a failure: remove it there, and use the fields of the"
+            " what is built or whether a run fails: remove it there, and use the fields of the"
             " DbtRun instead"
         )
 
