@@ -116,6 +116,7 @@ class PreparePlan(Message):
     reachable_from: str = ""
     sub_path: str = ""  # where in the repository the project is
     submodules: bool = False  # they are checked out, too
+    lfs: bool = False  # files that Git LFS keeps are fetched, too
     timeout_seconds: float = 300
     bucket: Bucket | None = None
     previous: str = (

@@ -63,6 +63,7 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
         ("DbtProject", {"source": git("https://git.example.com:8443/team/shop.git")}),
         ("DbtProject", {"source": git("http://git.example.com/shop")}),
         ("DbtProject", {"source": git("https://git.example.com/shop", submodules=True)}),
+        ("DbtProject", {"source": git("https://git.example.com/shop", lfs=True)}),
         (
             "DbtProject",
             {

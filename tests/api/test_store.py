@@ -19,8 +19,9 @@ from dbt_runner.layout import Layout
 from dbt_runner.prepare import restore as restore_module
 from dbt_runner.prepare.restore import MissingStateError
 from tests.cluster import programs
+from tests.support.free_ports import find_free_port
 from tests.support.pods import HOME
-from tests.support.sidecars import BUILD, finish_step, free_port, new_layout
+from tests.support.sidecars import BUILD, finish_step, new_layout
 
 KEYS = {"AWS_ACCESS_KEY_ID": "runner-test", "AWS_SECRET_ACCESS_KEY": "runner-test-secret"}
 
@@ -33,7 +34,7 @@ def client(endpoint: str) -> minio.Minio:
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{find_free_port()}"
     user, password = KEYS.values()
     argv = [
         str(programs.folder() / "minio"),

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster.progress import follow
@@ -33,11 +34,17 @@ def add_sbin() -> None:
     )
 
 
-def install() -> None:
+def install(packages: Mapping[str, str] = _PACKAGES) -> None:
     """Install what is missing. Whatever service a package starts stays unused: ours have sockets of
     their own.
+
+    Args:
+        packages: those that are needed, each with a command or a file that it brings.
+
+    Raises:
+        ClusterError: that is not possible here.
     """
-    missing = [package for package, brings in _PACKAGES.items() if shutil.which(brings) is None]
+    missing = [package for package, brings in packages.items() if shutil.which(brings) is None]
     if not missing:
         return
     if shutil.which("apt-get") is None:

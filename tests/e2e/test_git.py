@@ -51,6 +51,7 @@ class World:
     folder: str
     packages: str
     flaky: str
+    large: str
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,13 @@ def world(installed: None, images: Mapping[str, str]) -> World:  # noqa: ARG001 
         folder=git_server.commit("shop", "folder", below),
         packages=git_server.commit("shop", "packages", below | LIBRARY),
         flaky=git_server.commit("shop", "flaky", git_server.files_of(MINI, PROJECTS / "flaky")),
+        large=git_server.commit("shop", "large", git_server.files_of(MINI) | _large()),
     )
+
+
+def _large() -> dict[str, str]:
+    """A model that Git LFS keeps, for what a build makes of it."""
+    return {name: git_server.pointer("shop", text) for name, text in LATER.items()}
 
 
 def project(url: str, secret: str, **git: Any) -> Manifest:
@@ -90,6 +97,7 @@ def _scenarios(world: World) -> list[Scenario]:
         ),
         Scenario("git-folder", project=project(https, "git-https", ref="folder", subPath="mini")),
         Scenario("git-deps", project=project(https, "git-https", ref="packages", subPath="mini")),
+        Scenario("git-lfs", project=project(https, "git-https", ref="large", lfs=True)),
         Scenario("git-no-ref", project=project(https, "git-https", ref="no-such-branch")),
         Scenario("git-no-folder", project=project(https, "git-https", ref="folder", subPath="min")),
         Scenario("git-password", project=project(https, "git-wrong", ref="main")),
@@ -169,6 +177,7 @@ OLD = {"measurements", "stations", "summary"}
         ("git-folder", "folder", OLD),
         ("git-deps", "packages", OLD | {"from_library"}),
         ("git-user", "second", OLD | {"later"}),
+        ("git-lfs", "large", OLD | {"later"}),
     ],
 )
 def test_a_run_works_on_what_it_asks_for_and_says_what_that_was(

@@ -205,6 +205,16 @@ def _data(text: str) -> str:
     return f"data {len(text.encode())}\n{text}"
 
 
+def pointer(repository: str, content: str) -> str:
+    """The pointer to a file that Git LFS keeps for the repository."""
+    oid = hashlib.sha256(content.encode()).hexdigest()
+    folder = f"{_REPOSITORIES}/{repository}.git/lfs/objects/{oid[:2]}/{oid[2:4]}"
+    _exec("mkdir", "-p", folder)
+    _exec("tee", f"{folder}/{oid}", stdin=content)
+    size = len(content.encode())
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n"
+
+
 def tag(repository: str, name: str, commit_hash: str) -> None:
     """An annotated tag, since that is an object of its own."""
     identity = ["-c", "user.name=e2e", "-c", "user.email=e2e@example.com"]

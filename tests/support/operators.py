@@ -5,13 +5,14 @@ kills, and measured.
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
+
+from tests.support.free_ports import find_free_port
 
 
 class OperatorProcess(Protocol):
@@ -54,13 +55,5 @@ def settings(namespace: str, runner_image: str = "runner:none") -> dict[str, str
     return {
         "DBT_OPERATOR_RUNNER_IMAGE": runner_image,
         "DBT_OPERATOR_NAMESPACES": namespace,
-        "DBT_OPERATOR_HEALTH_PORT": str(free_port()),
+        "DBT_OPERATOR_HEALTH_PORT": str(find_free_port()),
     }
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any
 import psycopg2  # type: ignore[import-untyped]
 import yaml
 
+from tests.support.free_ports import find_free_port
 from tests.support.kube import wait_for
 
 _NOBODY = 65534  # PostgreSQL refuses to run as root
@@ -134,7 +134,7 @@ def _make_database(folder: Path, programs: Path, password: str, account: dict[st
 def _serve(
     folder: Path, programs: Path, password: str, account: dict[str, Any]
 ) -> Iterator[Postgres]:
-    port = _find_free_port()
+    port = find_free_port()
     settings = [f"--{key}={value}" for key, value in {**_SETTINGS, "port": port}.items()]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -155,9 +155,3 @@ def _serve(
     finally:
         process.send_signal(signal.SIGINT)  # SIGTERM would wait until all have gone
         process.wait()
-
-
-def _find_free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -29,6 +29,7 @@ from dbt_runner.prepare.git_messages import (
 )
 from dbt_runner.prepare.git_reachability import prove_reachable
 from dbt_runner.prepare.git_refs import find_ref
+from dbt_runner.prepare.large_files import LargeFiles
 from dbt_runner.prepare.submodules import Repository, Submodules, refuse_needed
 
 PROTOCOLS = ("https", "http", "ssh")
@@ -63,17 +64,21 @@ def check_out(
             # Not even if it redirects there.
             protocols = [protocol for protocol in protocols if protocol != "http"]
         git = Git(into, Path(private), access, protocols, limits or Limits())
+        top = Repository(wanted, git, into, access)
+        submodules = Submodules(top, Path(private), _check_out)
         try:
             commit = _check_out(wanted, git)
-            top = Repository(wanted, git, into)
             if wanted.submodules:
-                Submodules(top, access, Path(private), _check_out).check_out()
+                submodules.check_out()
             else:
                 refuse_needed(top)
+            if wanted.lfs:
+                LargeFiles([top, *submodules.begun], Path(private)).fetch()
         except CommandError as error:
             message = explain_error(wanted, error, with_secret=secret.is_dir())
             raise SourceError(message, again=error.again) from error
         finally:
+            submodules.remove()
             git.remove()
         return commit
 

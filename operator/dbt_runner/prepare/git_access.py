@@ -42,13 +42,14 @@ def grant_access(wanted: Wanted, secret: Path, private: Path) -> Access:
     return _for_ssh(wanted, found, private)
 
 
-def share_access(access: Access, url: str, other: Wanted) -> Access:
+def share_access(access: Access, url: str, other: Wanted, told_in: str = ".gitmodules") -> Access:
     """What another repository may be asked with: all of it on the same host, else only the CA.
 
     Args:
         access: to the repository with the URL.
         url: of the repository that the Secret was given for.
         other: the other repository.
+        told_in: which file says where it is.
 
     Raises:
         SourceError: there is no way to it.
@@ -57,13 +58,13 @@ def share_access(access: Access, url: str, other: Wanted) -> Access:
     is_known = protocol in _PROTOCOLS and other.url.isprintable()
     if not host or not is_known or (protocol != "ssh" and "@" in host):
         raise SourceError(
-            f"{other}: what .gitmodules has is no URL like https://host/path, ssh://user@host/path "
+            f"{other}: what {told_in} has is no URL like https://host/path, ssh://user@host/path "
             "or user@host:path, without credentials and blanks"
         )
     if protocol == "http" and find_protocol(url) == "https":
         raise SourceError(
             f"{other}: it is asked for by http, and the repository itself by https: write an https "
-            "URL into .gitmodules"
+            f"URL into {told_in}"
         )
     is_same = host.rpartition("@")[2] == find_host(url).rpartition("@")[2]
     is_ssh = protocol == "ssh"
@@ -72,7 +73,7 @@ def share_access(access: Access, url: str, other: Wanted) -> Access:
     if is_ssh:
         raise SourceError(
             f"{other}: it is asked for by ssh, and the Secret of source.git.secretRef has no key "
-            "for that host: write an https URL into .gitmodules, or one that begins with ../"
+            f"for that host: write an https URL into {told_in}, or one that begins with ../"
         )
     return Access(ca=access.ca, secrets=access.secrets)
 
@@ -101,7 +102,7 @@ def _keys(secret: Path) -> Iterator[Path]:
 
 def _for_https(wanted: Wanted, found: dict[str, Path], private: Path) -> Access:
     address = urlsplit(wanted.url)
-    ca = [f'[http]\n    sslCAInfo = "{found["ca.crt"]}"'] if "ca.crt" in found else []
+    ca = _trust(found)
     if not {"username", "password"} & found.keys():
         return Access(ca=ca)
     if not {"username", "password"} <= found.keys():
@@ -153,7 +154,12 @@ def _for_ssh(wanted: Wanted, found: dict[str, Path], private: Path) -> Access:
     ssh = ["ssh", "-F", "/dev/null", "-i", str(key)]
     for name, value in options.items():
         ssh += ["-o", f"{name}={value}"]
-    return Access(ssh=ssh, secrets=frozenset([text]))
+    return Access(ca=_trust(found), ssh=ssh, secrets=frozenset([text]))
+
+
+def _trust(found: dict[str, Path]) -> list[str]:
+    """The Secret's CA, which by ssh is for files that Git LFS keeps: they come by https."""
+    return [f'[http]\n    sslCAInfo = "{found["ca.crt"]}"'] if "ca.crt" in found else []
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dbt_runner.deadline import Deadline
 from dbt_runner.prepare.git_access import Access
-from dbt_runner.prepare.git_messages import CommandError, SourceError, say, shorten
+from dbt_runner.prepare.git_messages import CommandError, SourceError, say, shorten, tidy
 from dbt_runner.redact import Redactor
 
 # Objects of any size are streamed and packs are made by one thread, so that a large repository fits
@@ -153,7 +153,8 @@ class Git:
         finally:
             _end(process)
         if process.returncode:
-            raise CommandError(self._redactor.text(shorten(said)) or f"git {arguments[0]} failed")
+            short = self._redactor.text(shorten(said))
+            raise CommandError(short or f"git {arguments[0]} failed", tidy(said))
         return output
 
 

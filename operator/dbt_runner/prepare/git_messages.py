@@ -6,12 +6,18 @@ import re
 from dataclasses import dataclass
 
 _SAID = 300  # characters of git's output in a message
+_LOOKED_AT = 4_000  # characters of it, for the cause
 _QUOTED = re.compile(r"'[^']*'")
+_QUERY = re.compile(r"\?[^\s'\"]{8,}")  # of a URL that is signed, it holds the signature
 _PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
 
 # What git and ssh say, in the order in which they are looked for: the first explains the others.
 # Whether it may pass within seconds decides if it is tried again here.
 _CAUSES = (
+    ("missing file", re.compile(r"object does not exist|\[404\]", re.IGNORECASE)),
+    ("wrong file", re.compile(r"expected oid [0-9a-f]", re.IGNORECASE)),
+    ("larger file", re.compile(r"file too large", re.IGNORECASE)),
+    ("no lfs", re.compile(r"is not a git command", re.IGNORECASE)),
     (
         "host key",
         re.compile(
@@ -31,7 +37,7 @@ _CAUSES = (
             r"authentication failed|could not read (username|password)|permission denied|access "
             r"denied"
             r"|returned error: 40[13]|invalid (username|credentials)|load key|terminal prompts "
-            r"disabled",
+            r"disabled|authentication required|authorization error",
             re.IGNORECASE,
         ),
     ),
@@ -44,7 +50,8 @@ _CAUSES = (
             r"|returned error: (429|5\d\d)"
             r"|early eof|unexpected disconnect|too slow|hung up unexpectedly"
             r"|kex_exchange_identification"
-            r"|empty reply|recv (failure|error)|send failure|broken pipe|proxy connect",
+            r"|empty reply|recv (failure|error)|send failure|broken pipe|proxy connect"
+            r"|dial tcp|unexpected eof|server unavailable|rate limit",
             re.IGNORECASE,
         ),
     ),
@@ -79,18 +86,23 @@ class Wanted:
     reachable_from: str = ""
     sub_path: str = ""  # the project's folder
     submodules: bool = False  # they are wanted, too
+    lfs: bool = False  # files that Git LFS keeps are wanted, and not only where it does
 
     def __str__(self) -> str:
         return f"{_public(self.url)}, {f'ref {self.ref}' if self.ref else 'its default branch'}"
 
 
 class CommandError(Exception):
-    """git failed; ``cause`` is the first of the causes that its words fit, or empty."""
+    """git failed; ``cause`` is the first of the causes that its words fit, or empty.
 
-    def __init__(self, said: str) -> None:
+    ``said`` is for messages, and ``words`` are not: nobody has looked for secrets there.
+    """
+
+    def __init__(self, said: str, words: str = "") -> None:
         super().__init__(said)
         self.said = said
-        words = _QUOTED.sub("", said)  # a repository may be called anything
+        self.words = (words or said)[:_LOOKED_AT]
+        words = _QUOTED.sub("", self.words)  # a repository may be called anything
         self.cause = next((name for name, pattern in _CAUSES if pattern.search(words)), "")
 
     @property
@@ -152,10 +164,16 @@ def explain_absence(ref: str) -> str:
     )
 
 
-def shorten(said: str) -> str:
-    """What git said, without the advice that ends its messages."""
+def tidy(said: str) -> str:
+    """What git said, in one line, without the advice that ends its messages."""
     lines = [line.strip() for line in said.partition("Please make sure")[0].splitlines()]
     text = " ".join(line for line in lines if line and not set(line) <= set("@"))
+    return _QUERY.sub("?...", text)
+
+
+def shorten(said: str) -> str:
+    """The beginning of what git said, for a message."""
+    text = tidy(said)
     return text if len(text) <= _SAID else text[: _SAID - 3] + "..."
 
 

@@ -1,12 +1,15 @@
-"""The folders of a repository that a project is made of: its own, and those of local packages."""
+"""The folders of a repository that a project is made of: its own, and those of local packages; and
+where links in them lead.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
+from dbt_runner.prepare.fingerprint import list_files
 from dbt_runner.project_words import read_text
 
 _DECLARATIONS = ("packages.yml", "dependencies.yml")
@@ -33,3 +36,20 @@ def list_project_folders(checkout: Path, project: Path) -> Iterator[Path]:
             for found in _LOCAL.finditer(read_text(folder / name)):
                 # dbt takes all of these paths as those of the project itself.
                 waiting += [project / found["path"], folder / found["path"]]
+
+
+def list_looked_into(checkout: Path, sub_path: str) -> Iterator[PurePosixPath]:
+    """Where in a checkout dbt may look: the project, its local packages, and where their links
+    lead.
+    """
+    whole = Path(os.path.realpath(checkout))
+    for folder in list_project_folders(checkout, checkout / sub_path):
+        links = (path for path in _list_entries(folder) if path.is_symlink())
+        for path in (folder, *links):
+            to = Path(os.path.realpath(path))
+            if whole in (to, *to.parents):
+                yield PurePosixPath(to.relative_to(whole).as_posix())
+
+
+def _list_entries(folder: Path) -> Iterable[Path]:
+    return list_files(folder) if folder.is_dir() else ()

@@ -12,7 +12,7 @@ import json
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from dbt_protocol.plans import PreparePlan
 from dbt_protocol.summaries import Summary
@@ -24,10 +24,14 @@ from dbt_runner.prepare.fingerprint import list_files
 from dbt_runner.prepare.git_command import Limits
 from dbt_runner.prepare.git_messages import SourceError, Wanted
 from dbt_runner.prepare.lfs_pointers import refuse_pointers
-from dbt_runner.prepare.local_packages import list_project_folders
+from dbt_runner.prepare.local_packages import list_looked_into
 from dbt_runner.prepare.placing import place
 from dbt_runner.prepare.project_folder import PROJECT_FILE, PrepareError, make_folder
 from dbt_runner.volume import remove_folder
+
+# What to do about a pointer of Git LFS.
+_FETCH = "set source.git.lfs: true in the DbtProject"
+_PACK = "pack a checkout that has the files"
 
 
 class _Stopped(BaseException):
@@ -75,12 +79,14 @@ def _source(layout: Layout, plan: PreparePlan, commit: str) -> None:
     if plan.source == "configMap":
         unpack_config_map(layout.source, layout.project)
         _identify(layout, None)
-        refuse_pointers(layout.project, [layout.project], "the project's ConfigMap")
+        whole = PurePosixPath()
+        refuse_pointers(layout.project, [whole], "the project's ConfigMap", _PACK)
     elif plan.source == "git":
         _identify(layout, commit)
         _must_hold_project(layout.project, plan)
-        folders = list_project_folders(layout.project, layout.project / plan.sub_path)
-        refuse_pointers(layout.project, folders, str(Wanted(plan.url, plan.ref)))
+        if not plan.lfs:
+            places = list_looked_into(layout.project, plan.sub_path)
+            refuse_pointers(layout.project, places, str(Wanted(plan.url, plan.ref)), _FETCH)
     elif plan.source != "image":
         raise PrepareError(
             f"this runner does not know the source {plan.source!r}; operator and runner image must "
@@ -124,7 +130,13 @@ def _clone(layout: Layout, plan: PreparePlan, protocols: Sequence[str]) -> str:
     remove_folder(layout.project)
     make_folder(layout.project)
     wanted = Wanted(
-        plan.url, plan.ref, plan.commit, plan.reachable_from, plan.sub_path, plan.submodules
+        plan.url,
+        plan.ref,
+        plan.commit,
+        plan.reachable_from,
+        plan.sub_path,
+        submodules=plan.submodules,
+        lfs=plan.lfs,
     )
     limits = Limits(plan.timeout_seconds)
     return git.check_out(wanted, layout.project, layout.git, limits=limits, protocols=protocols)

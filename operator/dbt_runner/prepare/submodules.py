@@ -10,17 +10,15 @@ alone, as they are on a laptop.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dbt_runner.prepare.fingerprint import list_files
 from dbt_runner.prepare.git_access import Access, find_host, share_access
 from dbt_runner.prepare.git_command import Git
 from dbt_runner.prepare.git_messages import CommandError, SourceError, Wanted, explain_error
-from dbt_runner.prepare.local_packages import list_project_folders
+from dbt_runner.prepare.local_packages import list_looked_into
 from dbt_runner.prepare.project_folder import PrepareError
 
 _SUBMODULE = "160000 "  # the mode of one among the files of a commit
@@ -46,25 +44,25 @@ class Repository:
     wanted: Wanted
     git: Git
     folder: Path
+    access: Access
+    name: str = ""  # for messages, of a submodule: "submodule PATH: " of each that it is in
 
 
 class Submodules:
     """Checks the submodules of a repository out, and theirs."""
 
-    def __init__(self, top: Repository, access: Access, private: Path, check_out: CheckOut) -> None:
+    def __init__(self, top: Repository, private: Path, check_out: CheckOut) -> None:
         """Begin.
 
         Args:
             top: the repository.
-            access: to it.
             private: a folder for files that nobody else reads.
             check_out: checks a repository out.
         """
         self._top = top
-        self._access = access
         self._private = private
         self._check_out = check_out
-        self._count = 0
+        self.begun: list[Repository] = []  # to be checked out
 
     def check_out(self) -> None:
         """Check all of them out.
@@ -75,33 +73,54 @@ class Submodules:
         """
         self._check_out_all(self._top)
 
+    def remove(self) -> None:
+        """Remove the repositories, and leave the files that were checked out."""
+        for repository in self.begun:
+            repository.git.remove()
+
     def _check_out_all(self, parent: Repository) -> None:
         for submodule in list_submodules(parent.git):
-            self._count += 1
-            if self._count > _MOST:
+            if len(self.begun) >= _MOST:
                 raise PrepareError(f"{self._top.wanted}: there are more than {_MOST} submodules")
             wanted = Wanted(resolve_url(parent.wanted.url, submodule.url), submodule.commit)
+            name = f"{parent.name}submodule {submodule.path}: "
             try:
-                self._check_out_one(wanted, parent.folder / submodule.path)
+                access = share_access(self._top.access, self._top.wanted.url, wanted)
             except SourceError as error:
-                raise SourceError(f"submodule {submodule.path}: {error}") from error
+                raise SourceError(f"{name}{error}") from error
+            self._check_out_one(
+                Repository(
+                    wanted,
+                    self._move(parent.folder / submodule.path, access),
+                    parent.folder / submodule.path,
+                    access,
+                    name,
+                )
+            )
 
-    def _check_out_one(self, wanted: Wanted, folder: Path) -> None:
-        access = share_access(self._access, self._top.wanted.url, wanted)
-        private = self._private / f"submodule-{self._count}"
+    def _move(self, folder: Path, access: Access) -> Git:
+        private = self._private / f"submodule-{len(self.begun)}"
         private.mkdir(mode=0o700)
-        git = self._top.git.move(folder, private, access)
+        return self._top.git.move(folder, private, access)
+
+    def _check_out_one(self, repository: Repository) -> None:
+        self.begun.append(repository)
         try:
-            self._check_out(wanted, git)
-            self._check_out_all(Repository(wanted, git, folder))
+            self._check_out(repository.wanted, repository.git)
+        except SourceError as error:
+            raise SourceError(f"{repository.name}{error}", again=error.again) from error
         except CommandError as error:
-            is_own = access is self._access and bool(access.secrets)
-            said = explain_error(wanted, error, with_secret=is_own)
-            host = find_host(self._top.wanted.url)
-            only = "" if is_own else f"; a Secret of source.git.secretRef is for {host} alone"
-            raise SourceError(said + only) from error
-        finally:
-            git.remove()
+            said = explain_at(repository, self._top, error)
+            raise SourceError(f"{repository.name}{said}", again=error.again) from error
+        self._check_out_all(repository)
+
+
+def explain_at(repository: Repository, top: Repository, error: CommandError) -> str:
+    """The message about a git that has failed with a submodule."""
+    is_own = repository.access is top.access and bool(top.access.secrets)
+    said = explain_error(repository.wanted, error, with_secret=is_own)
+    host = find_host(top.wanted.url)
+    return said + ("" if is_own else f"; a Secret of source.git.secretRef is for {host} alone")
 
 
 def list_submodules(git: Git) -> list[Submodule]:
@@ -161,27 +180,10 @@ def refuse_needed(repository: Repository) -> None:
     if not submodules:
         return
     sub_path = repository.wanted.sub_path
-    for folder in _find_looked_into(repository.folder, sub_path):
+    for folder in list_looked_into(repository.folder, sub_path):
         for path in submodules:
             if folder == path or folder in path.parents or path in folder.parents:
                 raise PrepareError(
                     f"{repository.wanted}: the project needs the submodule {path}, which is not "
                     "checked out: set source.git.submodules: true in the DbtProject"
                 )
-
-
-def _find_looked_into(checkout: Path, sub_path: str) -> Iterator[PurePosixPath]:
-    """Where in the repository dbt may look: the project, its local packages, and where their links
-    lead.
-    """
-    whole = Path(os.path.realpath(checkout))
-    for folder in list_project_folders(checkout, checkout / sub_path):
-        links = (path for path in _list_entries(folder) if path.is_symlink())
-        for path in (folder, *links):
-            to = Path(os.path.realpath(path))
-            if whole in (to, *to.parents):
-                yield PurePosixPath(to.relative_to(whole).as_posix())
-
-
-def _list_entries(folder: Path) -> Iterable[Path]:
-    return list_files(folder) if folder.is_dir() else ()

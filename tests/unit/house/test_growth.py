@@ -71,7 +71,7 @@ def redact_text(text: str) -> object:
 
 
 def name_cause(text: str) -> object:
-    return git_messages.CommandError(git_messages.shorten(text)).cause
+    return git_messages.CommandError(git_messages.shorten(text), git_messages.tidy(text)).cause
 
 
 def match_labels(text: str) -> object:
@@ -161,6 +161,7 @@ PATTERNS = {
         ("repository ", "unable to set ", "@\n"), name_cause
     ),
     "dbt_runner.prepare.git_messages:_PASSWORD": Row(("://a:", "://a@:", ":")),
+    "dbt_runner.prepare.git_messages:_QUERY": Row(("?", "? ", "?12345678")),
     "dbt_runner.prepare.git_messages:_QUOTED": Row(("'", "'a")),
     "dbt_runner.redact:_CUT": Row(("_0",)),
     "dbt_runner.secret_sources:_EMBEDDED": Row(("token", "token ", "token= ", "://a:", "pwd='")),

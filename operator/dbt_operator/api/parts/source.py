@@ -114,12 +114,16 @@ class GitSource(Model):
     """
     secret_ref: SecretRef | None = None
     """Secret with username and password (a token is a password) for https, and ca.crt if the
-    server's certificate is from a CA of your own; or with ssh-privatekey and known_hosts for ssh.
-    Only the init container sees it."""
+    server's certificate is from a CA of your own; or with ssh-privatekey and known_hosts for ssh,
+    where ca.crt is for files that Git LFS keeps. Only the init container sees it."""
     submodules: bool | None = None
     """Whether submodules are checked out, and theirs, from https, http and ssh. The Secret is used
     for those on the repository's own host. Default false: a run whose project needs a submodule
     ends as ConfigError."""
+    lfs: bool | None = None
+    """Whether the project's files that Git LFS keeps are fetched, from where git fetches or from
+    where .lfsconfig says. The Secret is used for the repository's own host. Default false: a run
+    whose project holds a pointer of Git LFS ends as ConfigError."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(

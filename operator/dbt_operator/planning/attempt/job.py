@@ -282,6 +282,7 @@ def _of_git(plan: PreparePlan, resolved: Resolved, git: GitSource, commit: str) 
         reachable_from=resolved.reachable_from or "",
         sub_path=git.sub_path or "",
         submodules=bool(git.submodules),
+        lfs=bool(git.lfs),
         # So that what keeps it from ending is told by itself, and not by startTimeout.
         timeout_seconds=resolved.start_timeout_seconds * 0.8,
     )

@@ -1,5 +1,5 @@
 """Serves a folder's Git repositories over HTTPS with a password: `git http-backend`, as CGI, behind
-Python's server.
+Python's server; and the files that Git LFS keeps, from where git-lfs keeps them in a repository.
 
 Python's own CGI support knows neither TLS nor the chunked requests that git sends. For tests; it
 runs until killed.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hmac
+import json
 import os
 import shutil
 import ssl
@@ -21,12 +22,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 
+BATCH = "/info/lfs/objects/batch"
+OBJECTS = "/lfs/objects/"
+# A repository with this file refuses who asks for large files, and writes down who has asked.
+REFUSED = "lfs/refused"
 USER, PASSWORD = "GIT_USER", "GIT_PASSWORD"  # variables of the environment
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     repositories: Path
+    scheme = "http"
 
     def do_GET(self) -> None:
         self._answer()
@@ -40,6 +46,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(HTTPStatus.UNAUTHORIZED)
             self.send_header("WWW-Authenticate", 'Basic realm="git"')
             self._finish(b"")
+            return
+        if self.path.endswith(BATCH):
+            self._answer_batch(self.path[: -len(BATCH)], json.loads(body)["objects"])
+            return
+        if OBJECTS in self.path:
+            self._answer_object(*self.path.split(OBJECTS))
             return
         done = subprocess.run(
             ["git", "http-backend"],
@@ -56,6 +68,39 @@ class Handler(BaseHTTPRequestHandler):
             if name != "Status":
                 self.send_header(name, value)
         self._finish(content)
+
+    def _answer_batch(self, repository: str, wanted: list[dict[str, str]]) -> None:
+        """Say where files are. What is wrong with one is served as it is."""
+        folder, login = self.repositories / repository.lstrip("/"), self.headers["Authorization"]
+        if (folder / REFUSED).is_file():
+            with (folder / REFUSED).open("a") as asked:
+                asked.write(f"{login}\n")
+            self.send_response(HTTPStatus.UNAUTHORIZED)
+            self.send_header("WWW-Authenticate", 'Basic realm="lfs"')
+            self._finish(b"")
+            return
+        answers: list[dict[str, object]] = []
+        for each in wanted:
+            answer: dict[str, object] = {**each}
+            if self._find_object(repository, each["oid"]).is_file():
+                base = f"{self.scheme}://{self.headers['Host']}{repository}"
+                header = {"Authorization": login} if login else {}
+                href = f"{base}{OBJECTS}{each['oid']}"
+                answer["actions"] = {"download": {"href": href, "header": header}}
+            else:
+                answer["error"] = {"code": 404, "message": "Object does not exist"}
+            answers.append(answer)
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "application/vnd.git-lfs+json")
+        self._finish(json.dumps({"transfer": "basic", "objects": answers}).encode())
+
+    def _answer_object(self, repository: str, oid: str) -> None:
+        self.send_response(HTTPStatus.OK)
+        self._finish(self._find_object(repository, oid).read_bytes())
+
+    def _find_object(self, repository: str, oid: str) -> Path:
+        folder = self.repositories / repository.lstrip("/")
+        return folder / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
 
     def _finish(self, content: bytes) -> None:
         self.send_header("Content-Length", str(len(content)))
@@ -115,6 +160,7 @@ def main() -> None:
     if arguments.certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(arguments.certificate, arguments.key)
+        Handler.scheme = "https"
         server.socket = context.wrap_socket(server.socket, server_side=True)
     print(f"listening on port {server.server_address[1]}", flush=True)
     server.serve_forever()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -33,16 +33,16 @@ def write(folder: Path, name: str | bytes, content: bytes) -> None:
 def test_a_pointer_is_named(tmp_path: Path, name: str, content: bytes) -> None:
     write(tmp_path / "dbt", name, content)
     with pytest.raises(PrepareError) as error:
-        refuse_pointers(tmp_path, [tmp_path / "dbt"], "the repository")
+        refuse_pointers(tmp_path, [PurePosixPath("dbt")], "the repository", "fetch it")
     assert str(error.value).startswith(f"the repository: dbt/{name}, which the project holds, is")
-    assert "take it out of there (git lfs migrate export" in str(error.value)
+    assert str(error.value).endswith("not the file itself: fetch it")
 
 
 def test_the_first_of_several_is_named_in_letters(tmp_path: Path) -> None:
     write(tmp_path, b"a\xff.csv", POINTER)
     write(tmp_path, "z.csv", POINTER)
     with pytest.raises(PrepareError, match="x: a\ufffd\\.csv and 1 more, which"):
-        refuse_pointers(tmp_path, [tmp_path], "x")
+        refuse_pointers(tmp_path, [PurePosixPath()], "x", "fetch it")
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,11 @@ def test_other_files_are_none(tmp_path: Path, name: str, content: bytes) -> None
     write(tmp_path, "elsewhere/cities.csv", POINTER)
     (tmp_path / "dbt/gone.csv").symlink_to("nowhere")
     (tmp_path / "dbt/link.csv").symlink_to("../elsewhere/cities.csv")
-    refuse_pointers(tmp_path, [tmp_path / "dbt"], "the repository")
+    refuse_pointers(tmp_path, [PurePosixPath("dbt")], "the repository", "fetch it")
+
+
+def test_a_place_may_be_a_file(tmp_path: Path) -> None:
+    """A link leads to it."""
+    write(tmp_path, "data/cities.csv", POINTER)
+    with pytest.raises(PrepareError, match=r"data/cities\.csv, which"):
+        refuse_pointers(tmp_path, [PurePosixPath("data/cities.csv")], "x", "fetch it")

@@ -351,6 +351,29 @@ def test_what_the_project_lacks_of_its_files_is_told_before_anything_runs(
     code, summary = clone(layout, repository, sub_path="dbt")
     assert (code, summary.reason, summary.commit) == (2, "ConfigError", expected)
     assert ": packages/p/a.csv, which the project holds, is a pointer" in summary.message
+    assert summary.message.endswith("set source.git.lfs: true in the DbtProject")
+
+
+def test_a_pointer_that_a_link_leads_to_is_told_before_anything_runs(
+    layout: Layout, repository: Path
+) -> None:
+    (repository / "seeds.csv").write_text(POINTER)
+    (repository / "dbt/linked.csv").symlink_to("../seeds.csv")
+    commit(repository)
+    code, summary = clone(layout, repository, sub_path="dbt")
+    assert (code, summary.reason) == (2, "ConfigError")
+    assert ": seeds.csv, which the project holds, is a pointer" in summary.message
+
+
+def test_what_git_lfs_keeps_is_fetched_where_that_is_wanted(
+    layout: Layout, repository: Path
+) -> None:
+    """The pointer's hash is too short to be one."""
+    (repository / "dbt/seeds.csv").write_text(POINTER)
+    commit(repository)
+    code, summary = clone(layout, repository, sub_path="dbt", lfs=True)
+    assert (code, summary.reason) == (2, "ConfigError")
+    assert "dbt/seeds.csv is a pointer of Git LFS with another hash" in summary.message
 
 
 def test_a_pointer_in_a_config_map_is_named(layout: Layout) -> None:
@@ -358,6 +381,7 @@ def test_a_pointer_in_a_config_map_is_named(layout: Layout) -> None:
     code, summary = run(layout)
     assert (code, summary.reason) == (2, "ConfigError")
     assert "the project's ConfigMap: cities.csv, which the project holds" in summary.message
+    assert summary.message.endswith("pack a checkout that has the files")
 
 
 def test_a_submodule_that_the_project_lacks_is_told_before_anything_runs(

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,9 +15,11 @@ from tests.support.git_repositories import (
     PASSWORD,
     Repository,
     Server,
+    listen,
     make_repository,
     secret,
 )
+from tests.support.ssh_server import serve_ssh
 
 SOMEWHERE = "1" * 40
 BESIDE = "../../{}/.git"  # a repository of the same server, as seen from another one
@@ -161,6 +157,22 @@ def test_they_and_theirs_are_checked_out(
     assert not list(into.rglob(".git"))
 
 
+def test_by_ssh_they_come_with_the_same_key(
+    repository: Repository, into: Path, tmp_path: Path
+) -> None:
+    inner = add_repository(repository, "inner")
+    inner_commit = inner.commit("inner")
+    with serve_ssh(tmp_path / "ssh") as ssh:
+        repository.add_submodule("relative", BESIDE.format("inner"), inner_commit)
+        repository.add_submodule("absolute", ssh.locate(inner.path / ".git"), inner_commit)
+        repository.commit("shop")
+        key = secret(tmp_path, ssh__privatekey=ssh.client_key.private, known_hosts=ssh.known_hosts)
+        check_out(ssh.locate(repository.path / ".git"), into, key=key)
+    found = {str(path.relative_to(into)): path.read_text() for path in into.rglob("version")}
+    assert found == {"version": "shop", "relative/version": "inner", "absolute/version": "inner"}
+    assert not list(into.rglob(".git"))
+
+
 def test_one_that_cannot_be_had_is_named(
     repository: Repository, server: Server, into: Path, key: Path
 ) -> None:
@@ -199,39 +211,6 @@ def test_there_may_not_be_any_number(
     repository.commit("shop")
     with pytest.raises(PrepareError, match="more than 1 submodules"):
         check_out(server.url, into, key=key)
-
-
-@dataclass
-class Elsewhere:
-    url: str
-    asked: list[str] = field(default_factory=list)  # with which credentials
-
-
-@contextmanager
-def listen(server: Server) -> Iterator[Elsewhere]:
-    """Another server with the same certificate, that asks for credentials."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            found.asked.append(self.headers.get("Authorization", ""))
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="git"')
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*server.files)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        http.socket = context.wrap_socket(http.socket, server_side=True)
-        found = Elsewhere(f"https://127.0.0.1:{http.server_address[1]}/inner.git")
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield found
-        http.shutdown()
 
 
 def test_another_host_gets_no_password(

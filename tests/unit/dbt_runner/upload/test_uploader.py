@@ -23,6 +23,7 @@ from dbt_runner.presence import held
 from dbt_runner.upload.transfers import Store, find_content_type
 from dbt_runner.volume import Volume
 from dbt_runner.worker import cache
+from tests.support.free_ports import find_free_port
 from tests.support.hostile_files import make_nested
 from tests.support.kube import PATIENCE
 from tests.support.sidecars import (
@@ -31,7 +32,6 @@ from tests.support.sidecars import (
     FakeStore,
     Sidecar,
     finish_step,
-    free_port,
     new_layout,
 )
 from tests.support.waiting import eventually
@@ -152,7 +152,9 @@ def test_content_types(name: str, expected: str) -> None:
 
 
 def test_a_store_that_cannot_be_reached_is_named_without_keys(tmp_path: Path) -> None:
-    plan = UploadPlan(Bucket(f"http://127.0.0.1:{free_port()}", "dbt", "us-east-1"), "runs/one")
+    plan = UploadPlan(
+        Bucket(f"http://127.0.0.1:{find_free_port()}", "dbt", "us-east-1"), "runs/one"
+    )
     store = MinioStore(
         plan.bucket,
         {"AWS_ACCESS_KEY_ID": "the-access-key", "AWS_SECRET_ACCESS_KEY": "the-secret-key"},

@@ -141,6 +141,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
                     "ref": "main",
                     "subPath": "analytics/dbt",
                     "submodules": True,
+                    "lfs": True,
                     "secretRef": {"name": "deploy-token"},
                 }
             },
