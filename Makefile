@@ -134,6 +134,7 @@ lock: .venv/ready ## Pin the dependencies anew: of the environment, of each imag
 	$(COMPILE) --all-extras --group dev --output-file requirements.lock
 	for extra in operator runner dbt; do \
 	  $(COMPILE) --extra $$extra --constraint requirements.lock --output-file images/$$extra/requirements.lock; done
-	for version in $(notdir $(patsubst %/,%,$(wildcard images/dbt/*/))); do \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" images/dbt/2.0/requirements.in --output-file images/dbt/2.0/requirements.lock
+	for version in $(notdir $(patsubst %/,%,$(wildcard images/dbt/1.*/))); do \
 	  cp images/dbt/requirements.lock images/dbt/$$version/requirements.lock; \
 	  $(COMPILE) --extra dbt --override images/dbt/$$version/overrides.txt --output-file images/dbt/$$version/requirements.lock; done

@@ -88,6 +88,9 @@ class Summary(Message):
     # Of Unavailable and ModelError: whether another attempt may do better, by what the warehouse
     # said: No, Once or Yes. Empty: an older runner, or nothing is known.
     again: str = ""
+    # What has run dbt: Python (its Python API) or Program (its command line). Older runners say
+    # nothing of it.
+    engine: str = ""
     protocol: int = PROTOCOL
 
     SHORTENED: ClassVar[str] = "..."

@@ -109,12 +109,15 @@ def _artifacts(layout: Layout, plan: str) -> int:
 def _steps(layout: Layout, plan: str, arguments: argparse.Namespace) -> int:
     from dbt_runner.worker.assignment import Assignment
     from dbt_runner.worker.channel import Pipes
+    from dbt_runner.worker.python_engine import has_python_api
 
     del os.environ[PLAN_VARIABLE]  # not dbt's business
     given = RunPlan.from_json(plan)
     assignment = Assignment(layout, given, arguments.step, arguments.window)
     pipes = Pipes(arguments.commands, arguments.events)
-    if arguments.command == "zygote":
+    # Where a Python is asked for by name, that it has no dbt is an error.
+    may_be_program = given.isolation == "Auto" and not has_python_api()
+    if arguments.command == "zygote" and not may_be_program:
         from dbt_runner.worker import main as zygote
 
         return zygote.main(assignment, pipes)

@@ -55,6 +55,15 @@ class Secrets:
 
 
 @dataclass(frozen=True)
+class Began:
+    """What kind of dbt there is, before anything is asked of it."""
+
+    engine: str  # as in dbt_protocol.summaries.Summary
+    dbt_version: str = ""  # empty: that is not known yet
+    keeps_results: bool = True  # what it has left when it was stopped is true
+
+
+@dataclass(frozen=True)
 class Ready:
     """Steps can be run."""
 
@@ -144,6 +153,7 @@ Message = Union[
     EndWindow,
     BeginWindow,
     Secrets,
+    Began,
     Ready,
     Failed,
     StepOutcome,
@@ -156,6 +166,7 @@ KINDS: dict[str, type[Message]] = {
     "end-window": EndWindow,
     "begin-window": BeginWindow,
     "secrets": Secrets,
+    "began": Began,
     "ready": Ready,
     "failed": Failed,
     "step-outcome": StepOutcome,

@@ -43,10 +43,12 @@ class Image:
     arguments: Mapping[str, str] = field(default_factory=dict)
 
 
-# The minor versions of dbt that have a lock of their own, beside the usual one of images/dbt.
+# The minor versions of dbt that have a lock of their own, beside the usual one of images/dbt. That
+# of dbt 2 is apart: it is a program, and its image is made in another way.
 DBT_LOCKS = {
-    path.parent.name: path for path in sorted(REPOSITORY.glob("images/dbt/*/requirements.lock"))
+    path.parent.name: path for path in sorted(REPOSITORY.glob("images/dbt/1.*/requirements.lock"))
 }
+DBT_2_LOCK = REPOSITORY / "images/dbt/2.0/requirements.lock"
 
 
 def _dbt(lock: str) -> Image:
@@ -61,6 +63,7 @@ _ALL = {
         f"dbt-{version}": _dbt(str(lock.relative_to(REPOSITORY)))
         for version, lock in DBT_LOCKS.items()
     },
+    "dbt-2.0": Image("images/dbt/2.0/Dockerfile", ["images/dbt/2.0/requirements.lock"], "base"),
     "git": Image(f"{_TESTS}/git/Dockerfile", [f"{_TESTS}/git/server.py"], "base"),
     "minio": Image(f"{_TESTS}/minio/Dockerfile", program="minio"),
     "next-operator": Image(f"{_TESTS}/next/Dockerfile", parent="operator"),
@@ -93,7 +96,12 @@ _ALL = {
     ),
 }
 _FOR_PODS = ("operator", "runner", "dbt", "shop", "postgres", "minio", "git")
-_FOR_TESTS = ("next-operator", "next-runner", *(f"dbt-{version}" for version in DBT_LOCKS))
+_FOR_TESTS = (
+    "next-operator",
+    "next-runner",
+    "dbt-2.0",
+    *(f"dbt-{version}" for version in DBT_LOCKS),
+)
 _DERIVED = ("__pycache__", "dbt_packages", "logs", "target")
 
 

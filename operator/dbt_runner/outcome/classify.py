@@ -40,6 +40,7 @@ NOT_FRESH = "NotFresh"
 # Names of no exception of dbt's: the runner has found out which file it was that dbt cannot read.
 UNREADABLE_FILE = "UnreadableFile"
 UNREADABLE_PROFILE = "UnreadableProfile"
+LACKS_DRIVER = "LacksDriver"  # dbt 2 has none for the warehouse, and could not fetch one
 _STALE = {"error", "warn"}  # of a source; the query itself ends in "runtime error"
 _COUNTED_AS = {
     "success": "success",
@@ -220,6 +221,8 @@ def _stopped(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] |
     why = "ran longer than its timeout" if seen.stopped == "Timeout" else "was cancelled"
     if seen.parsing:
         return seen.stopped or "Cancelled", f"the run {why} before dbt had started its first node"
+    if seen.doubted:
+        return seen.stopped or "Cancelled", f"the run {why}; {_DOUBT}"
     done = sum(1 for result in results if not result.is_hook)
     selected = sum(1 for node in seen.expected or () if not is_hook(node))
     of = f" of {selected}" if selected else ""
@@ -244,6 +247,12 @@ def _killed(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | 
     if seen.exit_code is None:
         return "Unknown", "dbt ended without an exit code"
     return None
+
+
+_DOUBT = (
+    "what this dbt says of nodes after an interrupt is not believed, so another attempt runs all of"
+    " them"
+)
 
 
 def signal_name(number: int) -> str:
@@ -272,6 +281,7 @@ def _raised(seen: StepEvidence, results: Sequence[Result]) -> tuple[str, str] | 
 
 # What these say is not about the warehouse, whatever words are in it.
 _SPECIAL = {
+    LACKS_DRIVER,
     UNREADABLE_FILE,
     UNREADABLE_PROFILE,
     "CompilationError",
@@ -283,14 +293,23 @@ _SPECIAL = {
     "UninstalledPackagesFoundError",
 }
 
+_DRIVER_REMEDY = (
+    "; dbt 2 fetches the driver of the warehouse when it first needs it, and could not reach the"
+    " place: put the driver into the image, below the folder that XDG_CACHE_HOME names there (see"
+    " docs/dbt-2.md), or let the pod reach public.cdn.getdbt.com"
+)
+LACKS_STATE = "the selection compares with a state, and the run has none"
+STATE_REMEDY = ": a selector by state needs spec.state, for example state: {defer: true}"
+
 # In order: (classes, any if empty; words of the message, any if None; reason; what to add to the
 # message).
 _EXCEPTIONS: list[tuple[set[str], re.Pattern[str] | None, str, str]] = [
     ({UNREADABLE_FILE}, None, "ParseError", ""),
     ({UNREADABLE_PROFILE}, None, "ConfigError", ""),
+    ({LACKS_DRIVER}, None, "ConfigError", _DRIVER_REMEDY),
     (
         {"DbtProfileError"},
-        re.compile(r"does not have a target named", re.IGNORECASE),
+        re.compile(r"does not have a target named|target '.{0,200}' not found", re.IGNORECASE),
         "EnvironmentMismatch",
         "; the DbtTarget's spec.target must be an output of profiles.yml",
     ),
@@ -316,7 +335,7 @@ _EXCEPTIONS: list[tuple[set[str], re.Pattern[str] | None, str, str]] = [
         set(),
         re.compile(r"compares with a state, and the run has none", re.IGNORECASE),
         "ConfigError",
-        ": a selector by state needs spec.state, for example state: {defer: true}",
+        STATE_REMEDY,
     ),
     (
         set(),
@@ -333,7 +352,7 @@ _EXCEPTIONS: list[tuple[set[str], re.Pattern[str] | None, str, str]] = [
     (
         set(),
         re.compile(
-            r"--state|--defer-state|no comparison (manifest|run_results)"
+            r"--state|--defer-state|no comparison (manifest|run_results)|from state path"
             r"|previous run in '.{0,1000}' target directory",
             re.IGNORECASE,
         ),

@@ -41,6 +41,7 @@ class StepEvidence:
     earlier: Sequence[
         Result
     ] = ()  # of the attempts before, where the step is continued node by node
+    doubted: bool = False  # it was stopped, and what it has left of results is not believed
     run_results: Mapping[str, Any] | None = None
     sources: Mapping[str, Any] | None = None
 

@@ -31,6 +31,7 @@ class Reporter:
     def report_run(self, steps: list[StepResult], parse: Parse) -> int:
         """Report on a run without windows that is over; returns the exit code."""
         summary = summarize(steps, self._session.version, self._session.stop.reason)
+        summary = replace(summary, engine=self._session.engine)
         file = replace(self._make_file(parse), summary=summary, steps=steps)
         merge.write(self._layout, file, self._plan)
         return self._end(summary)
@@ -65,6 +66,7 @@ class Reporter:
         summary = window_ledger.summarize(
             entries, self._session.version, cancelled=self._session.is_cancelled
         )
+        summary = replace(summary, engine=self._session.engine)
         file = replace(self._make_file_of_windows(entries, parse), summary=summary)
         for folder in (self._layout.artifacts, self._layout.run):
             _write(folder, file)

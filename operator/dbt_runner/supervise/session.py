@@ -20,7 +20,7 @@ from dbt_runner.supervise.os_signals import Signals, reap
 from dbt_runner.supervise.output import Output
 from dbt_runner.supervise.progress import Tally, find_soonest
 from dbt_runner.supervise.stopping import Stop
-from dbt_runner.worker_messages import Message, NodeProgress, Secrets, StepEnded
+from dbt_runner.worker_messages import Began, Message, NodeProgress, Secrets, StepEnded
 
 Wanted = TypeVar("Wanted", bound=Message)
 
@@ -47,6 +47,8 @@ class Session:
         self.logged_in = False  # the warehouse has answered in this attempt
         self.isolation = "Fork"  # of the process that was prepared last
         self.version = ""  # dbt's
+        self.engine = ""  # what has run it, as in Summary
+        self.keeps_results = True  # what it has left when it was stopped is true
         self.stop = Stop(plan, signals, output)
         self._root = layout.root
         self._variables = dict(variables)
@@ -159,6 +161,10 @@ class Session:
                 return message
             if isinstance(message, NodeProgress):
                 self.tally.count(message)
+            elif isinstance(message, Began):
+                self.engine = message.engine
+                self.version = message.dbt_version or self.version
+                self.keeps_results = message.keeps_results
         return None if child.status is None else StepEnded(step=0, status=child.status)
 
     def _learn_secrets(self, child: Child) -> None:

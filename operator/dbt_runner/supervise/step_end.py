@@ -70,6 +70,9 @@ class StepCloser:
         """Draw the verdict on a step."""
         if end.dbt.reason and not self._session.stop.reason:
             return Outcome(end.dbt.reason, end.dbt.message)
+        if self._is_doubted(end):
+            # Nor by those who read the artifacts, of which later runs and attempts are some.
+            (self._layout.work / end.step.name / RUN_RESULTS).unlink(missing_ok=True)
         outcome = classify.classify(self._gather_evidence(end))
         self._session.logged_in |= end.dbt.logged_in
         if outcome.stale and end.step.on_stale == "Skip":
@@ -98,6 +101,13 @@ class StepCloser:
             self._session.output.say(f"step {name}: {describe_lost_name(result)}")
         self._session.output.say(f"step {name}: {describe_end(result)}")
         return result
+
+    def _is_doubted(self, end: StepEnd) -> bool:
+        """Whether the results are those of an end that dbt did not come to by itself, and that it
+        tells lies of.
+        """
+        was_ended = bool(self._session.stop.reason) or end.signal is not None
+        return was_ended and not self._session.keeps_results
 
     def _keep_sources(self, name: str, invocation_id: str) -> None:
         """Let the steps that follow, and later runs, go by what a sourceFreshness step has
@@ -162,6 +172,7 @@ class StepCloser:
             causes=dbt.causes,
             logged_in=self._session.logged_in,
             earlier=self._earlier.list_results(step.name),
+            doubted=self._is_doubted(end),
             run_results=read_results(folder / RUN_RESULTS),
             sources=read_results(folder / SOURCES),
         )

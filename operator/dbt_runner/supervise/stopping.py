@@ -33,7 +33,9 @@ class Stop:
             self._interrupt(child)
         elif self._kill.passed and not self._has_killed:
             self._has_killed = True
-            self._output.say("dbt did not end in time: killing it")
+            self._output.say(
+                "dbt did not end in time: killing it; what it has sent may go on in the warehouse"
+            )
             if child:
                 child.send_signal(signal.SIGKILL)
 

@@ -13,7 +13,7 @@ from dbt_runner.worker.profile_secrets import send_secrets
 from dbt_runner.worker.step_work import run_step
 from dbt_runner.worker.windows import WindowZygote
 from dbt_runner.worker.zygote import Zygote
-from dbt_runner.worker_messages import INTERRUPTED, Failed
+from dbt_runner.worker_messages import INTERRUPTED, Began, Failed
 
 
 def main(assignment: Assignment, pipes: Pipes) -> int:
@@ -41,6 +41,7 @@ def _get_means(assignment: Assignment, channel: Channel) -> Means | None:
     if os.environ != known:
         # dbt 1.12 takes in the project's .env, which the profile may refer to.
         redactor = send_secrets(assignment.layout, channel)
+    channel.send(Began("Python"))
     return Means(dbt, redactor, channel)
 
 

@@ -85,7 +85,7 @@ def explain_exception(text: str) -> object:
 
 
 def explain_output(text: str) -> object:
-    return evidence.explain_failure(ProgramEnd(2, [text]))
+    return evidence.explain_failure(ProgramEnd(2, [text]), [])
 
 
 def explain_words(text: str) -> object:
@@ -181,9 +181,16 @@ PATTERNS = {
         scan_profile,
     ),
     "dbt_runner.redact:_any_of": Row(("secret-", "secret-one", "secret-on"), redact_text),
-    "dbt_runner.worker.command.dbt_program:_TIME": Row(("00:00:00", Pump("1", "00:00:00."))),
+    "dbt_runner.worker.command.engine:_VERSION": Row(("dbt-", "dbt 1.1", "  - installed: 1.")),
     "dbt_runner.worker.command.evidence:_EMPTY": Row(),
-    "dbt_runner.worker.command.evidence:_EXCEPTIONS": Row(("profile", "usage: "), explain_output),
+    "dbt_runner.worker.command.evidence:_EXCEPTIONS": Row(
+        ("profile", "usage: ", "DbDriverFailed", "InvalidConfig target '"), explain_output
+    ),
+    "dbt_runner.worker.command.evidence:_LACKS_STATE": Row(),
+    "dbt_runner.worker.command.evidence:_UNHANDLED": Row(("[warning] `dbt ",)),
+    "dbt_runner.worker.command.printer:_TIME": Row(("00:00:00", Pump("1", "00:00:00."))),
+    "dbt_runner.worker.command.refusals:_BY_STATE": Row(),
+    "dbt_runner.worker.command.refusals:_MENTIONS_STATE": Row(),
     "dbt_runner.worker.command.step_flags:_ELSEWHERE": Row(("--target=", "-t")),
     "dbt_runner.worker.environment:_compile": Row(
         reason="the target owner's pattern meets names of schemas, in the pod of the run alone"

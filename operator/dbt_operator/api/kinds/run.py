@@ -167,6 +167,10 @@ class DbtRunStatus(Model):
     """The dbt image that really ran."""
     dbt_version: Told | None = None
     """The dbt-core that really ran."""
+    engine: Told | None = None
+    """How it ran: Python by its Python API; Program by its command line, since the image's dbt has
+    no Python API (dbt 2, or a wrapper).
+    """
     attempts: Annotated[list[Attempt], Field(max_length=20)] | None = None
     """One for each Job."""
     wait: Wait | None = None

@@ -31,6 +31,7 @@ def results(pod: PodFacts | None, summary: Summary | None) -> dict[str, object]:
     if summary is not None:
         nodes = summary.nodes
         found["dbt_version"] = summary.dbt_version or None
+        found["engine"] = summary.engine or None
         found["nodes"] = NodeCounts(
             **{name: getattr(nodes, name) for name in NodeCounts.model_fields if name != "done"},
             done=f"{nodes.total - nodes.skipped}/{nodes.total}",

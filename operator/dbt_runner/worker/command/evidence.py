@@ -12,6 +12,7 @@ from typing import Any
 
 from dbt_runner.artifact_files import RUN_RESULTS, SOURCES
 from dbt_runner.json_files import read_results
+from dbt_runner.outcome.classify import LACKS_DRIVER, LACKS_STATE
 from dbt_runner.outcome.steps import find_values
 from dbt_runner.worker.command.dbt_program import ProgramEnd
 from dbt_runner.worker.unreadable import name_unreadable_file
@@ -21,9 +22,17 @@ _EMPTY = re.compile(r"nothing to do|no nodes selected", re.IGNORECASE)
 # What dbt printed, as the exception that its Python API would have raised.
 _EXCEPTIONS = (
     (re.compile(r"does not have a target named", re.IGNORECASE), "DbtProfileError"),
+    # The following four are of dbt 2.
+    (re.compile(r"InvalidConfig.{0,20}target '.{0,200}' not found"), "DbtProfileError"),
+    (re.compile(r"DbDriverFailed.{0,1000}HTTP error", re.DOTALL), LACKS_DRIVER),
+    (re.compile(r"ManifestLoadFailed"), "DbtRuntimeError"),
+    (re.compile(r"InvalidConfig \(dbt"), "DbtConfigError"),
     (re.compile(r"no such option|unexpected argument|usage: dbt", re.IGNORECASE), "UsageError"),
     (re.compile(r"profiles?\.yml|could not find profile", re.IGNORECASE), "DbtConfigError"),
 )
+_LACKS_STATE = re.compile(r"no comparison (?:manifest|run_results)", re.IGNORECASE)
+# What dbt 2 warns of, and nothing else comes of it.
+_UNHANDLED = re.compile(r"^\[warning\].{0,99}(?:Unhandled command|`dbt [^`]{0,40}` is not supp)")
 _SHOWN_LINES = 10
 # Commands that have nothing more to do where nothing is selected.
 _ENDS_EMPTY = ("build", "run", "seed", "snapshot", "test", "clone", "compile", "list", "source")
@@ -55,13 +64,21 @@ def gather_end(
         empty=any(_EMPTY.search(line) for line in ended.lines),
     )
     if not ended.code:
-        return end
-    said = explain_failure(ended)
+        return _refuse_unhandled(end, ended)
+    said = explain_failure(ended, argv)
     if not own and argv[0] in _ENDS_EMPTY and _has_selected_nothing(said.message, argv):
         # Whether that is a failure is for onEmptySelection to say, not for --warn-error.
         return replace(end, exit_code=0, empty=True)
     end = replace(end, errors=said.errors)
-    return end if own else replace(end, exception=said.exception, message=said.message)
+    # Of dbt 2 the results may lack what has failed.
+    says_all = bool(own) and ended.events is None
+    return end if says_all else replace(end, exception=said.exception, message=said.message)
+
+
+def _refuse_unhandled(end: DbtEnd, ended: ProgramEnd) -> DbtEnd:
+    """Take it for no success that dbt 2 has warned of a command that it does not do."""
+    said = next((line for line in ended.lines if ended.events and _UNHANDLED.search(line)), "")
+    return replace(end, reason="ConfigError", message=said) if said else end
 
 
 def _has_selected_nothing(text: str, argv: Sequence[str]) -> bool:
@@ -92,9 +109,12 @@ def is_own(metadata: Mapping[str, Any], started: float, run_uid: str) -> bool:
     return stamp == run_uid and at >= int(started)
 
 
-def explain_failure(ended: ProgramEnd) -> DbtEnd:
+def explain_failure(ended: ProgramEnd, argv: Sequence[str]) -> DbtEnd:
     """What dbt had to say about its failure, and the exception that this tells of."""
-    text = "\n".join(find_telling_lines(ended.lines))
+    logged = ended.events.errors[:1] if ended.events else []
+    text = "\n".join(logged or find_telling_lines(ended.lines))
+    if "--state" not in argv and _LACKS_STATE.search(text):
+        text = LACKS_STATE
     known = next((name for words, name in _EXCEPTIONS if words.search(text)), "DbtRuntimeError")
     exception = [known, "DbtBaseException"] if ended.code > 0 else []
     errors = [text] if text else []

@@ -34,7 +34,7 @@ def install_packages(program: DbtProgram, plan: RunPlan, layout: Layout) -> RunP
     argv = deps.make_command(plan.steps[0].argv)
     ended = program.run(argv, layout.deps, keep=LINES, shown=deps.read_declarations(writable))
     if ended.code:
-        end = explain_failure(ended)
+        end = explain_failure(ended, argv)
         if names_file(end):
             raise CannotRunError(end)
         said = "; ".join(find_telling_lines(ended.lines))

@@ -11,6 +11,7 @@ from dbt_protocol.plans import RunPlan, Step
 from dbt_runner.layout import Layout
 from dbt_runner.volume import remove_folder
 from dbt_runner.worker.channel import Channel
+from dbt_runner.worker.command.belief import keep_believed
 from dbt_runner.worker.command.dbt_program import LINES, DbtProgram
 from dbt_runner.worker.command.evidence import gather_end
 from dbt_runner.worker.failure import CannotRunError
@@ -51,15 +52,21 @@ class StepProgram:
         remove_folder(folder)
         hand_over_sources(self._layout, self._plan.steps, number)
         started = time.time()
+        expected = self._expected.get(step.name, ())
+        if self._program.engine.tells_nodes:
+            self._channel.send_progress(total=len(expected))
+        tell = self._channel.send_progress
         try:
-            ended = self._program.run(step.argv, folder, keep=LINES)
+            ended = self._program.run(step.argv, folder, keep=LINES, on_node=tell)
         except CannotRunError as error:
             self._report(number, error.end)
             return 0
         if ended.code < 0:
             return -ended.code
+        if ended.events is not None:
+            keep_believed(folder, step.argv[0], ended.events)
         end = gather_end(ended, step.argv, folder, started, self._plan.run_uid)
-        expected = {*self._expected.get(step.name, ()), *(end.expected or ())}
+        expected = {*expected, *(end.expected or ())}
         self._report(
             number,
             replace(end, left_out=self._count_left_out(step), expected=sorted(expected) or None),

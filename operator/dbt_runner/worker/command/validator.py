@@ -18,6 +18,7 @@ from dbt_runner.worker import environment, full_refresh
 from dbt_runner.worker.command import step_flags
 from dbt_runner.worker.command.dbt_program import DbtProgram
 from dbt_runner.worker.command.evidence import explain_failure
+from dbt_runner.worker.command.refusals import refuse_lacking_state, refuse_unhandled
 from dbt_runner.worker.environment import Written
 from dbt_runner.worker.failure import CannotRunError, name_step
 from dbt_runner.worker.validation import (
@@ -26,6 +27,8 @@ from dbt_runner.worker.validation import (
     refuse_other_places,
 )
 from dbt_runner.worker_messages import DbtEnd
+
+_BUILT = ("model", "seed", "snapshot", "test", "unit_test", "function")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,15 @@ class Listed:
             for key, node in part.items()
         }
 
+    def find_built(self) -> set[str]:
+        """What of the selection is built or tested, and not only referred to."""
+        return {each for each in self.selected if self._is_built(each)}
+
+    def _is_built(self, unique_id: str) -> bool:
+        config = getattr(self.manifest.nodes.get(unique_id), "config", None)
+        is_inlined = getattr(config, "materialized", None) == "ephemeral"
+        return unique_id.partition(".")[0] in _BUILT and not is_inlined
+
 
 class Validator:
     """Validates steps before any of them runs."""
@@ -55,8 +67,7 @@ class Validator:
         self._plan = plan
         self._layout = layout
         self._listed: dict[tuple[str, ...], Listed] = {}  # by the command line of dbt list
-        self.version = ""  # dbt's, once it was asked for anything
-        # By step: the nodes that write it selects, where that was asked.
+        # By step: the nodes that it selects and that have to have a result, where that was asked.
         self.expected: dict[str, set[str]] = {}
 
     def validate_steps(self) -> None:
@@ -65,22 +76,40 @@ class Validator:
         Raises:
             CannotRunError: the run must not begin.
         """
-        for number, step in enumerate(self._plan.steps):
-            with name_step(number):
-                step_flags.refuse_other_targets(step.argv, self._plan.target)
-                self._refuse_full_refresh(step)
-                self._validate(step)
+        for number in range(len(self._plan.steps)):
+            self.validate_step(number)
+
+    def validate_step(self, number: int) -> None:
+        """Validate one of them.
+
+        Raises:
+            CannotRunError: the run must not begin.
+        """
+        step, engine = self._plan.steps[number], self._program.engine
+        with name_step(number):
+            step_flags.refuse_other_targets(step.argv, self._plan.target)
+            refuse_unhandled(step, engine)
+            if not engine.misses_state:
+                refuse_lacking_state(step, Path(self._plan.project_dir))
+            self._refuse_full_refresh(step)
+            self._validate(step)
 
     def _validate(self, step: Step) -> None:
-        wanted = (self._plan.schema_pattern, self._plan.database_pattern)
+        """Have dbt list what a step selects, before it can have built any of it, where somebody has
+        to know.
+        """
+        is_bound = bool(self._plan.schema_pattern or self._plan.database_pattern)
         writes = step.argv[0] in environment.WRITING_COMMANDS or step.argv[0].startswith("-")
-        if not any(wanted) or not writes:
+        if not writes or (not is_bound and self._program.engine.leaves_truth):
             return
         allowed = compile_patterns(self._plan)
         listed = self._list(step)
         places = _find_places(step, listed.manifest)
-        writing = {place.unique_id for place in places} & listed.manifest.nodes.keys()
-        self.expected[step.name] = writing & listed.selected
+        if self._program.engine.leaves_truth:
+            writing = {place.unique_id for place in places} & listed.manifest.nodes.keys()
+            self.expected[step.name] = writing & listed.selected
+        else:
+            self.expected[step.name] = listed.find_built()
         refuse_other_places(places, allowed, listed.select)
 
     def _refuse_full_refresh(self, step: Step) -> None:
@@ -108,11 +137,10 @@ class Validator:
     def _ask(self, argv: list[str], folder: Path) -> Listed:
         ended = self._program.run(argv, folder, keep=None)
         if ended.code:
-            raise CannotRunError(explain_failure(ended))
+            raise CannotRunError(explain_failure(ended, argv))
         manifest = read_json(folder / MANIFEST)
         if manifest is None:
             raise _cannot_tell("dbt list left no manifest.json")
-        self.version = str(manifest.get("metadata", {}).get("dbt_version", ""))
         try:
             objects = _make_objects(manifest)
             return Listed(_read_answers(ended.lines), objects, folder / MANIFEST)

@@ -1,0 +1,62 @@
+"""Which of the results of dbt 2 are believed.
+
+Seen of 2.0.0-alpha.4: after a hook has failed, or an interrupt, each node has the result "error",
+also one that was built; and a unit test that broke down has none. So a result counts where the log
+tells the same of the node's end. That a node has failed is believed if only the log says so; that
+one was built is not, and then it lacks a result and the step does not succeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dbt_runner.artifact_files import RUN_RESULTS
+from dbt_runner.json_files import read_results, write_json
+from dbt_runner.worker.command.node_events import NodeEvents
+
+_BUILT = ("success", "pass", "warn", "no-op", "reused")
+# Commands that build nothing, whose results are empty: there the log has to do.
+_ONLY_LOGGED = ("compile",)
+
+
+def keep_believed(folder: Path, command: str, events: NodeEvents) -> None:
+    """Have dbt's results hold what is believed of them, before anybody reads them.
+
+    Args:
+        folder: dbt's target path.
+        command: the first word of its command line.
+        events: what its log has told.
+    """
+    document = read_results(folder / RUN_RESULTS)
+    if document is None:
+        return
+    rows = {str(row["unique_id"]): row for row in document["results"]}
+    believed = [*_confirm(rows, events), *_add(rows, events, command)]
+    write_json(folder / RUN_RESULTS, {**document, "results": believed})
+
+
+def _confirm(
+    rows: Mapping[str, Mapping[str, Any]], events: NodeEvents
+) -> Iterator[Mapping[str, Any]]:
+    """The results that the log confirms."""
+    for unique_id, row in rows.items():
+        if row.get("status") == events.ended.get(unique_id):
+            yield row
+
+
+def _add(
+    rows: Mapping[str, Mapping[str, Any]], events: NodeEvents, command: str
+) -> Iterator[Mapping[str, Any]]:
+    """What only the log tells. dbt 2 has no results of hooks at all."""
+    for unique_id, status in events.ended.items():
+        is_enough = status not in _BUILT or command in _ONLY_LOGGED
+        is_hook = unique_id.startswith("operation.")
+        if unique_id not in rows and (is_enough or is_hook):
+            yield {"unique_id": unique_id, "status": status, "message": _explain(unique_id, events)}
+
+
+def _explain(unique_id: str, events: NodeEvents) -> str:
+    """What was said of a node; of a hook dbt does not say which one an error is about."""
+    return events.said.get(unique_id) or next(iter(events.errors), "")
