@@ -86,6 +86,7 @@ def target(**spec: Any) -> dict[str, Any]:
 def summary(reason: str = "", message: str = "28 nodes", **fields: Any) -> str:
     nodes = fields.pop("nodes", Nodes(total=28, success=20, passed=8))
     usual = Summary(reason=reason, message=message, nodes=nodes, dbt_version="1.11.16", whole=True)
+    usual = replace(usual, engine="Python")
     return replace(usual, **fields).to_json()
 
 

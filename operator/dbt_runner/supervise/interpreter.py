@@ -20,6 +20,9 @@ def find_entry_point(path: str | None, isolation: str) -> tuple[str, str]:
     """The Python to start, and what of this package to run in it: ``zygote``, or ``command`` for a
     dbt without Python.
 
+    That is no more than whom to ask: where the Python of a zygote has no dbt, it goes on as a
+    command.
+
     Raises:
         InterpreterError: dbt is no Python program, and the isolation asks for one.
     """

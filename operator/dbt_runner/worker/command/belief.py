@@ -17,6 +17,7 @@ from dbt_runner.json_files import read_results, write_json
 from dbt_runner.worker.command.node_events import NodeEvents
 
 _BUILT = ("success", "pass", "warn", "no-op", "reused")
+_STATEMENT, _STATEMENT_END = "Failed to execute query '", "': "
 # Commands that build nothing, whose results are empty: there the log has to do.
 _ONLY_LOGGED = ("compile",)
 
@@ -43,7 +44,7 @@ def _confirm(
     """The results that the log confirms."""
     for unique_id, row in rows.items():
         if row.get("status") == events.ended.get(unique_id):
-            yield row
+            yield {**row, "message": _clarify(row)}
 
 
 def _add(
@@ -55,6 +56,18 @@ def _add(
         is_hook = unique_id.startswith("operation.")
         if unique_id not in rows and (is_enough or is_hook):
             yield {"unique_id": unique_id, "status": status, "message": _explain(unique_id, events)}
+
+
+def _clarify(row: Mapping[str, Any]) -> str:
+    """The message of a result, without the statement that dbt 2 puts before what is wrong with it,
+    and of a test more than its status.
+    """
+    message, failures = str(row.get("message") or ""), row.get("failures")
+    if isinstance(failures, int) and row.get("status") in ("fail", "warn"):
+        return f"Got {failures} results that the test is not to have"
+    before, begin, rest = message.partition(_STATEMENT)
+    _, end, wrong = rest.rpartition(_STATEMENT_END)
+    return f"{before}{wrong}" if begin and end else message
 
 
 def _explain(unique_id: str, events: NodeEvents) -> str:

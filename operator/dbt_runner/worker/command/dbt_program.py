@@ -31,9 +31,8 @@ _PRINTED = {
     "DBT_USE_COLORS": "false",
 }
 _SILENCING = ("DBT_QUIET", "DBT_ENGINE_QUIET")
-# For dbt 2, which would ask for later releases, and print where in its own code an error came from.
-# dbt 1 knows neither.
-_CALMING = {"DBT_DISABLE_VERSION_CHECK": "true", "RUST_BACKTRACE": "0"}
+# For dbt 2, which would ask the network for later releases. dbt 1 does not know it.
+_CALMING = {"DBT_DISABLE_VERSION_CHECK": "true"}
 # dbt 1 looks on the network for its newest release, before it says which one it is: with nobody
 # there to ask, it has its answer at once.
 _NOBODY = "http://127.0.0.1:9"

@@ -12,6 +12,7 @@ _SHOWN_ERRORS = 20
 _SHOWN_LEVELS = ("info", "warn", "error")
 # Their text is for whoever looks for faults in dbt.
 _SILENT = ("MainReportVersion", "ArtifactWritten")
+_BACKTRACE = "\n   0: "  # what follows tells where in dbt's own code an error has come from
 OnNode = Callable[..., object]  # takes what NodeProgress has
 
 
@@ -47,7 +48,7 @@ class NodeEvents:
             return Told(line.decode(errors="replace").strip("\n"), "error")
 
     def _take(self, info: Mapping[str, Any], data: Mapping[str, Any]) -> Told:
-        text, level = str(info["msg"]), str(info["level"])
+        text, level = str(info["msg"]).partition(_BACKTRACE)[0], str(info["level"])
         node = data.get("node_info") or {}
         unique_id = str(node.get("unique_id") or "")
         if level == "error":

@@ -230,12 +230,21 @@ def test_a_plan_that_cannot_be_read_is_reported(
         assert "protocol 99" in (tmp_path / "dev/termination-log").read_text()
 
 
-def test_an_image_without_dbt_is_told_so(pod: Pod, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("isolation", "words"),
+    [
+        ("Auto", "what is called dbt answers to --version: nothing"),
+        ("Fork", "dbt cannot be imported"),
+    ],
+)
+def test_an_image_without_dbt_is_told_so(
+    pod: Pod, tmp_path: Path, isolation: str, words: str
+) -> None:
     base = str(Path(getattr(sys, "_base_executable", sys.executable)))
     (tmp_path / "bin/dbt").write_text(f"#!{base}\n")
-    ended = pod.run(step("build"))
+    ended = pod.run(step("build"), isolation=isolation)
     assert (ended.code, ended.summary.reason) == (2, "ConfigError")
-    assert "cannot be imported" in ended.summary.message
+    assert words in ended.summary.message
 
 
 def test_a_plan_with_more_in_it_is_understood(pod: Pod) -> None:

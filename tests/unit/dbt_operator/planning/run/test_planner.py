@@ -174,7 +174,7 @@ def test_success() -> None:
         plan(replace(admitted(), job=job(), pod=ended_pod(ended(0, summary()))), later(70))
     )
     assert (found.phase, found.reason, found.duration) == (Phase.SUCCEEDED, None, "1m")
-    assert found.dbt_version == "1.11.16"
+    assert (found.dbt_version, found.engine) == ("1.11.16", "Python")
     assert found.nodes is not None
     assert found.nodes.done == "28/28"
     assert {kind: state for kind, state in conditions(found).items() if state == "True"}.keys() == {

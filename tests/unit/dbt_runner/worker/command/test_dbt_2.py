@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dbt_protocol.plans import Step, Window
 from tests.support.dbt_2 import make_pod
 from tests.support.dbt_projects import CANARY
-from tests.support.pods import PROJECT, Ended, Pod, step
+from tests.support.kube import wait_for
+from tests.support.pods import PROJECT, Ended, Pod, children, step
 from tests.support.postgres import Postgres, postgres
 
 pytestmark = pytest.mark.one_dbt
@@ -125,3 +129,118 @@ def test_what_was_built_before_a_hook_failed_is_no_failure(ended: Ended) -> None
     """dbt 2 calls it one."""
     failed = [each["unique_id"] for each in ended.step("hook")["failures"]]
     assert failed == ["operation.shop.shop-on-run-end-0"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason", "words"),
+    [
+        ([step("seed"), step("sourceFreshness")], "ConfigError", "does not do source freshness"),
+        ([step("seed"), step("docs", allow_failure=True)], "ConfigError", "not do docs generate"),
+        (
+            [step("seed"), step("build", "--select", "state:modified+")],
+            "ConfigError",
+            "a selector by state needs spec.state",
+        ),
+        (
+            [step("seed"), step("build", "--select", "state:new", "--state", "/no/such")],
+            "MissingState",
+            "/no/such",
+        ),
+        ([step("seed"), step("build")], "EnvironmentMismatch", "model.shop.elsewhere"),
+        ([step("build", "--no-such-flag")], "ConfigError", "--no-such-flag"),
+    ],
+    ids=["freshness", "docs", "no state", "lost state", "elsewhere", "flag"],
+)
+def test_what_it_would_not_do_is_refused_before_the_first_statement(
+    tmp_path: Path, server: Postgres, steps: list[Step], reason: str, words: str
+) -> None:
+    pod = make_pod(tmp_path, SHOP, server.make_profile(schema="refused"))
+    ended = pod.run(*steps, schema_pattern="refused")
+    assert ended.code != 0
+    assert (ended.summary.engine, ended.summary.reason) == ("Program", reason), ended.log
+    assert words in ended.summary.message
+    assert server.execute("select 1 from pg_namespace where nspname = 'refused'") == []
+
+
+@pytest.mark.parametrize(
+    ("output", "env", "reason", "words"),
+    [
+        ({"port": 1}, {}, "Unavailable", "Connection refused"),
+        ({"password": "wrong"}, {}, "ConfigError", "password authentication failed"),
+        ({}, {"DBT_ALLOW_EXPERIMENTAL_ADAPTERS": ""}, "ConfigError", "EXPERIMENTAL_ADAPTERS=true"),
+    ],
+)
+def test_a_warehouse_that_it_does_not_get_into_has_its_reason(
+    tmp_path: Path,
+    server: Postgres,
+    output: dict[str, Any],
+    env: dict[str, str],
+    reason: str,
+    words: str,
+) -> None:
+    pod = make_pod(tmp_path, SHOP, server.make_profile(**output))
+    pod.env.update(env)
+    ended = pod.run(step("build", "--select", "orders"))
+    assert ended.summary.reason == reason, ended.log
+    assert words in ended.summary.message
+
+
+def test_without_a_driver_and_a_way_to_one_it_is_told_what_to_do(
+    tmp_path: Path, server: Postgres
+) -> None:
+    pod = make_pod(tmp_path, SHOP, server.make_profile(), with_driver=False)
+    # Nobody answers there, as in a pod that may not reach anything but its warehouse.
+    pod.env.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9"))
+    ended = pod.run(step("build", "--select", "orders"))
+    assert ended.summary.reason == "ConfigError", ended.log
+    assert "put the driver into the image" in ended.summary.message
+
+
+def test_an_interrupt_leaves_no_query_and_no_results(pod: Pod, server: Postgres) -> None:
+    process = pod.start(
+        step("build", "--select", "raw", "orders", "slow"), step("seed", always=True)
+    )
+    seen = pod.watch(process, lambda seen: seen.done == 4 and "model.shop.slow" in seen.running)
+    assert seen[-1].total == 5
+    wait_for("the query is at work", lambda: server.execute(SLEEPS) == [(1,)])
+    process.send_signal(signal.SIGTERM)
+    ended = pod.finish(process)
+    assert server.execute(SLEEPS) == [(0,)]
+    assert ended.summary.reason == "Cancelled"
+    assert "is not believed" in ended.summary.message
+    assert ended.summary.nodes.total == 0
+    assert not (ended.layout.artifacts / "build/run_results.json").exists()
+    assert [each["state"] for each in ended.result["steps"]] == ["Failed", "Skipped"]
+    assert ended.step("build")["resume"] == ""
+
+
+def test_a_kill_leaves_nothing_to_believe_and_the_server_can_be_told_to_notice(
+    pod: Pod, server: Postgres
+) -> None:
+    """Only the server can end a query whose client was killed; it is told to by a variable."""
+    pod.env["PGOPTIONS"] = "-c client_connection_check_interval=500"
+    process = pod.start(step("build", "--select", "raw", "orders", "slow"))
+    pod.watch(process, lambda seen: "model.shop.slow" in seen.running)
+    wait_for("the query is at work", lambda: server.execute(SLEEPS) == [(1,)])
+    _kill_dbt(process.pid)
+    ended = pod.finish(process)
+    assert (ended.summary.reason, ended.code) == ("Unknown", 137)
+    assert "SIGKILL" in ended.summary.message
+    assert ended.summary.nodes.total == 0
+    wait_for("the query is gone", lambda: server.execute(SLEEPS) == [(0,)])
+
+
+def _kill_dbt(supervisor: int) -> None:
+    for worker in children(supervisor):
+        for dbt in children(worker):
+            os.kill(dbt, signal.SIGKILL)
+
+
+def test_windows_run_one_after_the_other_in_one_pod(tmp_path: Path, server: Postgres) -> None:
+    model = "{{ config(materialized='incremental') }} select '{{ var('ds') }}' as ds"
+    pod = make_pod(tmp_path, {"models/days.sql": model}, server.make_profile(schema="windows"))
+    argv = ("--vars", '{"ds":"$(window.start)"}')
+    windows = [Window(key, {"window.start": key}) for key in ("a", "b")]
+    ended = pod.run(step("run", *argv), windows=windows)
+    assert (ended.summary.reason, ended.summary.windows) == ("", "++"), ended.log
+    assert server.execute("select ds from windows.days order by ds") == [("a",), ("b",)]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,23 @@ from tests.support.dbt_projects import (
     SLOW,
     WRONG,
 )
-from tests.support.pods import BIN, PROJECT, Ended, Pod, profile, step, wait_for_query
+from tests.support.pods import BIN, PROJECT, VERSION, Ended, Pod, profile, step, wait_for_query
 
 pytestmark = pytest.mark.one_dbt
 
 
+# Real dbt needs seconds for that, most of which are spent on what is installed beside it.
+ANSWERS = '[ "$1" != --version ] || exec echo dbt-core 1.11.16\n'
+
+
 def wrapped(root: Path, files: dict[str, str], profiles: str = "", script: str = "") -> Pod:
     """A pod whose dbt is a shell script; all that it knows of Python is where the real dbt is."""
+    script = script or f'#!/bin/sh\nexec {BIN}/dbt "$@"\n'
+    first, _, rest = script.partition("\n")
     pod = Pod(root / "pod", files, profiles)
     folder = root / "bin"
     folder.mkdir()
-    (folder / "dbt").write_text(script or f'#!/bin/sh\nexec {BIN}/dbt "$@"\n')
+    (folder / "dbt").write_text(f"{first}\n{ANSWERS}{rest}")
     (folder / "dbt").chmod(0o755)
     pod.env["PATH"] = f"{folder}:/usr/bin:/bin"
     return pod
@@ -113,6 +120,8 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Ended:
             **may_fail,
         ),
         step("build", "--no-such-flag", name="flag", **may_fail),
+        step("run", "--select", "state:modified", name="stateless", **may_fail),
+        step("docs", "--select", "tag:nothing", "--warn-error", name="docs", **may_fail),
     )
 
 
@@ -127,6 +136,8 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Ended:
         ("runOperation", "ModelError", "no_such_table"),
         ("state", "MissingState", "no comparison manifest"),
         ("flag", "ConfigError", "--no-such-flag"),
+        ("stateless", "ConfigError", "a selector by state needs spec.state"),
+        ("docs", "ConfigError", "does not match any enabled nodes"),
     ],
 )
 def test_a_failure_has_its_reason_and_names_its_cause(
@@ -237,6 +248,41 @@ def test_a_program_that_only_looks_like_dbt_never_succeeds(
     assert ended.code != 0
     assert ended.summary.reason == reason
     assert words in ended.summary.message
+
+
+def test_a_dbt_is_asked_what_it_is_and_asks_nobody(tmp_path: Path) -> None:
+    pod = wrapped(tmp_path, ONE_MODEL)
+    (tmp_path / "bin/dbt").write_text(f'#!/bin/sh\nexec {BIN}/dbt "$@"\n')
+    ended = pod.run(step("build"))
+    assert (ended.code, ended.summary.engine) == (0, "Program"), ended.log
+    assert ended.summary.dbt_version.startswith(VERSION)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [("exit 0", "nothing"), ("echo not for me >&2; exit 1", "not for me")],
+)
+def test_what_does_not_say_which_dbt_it_is_runs_nothing(
+    tmp_path: Path, answer: str, words: str
+) -> None:
+    pod = wrapped(tmp_path, ONE_MODEL)
+    (tmp_path / "bin/dbt").write_text(f"#!/bin/sh\n{answer}\n")
+    ended = pod.run(step("build"))
+    assert (ended.code, ended.summary.reason) == (2, "ConfigError"), ended.log
+    assert f"what is called dbt answers to --version: {words}" in ended.summary.message
+
+
+def test_a_script_in_python_may_start_a_program(tmp_path: Path) -> None:
+    """As that of wheels of dbt 2: what a script begins with tells nothing."""
+    pod = wrapped(tmp_path, ONE_MODEL)
+    real = tmp_path / "bin/dbt-program"
+    (tmp_path / "bin/dbt").rename(real)
+    python = getattr(sys, "_base_executable", sys.executable)  # has no dbt
+    start = f"import os, sys\nos.execv({str(real)!r}, ['dbt', *sys.argv[1:]])\n"
+    (tmp_path / "bin/dbt").write_text(f"#!{python}\n{start}")
+    (tmp_path / "bin/dbt").chmod(0o755)
+    ended = pod.run(step("build"))
+    assert (ended.code, ended.summary.engine) == (0, "Program"), ended.log
 
 
 def test_results_that_were_there_before_prove_nothing(tmp_path: Path) -> None:
