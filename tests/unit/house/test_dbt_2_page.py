@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from tests.support.code_texts import texts
 from tests.support.dbt_2 import find_driver_place
 from tests.support.places import ROOT
-from tests.unit.house.test_differences import texts
 
 PAGE = (ROOT / "docs" / "dbt-2.md").read_text()
 SHORTEST = 12  # characters, of a part that proves anything

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from functools import cache
 
 import pytest
 
-from tests.support.places import OPERATOR, ROOT, modules
+from tests.support.code_texts import texts
+from tests.support.places import ROOT
 
 PAGE = ROOT / "docs" / "differences.md"
 SHORTEST = 12  # characters, of a part that proves anything
@@ -17,28 +16,6 @@ SHORTEST = 12  # characters, of a part that proves anything
 def messages() -> list[str]:
     blocks = PAGE.read_text().split("```text\n")[1:]
     return [line for block in blocks for line in block.partition("```")[0].splitlines()]
-
-
-@cache
-def texts() -> tuple[str, ...]:
-    """All texts in the code, docstrings aside; of one with values in it the parts between them."""
-    found = []
-    for path in modules(OPERATOR):
-        tree = ast.parse(path.read_text())
-        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        told = {
-            id(node.body[0].value)
-            for node in ast.walk(tree)
-            if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
-        }
-        found += [
-            node.value
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and id(node) not in told
-        ]
-    return tuple(found)
 
 
 @pytest.mark.parametrize("message", messages())

@@ -128,7 +128,7 @@ class DbtProgram:
         reader = threading.Thread(target=printer.pass_on, args=(process.stdout,), daemon=True)
         reader.start()
         code = process.wait()
-        reader.join(_REST_SECONDS)  # not for ever: a process that dbt left behind may hold the pipe
+        _join(reader, printer)
         return ProgramEnd(code, list(lines), events)
 
     def _make_environment(self, folder: Path, shown: str) -> dict[str, str]:
@@ -138,6 +138,16 @@ class DbtProgram:
         overrule(env, DBT_TARGET_PATH=str(folder), DBT_LOG_PATH=str(folder), **_PRINTED)
         env.update(_CALMING)
         return env
+
+
+def _join(reader: threading.Thread, printer: Printer) -> None:
+    """Wait for the rest of the output, for as long as there comes some: a process that dbt has left
+    behind may hold the pipe.
+    """
+    before = -1
+    while reader.is_alive() and printer.count != before:
+        before = printer.count
+        reader.join(_REST_SECONDS)
 
 
 def _find_program() -> str:

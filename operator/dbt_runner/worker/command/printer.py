@@ -27,11 +27,13 @@ class Printer:
         self._lines = lines
         self._events = events
         self._hides_answers = hides_answers
+        self.count = 0  # of the lines that have come
 
     def pass_on(self, output: Iterable[bytes]) -> None:
         """Print it up to its end."""
         for data in output:
             self._pass_on_line(data)
+            self.count += 1
 
     def _pass_on_line(self, data: bytes) -> None:
         if self._events is None:

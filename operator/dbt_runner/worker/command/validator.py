@@ -18,7 +18,7 @@ from dbt_runner.worker import environment, full_refresh
 from dbt_runner.worker.command import step_flags
 from dbt_runner.worker.command.dbt_program import DbtProgram
 from dbt_runner.worker.command.evidence import explain_failure
-from dbt_runner.worker.command.refusals import refuse_lacking_state, refuse_unhandled
+from dbt_runner.worker.command.pretences import refuse_lacking_state, refuse_unhandled
 from dbt_runner.worker.environment import Written
 from dbt_runner.worker.failure import CannotRunError, name_step
 from dbt_runner.worker.validation import (
