@@ -2,13 +2,14 @@
 
 Seen of 2.0.0-alpha.4: after a hook has failed, or an interrupt, each node has the result "error",
 also one that was built; and a unit test that broke down has none. So a result counts where the log
-tells the same of the node's end. That a node has failed is believed if only the log says so; that
-one was built is not, and then it lacks a result and the step does not succeed.
+tells the same of the node's end, and the node was listed before the step. That one has failed is
+believed if only the log says so; that one was built is not, and then it lacks a result and the step
+does not succeed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,23 @@ _STATEMENT, _STATEMENT_END = "Failed to execute query '", "': "
 _ONLY_LOGGED = ("compile",)
 
 
-def keep_believed(folder: Path, command: str, events: NodeEvents) -> None:
+def keep_believed(
+    folder: Path, command: str, events: NodeEvents, listed: Collection[str] | None
+) -> None:
     """Have dbt's results hold what is believed of them, before anybody reads them.
 
     Args:
         folder: dbt's target path.
         command: the first word of its command line.
         events: what its log has told.
+        listed: what it was to build, by ``dbt list``; None if that was not asked.
     """
     document = read_results(folder / RUN_RESULTS)
     if document is None:
         return
     rows = {str(row["unique_id"]): row for row in document["results"]}
-    believed = [*_confirm(rows, events), *_add(rows, events, command)]
+    confirmed = (row for row in _confirm(rows, events) if _may_have(row, listed))
+    believed = [*confirmed, *_add(rows, events, command)]
     write_json(folder / RUN_RESULTS, {**document, "results": believed})
 
 
@@ -45,6 +50,11 @@ def _confirm(
     for unique_id, row in rows.items():
         if row.get("status") == events.ended.get(unique_id):
             yield {**row, "message": _clarify(row)}
+
+
+def _may_have(row: Mapping[str, Any], listed: Collection[str] | None) -> bool:
+    """Whether a node can have been built at all: what was not to be is not counted."""
+    return listed is None or row["status"] not in _BUILT or row["unique_id"] in listed
 
 
 def _add(

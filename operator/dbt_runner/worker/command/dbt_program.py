@@ -31,8 +31,10 @@ _PRINTED = {
     "DBT_USE_COLORS": "false",
 }
 _SILENCING = ("DBT_QUIET", "DBT_ENGINE_QUIET")
-# For dbt 2, which would ask the network for later releases. dbt 1 does not know it.
-_CALMING = {"DBT_DISABLE_VERSION_CHECK": "true"}
+# For dbt 2, which would ask the network for later releases; and which, where one of its threads
+# breaks down, ends there and then in the middle of all nodes, unless it is to tell of that. dbt 1
+# knows neither.
+_STEADYING = {"DBT_DISABLE_VERSION_CHECK": "true", "RUST_BACKTRACE": "1"}
 # dbt 1 looks on the network for its newest release, before it says which one it is: with nobody
 # there to ask, it has its answer at once.
 _NOBODY = "http://127.0.0.1:9"
@@ -80,7 +82,7 @@ class DbtProgram:
         return self._engine
 
     def _identify(self) -> Engine:
-        env = {**os.environ, **_CALMING, **_OFFLINE}
+        env = {**os.environ, **_STEADYING, **_OFFLINE}
         said, _ = _start([_find_program(), "--version"], env).communicate()
         answer = said.decode(errors="replace")
         if self._interrupted:
@@ -136,7 +138,7 @@ class DbtProgram:
         env = {name: value for name, value in os.environ.items() if name not in _SILENCING}
         env.update(scrubbed)
         overrule(env, DBT_TARGET_PATH=str(folder), DBT_LOG_PATH=str(folder), **_PRINTED)
-        env.update(_CALMING)
+        env.update(_STEADYING)
         return env
 
 

@@ -52,9 +52,9 @@ class StepProgram:
         remove_folder(folder)
         hand_over_sources(self._layout, self._plan.steps, number)
         started = time.time()
-        expected = self._expected.get(step.name, ())
+        listed = self._expected.get(step.name)
         if self._program.engine.tells_nodes:
-            self._channel.send_progress(total=len(expected))
+            self._channel.send_progress(total=len(listed or ()))
         tell = self._channel.send_progress
         try:
             ended = self._program.run(step.argv, folder, keep=LINES, on_node=tell)
@@ -64,9 +64,9 @@ class StepProgram:
         if ended.code < 0:
             return -ended.code
         if ended.events is not None:
-            keep_believed(folder, step.argv[0], ended.events)
+            keep_believed(folder, step.argv[0], ended.events, listed)
         end = gather_end(ended, step.argv, folder, started, self._plan.run_uid)
-        expected = {*expected, *(end.expected or ())}
+        expected = {*(listed or ()), *(end.expected or ())}
         self._report(
             number,
             replace(end, left_out=self._count_left_out(step), expected=sorted(expected) or None),

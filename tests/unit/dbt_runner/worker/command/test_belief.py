@@ -45,7 +45,7 @@ def test_a_result_counts_where_the_log_says_the_same(
     events = NodeEvents(lambda **_: None)
     if log:
         events.take(ended(MODEL, log))
-    keep_believed(tmp_path, command, events)
+    keep_believed(tmp_path, command, events, None)
     found = json.loads(path.read_text())
     assert found["metadata"] == {"invocation_id": "i"}
     statuses = {row["unique_id"]: row["status"] for row in found["results"]}
@@ -62,7 +62,7 @@ def test_what_only_the_log_tells_has_its_words(tmp_path: Path) -> None:
         ended(HOOK, "error", "LogHookEndLine"),
     ):
         events.take(each)
-    keep_believed(tmp_path, "build", events)
+    keep_believed(tmp_path, "build", events, None)
     rows = json.loads(path.read_text())["results"]
     assert {row["unique_id"]: row["message"] for row in rows} == {
         TEST: "it broke down",
@@ -101,6 +101,27 @@ def test_a_message_is_without_the_statement(tmp_path: Path) -> None:
     path.write_text(json.dumps({"metadata": {}, "results": rows}))
     events = NodeEvents(lambda **_: None)
     events.take(ended(MODEL, "error"))
-    keep_believed(tmp_path, "run", events)
+    keep_believed(tmp_path, "run", events, None)
     [row] = json.loads(path.read_text())["results"]
     assert row["message"] == "Database Error in a\n  ERROR: it is wrong"
+
+
+@pytest.mark.parametrize(
+    ("status", "listed", "counts"),
+    [
+        ("success", {MODEL}, True),
+        ("success", set(), False),
+        ("error", set(), True),
+        ("success", None, True),
+    ],
+)
+def test_what_was_not_listed_was_not_built(
+    tmp_path: Path, status: str, listed: set[str] | None, counts: bool
+) -> None:
+    path = tmp_path / "run_results.json"
+    rows = [{"unique_id": MODEL, "status": status, "message": ""}]
+    path.write_text(json.dumps({"metadata": {}, "results": rows}))
+    events = NodeEvents(lambda **_: None)
+    events.take(ended(MODEL, status))
+    keep_believed(tmp_path, "build", events, listed)
+    assert bool(json.loads(path.read_text())["results"]) is counts
