@@ -61,7 +61,7 @@ def gather_end(
         invocation_id=_find_text(own, "invocation_id"),
         dbt_version=_find_text(own, "dbt_version"),
         expected=nodes or None,  # no more is known than what has a result
-        empty=any(_EMPTY.search(line) for line in ended.lines),
+        empty=any(_EMPTY.search(line) for line in ended.lines) or _lists_nothing(ended, argv),
     )
     if not ended.code:
         return _refuse_unhandled(end, ended)
@@ -73,6 +73,11 @@ def gather_end(
     # Of dbt 2 the results may lack what has failed.
     says_all = bool(own) and ended.events is None
     return end if says_all else replace(end, exception=said.exception, message=said.message)
+
+
+def _lists_nothing(ended: ProgramEnd, argv: Sequence[str]) -> bool:
+    """Whether dbt 2 was to list something: where there is nothing, it does not say so."""
+    return argv[0] == "list" and ended.events is not None and not ended.events.printed
 
 
 def _refuse_unhandled(end: DbtEnd, ended: ProgramEnd) -> DbtEnd:

@@ -12,6 +12,7 @@ _SHOWN_ERRORS = 20
 _SHOWN_LEVELS = ("info", "warn", "error")
 # Their text is for whoever looks for faults in dbt.
 _SILENT = ("MainReportVersion", "ArtifactWritten")
+_ANSWER = "PrintEvent"
 _BACKTRACE = "\n   0: "  # what follows tells where in dbt's own code an error has come from
 OnNode = Callable[..., object]  # takes what NodeProgress has
 
@@ -37,6 +38,7 @@ class NodeEvents:
         self.ended: dict[str, str] = {}  # the status of each node, and of each hook, at its end
         self.errors: list[str] = []
         self.said: dict[str, str] = {}  # the last error of a node
+        self.printed = 0  # lines of an answer, as of dbt list
 
     def take(self, line: bytes) -> Told:
         """Learn what a line tells."""
@@ -51,6 +53,7 @@ class NodeEvents:
         text, level = str(info["msg"]).partition(_BACKTRACE)[0], str(info["level"])
         node = data.get("node_info") or {}
         unique_id = str(node.get("unique_id") or "")
+        self.printed += info["name"] == _ANSWER
         if level == "error":
             self._keep_error(unique_id, text)
         if unique_id:

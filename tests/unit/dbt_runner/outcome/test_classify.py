@@ -213,6 +213,9 @@ def raised(names: str, message: str, **other: Any) -> StepEvidence:
             "ConfigError",
         ),
         (raised("ImportError", "dbt cannot be imported"), "ConfigError"),
+        (raised("LacksDriver", "HTTP error: io: failed to lookup address"), "ConfigError"),
+        (raised("DbtProfileError", "target 'prod' not found in profile"), "EnvironmentMismatch"),
+        (raised("", "Failed to load manifest.json from state path '/x'"), "MissingState"),
         (raised("CompilationError", "Expected an expression"), "ParseError"),
         (raised("ParsingError", "Invalid test config"), "ParseError"),
         (raised("", "Got a state selector method, but no comparison manifest"), "MissingState"),
@@ -275,6 +278,7 @@ def test_an_exception_with_failed_nodes_at_hand_is_about_those() -> None:
     [
         (stopped_after_one, "Timeout", "1 of 3 nodes"),
         (seen(code=2, stopped="Cancelled", parsing=True), "Cancelled", "before dbt had started"),
+        (seen(code=1, stopped="Cancelled", doubted=True), "Cancelled", "is not believed"),
         (seen(code=2, exception=["KeyboardInterrupt"]), "Cancelled", "was cancelled"),
         (seen(code=None, signal=9, stopped="Timeout"), "Timeout", "ran longer"),
         (seen(code=None, signal=9, out_of_memory=True), "OOMKilled", "limits.memory"),

@@ -89,6 +89,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory, server: Postgres) -> Ended:
         step("build", "--select", "tag:nothing", name="empty", **may_fail),
         step("build", "--select", "tag:nothing", "--warn-error", name="warned", **may_fail),
         step("runOperation", "no_such_macro", name="operation", **may_fail),
+        step("list", "--select", "orders"),
+        step("list", "--select", "tag:nothing", name="listed", **may_fail),
         schema_pattern="analytics|analytics_elsewhere",
     )
 
@@ -98,7 +100,7 @@ def test_its_steps_succeed_and_are_counted(ended: Ended) -> None:
     assert (ended.summary.engine, ended.summary.dbt_version) == ("Program", VERSION)
     built = ended.step("build")["nodes"]
     assert (built["total"], built["success"], built["passed"], built["warn"]) == (5, 3, 1, 1)
-    for name in ("seed", "runOperation", "compile"):
+    for name in ("seed", "runOperation", "compile", "list"):
         assert ended.step(name)["state"] == "Succeeded"
     assert ended.artifact("build/manifest.json")["metadata"]["env"]["RUN_UID"] == "uid-1"
     assert "the token is *****" in ended.log
@@ -114,6 +116,7 @@ def test_its_steps_succeed_and_are_counted(ended: Ended) -> None:
         ("hook", "HookFailed", "no_such_table"),
         ("empty", "NothingSelected", "--select tag:nothing"),
         ("warned", "NothingSelected", "--select tag:nothing"),
+        ("listed", "NothingSelected", "--select tag:nothing"),
         ("operation", "ModelError", "no_such_macro"),
     ],
 )
