@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -247,3 +248,53 @@ def test_windows_run_one_after_the_other_in_one_pod(tmp_path: Path, server: Post
     ended = pod.run(step("run", *argv), windows=windows)
     assert (ended.summary.reason, ended.summary.windows) == ("", "++"), ended.log
     assert server.execute("select ds from windows.days order by ds") == [("a",), ("b",)]
+
+
+EVENTS = {
+    "models/events.sql": """
+{{ config(materialized='table', event_time='at') }}
+select 1 as id, timestamp '2024-01-01 05:00' as at union all select 2, timestamp '2024-01-02 05:00'
+""",
+    "models/copies.sql": "{{ config(materialized='table') }} select * from {{ ref('events') }}",
+    "models/batches.sql": """
+{{ config(materialized='incremental', incremental_strategy='microbatch', event_time='at',
+          batch_size='day', begin='2024-01-01', unique_key='id') }}
+select * from {{ ref('events') }}
+""",
+    "models/schema.yml": """
+models:
+  - name: events
+    columns: [{name: id, data_tests: [{accepted_values: {arguments: {values: [7], quote: false}, config: {severity: warn}}}]}]
+""",
+}
+
+
+def test_flags_do_what_they_say(tmp_path: Path, server: Postgres) -> None:
+    """It takes them all; that proves nothing."""
+    pod = make_pod(tmp_path, EVENTS, server.make_profile(schema="flags"))
+    gate = ("--warn-error-options", '{"error": ["LogTestResult"]}')
+    times = ("--event-time-start", "2024-01-02", "--event-time-end", "2024-01-03")
+    ended = pod.run(
+        step("run", "--select", "events", "copies", name="all"),
+        step("run", "--select", "copies", "--empty", name="empty"),
+        step("run", "--select", "batches", *times, name="batch"),
+        step("build", "--select", "events", "batches", *gate, name="gate", allow_failure=True),
+    )
+    assert (ended.code, ended.summary.reason) == (0, ""), ended.log
+    assert server.execute("select count(*) from flags.copies") == [(0,)]
+    assert server.execute("select id from flags.batches") == [(2,)]
+    gated = ended.step("gate")
+    assert (gated["reason"], gated["nodes"]["skipped"]) == ("TestFailed", 1), gated
+
+
+def test_a_selection_by_state_compares_with_it(tmp_path: Path, server: Postgres) -> None:
+    before = make_pod(tmp_path / "before", SHOP, server.make_profile()).run(step("seed"))
+    manifest = before.artifact("seed/manifest.json")
+    del manifest["nodes"]["model.shop.orders"]
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "manifest.json").write_text(json.dumps(manifest))
+    pod = make_pod(tmp_path / "after", SHOP, server.make_profile())
+    ended = pod.run(step("run", "--select", "state:new", "--state", str(state)))
+    assert (ended.code, ended.summary.nodes.total) == (0, 1), ended.log
+    assert ended.step("run")["results"][0]["unique_id"] == "model.shop.orders"
