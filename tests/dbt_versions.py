@@ -19,13 +19,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from tests.cluster.images import DBT_LOCKS
 from tests.cluster.progress import CommandError, follow, run, say
 from tests.cluster.state import CACHE, REPOSITORY
 
 # What is ours, and what dbt has little part in, is repeated by `make test-full` alone.
 _MARKS = "dbt or dbt_in_full" if os.environ.get("DBT_OPERATOR_TEST_FULL") else "dbt"
-TESTS = ("tests/unit", "-m", _MARKS)
 _ENVIRONMENTS = CACHE / "venvs"
 _KEPT = 3  # environments of each version: those of another branch, or of tests that run meanwhile
 _UV = Path(sys.executable).with_name("uv")
@@ -62,7 +63,25 @@ def _make(target: Path, version: str, lock: Path) -> None:
         [*install, "--require-hashes", "--no-deps", "--requirement", lock],
         f"installing dbt {version}",
     )
-    run([_UV, "pip", "check", "--python", target / "bin" / "python"])
+    _check(target, lock.with_name("overrides.txt"))
+
+
+def _check(target: Path, overrides: Path) -> None:
+    """Check that nothing lacks what it asks for, but for what its overrides put in the place of
+    that.
+    """
+    argv: list[str | Path] = [_UV, "pip", "check", "--python", target / "bin" / "python"]
+    done = subprocess.run(argv, check=False, text=True, stderr=subprocess.PIPE)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("The package `")]
+    chosen = {Requirement(line).name for line in _lines(overrides)}
+    wrong = [line for line in lines if Requirement(line.split("`")[3]).name not in chosen]
+    if wrong or (done.returncode and not lines):
+        raise CommandError(f"{target} cannot be used:\n{done.stderr}".rstrip())
+
+
+def _lines(file: Path) -> list[str]:
+    lines = file.read_text().splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
 def _remove_old(folder: Path, version: str) -> None:
@@ -72,6 +91,17 @@ def _remove_old(folder: Path, version: str) -> None:
     for mark in marks[_KEPT:]:
         say(f"removing {mark.parent}")
         shutil.rmtree(mark.parent)
+
+
+def find_files() -> list[str]:
+    """The files with tests that are marked as starting dbt. To look through all others for marks
+    would keep each of the processes busy for longer than many of these.
+    """
+    return [
+        str(path.relative_to(REPOSITORY))
+        for path in sorted((REPOSITORY / "tests" / "unit").rglob("test_*.py"))
+        if "pytest.mark.dbt" in path.read_text(encoding="utf-8")
+    ]
 
 
 @contextmanager
@@ -84,7 +114,7 @@ def _testing(version: str, folder: Path, arguments: list[str]) -> Iterator[subpr
     }
     chosen = any(Path(argument.split("::")[0]).exists() for argument in arguments)
     argv = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider"]
-    argv += [*(() if chosen else TESTS), *arguments]
+    argv += [*(() if chosen else (*find_files(), "-m", _MARKS)), *arguments]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             argv, cwd=REPOSITORY, env=settings, stdout=output, stderr=subprocess.STDOUT

@@ -132,6 +132,9 @@ FLAGS = (
     Flag("use_experimental_parser", _REFUSED, _HONOURED),
     Flag("use_v2_parser", _REFUSED, _HONOURED, prefixed_only=True),
     Flag("v2_parser", _REFUSED, _HONOURED, prefixed_only=True),
+    # A plugin asks a service which models are as they were, leaves these out, and reports most of
+    # them as built; neither the spec nor the artifacts tell what it was told.
+    Flag("manage_state", _OVERRULED, _OVERRULED, prefixed_only=True),
     # What is shown, and how fast it goes.
     _shown("cache_selected_only"),
     _shown("debug"),
@@ -149,6 +152,7 @@ FLAGS = (
     Flag("use_colors_file", _DEFAULTED, _OVERRULED, instead=_IMAGE),
     Flag("hints_enabled", _HONOURED, _HONOURED, prefixed_only=True),
     Flag("maximum_seed_size_mib", _HONOURED, _HONOURED, prefixed_only=True),
+    Flag("snowflake_projects_otel", _HONOURED, _HONOURED, prefixed_only=True),
     Flag("sqlparse", _HONOURED, prefixed_only=True),
     Flag("deprecated_print", _HONOURED),
     Flag("log_cache_events", _HONOURED),
@@ -216,18 +220,28 @@ BEHAVIOURS = frozenset(
     }
 )
 
-# Variables that dbt reads although they stand for no flag, without the prefix.
+# Variables that dbt reads although they stand for no flag; without the prefix, but for those that
+# have no other name.
 OTHER_VARIABLES = {
     # An invocation that is replayed reports what a file says, and sends nothing to the warehouse;
     # one that is recorded writes down the environment, with its secrets.
     "DBT_RECORDER_MODE": _REFUSED,
     # For dbt's own tests: what is parsed again is what a file says.
     "DBT_PP_FILE_DIFF_TEST": _REFUSED,
+    "DBT_CLOUD_ACCOUNT_HOST": _HONOURED,
     "DBT_CLOUD_ACCOUNT_ID": _HONOURED,
     "DBT_CLOUD_ENVIRONMENT_ID": _HONOURED,
+    "DBT_CLOUD_PROJECT_ID": _HONOURED,
+    "DBT_CLOUD_STAGING_URL": _HONOURED,
     "DBT_CLOUD_TOKEN": _HONOURED,
     "DBT_DOWNLOADS_DIR": _HONOURED,
     "DBT_DOWNLOAD_DIR": _HONOURED,
+    # Of the plugin of manage_state, which is not loaded.
+    "DBT_ENGINE_STATE_API_URL": _HONOURED,
+    "DBT_ENGINE_STATE_AUTH_URL": _HONOURED,
+    "DBT_ENGINE_STATE_EMIT_REUSED_STATUS": _HONOURED,
+    "DBT_ENGINE_STATE_OAUTH_CLIENT_ID": _HONOURED,
+    "DBT_ENGINE_STATE_TOKEN_URL": _HONOURED,
     "DBT_ENV_PRIVATE_GIT_PROVIDER_INFO": _HONOURED,
     "DBT_ENV_PRIVATE_RUN_JSONSCHEMA_VALIDATIONS": _HONOURED,
     "DBT_HTTP_TIMEOUT": _HONOURED,

@@ -28,6 +28,7 @@ HOME = str(Path(dbt_runner.__file__).parent.parent)
 # tests/dbt_versions.py for others.
 BIN = os.environ.get("DBT_BIN") or str(Path(sys.executable).parent)
 VERSION = os.environ.get("DBT_VERSION", "1.11") + "."
+NEWEST = "1.13."  # of those with a Python API
 Process = subprocess.Popen[str] | ForkedRunner
 _started: list[tuple[Path, Process]] = []  # with the roots of their pods
 _nurseries: list[Nursery] = []  # one at most, once it is wanted

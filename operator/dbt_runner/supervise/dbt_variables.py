@@ -11,7 +11,7 @@ from dbt_runner.layout import Layout
 
 
 def make_variables(layout: Layout, plan: RunPlan, env: Mapping[str, str]) -> dict[str, str]:
-    """The variables that dbt gets: ``DBT_*`` names, which all of 1.10 to 1.12 understand."""
+    """The variables that dbt gets: ``DBT_*`` names, which all versions understand."""
     given = flag_variables.without_own(env).items()
     dbt = {name: value for name, value in given if not name.startswith("DBT_OPERATOR_")}
     dbt.setdefault("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")

@@ -87,6 +87,9 @@ class Loaded:
 class DbtApi(Protocol):
     """What dbt does for the worker, in its own process."""
 
+    def overrule_flags(self) -> None:
+        """Set, for all commands, the flags that some versions of dbt alone would take."""
+
     def find_asked(self, argv: list[str]) -> Asked:
         """What a dbt command line asks of a parse.
 

@@ -38,6 +38,7 @@ def _get_means(assignment: Assignment, channel: Channel) -> Means | None:
     dbt = _import_dbt(channel)
     if dbt is None:
         return None
+    dbt.overrule_flags()
     if os.environ != known:
         # dbt 1.12 takes in the project's .env, which the profile may refer to.
         redactor = send_secrets(assignment.layout, channel)

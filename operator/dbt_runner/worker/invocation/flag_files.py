@@ -7,13 +7,15 @@ full refresh.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dbt_protocol.flag_variables import find_changing_flags
+from dbt_protocol.flag_variables import find_changing_flags, overrule
 from dbt_runner.worker.failure import CannotRunError
 from dbt_runner.worker_messages import DbtEnd
 
@@ -22,6 +24,23 @@ _EXCLUSIVE = {
     "warn_error": ("--warn-error-options", "spec.warnErrorOptions or spec.gate"),
     "warn_error_options": ("--warn-error", "spec.warnError"),
 }
+
+
+def overrule_flags() -> None:
+    """Set, for all commands, the flags that some versions of dbt alone would take.
+
+    The others warn of a variable with their prefix that they do not know, which is an error where
+    warnings are.
+    """
+    if _leaves_out():
+        overrule(os.environ, DBT_ENGINE_MANAGE_STATE="false")
+
+
+def _leaves_out() -> bool:
+    """Whether this dbt could leave out what a service has told it to, as of 1.13."""
+    from dbt.contracts.project import ProjectFlags
+
+    return any(field.name == "manage_state" for field in fields(ProjectFlags))
 
 
 def check_flag_files(project: Path, profile: Path, commands: Iterable[Sequence[str]]) -> str:
@@ -58,7 +77,7 @@ def check_flag_files(project: Path, profile: Path, commands: Iterable[Sequence[s
                 f" DbtRun asks for that: remove {name} there, and set spec.warnError or"
                 " spec.warnErrorOptions of the DbtRun where it is wanted"
             )
-    return _explain_dropped(where, flags)
+    return _explain_dropped(where, flags) or _explain_overruled(where, flags)
 
 
 def _refuse_user_settings() -> None:
@@ -113,6 +132,16 @@ def _explain_dropped(where: str, flags: dict[str, Any]) -> str:
         wrong = ".".join(str(part) for part in error.path)
         return f"dbt takes none of the {where}, since {wrong} is wrong: {error.message}"
     return ""
+
+
+def _explain_overruled(where: str, flags: dict[str, Any]) -> str:
+    """Why dbt does not do what somebody may have paid for."""
+    if not flags.get("manage_state") or not _leaves_out():
+        return ""
+    return (
+        f"{where} says manage_state, which is off in a run: dbt would leave out what a service"
+        " knows to be unchanged, and all that the run selects is to be built"
+    )
 
 
 def _cannot_run(message: str) -> CannotRunError:

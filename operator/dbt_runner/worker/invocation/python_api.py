@@ -6,7 +6,7 @@ because this import takes most of a small run's time.
 
 from __future__ import annotations
 
-from dbt_runner.worker.invocation.flag_files import check_flag_files
+from dbt_runner.worker.invocation.flag_files import check_flag_files, overrule_flags
 from dbt_runner.worker.invocation.loading import find_asked, load_project
 from dbt_runner.worker.invocation.running import run_command, write_manifest
 from dbt_runner.worker.invocation.selecting import select_nodes
@@ -17,6 +17,7 @@ __all__ = [
     "find_asked",
     "list_files",
     "load_project",
+    "overrule_flags",
     "run_command",
     "select_nodes",
     "write_manifest",

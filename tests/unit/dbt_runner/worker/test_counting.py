@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from tests.support.command_lines import tell_ends
-from tests.support.pods import VERSION, Pod
+from tests.support.pods import Pod
 
 pytestmark = pytest.mark.dbt
-HAS_FUNCTIONS = VERSION != "1.10."
 FILES = {
     "dbt_packages/pack/dbt_project.yml": 'name: pack\nversion: "1.0"\n',
     "dbt_packages/pack/macros/packed.sql": (
@@ -77,7 +76,7 @@ _SINGLE, _UNIT_TEST, _LOOK = (
     "analysis.shop.look",
 )
 _TESTS = {_SINGLE, "test.shop.not_null_orders_id.84ef11d8fe"}
-_FUNCTION = {"function.shop.twice"} if HAS_FUNCTIONS else set()
+_FUNCTION = {"function.shop.twice"}
 _QUERY, _BOARD = "saved_query.shop.saved", "exposure.shop.board"
 
 # A command line, and what has to have a result; None where there is nothing to do, or nothing is
@@ -89,7 +88,7 @@ EXPECTED: dict[str, set[str] | None] = {
     "build --select staging": set(),
     "build --select off": None,
     "build --select single": {_SINGLE},
-    "build --select twice": _FUNCTION or None,
+    "build --select twice": _FUNCTION,
     "build --select exposure:board": {_BOARD},
     "build --select saved_query:saved": {_QUERY},
     "build --select metric:sold": None,
@@ -109,7 +108,7 @@ EXPECTED: dict[str, set[str] | None] = {
     "seed": None,
     "snapshot": None,
     "compile": {*_MODELS, *_TESTS, *_FUNCTION, _LOOK},
-    "compile --select twice": _FUNCTION or None,
+    "compile --select twice": _FUNCTION,
     "compile --select staging": set(),
     "compile --select metric:sold": None,
     "compile --select exposure:board": None,

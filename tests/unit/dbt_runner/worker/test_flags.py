@@ -16,7 +16,8 @@ from dbt_protocol.flag_variables import OWN, SHOWN
 from dbt_protocol.summaries import Nodes
 from tests.support.pods import PROJECT, VERSION, Ended, Pod, step
 
-pytestmark = pytest.mark.dbt
+# What is refused before dbt reads anything is the same with every version.
+pytestmark = pytest.mark.dbt_in_full
 
 # One that warns, so that it shows what counts as a failure.
 FILES = {
@@ -40,11 +41,13 @@ SILENT: dict[str, Any] = {
     "log_format_file": "json",
     "log_level": "none",
     "log_level_file": "none",
+    "manage_state": True,
     "maximum_seed_size_mib": 1,
     "partial_parse": False,
     "populate_cache": False,
     "printer_width": 1,
     "send_anonymous_usage_stats": True,
+    "snowflake_projects_otel": True,
     "static_parser": False,
     "use_colors": True,
     "use_colors_file": True,
@@ -63,9 +66,11 @@ OF_IMAGE = {
     "log_format_file": "json",
     "log_level": "none",
     "log_level_file": "none",
+    "manage_state": "true",
     "maximum_seed_size_mib": "1",
     "printer_width": "1",
     "quiet": "true",
+    "snowflake_projects_otel": "true",
     "sqlparse": "{}",
 }
 PATHS = """
@@ -109,6 +114,7 @@ def test_what_a_project_may_say_is_all_tried_here() -> None:
     assert SILENT.keys() | ELSEWHERE == {flag.name for flag in FLAGS if flag.project}
 
 
+@pytest.mark.dbt
 def test_no_flag_of_a_project_takes_the_evidence_away(tmp_path: Path) -> None:
     pod = make_pod(tmp_path, flags(SILENT) + PATHS)
     ended = pod.run(step("build"))
@@ -116,6 +122,7 @@ def test_no_flag_of_a_project_takes_the_evidence_away(tmp_path: Path) -> None:
     assert not (pod.layout.project / "elsewhere").exists()
 
 
+@pytest.mark.dbt
 def test_no_flag_of_a_profile_takes_the_evidence_away(tmp_path: Path) -> None:
     assert_is_proved(make_pod(tmp_path, config=SILENT).run(step("build")))
 
@@ -126,6 +133,7 @@ def both_names(variable: str) -> tuple[str, str]:
     return plain, plain.replace("DBT_", PREFIX, 1)
 
 
+@pytest.mark.dbt
 def test_no_variable_of_an_image_takes_the_evidence_away(tmp_path: Path) -> None:
     pod = make_pod(tmp_path)
     for flag in FLAGS:
@@ -157,12 +165,14 @@ def test_a_replay_is_refused_by_its_other_name(tmp_path: Path) -> None:
     assert_is_refused(pod.run(step("build")), pod, "sets DBT_ENGINE_RECORDER_MODE, which")
 
 
+@pytest.mark.dbt
 def test_a_warning_that_the_project_calls_an_error_fails_the_run(tmp_path: Path) -> None:
     ended = make_pod(tmp_path, flags({"warn_error": True, "fail_fast": True})).run(step("build"))
     assert (ended.code, ended.summary.reason) == (1, "TestFailed"), ended.log
     assert ended.summary.nodes.fail == 1
 
 
+@pytest.mark.dbt
 def test_what_fails_fast_by_the_project_is_told_as_by_the_run(tmp_path: Path) -> None:
     pod = make_pod(tmp_path, flags({"fail_fast": True}))
     (pod.layout.project / "models" / "one.sql").write_text(
@@ -204,11 +214,13 @@ def test_a_profile_that_speaks_against_the_spec_is_refused(tmp_path: Path) -> No
     assert_is_refused(ended, pod, "config in profiles.yml says warn_error_options,")
 
 
+@pytest.mark.dbt
 def test_flags_in_both_files_are_refused(tmp_path: Path) -> None:
     pod = make_pod(tmp_path, flags({"write_json": False}), {"write_json": False})
     assert_is_refused(pod.run(step("build")), pod, "'config' in profiles.yml", "'flags' in")
 
 
+@pytest.mark.dbt
 def test_that_dbt_drops_all_flags_is_said(tmp_path: Path) -> None:
     ended = make_pod(tmp_path, flags({"write_json": "false", "fail_fast": True})).run(step("build"))
     assert_is_proved(ended)
@@ -216,6 +228,7 @@ def test_that_dbt_drops_all_flags_is_said(tmp_path: Path) -> None:
     assert said in ended.log
 
 
+@pytest.mark.dbt
 def test_what_dbt_does_not_know_of_flags_does_nothing(tmp_path: Path) -> None:
     unknown = {"full_refresh": True, "empty": True, "target_path": "elsewhere", "such": {"a": 1}}
     pod = make_pod(tmp_path, flags(unknown))
@@ -225,14 +238,28 @@ def test_what_dbt_does_not_know_of_flags_does_nothing(tmp_path: Path) -> None:
     assert not (pod.layout.project / "elsewhere").exists()
 
 
+@pytest.mark.dbt
+def test_no_service_says_what_is_left_out(tmp_path: Path) -> None:
+    """As of 1.13 a plugin would ask one, and report what it leaves out as built."""
+    pod = make_pod(tmp_path, flags({"manage_state": True}))
+    pod.env["DBT_ENGINE_MANAGE_STATE"] = "true"
+    ended = pod.run(step("build"))
+    assert_is_proved(ended)
+    told = "dbt-operator: flags in dbt_project.yml says manage_state, which is off in a run"
+    assert (told in ended.log) is (VERSION not in ("1.11.", "1.12."))
+    events = (ended.layout.artifacts / "build" / "events.jsonl").read_text()
+    assert "dbt-state" not in ended.log + events, "the plugin introduces itself"
+
+
+@pytest.mark.dbt
 def test_a_home_folder_cannot_ask_for_a_full_refresh(tmp_path: Path) -> None:
     pod = make_pod(tmp_path)
     settings = pod.root / ".dbt" / "user_settings.yml"
     settings.parent.mkdir()
     settings.write_text("flags: {full_refresh: true, quiet: true}\n")
     ended = pod.run(step("build"))
-    if VERSION in ("1.10.", "1.11."):
-        assert_is_proved(ended)  # they do not read it
+    if VERSION == "1.11.":
+        assert_is_proved(ended)  # it does not read it
     else:
         words = "user_settings.yml of the dbt container sets full_refresh, which changes"
         assert_is_refused(ended, pod, words, "remove it there")
