@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.images import DBT_LOCKS
+from tests.cluster.images import DBT_2_LOCK, DBT_LOCKS
 from tests.support.places import ROOT, TESTS, modules
 from tests.support.scenarios import OTHER_DBT
 
@@ -17,6 +17,9 @@ _USUAL_LOCK = ROOT / "images" / "dbt" / "requirements.lock"
 _PACKAGES = ("dbt-core==", "dbt==")
 _MARKS = ("dbt", "dbt_in_full", "one_dbt")
 _NOT = "-"
+_PREVIEW = DBT_2_LOCK.parent.name
+# Its tests are apart, since it does not do what the others do.
+_OF_PREVIEW = "dbt_runner/worker/command/test_dbt_2.py"
 
 # What dbt Labs says of a minor version; a folder in images/dbt needs a row.
 SUPPORT = {
@@ -32,6 +35,7 @@ TITLES = {
     "dbt_protocol/test_flag_table.py": "[All flags and variables that dbt reads](flags.md)",
     "dbt_runner/outcome/test_resume.py": "A second attempt: only what is not done runs again",
     "dbt_runner/supervise/test_progress.py": "Progress while dbt works",
+    _OF_PREVIEW: "[What dbt 2 does, and what it does not](dbt-2.md)",
     "dbt_runner/worker/command/test_main.py": "A dbt that is no Python program",
     "dbt_runner/worker/test_absent_state.py": "Selectors that compare with a state, without one",
     "dbt_runner/worker/test_counting.py": "What each command selects, and the verdict on it",
@@ -91,7 +95,8 @@ def find_versions() -> Mapping[str, str]:
     usual = _read_version(_USUAL_LOCK)
     others = sorted(DBT_LOCKS, key=lambda name: [int(part) for part in name.split(".")])
     minor = usual.rpartition(".")[0]
-    return {minor: usual, **{name: _read_version(DBT_LOCKS[name]) for name in others}}
+    with_api = {minor: usual, **{name: _read_version(DBT_LOCKS[name]) for name in others}}
+    return {**with_api, _PREVIEW: _read_version(DBT_2_LOCK)}
 
 
 def _read_version(lock: Path) -> str:
@@ -111,7 +116,10 @@ def make_features() -> Iterator[tuple[str, list[str]]]:
         if marks:
             name = str(path.relative_to(TESTS / "unit"))
             title = TITLES.get(name) or (ast.get_docstring(tree) or name).split(". ")[0]
-            yield title, ["test", *(_tell_suite(version, marks) for version in versions[1:])]
+            if name == _OF_PREVIEW:
+                yield title, [*(_NOT for _ in versions[1:]), "test"]
+            else:
+                yield title, ["test", *(_tell_suite(version, marks) for version in versions[1:])]
     yield "Runs in a cluster", ["test", *(_tell_scenarios(each) for each in versions[1:])]
     yield "Everything else that needs a cluster", ["test", *(_NOT for _ in versions[1:])]
 
@@ -136,6 +144,8 @@ def _tell_suite(version: str, marks: set[str]) -> str:
 
 
 def _tell_scenarios(version: str) -> str:
+    if version == _PREVIEW:
+        return "test: green, failing-model, freshness"
     found = [scenario for scenario in OTHER_DBT if scenario.dbt == version]
     names = [scenario.name.removesuffix(f"-{version.replace('.', '-')}") for scenario in found]
     return f"test: {', '.join(names)}" if names else _NOT
