@@ -296,7 +296,7 @@ _SPECIAL = {
 _DRIVER_REMEDY = (
     "; dbt 2 fetches the driver of the warehouse when it first needs it, and could not reach the"
     " place: put the driver into the image, below the folder that XDG_CACHE_HOME names there (see"
-    " docs/dbt-2.md), or let the pod reach public.cdn.getdbt.com"
+    " docs/dbt-2.md), or let the pod reach the server that dbt downloads from"
 )
 LACKS_STATE = "the selection compares with a state, and the run has none"
 STATE_REMEDY = ": a selector by state needs spec.state, for example state: {defer: true}"
