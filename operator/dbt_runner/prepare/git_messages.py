@@ -28,7 +28,8 @@ _CAUSES = (
     (
         "certificate",
         re.compile(
-            r"certificate|ssl_error|tls handshake|unable to set .*cainfo|cafile", re.IGNORECASE
+            r"certificate|ssl_error|tls handshake|unable to set .{0,300}cainfo|cafile",
+            re.IGNORECASE,
         ),
     ),
     (
@@ -58,7 +59,7 @@ _CAUSES = (
     (
         "repository",
         re.compile(
-            r"repository .*not found|not appear to be a git repo|no such repo|returned error: 404",
+            r"repository .{0,300}not found|not appear to be a git repo|no such repo|returned error: 404",
             re.IGNORECASE,
         ),
     ),
