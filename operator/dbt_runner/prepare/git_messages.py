@@ -59,7 +59,8 @@ _CAUSES = (
     (
         "repository",
         re.compile(
-            r"repository .{0,300}not found|not appear to be a git repo|no such repo|returned error: 404",
+            r"repository .{0,300}not found|not appear to be a git repo|no such repo"
+            r"|returned error: 404",
             re.IGNORECASE,
         ),
     ),

@@ -7,6 +7,7 @@ from typing import Literal
 from dbt_operator.api.base import KeyRef, Model, SecretRef, Variable
 from dbt_operator.api.parts.artifacts import Artifacts
 from dbt_operator.api.parts.pod import Pod
+from dbt_operator.api.parts.retry import Attempts, Factor
 from dbt_operator.api.parts.source import Deps, Source
 from dbt_operator.api.status import Reason
 from dbt_operator.api.texts import Seconds
@@ -45,7 +46,7 @@ class ResolvedStep(Model):
 class ResolvedRetry(Model):
     """spec.retry, with its defaults."""
 
-    max_attempts: int
+    max_attempts: Attempts
     """How many attempts there may be."""
     attempt_timeout_seconds: Seconds | None = None
     """Longest time for one."""
@@ -53,7 +54,7 @@ class ResolvedRetry(Model):
     """Whether a later attempt leaves out what is done."""
     initial_seconds: Seconds
     """Wait before the second attempt."""
-    factor: int
+    factor: Factor
     """Growth of the waits."""
     max_seconds: Seconds
     """Longest wait."""

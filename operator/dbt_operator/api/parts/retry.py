@@ -9,13 +9,17 @@ from pydantic import Field
 from dbt_operator.api.base import Duration, Model
 from dbt_operator.api.status import Reason
 
+# Of specs and of what is resolved from them: waits are computed with both.
+Attempts = Annotated[int, Field(ge=1, le=10)]
+Factor = Annotated[int, Field(ge=1, le=10)]
+
 
 class Backoff(Model):
     """How long to wait before the next attempt."""
 
     initial: Duration | None = None
     """Before the second attempt. Default: 30s."""
-    factor: Annotated[int, Field(ge=1, le=10)] | None = None
+    factor: Factor | None = None
     """Each wait is this many times the one before. Default: 2."""
     max: Duration | None = None
     """No wait is longer. Default: 10m."""
@@ -24,7 +28,7 @@ class Backoff(Model):
 class Retry(Model):
     """Whether a run that failed is tried again, with a new Job."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=10)]
+    max_attempts: Attempts
     """How many attempts there may be, the first one counted."""
     attempt_timeout: Duration | None = None
     """From the start of dbt in an attempt, within what is left of timeout. Default: none."""

@@ -13,6 +13,7 @@ from dbt_operator.planning.attempt.verdict import Verdict
 from dbt_operator.planning.common.durations import parse_time, seconds
 
 _INITIAL, _FACTOR, _MAX = "30s", 2, "10m"
+_MOST_GROWTHS = 10  # of a wait; there are no more attempts
 _MAY_PASS = (Reason.UNAVAILABLE, Reason.INFRASTRUCTURE, Reason.SOURCE_ERROR, Reason.DEPS_FAILED)
 # Of these the runner says whether they may, by what the warehouse or the Git server has said.
 _MAY_BE_SAID = (Reason.UNAVAILABLE, Reason.MODEL_ERROR, Reason.SOURCE_ERROR)
@@ -33,10 +34,9 @@ def resolve(retry: Retry) -> ResolvedRetry:
 
 
 def wait(retry: ResolvedRetry, failed: int) -> timedelta:
-    """How long to wait after so many failed attempts."""
-    return timedelta(
-        seconds=min(retry.initial_seconds * retry.factor ** (failed - 1), retry.max_seconds)
-    )
+    """How long to wait after so many failed attempts, of which a status may tell any number."""
+    growth = retry.factor ** min(max(0, failed - 1), _MOST_GROWTHS)
+    return timedelta(seconds=min(retry.initial_seconds * growth, retry.max_seconds))
 
 
 def find_next_start(resolved: Resolved, last: Attempt) -> datetime:

@@ -116,6 +116,12 @@ def test_waits_grow_up_to_a_limit() -> None:
     assert [retry.wait(found, n).total_seconds() for n in (1, 2, 3, 4)] == [10, 30, 60, 60]
 
 
+@pytest.mark.parametrize("number", [-(2**63), 0, 2**63 - 1])
+def test_a_wait_has_its_limit_whatever_number_a_status_has(number: int) -> None:
+    found = retry.resolve(Retry.model_validate({"maxAttempts": 5, "backoff": {"max": "1m"}}))
+    assert 30 <= retry.wait(found, number).total_seconds() <= 60
+
+
 def test_no_attempt_follows_that_could_not_start_before_the_timeout() -> None:
     found = resolved(retry=THREE, timeout="100s")
     away = Verdict(Reason.UNAVAILABLE, "")
