@@ -21,6 +21,7 @@ LONGEST_FIRST = (
     _RUNNER / "worker" / "command" / "test_main.py",
     _RUNNER / "worker" / "test_invocation.py",
     _RUNNER / "outcome" / "test_resume.py",
+    _RUNNER / "worker" / "command" / "test_dbt_2.py",
     _RUNNER / "worker" / "test_source_status.py",
     _RUNNER / "worker" / "test_state.py",
     _RUNNER / "worker" / "test_deps.py",
