@@ -251,7 +251,9 @@ def _started(
         rollout = ("rollout", "status", f"deployment/{name}", f"--timeout={PATIENCE:g}s")
         kubectl(*rollout, namespace=NAMESPACE)
     apply(secret("temporary", NAMESPACE, make_keys(certificates, folder)))
-    address = get("service", "postgres", NAMESPACE)["spec"]["clusterIP"]
+    address = kubectl(
+        "get", "service", "postgres", "-o", "jsonpath={.spec.clusterIP}", namespace=NAMESPACE
+    )
     for scenario in make_scenarios(address):
         apply(*manifests(scenario, images, NAMESPACE))
 
