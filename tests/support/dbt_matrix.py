@@ -139,7 +139,7 @@ def _tell_suite(version: str, marks: set[str]) -> str:
     if "dbt" not in marks:
         return "test-full"
     if "dbt_in_full" in marks:
-        return "test; all of it test-full"
+        return "test; the rest: test-full"
     return "test, some of it" if "one_dbt" in marks else "test"
 
 

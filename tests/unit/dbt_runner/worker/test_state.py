@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.pods import PROJECT, Ended, Pod, profile, step
 
-pytestmark = pytest.mark.dbt
+pytestmark = pytest.mark.dbt_in_full
 FILES = {
     "models/first.sql": "select 1 as id",
     "models/second.sql": "select * from {{ ref('first') }}",
@@ -46,6 +46,7 @@ def built(ended: Ended, name: str = "build") -> list[str]:
     )
 
 
+@pytest.mark.dbt
 def test_only_what_has_changed_and_what_depends_on_it_is_built_and_the_rest_is_deferred(
     full: Ended,
 ) -> None:
@@ -61,6 +62,7 @@ def test_only_what_has_changed_and_what_depends_on_it_is_built_and_the_rest_is_d
         assert warehouse.sql("select id from pr_7.third").fetchall() == [(2,)]
 
 
+@pytest.mark.dbt
 def test_without_the_state_everything_is_built(tmp_path: Path) -> None:
     ended = slim(tmp_path, FILES, None)
     assert ended.code == 0, ended.log
@@ -72,7 +74,7 @@ DEFAULT_SELECTOR = (
 )
 
 
-@pytest.mark.parametrize("isolation", ["Fork", "Process"])
+@pytest.mark.parametrize("isolation", [pytest.param("Fork", marks=pytest.mark.dbt), "Process"])
 def test_a_build_that_a_default_selector_narrows_is_not_the_whole_project(
     tmp_path: Path, isolation: str
 ) -> None:
@@ -83,11 +85,13 @@ def test_a_build_that_a_default_selector_narrows_is_not_the_whole_project(
     assert "step build has left out 2 nodes that it was asked for" in ended.summary.message
 
 
+@pytest.mark.dbt
 def test_a_build_of_everything_is_whole(full: Ended) -> None:
     assert full.summary.whole
     assert full.step("build")["left_out"] == 0
 
 
+@pytest.mark.dbt
 def test_a_default_selector_of_everything_narrows_nothing(tmp_path: Path) -> None:
     selector = DEFAULT_SELECTOR.replace("value: first", "value: '*'")
     ended = Pod(tmp_path / "pod", {**FILES, "selectors.yml": selector}).run(step("build"))
@@ -99,6 +103,7 @@ TEST = {
 }
 
 
+@pytest.mark.dbt
 @pytest.mark.parametrize("selection", ["empty", "cautious"])
 def test_an_indirect_selection_of_the_project_keeps_no_test_from_whole_builds(
     tmp_path: Path, selection: str
@@ -113,6 +118,7 @@ def test_an_indirect_selection_of_the_project_keeps_no_test_from_whole_builds(
     assert (ended.code, len(built(ended)), ended.summary.whole) == (0, 3, True), ended.log
 
 
+@pytest.mark.dbt
 def test_a_build_that_may_fail_or_a_selection_by_name_proves_nothing(tmp_path: Path) -> None:
     files = {**FILES, "selectors.yml": DEFAULT_SELECTOR.replace("default: true", "default: false")}
     ended = Pod(tmp_path / "pod", files).run(
@@ -128,6 +134,7 @@ def names(state: Any) -> list[str]:
     return sorted(path.name for path in state.iterdir())
 
 
+@pytest.mark.dbt
 def test_the_state_of_a_run_holds_what_selectors_read(full: Ended) -> None:
     assert names(full.layout.new_state) == ["contents.json", "manifest.json", "run_results.json"]
 
@@ -164,7 +171,11 @@ WORD_SECRETS = {
 }
 
 
-@pytest.mark.parametrize("case", WORD_SECRETS)
+@pytest.mark.parametrize(
+    # The last holds both of the others, as far as dbt has a part in them.
+    "case",
+    ["literal", "variable", pytest.param("asked", marks=pytest.mark.dbt)],
+)
 def test_names_with_a_password_in_them_are_found_again(tmp_path: Path, case: str) -> None:
     credential, more = WORD_SECRETS[case]
     profiles = profile(tmp_path / "warehouse.duckdb", credential)
