@@ -1,0 +1,1 @@
+select seconds / 60.0

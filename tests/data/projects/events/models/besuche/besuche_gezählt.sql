@@ -1,0 +1,1 @@
+select count(*) as besuche from {{ ref('besuche') }}

@@ -1,0 +1,1 @@
+select times from {{ ref('sensors', 'per_beat') }}

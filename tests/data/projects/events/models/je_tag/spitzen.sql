@@ -1,0 +1,1 @@
+select max(besuche) as besuche from {{ ref('stunden') }}

@@ -1,0 +1,1 @@
+select id, "Name" as name from {{ ref('geräte') }}

@@ -1,0 +1,1 @@
+select {{ "1" if var('ds', '') else "0" }} as beat

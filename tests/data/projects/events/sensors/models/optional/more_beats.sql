@@ -1,0 +1,1 @@
+select beat + 1 as beat from {{ ref('beats') }}

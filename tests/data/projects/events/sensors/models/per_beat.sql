@@ -1,0 +1,1 @@
+select beat, count(*) as times from {{ ref('beats') }} group by beat

@@ -1,0 +1,1 @@
+select device from {{ ref('letzte_besuche') }} where device not in (select id from {{ ref('geräte') }})

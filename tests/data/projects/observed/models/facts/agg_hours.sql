@@ -1,0 +1,1 @@
+select station_id, hour_at, celsius from {{ ref('int_hours') }}

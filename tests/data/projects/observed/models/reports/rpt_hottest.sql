@@ -1,0 +1,1 @@
+select town, highest from {{ ref('agg_towns') }} where highest > 10

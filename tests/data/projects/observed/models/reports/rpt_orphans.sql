@@ -1,0 +1,1 @@
+select town from {{ ref('dim_stations') }} where owner is null

@@ -1,0 +1,1 @@
+select count(*) as rejected from {{ ref('fct_rejected') }}

@@ -1,0 +1,2 @@
+{{ config(materialized='view') }}
+select town, 'over {{ env_var("APP_LIMIT", "10") }}' as words from {{ ref('rpt_hottest') }}

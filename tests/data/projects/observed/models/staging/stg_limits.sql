@@ -1,0 +1,1 @@
+select station_id, lowest, highest from {{ ref('limits') }}

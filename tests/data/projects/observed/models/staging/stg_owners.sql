@@ -1,0 +1,1 @@
+select station_id, owner from {{ ref('owners') }}

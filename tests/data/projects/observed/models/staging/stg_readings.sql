@@ -1,0 +1,1 @@
+select reading_id, station_id, measured_at, celsius from {{ source('landing', 'readings') }}

@@ -1,0 +1,1 @@
+select station_id, town from {{ source('landing', 'stations') }}

@@ -1,0 +1,1 @@
+select name from {{ ref('dim_products', v=2) }} where price > 10

@@ -1,0 +1,3 @@
+{% macro to_euros(column) -%}
+cast({{ column }} as numeric(16, 2)) / 100
+{%- endmacro %}

@@ -1,0 +1,1 @@
+{{ tools.list_days(var('days_from'), var('days_until')) }}

@@ -1,0 +1,1 @@
+select product_id, name, price from {{ ref('stg_products') }}

@@ -1,0 +1,1 @@
+select product_id, name, kind, price, price - cost as margin from {{ ref('stg_products') }}

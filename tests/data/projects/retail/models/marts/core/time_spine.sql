@@ -1,0 +1,1 @@
+select day_on as date_day from {{ ref('dim_days') }}

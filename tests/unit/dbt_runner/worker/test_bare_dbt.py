@@ -1,0 +1,133 @@
+"""Projects in the shape of real ones end as they do with bare dbt on the same warehouse: verdicts,
+nodes, counts, tables, artifacts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pytest
+
+from tests.support.bare_dbt import Bare, BareDbt, bare_dbt, read_statuses
+from tests.support.both_ways import (
+    Both,
+    count,
+    describe_artifact,
+    describe_tables,
+    make_database,
+    make_duckdb,
+)
+from tests.support.pods import BIN, VERSION, Ended
+from tests.support.postgres import Postgres, postgres
+from tests.support.shaped_projects import BY_NAME
+
+pytestmark = pytest.mark.dbt_in_full
+CASES = [("observed-warning", "duckdb")]
+# These show no nodes, as they would be counted twice.
+UNCOUNTED = ("list", "docs", "compile", "runOperation")
+GOOD = ("success", "pass", "warn", "no-op")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def dbt() -> Iterator[BareDbt]:
+    with bare_dbt(f"{BIN}/python", {"PATH": f"{BIN}:{os.environ['PATH']}"}) as found:
+        yield found
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What both sides have made of a state."""
+
+    both: Both
+    ended: Ended
+    bare: dict[str, Bare]
+    tables: tuple[dict[str, Any], dict[str, Any]]
+
+
+def do_both(both: Both, before: Ended | None = None, kept: str = "") -> Compared:
+    steps = both.state.make_steps()
+    bare, ended = both.run_bare(steps, kept), both.run(steps, before)
+    return Compared(both, ended, bare, (describe_tables(both.ours), describe_tables(both.theirs)))
+
+
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def compared(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    server: Postgres,
+    dbt: BareDbt,
+) -> Compared:
+    name, engine = request.param
+    if VERSION[:-1] in BY_NAME[name].unlike:
+        pytest.skip("in this version of dbt a part of it is another")
+    make = make_duckdb if engine == "duckdb" else make_database(server)
+    return do_both(Both(tmp_path_factory.mktemp(name), BY_NAME[name], make, dbt))
+
+
+def test_each_step_ends_with_the_exit_code_of_bare_dbt(compared: Compared) -> None:
+    codes = {each["name"]: each["exit_code"] for each in compared.ended.result["steps"]}
+    assert codes == {name: bare.code for name, bare in compared.bare.items()}
+
+
+def test_the_verdict_is_what_bare_dbt_has_come_to(compared: Compared) -> None:
+    failed = any(bare.code for bare in compared.bare.values())
+    assert compared.ended.summary.reason == compared.both.state.reason, compared.ended.log
+    assert (compared.ended.code != 0) is failed is bool(compared.both.state.reason)
+
+
+def test_each_node_ends_as_with_bare_dbt(compared: Compared) -> None:
+    assert compared.bare["build"].statuses
+    for name in names(compared):
+        left = compared.ended.layout.artifacts / name
+        assert read_statuses(left) == compared.bare[name].statuses, name
+
+
+def test_the_counts_are_those_of_bare_dbts_results(compared: Compared) -> None:
+    total: Counter[str] = Counter()
+    for each in compared.both.state.make_steps():
+        expected = {} if each.command in UNCOUNTED else count(compared.bare[each.name].statuses)
+        total.update(expected)
+        assert without_zeros(compared.ended.step(each.name)["nodes"]) == without_zeros(expected)
+    assert without_zeros(asdict(compared.ended.summary.nodes)) == without_zeros(total)
+
+
+def test_what_went_wrong_is_told_by_name(compared: Compared) -> None:
+    for name in names(compared):
+        bad = {
+            uid: status
+            for uid, status in compared.bare[name].statuses.items()
+            if status not in GOOD
+        }
+        failures = compared.ended.step(name)["failures"]
+        assert {each["unique_id"]: each["status"] for each in failures} == bad
+
+
+def test_the_warehouse_holds_what_bare_dbt_makes_of_it(compared: Compared) -> None:
+    ours, theirs = compared.tables
+    assert len(theirs) > 20
+    assert ours == theirs
+
+
+def test_the_artifacts_say_what_bare_dbts_say(compared: Compared) -> None:
+    for name in names(compared):
+        for path in compared.both.find_artifacts(name):
+            ours = compared.ended.layout.artifacts / name / path.name
+            assert describe_artifact(ours) == describe_artifact(path), f"{name}/{path.name}"
+
+
+def names(found: Compared) -> list[str]:
+    return list(found.bare)
+
+
+def without_zeros(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: number for name, number in counts.items() if number}
