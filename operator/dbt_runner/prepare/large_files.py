@@ -23,7 +23,7 @@ from dbt_runner.prepare.git_access import Access, find_host, share_access
 from dbt_runner.prepare.git_command import Git
 from dbt_runner.prepare.git_messages import CommandError, SourceError, explain_error, say
 from dbt_runner.prepare.lfs_pointers import EMPTY, Pointer, list_pointers, name_path, read_pointer
-from dbt_runner.prepare.local_packages import list_looked_into
+from dbt_runner.prepare.looked_into import list_looked_into
 from dbt_runner.prepare.project_folder import PrepareError
 from dbt_runner.prepare.submodules import Repository
 

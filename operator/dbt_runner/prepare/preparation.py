@@ -24,7 +24,7 @@ from dbt_runner.prepare.fingerprint import list_files
 from dbt_runner.prepare.git_command import Limits
 from dbt_runner.prepare.git_messages import SourceError, Wanted
 from dbt_runner.prepare.lfs_pointers import refuse_pointers
-from dbt_runner.prepare.local_packages import list_looked_into
+from dbt_runner.prepare.looked_into import list_looked_into
 from dbt_runner.prepare.placing import place
 from dbt_runner.prepare.project_folder import PROJECT_FILE, PrepareError, make_folder
 from dbt_runner.volume import remove_folder

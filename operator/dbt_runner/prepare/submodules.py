@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from dbt_runner.prepare.git_access import Access, find_host, share_access
 from dbt_runner.prepare.git_command import Git
 from dbt_runner.prepare.git_messages import CommandError, SourceError, Wanted, explain_error
-from dbt_runner.prepare.local_packages import list_looked_into
+from dbt_runner.prepare.looked_into import list_looked_into
 from dbt_runner.prepare.project_folder import PrepareError
 
 _SUBMODULE = "160000 "  # the mode of one among the files of a commit

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dbt_protocol.flag_variables import overrule
+from dbt_runner.local_packages import list_project_folders
 from dbt_runner.project_words import read_text
 
 LOCK_FILE = "package-lock.yml"
@@ -86,13 +87,38 @@ def make_writable(project: Path, to: Path) -> Path:
     Packages go into the project's folder, and so does their lock file. A project that is baked into
     an image is on a root filesystem that is read-only, and belongs to root as a rule. Times are
     kept: partial parsing looks at them.
+
+    Packages that are named by paths may be beside the project or above it. From the copy, these
+    paths lead to the same files.
     """
     if os.access(project, os.W_OK):
         return project
+    real = Path(os.path.realpath(project))
+    top = _find_top(real)
+    copy = to / real.relative_to(top)
+    _link_surroundings(top, to, real)
     shutil.copytree(
-        project, to, symlinks=True, ignore=shutil.ignore_patterns(".git"), dirs_exist_ok=True
+        real, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"), dirs_exist_ok=True
     )
-    for path in (to, *to.rglob("*")):
+    for path in (copy, *copy.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | 0o200)
-    return to
+    return copy
+
+
+def _find_top(project: Path) -> Path:
+    """The folder that holds the project and every package that it names by a path."""
+    folders = list_project_folders(Path(project.anchor), project)
+    return Path(os.path.commonpath([project, *(path for path in folders if path.is_dir())]))
+
+
+def _link_surroundings(top: Path, to: Path, project: Path) -> None:
+    """Have everything between a folder and the project, which is below it, in another folder as
+    well.
+    """
+    for part in project.relative_to(top).parts:
+        to.mkdir(parents=True, exist_ok=True)
+        for path in top.iterdir():
+            if path.name not in {part, ".git"}:
+                (to / path.name).symlink_to(path)
+        top, to = top / part, to / part

@@ -156,7 +156,7 @@ PATTERNS = {
     "dbt_runner.outcome.steps:_PLACEHOLDER": Row(("$(a", "$(a)", "$((")),
     "dbt_runner.prepare.git:_COMMIT": Row(),
     "dbt_runner.prepare.git:_SHORT_HASH": Row(),
-    "dbt_runner.prepare.local_packages:_LOCAL": Row(("local", "local ", "local: ", "local:a ")),
+    "dbt_runner.local_packages:_LOCAL": Row(("local", "local ", "local: ", "local:a ")),
     "dbt_runner.prepare.git_messages:_CAUSES": Row(
         ("repository ", "unable to set ", "@\n"), name_cause
     ),

@@ -14,7 +14,7 @@ import pytest
 from dbt_protocol.messages import PINNED_CODE
 from dbt_runner.worker import deps
 from tests.support.kube import PATIENCE
-from tests.support.pods import Ended, Pod, profile, step
+from tests.support.pods import PROJECT, Ended, Pod, profile, step
 
 pytestmark = pytest.mark.one_dbt
 LIBRARY = {
@@ -137,6 +137,36 @@ def test_a_project_that_cannot_be_written_to_is_copied(tmp_path: Path, isolation
     assert (pod.layout.project / "dbt_packages/library").exists()
     assert (pod.layout.project / "packages.yml").stat().st_mtime == 1_000_000_000
     assert not (baked / "dbt_packages").exists()
+
+
+@pytest.mark.parametrize("when", ["IfMissing", "Always"])
+def test_packages_beside_and_above_a_copied_project_are_found(tmp_path: Path, when: str) -> None:
+    """As with tests of a package, whose project is below it."""
+    files = LIBRARY | {
+        "dbt_project.yml": "name: above\nversion: '1.0'\n",
+        "macros/two.sql": "{% macro two() %}2{% endmacro %}",
+        "tests_of_it/packages.yml": "packages: [{local: ../}, {local: ../library}, {local: own}]",
+        "tests_of_it/dbt_project.yml": PROJECT,
+        "tests_of_it/own/dbt_project.yml": "name: own\nversion: '1.0'\n",
+        "tests_of_it/models/orders.sql": (
+            "select {{ above.two() }} as n from {{ ref('library', 'ones') }}"
+        ),
+    }
+    pod = Pod(tmp_path / "pod", files)
+    baked = tmp_path / "baked"
+    pod.layout.project.rename(baked)
+    for path in (*baked.rglob("*"), baked):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    pod.prefix = WITHOUT_CAPABILITIES
+    ended = pod.run(step("build"), deps=when, project_dir=str(baked / "tests_of_it"))
+    assert ended.code == 0, ended.log
+    assert ended.summary.nodes.success == 2
+    assert {path.name for path in (pod.layout.project / "tests_of_it/dbt_packages").iterdir()} == {
+        "above",
+        "library",
+        "own",
+    }
+    assert not (baked / "tests_of_it/dbt_packages").exists()
 
 
 def test_a_project_stays_where_it_is_if_nothing_is_missing(tmp_path: Path) -> None:
