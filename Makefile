@@ -92,6 +92,13 @@ test-full: test ## Everything, and what takes too long for every change
 	DBT_OPERATOR_TEST_FULL=1 $(CLUSTER) exec -- pytest tests/faults tests/e2e/test_operator.py
 	+DBT_OPERATOR_TEST_FULL=1 $(MAKE) unit-versions
 
+.PHONY: public-projects
+public-projects: .venv/ready ## Run projects of other people, and compare what becomes of them with dbt alone; OPTIONS='--mirror URL'
+	$(CLUSTER) up
+	$(CLUSTER) images
+	$(BIN)/python -m tests.public --image $(OPTIONS)
+	$(CLUSTER) exec -- python -m tests.public $(OPTIONS)
+
 .PHONY: bench-run
 bench-run: .venv/ready ## Measure a DbtRun against a bare Job that runs the dbt commands one by one
 	$(CLUSTER) up

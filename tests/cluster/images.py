@@ -131,6 +131,35 @@ def load(names: Iterable[str]) -> Mapping[str, str]:
     return references
 
 
+def load_folder(name: str, folder: Path, dockerfile: Path) -> str:
+    """Build and load an image of files that are not the repository's, on top of that of dbt;
+    returns its reference.
+
+    Args:
+        name: the image's.
+        folder: what is in it, and all that a build sees.
+        dockerfile: it takes the parent as DBT_IMAGE.
+    """
+    found = reference_folder(name, folder, dockerfile)
+    if found not in _tool().loaded():
+        if not _tool().built(found):
+            parent = {"DBT_IMAGE": load(["dbt"])["dbt"]}
+            _tool().build(found, folder, dockerfile, parent)
+        say(f"loading {found}")
+        _tool().load(found)
+    _remove_old({name: found})
+    return found
+
+
+def reference_folder(name: str, folder: Path, dockerfile: Path) -> str:
+    """Return the full name of an image of :func:`load_folder`."""
+    digest = hashlib.sha256(reference("dbt").encode() + dockerfile.read_bytes())
+    for path in sorted(folder.rglob("*")):
+        digest.update(f"\0{path.relative_to(folder)}\0".encode())
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return f"{_REGISTRY}/{name}:{digest.hexdigest()[:12]}"
+
+
 @cache
 def reference(name: str, sources: Path = REPOSITORY) -> str:
     """Return an image's full name: it tells what the image is made of."""
