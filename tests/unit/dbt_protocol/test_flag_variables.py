@@ -47,7 +47,9 @@ def test_what_only_changes_what_is_shown_may_stay(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(OWN))
 def test_what_the_runner_sets_is_its_own_by_either_name(name: str) -> None:
     assert find_changing({name: "x"}) == []
-    assert find_changing({prefixed(name): "x"}) == [prefixed(name)]
+    # Some have that name only.
+    others = {prefixed(name)} - {name}
+    assert find_changing(dict.fromkeys(others, "x")) == sorted(others)
     assert without_own({prefixed(name): "x", "A": "b"}) == {"A": "b"}
     assert is_flag(name)
 

@@ -45,7 +45,7 @@ def test_progress_of_hostile_depth_is_a_protocol_error(deep: str) -> None:
         Progress.from_json(f'{{"done":1,"total":2,"running":[{deep}]}}')
 
 
-@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "1.0", '"1"', "true", "null", "3"])
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "1.0", '"1"', "true", "null", "4"])
 def test_a_protocol_that_is_no_number_of_ours_is_refused(number: str) -> None:
     with pytest.raises(ProtocolError):
         Summary.from_json(f'{{"protocol": {number}}}')
@@ -64,11 +64,13 @@ def test_what_a_store_says_fits_into_a_termination_message(error: str) -> None:
     assert UploadSummary.from_json(text).error
 
 
-@pytest.mark.parametrize(("protocol", "known"), [(0, False), (1, True), (2, True), (3, False)])
+@pytest.mark.parametrize(
+    ("protocol", "known"), [(0, False), (1, True), (2, True), (3, True), (4, False)]
+)
 def test_a_message_of_a_protocol_that_is_not_known_is_refused(protocol: int, known: bool) -> None:
     text = json.dumps({"protocol": protocol, "source": "image"})
     if known:
         assert PreparePlan.from_json(text).protocol == protocol
     else:
-        with pytest.raises(ProtocolError, match=f"protocol {protocol} is not one of 1 to 2"):
+        with pytest.raises(ProtocolError, match=f"protocol {protocol} is not one of 1 to 3"):
             PreparePlan.from_json(text)
