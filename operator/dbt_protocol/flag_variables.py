@@ -66,7 +66,7 @@ def find_changing_flags(names: Iterable[str]) -> list[str]:
 
 
 def _add_prefix(name: str) -> str:
-    return name.replace("DBT_", PREFIX, 1)
+    return name if name.startswith(PREFIX) else name.replace("DBT_", PREFIX, 1)
 
 
 def _changes(name: str) -> bool:
