@@ -45,8 +45,8 @@ def without_own(env: Mapping[str, str]) -> dict[str, str]:
 def overrule(env: MutableMapping[str, str], **flags: str) -> None:
     """Set flags by their variables, and take away the names that dbt would prefer to these."""
     for name, value in flags.items():
-        env[name] = value
         env.pop(_add_prefix(name), None)
+        env[name] = value
 
 
 def find_changing(env: Mapping[str, str]) -> list[str]:

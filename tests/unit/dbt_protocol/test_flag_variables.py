@@ -44,6 +44,13 @@ def test_what_only_changes_what_is_shown_may_stay(name: str) -> None:
     assert is_flag(name)
 
 
+@pytest.mark.parametrize("name", ["DBT_TARGET_PATH", "DBT_ENGINE_MANAGE_STATE"])
+def test_what_the_runner_says_counts(name: str) -> None:
+    env = {name: "theirs", prefixed(name): "theirs"}
+    overrule(env, **{name: "ours"})
+    assert env == {name: "ours"}
+
+
 @pytest.mark.parametrize("name", sorted(OWN))
 def test_what_the_runner_sets_is_its_own_by_either_name(name: str) -> None:
     assert find_changing({name: "x"}) == []
