@@ -180,7 +180,7 @@ def restarted_before_the_job_was_recorded(world: World) -> None:
         ('"attempt":1', '"attempt":2'),
         ('"run_uid":"1111', '"run_uid":"2222'),
         ('"windows":[]', '"windows":[{"key":"a","values":{}}]'),
-        ('"protocol":1', '"protocol":99'),
+        ('"protocol":3', '"protocol":99'),
     ],
 )
 def test_a_job_of_the_run_that_does_something_else_is_not_adopted(old: str, new: str) -> None:
