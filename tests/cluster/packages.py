@@ -1,12 +1,13 @@
 """The Debian packages that the local cluster is made of."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster.progress import follow
-from tests.cluster.state import ClusterError
+from tests.cluster.state import CACHE, ClusterError
 
 # A package, and a command or a file that it brings.
 _PACKAGES = {
@@ -44,7 +45,20 @@ def install(packages: Mapping[str, str] = _PACKAGES) -> None:
     Raises:
         ClusterError: that is not possible here.
     """
-    missing = [package for package, brings in packages.items() if shutil.which(brings) is None]
+    if not _find_missing(packages):
+        return
+    # Suites that run side by side need different ones, and apt-get fails beside another.
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "packages.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _install(_find_missing(packages))
+
+
+def _find_missing(packages: Mapping[str, str]) -> list[str]:
+    return [package for package, brings in packages.items() if shutil.which(brings) is None]
+
+
+def _install(missing: list[str]) -> None:
     if not missing:
         return
     if shutil.which("apt-get") is None:
