@@ -29,7 +29,6 @@ class State:
     vars: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     args: Mapping[str, Any] = field(default_factory=dict)  # of the operation that loads
-    unlike: frozenset[str] = frozenset()  # versions of dbt in which this part of it is another
 
     def __str__(self) -> str:
         return f"{self.project}-{self.name}"

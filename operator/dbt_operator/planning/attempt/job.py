@@ -17,9 +17,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dbt_operator.api.base import API_VERSION, Variable
-from dbt_operator.api.parts.pod import Pod, Volume
+from dbt_operator.api.parts.pod import Pod
 from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.parts.source import GitSource
+from dbt_operator.planning.attempt.pod_volumes import list_own_volumes, make_mount, make_volume
 from dbt_operator.planning.common import names
 from dbt_operator.planning.common.identity import Identity
 from dbt_protocol import paths, plans
@@ -32,9 +33,6 @@ USER = 65532
 _HOME = "/tmp"  # noqa: S108
 _RESOURCES = {"requests": {"cpu": "250m", "memory": "512Mi"}}
 _CLONE = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
-# Of the files of Secrets, which are root's and of the pod's fsGroup: the pod's user reads them as a
-# member of the group, and libpq refuses a private key that anybody else may read.
-_SECRET_MODE = 0o440
 _SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 
 # Isolated, and without what the image adds to each start of Python: neither a user's environment
@@ -172,9 +170,9 @@ def _pod(resolved: Resolved, run: Identity, attempt: int, told: Told) -> Manifes
         ],
         "containers": [_dbt(resolved, run, attempt, pod, told)],
         "volumes": [
-            *_volumes(resolved, pod),
+            *list_own_volumes(resolved, pod),
             *_orders(told),
-            *(_volume(volume) for volume in pod.volumes or ()),
+            *(make_volume(volume) for volume in pod.volumes or ()),
         ],
     }
     if resolved.timeout_seconds is not None:
@@ -388,7 +386,7 @@ def _dbt(resolved: Resolved, run: Identity, attempt: int, pod: Pod, told: Told) 
         {"name": "profiles", "mountPath": paths.PROFILES, "readOnly": True},
         {"name": "tmp", "mountPath": _HOME},
         *({"name": "orders", "mountPath": paths.ORDERS, "readOnly": True} for _ in _orders(told)),
-        *(_mount(volume) for volume in pod.volumes or ()),
+        *(make_mount(volume) for volume in pod.volumes or ()),
     ]
     container = _container(paths.DBT_CONTAINER, resolved.image, environment, mounts)
     if resolved.image_pull_policy:
@@ -462,53 +460,3 @@ def _variable(variable: Variable) -> Manifest:
             "valueFrom": {"configMapKeyRef": variable.config_map_key_ref.to_dict()},
         }
     return _plain(variable.name, variable.value or "")
-
-
-def _volumes(resolved: Resolved, pod: Pod) -> list[Manifest]:
-    scratch = {} if pod.ephemeral_storage is None else {"sizeLimit": pod.ephemeral_storage}
-    profiles = resolved.profiles
-    volumes: list[Manifest] = [
-        {"name": "shared", "emptyDir": scratch},
-        {"name": "tmp", "emptyDir": scratch},
-        _secret("profiles", profiles.name, {"key": profiles.key, "path": "profiles.yml"}),
-    ]
-    if source := resolved.source.config_map:
-        items = {"items": [item.to_dict() for item in source.items]} if source.items else {}
-        volumes.append({"name": "source", "configMap": {"name": source.name, **items}})
-    if git := resolved.source.git:
-        volumes.append(
-            {"name": "prepare-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}
-        )
-        if git.secret_ref:
-            volumes.append(_secret("git", git.secret_ref.name))
-    if ca := resolved.artifacts.ca_secret_ref:
-        file = PurePosixPath(paths.BUCKET_CA).name
-        volumes.append(_secret("bucket", ca.name, {"key": ca.key, "path": file}))
-    return volumes
-
-
-def _secret(volume: str, name: str, *items: Manifest) -> Manifest:
-    """A Secret as a volume; with items, these keys of it."""
-    only = {"items": list(items)} if items else {}
-    return {"name": volume, "secret": {"secretName": name, **only, "defaultMode": _SECRET_MODE}}
-
-
-def _volume(volume: Volume) -> Manifest:
-    """A volume of the project, with what it is as Kubernetes has it."""
-    kinds = ("persistentVolumeClaim", "configMap", "secret", "emptyDir")
-    given = volume.to_dict()
-    source = {kind: given[kind] for kind in kinds if kind in given}
-    if volume.secret:
-        source["secret"] = {"defaultMode": _SECRET_MODE, **source["secret"]}
-    return {"name": _own_name(volume), **source}
-
-
-def _mount(volume: Volume) -> Manifest:
-    given = volume.to_dict()
-    mount = {key: given[key] for key in ("mountPath", "subPath", "readOnly") if key in given}
-    return {"name": _own_name(volume), **mount}
-
-
-def _own_name(volume: Volume) -> str:
-    """Apart from the names that the operator uses."""
-    return f"project-{volume.name}"

@@ -30,7 +30,9 @@ class _Noting(CodeGenerator):  # type: ignore[misc,unused-ignore]
     names.
     """
 
-    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802
+    def visit_Template(  # noqa: N802
+        self, node: nodes.Template, frame: Frame | None = None
+    ) -> None:
         """Look first for what is only shown."""
         mark_shown(node)
         super().visit_Template(node, frame)

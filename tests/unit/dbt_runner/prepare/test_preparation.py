@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from dbt_protocol.plans import PreparePlan
+from dbt_protocol.plans import PLAN_VARIABLE, Bucket, PreparePlan, UploadPlan
 from dbt_protocol.summaries import Summary
 from dbt_runner.layout import Layout
 from dbt_runner.prepare import fingerprint, preparation
 from tests.support.hostile_files import make_nested
-from tests.support.kube import PATIENCE
+from tests.support.kube import PATIENCE, wait_for
 from tests.support.pods import HOME
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
@@ -82,6 +82,16 @@ def test_the_runner_may_be_put_in_its_place_twice_at_once(layout: Layout) -> Non
     assert layout.runner.read_bytes() == b"PK runner"
     assert layout.cache.stat().st_mode & stat.S_IWGRP
     assert [path.name for path in layout.shared.glob("*runner*")] == ["runner.pyz"]
+
+
+def test_the_sidecar_puts_the_runner_in_its_place_where_nobody_else_does(layout: Layout) -> None:
+    plan = UploadPlan(Bucket("http://127.0.0.1:9", "artifacts"), "runs/one", places=True)
+    argv = [sys.executable, "-m", "dbt_runner", "artifacts", "--root", layout.root]
+    with subprocess.Popen(argv, env={**os.environ, PLAN_VARIABLE: plan.to_json()}) as sidecar:
+        wait_for("the runner is there", layout.runner.exists)
+        sidecar.terminate()
+        assert sidecar.wait(PATIENCE) == 0
+    assert layout.cache.is_dir()
 
 
 def test_keys_are_files_of_the_project(layout: Layout) -> None:
