@@ -15,6 +15,7 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
+from dbt_protocol.paths import STOP
 from tests.support import faults, product
 from tests.support.backfills import (
     NAMESPACE,
@@ -56,7 +57,10 @@ TOGETHER: dict[str, Manifest] = {
     "stopped": backfill("stopped", dates(WEEK), maxConcurrentWindows=2),
     "stopped-now": backfill("stopped-now", dates(FEW), maxConcurrentWindows=2, onFailure="StopNow"),
     "continued": backfill("continued", dates(FEW), maxConcurrentWindows=2, onFailure="Continue"),
-    "yielding": backfill("yielding", dates(WEEK), vars={"sleep": 1}),
+    "yielding": backfill(
+        "yielding",
+        dates(WEEK),
+    ),
     "microbatch": backfill(
         "microbatch",
         dates(["2024-01-02", "2024-01-03"], every="6h"),
@@ -88,7 +92,7 @@ def started(installed: None, images: Mapping[str, str]) -> Iterator[None]:  # no
     Sql("stopped-now").break_days(FEW[0])
     Sql("stopped-now").hold(*FEW)
     Sql("continued").break_days(FEW[1])
-    Sql("yielding").hold(WEEK[0])
+    Sql("yielding").hold(*WEEK[:2])
     Sql("suspended").hold(FEW[0])
     Sql("cancelled").hold(*FEW)
     Sql("microbatch").do(MARK)
@@ -135,6 +139,8 @@ def test_a_run_of_higher_priority_gets_in_between_two_windows() -> None:
         resource("DbtRun", "urgent", NAMESPACE, run_spec(name, vars={"ds": "urgent"}, priority=10))
     )
     wait_for("the urgent run is queued", lambda: _queued("urgent"))
+    sql.release(WEEK[0])  # the slot is not asked for before a window has been done under it
+    wait_for("its pod knows that it is to stop", lambda: _asked_to_stop(name))
     sql.release()
     assert finished(name)["phase"] == "Succeeded"
     assert product.wait_until_finished("urgent", NAMESPACE)["status"]["phase"] == "Succeeded"
@@ -149,6 +155,15 @@ def test_a_run_of_higher_priority_gets_in_between_two_windows() -> None:
     assert 0 < owners.index("urgent") < len(owners) - 1
     for (before, _), (after, _) in itertools.pairwise(intervals):
         assert before[1] <= after[0], "no two pods of the target overlap"
+
+
+def _asked_to_stop(on: str) -> bool:
+    """Whether the runner of a target's only pod can read that it is to begin no further window: the
+    kubelet takes its time to put there what the operator has written.
+    """
+    (pod,) = items("pods", NAMESPACE, f"--selector={TARGET}={on}")
+    name = pod["metadata"]["name"]
+    return bool(kubectl("exec", name, "--container=dbt", "--", "cat", STOP, namespace=NAMESPACE))
 
 
 def _queued(name: str) -> bool:
