@@ -22,6 +22,9 @@ from dbt_runner.volume import LARGEST_FILE, NotPlainError, Volume
 if TYPE_CHECKING:
     import ssl
 
+    from minio.datatypes import Object
+    from minio.helpers import ObjectWriteResult
+
 PARALLEL = 4  # uploads, and one more of what matters most
 _PART_BYTES = 1 << 20
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 30.0
@@ -92,8 +95,23 @@ class MinioStore:
         except Exception as error:  # noqa: BLE001 - what is not known goes on as it is
             hint = self._name_permission(error, _WRITING)
             raise self._translated(key, error, UploadError, hint) from None
-        if kept.size != size or kept.etag != sent.etag:
-            raise UploadError(self._message(key, f"the store holds {kept.size} bytes of {size}"))
+        self._check(key, size, kept, sent)
+
+    def copy(self, source: str, key: str, size: int) -> None:
+        """Have the store make an object like another one, of so many bytes.
+
+        Raises:
+            UploadError: it has not, or the other one has another size.
+        """
+        from minio.commonconfig import CopySource
+
+        name = self._bucket.name
+        try:
+            copied = self._client.copy_object(name, key, CopySource(name, source))
+            kept = self._client.stat_object(name, key)
+        except Exception as error:  # noqa: BLE001 - what is not known goes on as it is
+            raise self._translated(key, error, UploadError) from None
+        self._check(key, size, kept, copied)
 
     def get(self, key: str, volume: Volume, path: Path) -> bool:
         """Download an object to a file, complete or not at all; whether there is such an object.
@@ -120,6 +138,10 @@ class MinioStore:
         except Exception as error:  # noqa: BLE001 - what is not known goes on as it is
             raise self._translated(key, error, BucketError) from None
         return True
+
+    def _check(self, key: str, size: int, kept: Object, sent: ObjectWriteResult) -> None:
+        if kept.size != size or kept.etag != sent.etag:
+            raise UploadError(self._message(key, f"the store holds {kept.size} bytes of {size}"))
 
     def _name_permission(self, error: Exception, needed: str) -> str:
         """What to add to a refusal. Of a bucket whose region is not known, that is asked first."""

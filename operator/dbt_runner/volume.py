@@ -41,6 +41,11 @@ class NotPlainError(OSError):
     """What has the name is no file, or too large a one, or it is not in a folder."""
 
 
+def version_of(found: os.stat_result) -> tuple[int, ...]:
+    """What tells a file from another one, and from what it was before it was written to."""
+    return found.st_size, found.st_ino, found.st_mtime_ns
+
+
 class Volume:
     """The files below a folder, which itself can be trusted."""
 
@@ -89,7 +94,7 @@ class Volume:
         """What tells a file from the one that it is replaced by; empty if there is none."""
         with suppress(OSError), self._folder(path.parent) as folder:
             found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
-            return found.st_size, found.st_ino, found.st_mtime_ns
+            return version_of(found)
         return ()
 
     def entries(self, path: Path, most: int = MOST_NAMES) -> list[tuple[Path, bool]]:

@@ -23,6 +23,10 @@ from tests.support.certificates import Tls
 
 KEYS = {"AWS_ACCESS_KEY_ID": "some", "AWS_SECRET_ACCESS_KEY": "key"}
 _REGION = "us-east-1"
+_COPIED = (
+    '<CopyObjectResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><ETag>"one"</ETag>'
+    "<LastModified>2024-01-01T00:00:00.000Z</LastModified></CopyObjectResult>"
+)
 
 
 @dataclass
@@ -72,8 +76,14 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.stub.may_put or not self._is_known():
             self._refuse()
             return
-        self.stub.objects[self._key()] = body
-        self._answer(200, b"")
+        source = self.headers.get("X-Amz-Copy-Source")
+        if source is None:
+            self.stub.objects[self._key()] = body
+            self._answer(200, b"")
+            return
+        copied = self.stub.objects[unquote(source).removeprefix("/dbt/")]
+        self.stub.objects[self._key()] = copied
+        self._answer(200, _COPIED)
 
     def do_GET(self) -> None:
         key = self._key()

@@ -28,6 +28,7 @@ class FakeStore:
     def __init__(self, failures: int = 0, *, final: bool = False) -> None:
         self.objects: dict[str, bytes] = {}
         self.types: dict[str, str] = {}
+        self.copies: dict[str, str] = {}  # what each has been copied from
         self.failures = failures
         self.final = final
         self.arrived = threading.Condition()
@@ -39,6 +40,13 @@ class FakeStore:
                 raise UploadError("https://store, bucket b: it broke", final=self.final)
             self.objects[key] = file.read(size)
             self.types[key] = content_type
+            self.arrived.notify_all()
+
+    def copy(self, source: str, key: str, size: int) -> None:
+        with self.arrived:
+            assert len(self.objects[source]) == size
+            self.objects[key] = self.objects[source]
+            self.copies[key] = source
             self.arrived.notify_all()
 
     def get(self, key: str, volume: Volume, path: Path) -> bool:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from dbt_runner.bucket import PARALLEL, BucketError, UploadError
-from dbt_runner.volume import NotPlainError, Volume
+from dbt_runner.volume import NotPlainError, Volume, version_of
 
+_WORTH_A_COPY = 1 << 20  # bytes: a copy takes one more request than to send them
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0  # seconds between two tries
 _TYPES = {
     ".json": "application/json",
@@ -39,6 +40,13 @@ class Store(Protocol):
 
         Raises:
             UploadError: it has not.
+        """
+
+    def copy(self, source: str, key: str, size: int) -> None:
+        """Make an object like another one, of so many bytes, without sending them.
+
+        Raises:
+            UploadError: it has not been made.
         """
 
     def get(self, key: str, volume: Volume, path: Path) -> bool:
@@ -94,6 +102,8 @@ class Transfers:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _due: list[tuple[Worth, int, Transfer]] = field(default_factory=list)  # a heap
     _delayed: list[tuple[float, int, Transfer]] = field(default_factory=list)  # a heap, by time
+    # By version of the file, the object that holds it: a state's manifest is that of a step, too.
+    _held: dict[tuple[int, ...], str] = field(default_factory=dict)
     _number: int = 0  # keeps those of equal worth in their order
     _left: int = 0  # that are not over
     _ending: bool = False  # what will not get better is given up
@@ -177,9 +187,24 @@ class Transfers:
         except NotPlainError as error:
             raise UploadError(str(error), final=True) from None
         with file:
-            size = os.fstat(file.fileno()).st_size
-            self.connect().put(transfer.key, file, size, find_content_type(transfer.path))
+            found = os.fstat(file.fileno())
+            size, version = found.st_size, version_of(found)
+            if not self._copy(transfer, size, version):
+                self.connect().put(transfer.key, file, size, find_content_type(transfer.path))
+            if size >= _WORTH_A_COPY and version_of(os.fstat(file.fileno())) == version:
+                self._held[version] = transfer.key
         transfer.size = size
+
+    def _copy(self, transfer: Transfer, size: int, version: tuple[int, ...]) -> bool:
+        """Whether the store could make the object of one that holds the same file."""
+        source = self._held.get(version, transfer.key)
+        if source == transfer.key:
+            return False
+        try:
+            self.connect().copy(source, transfer.key, size)
+        except UploadError:
+            return False  # it is sent like any other; a store may know no copies
+        return True
 
     def _settle(self, transfer: Transfer, error: UploadError | None) -> None:
         """Decide what becomes of a file after a try."""

@@ -45,6 +45,17 @@ def put(bucket: Bucket, env: dict[str, str], folder: Path) -> None:
     assert (folder / "down").read_bytes() == b"{}"
 
 
+def test_the_store_makes_a_copy_and_is_asked_for_it(stub: Stub) -> None:
+    stub.objects["runs/one/manifest.json"] = b"{}"
+    store = MinioStore(stub.make_bucket(), KEYS)
+    store.copy("runs/one/manifest.json", "state/manifest.json", 2)
+    assert stub.objects["state/manifest.json"] == b"{}"
+    with pytest.raises(UploadError, match="holds 2 bytes of 3"):
+        store.copy("runs/one/manifest.json", "state/manifest.json", 3)
+    with pytest.raises(UploadError, match=r"manifest\.json"):
+        store.copy("runs/two/manifest.json", "state/manifest.json", 2)
+
+
 def test_a_ca_of_the_projects_own_is_trusted_beside_the_usual_ones(
     tmp_path: Path, signed: Tls
 ) -> None:

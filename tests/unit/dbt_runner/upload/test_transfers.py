@@ -11,7 +11,7 @@ from typing import Any
 from dbt_runner.bucket import PARALLEL, UploadError
 from dbt_runner.upload.transfers import Transfer, Transfers, Worth
 from dbt_runner.volume import Volume
-from tests.support.kube import PATIENCE
+from tests.support.kube import PATIENCE, wait_for
 from tests.support.sidecars import FakeStore
 
 
@@ -85,3 +85,68 @@ def test_what_is_uploaded_costs_no_more_where_there_is_much_of_it(tmp_path: Path
     assert len(store.objects) == 2000
     assert all(each.is_stored for each in transfers.all.values())
     assert len(looked) <= 5 * 2000
+
+
+LARGE = b"{}" * (1 << 20)
+
+
+def upload(store: FakeStore, folder: Path, *names: str) -> Transfers:
+    """Upload one file after another."""
+    transfers = Transfers(Volume(folder), lambda: store)
+    for name in names:
+        transfers.add(Transfer(name, folder / name, Worth.RESULTS))
+        store.wait_for(name)
+        wait_for(f"{name} is stored", lambda name=name: transfers.all[name].is_stored)
+    transfers.finish(time.monotonic() + PATIENCE)
+    return transfers
+
+
+def test_a_file_with_two_names_is_sent_once(tmp_path: Path) -> None:
+    (tmp_path / "step").write_bytes(LARGE)
+    (tmp_path / "state").hardlink_to(tmp_path / "step")
+    (tmp_path / "other").write_bytes(LARGE)
+    store = FakeStore()
+    transfers = upload(store, tmp_path, "step", "state", "other")
+    assert store.copies == {"state": "step"}
+    assert store.objects == dict.fromkeys(["step", "state", "other"], LARGE)
+    assert [each.size for each in transfers.all.values()] == [len(LARGE)] * 3
+
+
+def test_a_small_file_is_sent_again_for_that_is_less_work(tmp_path: Path) -> None:
+    (tmp_path / "step").write_bytes(b"{}")
+    (tmp_path / "state").hardlink_to(tmp_path / "step")
+    store = FakeStore()
+    upload(store, tmp_path, "step", "state")
+    assert not store.copies
+    assert store.objects == dict.fromkeys(["step", "state"], b"{}")
+
+
+def test_a_file_that_was_written_to_is_not_copied(tmp_path: Path) -> None:
+    (tmp_path / "step").write_bytes(LARGE)
+    (tmp_path / "state").hardlink_to(tmp_path / "step")
+
+    class Writing(FakeStore):
+        """Somebody writes to the file while it is being sent."""
+
+        def put(self, key: str, *arguments: Any) -> None:
+            super().put(key, *arguments)
+            (tmp_path / "step").write_bytes(LARGE[::-1])
+
+    store = Writing()
+    upload(store, tmp_path, "step", "state")
+    assert not store.copies
+    assert store.objects["state"] == LARGE[::-1]
+
+
+def test_where_the_store_makes_no_copy_it_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "step").write_bytes(LARGE)
+    (tmp_path / "state").hardlink_to(tmp_path / "step")
+
+    class Plain(FakeStore):
+        def copy(self, *_: object) -> None:
+            raise UploadError("NotImplemented", final=True)
+
+    store = Plain()
+    transfers = upload(store, tmp_path, "step", "state")
+    assert store.objects == dict.fromkeys(["step", "state"], LARGE)
+    assert all(each.is_stored and each.last is None for each in transfers.all.values())
