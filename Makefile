@@ -88,7 +88,8 @@ e2e: .venv/ready ## The whole product on a real node
 test-full: test ## Everything, and what takes too long for every change
 	$(CLUSTER) up
 	$(CLUSTER) images --for-tests
-	DBT_OPERATOR_TEST_FULL=1 $(BIN)/pytest tests/unit/dbt_operator/reconcile/test_limits.py $(SIDE_BY_SIDE)=2
+	DBT_OPERATOR_TEST_FULL=1 $(BIN)/pytest tests/unit/dbt_operator/reconcile/test_limits.py \
+	  tests/unit/dbt_runner/worker/test_bare_dbt.py $(SIDE_BY_SIDE)=2
 	DBT_OPERATOR_TEST_FULL=1 $(CLUSTER) exec -- pytest tests/faults tests/e2e/test_operator.py
 	+DBT_OPERATOR_TEST_FULL=1 $(MAKE) unit-versions
 

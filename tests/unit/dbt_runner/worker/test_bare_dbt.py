@@ -1,5 +1,8 @@
 """Projects in the shape of real ones end as they do with bare dbt on the same warehouse: verdicts,
 nodes, counts, tables, artifacts.
+
+Every state is in the table below on both engines; which of them `make test` runs is there too, and
+`make test-full` runs all of them.
 """
 
 from __future__ import annotations
@@ -21,12 +24,22 @@ from tests.support.both_ways import (
     make_database,
     make_duckdb,
 )
-from tests.support.pods import BIN, Ended
+from tests.support.pods import BIN, VERSION, Ended, step
 from tests.support.postgres import Postgres, postgres
-from tests.support.shaped_projects import BY_NAME
+from tests.support.shaped_projects import BY_NAME, STATES
 
-pytestmark = pytest.mark.dbt_in_full
-CASES = [("observed-warning", "duckdb")]
+FULL = bool(os.environ.get("DBT_OPERATOR_TEST_FULL"))
+# One state of each project with every version of dbt.
+THIN = ("retail-failing", "postgres"), ("observed-warning", "duckdb"), ("events-partly", "postgres")
+USUAL = [("observed-failing", "postgres")]  # and this in a usual `make test`
+ALL = [(str(state), engine) for state in STATES for engine in ("postgres", "duckdb")]
+OTHERS = [each for each in ALL if each not in THIN] if FULL else USUAL
+CASES = [
+    *(pytest.param(each, marks=pytest.mark.dbt) for each in THIN),
+    *(pytest.param(each, marks=pytest.mark.dbt_in_full) for each in OTHERS),
+]
+BY_STATE = ("--selector", "changed", "--vars", '{"state": "failing"}', "--state")
+CHANGED = "select store_id, town, opened_on, is_online from {{ ref('stg_stores') }}"
 # These show no nodes, as they would be counted twice.
 UNCOUNTED = ("list", "docs", "compile", "runOperation")
 GOOD = ("success", "pass", "warn", "no-op")
@@ -129,3 +142,68 @@ def names(found: Compared) -> list[str]:
 
 def without_zeros(counts: Mapping[str, int]) -> dict[str, int]:
     return {name: number for name, number in counts.items() if number}
+
+
+# What goes on from where a run has come to
+
+MENDING = {
+    # What was late has come, but somebody was not greeted: a test fails now that was not the cause.
+    "retail-failing": (
+        """
+        create table analytics.late_payments as select 9 as payment_id, 1007 as order_id,
+        100 as cents, cast('2024-01-29' as date) as paid_on, 'cash' as kind
+        """,
+        "TestFailed",
+    ),
+    "events-partly": ("update analytics.landed_visits set seconds = '60'", ""),
+}
+
+
+@pytest.mark.dbt_in_full
+@pytest.mark.parametrize("compared", THIN, ids="-".join, indirect=True)
+def test_what_follows_is_what_follows_with_bare_dbt(compared: Compared) -> None:
+    if str(compared.both.state) in MENDING:
+        check_retry(compared, *MENDING[str(compared.both.state)])
+    else:
+        check_second_run(compared)
+    if compared.both.state.project == "retail":
+        check_selection_by_state(compared)
+
+
+def check_retry(first: Compared, statement: str, reason: str) -> None:
+    """An attempt after what was wrong is mended ends as dbt retry does."""
+    both = first.both
+    steps = [each for each in both.state.make_steps() if each.name in ("land", "build")]
+    before = both.run(steps)
+    both.run_bare(steps, "again/")
+    for warehouse in (both.ours, both.theirs):
+        warehouse.execute(statement)
+    bare = first.both.run_bare([step("retry")])["retry"]
+    ended = both.run(steps, before, attempt=2, resume=1)
+    assert (ended.summary.reason, ended.code) == (reason, bare.code), ended.log
+    rows = ended.step("build")["results"]
+    merged = {**first.bare["build"].statuses, **bare.statuses}
+    assert {row["unique_id"]: row["status"] for row in rows} == merged
+    assert read_statuses(ended.layout.artifacts / "build") == bare.statuses
+    assert describe_tables(both.ours) == describe_tables(both.theirs)
+
+
+def check_second_run(first: Compared) -> None:
+    """A run after the one before, with its parse if that is kept, does what bare dbt does."""
+    again = do_both(first.both, first.ended, "again/")
+    test_each_step_ends_with_the_exit_code_of_bare_dbt(again)
+    test_each_node_ends_as_with_bare_dbt(again)
+    test_the_warehouse_holds_what_bare_dbt_makes_of_it(again)
+
+
+def check_selection_by_state(first: Compared) -> None:
+    """What has changed since then is selected, and what depends on it."""
+    both = first.both
+    both.edit("models/marts/core/dim_stores.sql", CHANGED)
+    ours, theirs = first.ended.layout.artifacts / "build", both.project / "kept" / "build"
+    bare = both.run_bare([step("build", *BY_STATE, str(theirs), name="slim")])["slim"]
+    ended = both.run([step("build", *BY_STATE, str(ours), name="slim")], state="states/1")
+    assert read_statuses(ended.layout.artifacts / "slim") == bare.statuses
+    assert set(bare.statuses) >= {"model.retail.dim_stores", "model.retail.fin_margin"}
+    assert len(bare.statuses) < 10
+    assert ended.code == bare.code

@@ -1,0 +1,212 @@
+"""Projects in the shape of real ones end in pods as they do with bare dbt, in a Job of the same
+image on the same warehouse.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+import pytest
+
+from tests.cluster.images import DBT_LOCKS
+from tests.support import product
+from tests.support.bare_dbt import Bare, Order, read_told
+from tests.support.both_ways import count
+from tests.support.kube import Manifest, apply, get, kubectl, resource, secret, wait_for
+from tests.support.scenarios import NAMESPACE, PROJECTS, artifacts, profiles, schema_of
+from tests.support.shaped_projects import BUILDS, BY_NAME, STATES, State
+
+# Without a cluster there are more, and more of each: tests/unit/dbt_runner/worker/test_bare_dbt.py.
+DEFAULT = [state for state in STATES if state.name != "partly"]
+OTHERS = [BY_NAME[name] for name in ("retail-failing", "observed-warning", "events-green")]
+RUNS = [(state, "dbt") for state in DEFAULT]
+RUNS += [(state, f"dbt-{version}") for version in DBT_LOCKS for state in OTHERS]
+COUNTED = {"passed": "pass", "no_op": "noOp"}  # the names of a status for those of summaries
+
+
+def name_run(state: State, image: str) -> str:
+    return f"{state}{image.removeprefix('dbt').replace('.', '-')}"
+
+
+def name_project(name: str, image: str) -> str:
+    return f"shaped-{name}{image.removeprefix('dbt').replace('.', '-')}"
+
+
+def make_run(state: State, image: str) -> Manifest:
+    """A run that loads the sources, if it has to, and builds everything."""
+    name = name_run(state, image)
+    start, end = (BUILDS["events"][1], BUILDS["events"][3])
+    build: Manifest = {"build": {}}
+    land = {"runOperation": {"macro": "land", "args": dict(state.args)}}
+    spec: Manifest = {
+        "projectRef": {"name": name_project(state.project, image)},
+        "targetRef": {"name": "shaped"},
+        "steps": [*([land] if state.lands else []), build],
+        "env": [
+            {"name": key, "value": value}
+            for key, value in {"SCHEMA": schema_of(name), **state.env}.items()
+        ],
+    }
+    if state.vars:
+        spec["vars"] = dict(state.vars)
+    if state.project == "events":
+        spec["eventTime"] = {"start": start, "end": end}
+    return resource("DbtRun", name, NAMESPACE, spec)
+
+
+def make_project(name: str, image: str, images: Mapping[str, str]) -> Manifest:
+    spec = {
+        "image": images[image],
+        "source": {"configMap": {"name": f"shaped-{name}"}},
+        "artifacts": artifacts(),
+        "pod": {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}}},
+    }
+    return resource("DbtProject", name_project(name, image), NAMESPACE, spec)
+
+
+def make_source(name: str) -> Manifest:
+    """A project, as runs and the Job find it."""
+    data = base64.b64encode(product.packed(PROJECTS / name)).decode()
+    return make_config_map(f"shaped-{name}", binaryData={"project.tar.gz": data})
+
+
+def make_config_map(name: str, **data: Mapping[str, str]) -> Manifest:
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, **data}
+
+
+def make_orders(project: str) -> list[Order]:
+    """What the Job has bare dbt do: each state of a project one after the other, in a schema of its
+    own.
+    """
+    states = [state for state in DEFAULT if state.project == project]
+    orders = [order for state in states for order in make_orders_of(state)]
+    return [Order("deps", ["deps"], "/work/project", {}, "/source/project.tar.gz"), *orders]
+
+
+def make_orders_of(state: State) -> list[Order]:
+    env = {"SCHEMA": schema_of(f"bare-{state}"), **state.env}
+    words = [step.argv for step in state.make_steps() if step.name in ("land", "build")]
+    return [Order(f"{state} {argv[0]}", list(argv), "/work/project", env) for argv in words]
+
+
+def make_job(project: str, images: Mapping[str, str]) -> list[Manifest]:
+    """A Job that prints what bare dbt makes of the states of a project."""
+    name = f"bare-{project}"
+    orders = "".join(order.to_line() for order in make_orders(project))
+    program = PROJECTS.parents[1] / "support" / "bare_dbt.py"
+    mounts = {"bare": "/bare", "source": "/source", "profiles": "/profiles", "work": "/work"}
+    container = {
+        "name": "dbt",
+        "image": images["dbt"],
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-I", "/bare/bare_dbt.py", "/bare/orders.jsonl"],
+        "env": [
+            {"name": "HOME", "value": "/work"},
+            {"name": "SCHEMA", "value": schema_of(name)},
+            {"name": "DBT_PROFILES_DIR", "value": "/profiles"},
+            {"name": "DBT_SEND_ANONYMOUS_USAGE_STATS", "value": "false"},
+        ],
+        "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": key, "mountPath": path} for key, path in mounts.items()],
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "containers": [container],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumes": [
+            {"name": "bare", "configMap": {"name": name}},
+            {"name": "source", "configMap": {"name": f"shaped-{project}"}},
+            {"name": "profiles", "secret": {"secretName": "shaped"}},
+            {"name": "work", "emptyDir": {}},
+        ],
+    }
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"template": {"spec": pod}, "backoffLimit": 0},
+    }
+    texts = {"bare_dbt.py": program.read_text(), "orders.jsonl": orders}
+    return [make_config_map(name, data=texts), job]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _started(warehouse: None, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it has to be there first
+    """All runs and the Jobs, side by side."""
+    runs = [make_run(*each) for each in RUNS]
+    jobs = [job for project in BUILDS for job in make_job(project, images)]
+    for kind, manifests in (("dbtrun", runs), ("job", jobs[1::2])):
+        names = [each["metadata"]["name"] for each in manifests]
+        kubectl("delete", kind, *names, "--ignore-not-found", "--wait", namespace=NAMESPACE)
+    drop_schemas()
+    projects = {(state.project, image) for state, image in RUNS}
+    target = {
+        "target": "prod",
+        "profiles": {"secretRef": {"name": "shaped", "key": "profiles.yml"}},
+        "schemaPattern": "^analytics(_.*)?$",
+        "maxConcurrentRuns": len(RUNS),
+    }
+    apply(
+        secret("shaped", NAMESPACE, {"profiles.yml": profiles("shop")}),
+        *(make_source(project) for project in BUILDS),
+        *(make_project(*each, images) for each in sorted(projects)),
+        resource("DbtTarget", "shaped", NAMESPACE, target),
+        *jobs,
+        *runs,
+    )
+
+
+def drop_schemas() -> None:
+    """What an earlier run of these tests has left, which an incremental model would add to."""
+    names = [name_run(*each) for each in RUNS] + [f"bare-{state}" for state in DEFAULT]
+    like = " OR ".join(f"nspname LIKE '{schema_of(name)}%'" for name in names)
+    found = product.psql(f"SELECT nspname FROM pg_namespace WHERE {like}", "-At").split()  # noqa: S608 -- our own words
+    if found:
+        listed = ", ".join(f'"{name}"' for name in found)
+        product.psql(f"DROP SCHEMA {listed} CASCADE")
+
+
+@pytest.fixture(scope="module")
+def bare(_started: None) -> dict[str, Bare]:
+    """What bare dbt says, by state and command."""
+    return {told.name: told for project in BUILDS for told in wait_for_bare(project)}
+
+
+def wait_for_bare(project: str) -> list[Bare]:
+    def look() -> bool:
+        status = get("job", f"bare-{project}", NAMESPACE).get("status", {})
+        return bool(status.get("succeeded") or status.get("failed"))
+
+    wait_for(f"bare dbt is done with {project}", look)
+    text = kubectl("logs", f"job/bare-{project}", "--tail=-1", namespace=NAMESPACE)
+    found = read_told(text)
+    assert len(found) == len(make_orders(project)), text
+    return found
+
+
+@pytest.mark.parametrize(("state", "image"), RUNS, ids=[name_run(*each) for each in RUNS])
+def test_a_run_ends_as_bare_dbt_does(state: State, image: str, bare: dict[str, Bare]) -> None:
+    run = product.wait_until_finished(name_run(state, image), NAMESPACE)
+    told, status = bare[f"{state} build"], run["status"]
+    assert (status["phase"], status.get("reason", "")) == (
+        "Failed" if state.reason else "Succeeded",
+        state.reason,
+    ), status["message"]
+    assert bool(told.code) is bool(state.reason), told.log
+    counts = {COUNTED.get(name, name): number for name, number in count(told.statuses).items()}
+    assert {name: number for name, number in status["nodes"].items() if number} == {
+        name: number for name, number in counts.items() if number
+    }
+    for failure in status.get("failures", ()):
+        assert told.statuses[failure["uniqueId"]] == failure["status"]
