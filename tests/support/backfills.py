@@ -187,7 +187,7 @@ def every_status(names: Collection[str], where: str) -> Iterator[tuple[str, Mani
     ended: set[str] = set()
     try:
         for event in kubernetes.watch.Watch().stream(
-            source, GROUP, VERSION, where, "dbtbackfills", timeout_seconds=300
+            source, GROUP, VERSION, where, "dbtbackfills", timeout_seconds=int(PATIENCE)
         ):
             found = event["raw_object"]
             name = found["metadata"]["name"]
@@ -200,7 +200,7 @@ def every_status(names: Collection[str], where: str) -> Iterator[tuple[str, Mani
                 return
     finally:
         client.rest_client.pool_manager.clear()
-    raise AssertionError(f"not in 300 s: the end of {sorted(set(names) - ended)}")
+    raise AssertionError(f"not in {PATIENCE:g} s: the end of {sorted(set(names) - ended)}")
 
 
 # What the warehouse says of them

@@ -25,6 +25,7 @@ from dbt_protocol.paths import DBT_CONTAINER
 from dbt_protocol.plans import PLAN_VARIABLE, RunPlan
 from dbt_protocol.summaries import Nodes, Summary, UploadSummary
 from dbt_protocol.window_codes import SUCCEEDED, code_of
+from tests.support.kube import PATIENCE
 
 Manifest = Mapping[str, Any]
 
@@ -115,7 +116,7 @@ class FakeNode:
             self._due.notify()
         self._watching.stop()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.remove()
         self._client.rest_client.pool_manager.clear()

@@ -103,12 +103,12 @@ class FaultProxy:
 
     def start(self) -> None:
         self._thread.start()
-        if not self._ready.wait(30):
+        if not self._ready.wait(PATIENCE):
             raise AssertionError("the proxy did not start")
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
     @property

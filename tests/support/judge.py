@@ -16,6 +16,7 @@ from typing import Any
 from tests.cluster.go_module import GoModule
 from tests.cluster.progress import CommandError
 from tests.cluster.state import ClusterError
+from tests.support.kube import PATIENCE
 from tests.support.places import TESTS
 
 Manifest = Mapping[str, Any]
@@ -28,7 +29,6 @@ _MODULE = GoModule(
     inputs=("go.mod", "go.sum", *sorted(path.name for path in _SOURCE.glob("*.go"))),
     packages=(".",),
 )
-_PATIENCE = 120.0  # seconds
 
 
 class JudgeError(AssertionError):
@@ -100,7 +100,7 @@ def _ask_all(questions: Sequence[Manifest]) -> list[dict[str, Any]]:
         input=json.dumps(questions),
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
         check=False,
     )
     if done.returncode:

@@ -296,7 +296,7 @@ class Stage:
         for watch in self._watches:
             watch.stop()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE)
         self._client.rest_client.pool_manager.clear()
         self._operators.close()
         # Shown where a test has failed.

@@ -30,6 +30,7 @@ from dbt_operator.planning.leadership import (
 )
 from dbt_operator.process.health import Health
 from dbt_operator.process.leader import Candidacy, Elector, own_identity
+from tests.support.kube import PATIENCE
 
 LEASE = Key("Lease", "ns", "operator")
 NOW = "2026-01-02T03:04:05.000006Z"
@@ -172,7 +173,7 @@ def test_the_thread_of_the_election_outlives_whatever_goes_wrong_in_a_round() ->
     pulse = Health(world.clock).pulse("election", 60)
     elector = Elector(world, LEASE, pulse, begin, Candidacy(terms=terms, clock=world.clock))
     elector.start()
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE)
     elector.release()
 
 

@@ -19,6 +19,7 @@ from dbt_operator.process.health import Health
 from dbt_operator.watching.foreign_jobs import ForeignJobs, Manifest, Pace
 from tests.support.builders import run
 from tests.support.fake_api_server import FakeAPIServer
+from tests.support.kube import PATIENCE
 from tests.support.upstreams import foreign_job
 from tests.support.waiting import eventually
 
@@ -66,7 +67,7 @@ class Watching:
         finally:
             self.jobs.stop()
             self.server.cut()
-            self.jobs.join(20)
+            self.jobs.join(PATIENCE)
 
     def wait(self, namespace: str, name: str, upstream: Manifest) -> Key:
         self.store.put("DbtRun", waiting_run(namespace, name, upstream))
@@ -244,7 +245,7 @@ def test_a_watch_that_is_not_ended_ends() -> None:
     jobs.start()
     eventually(lambda: server.lists >= 3)
     jobs.stop()
-    jobs.join(20)
+    jobs.join(PATIENCE)
     assert server.told <= 9 * server.lists
     assert jobs.watched == set()
 

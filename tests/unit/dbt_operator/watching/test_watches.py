@@ -75,7 +75,7 @@ class Watching:
             for watch in found.values():
                 watch.stop()
             for watch in found.values():
-                watch.join(20)
+                watch.join(PATIENCE)
 
     def knows(self, namespace: str, name: str) -> bool:
         return self.store.get("DbtRun", namespace, name) is not None

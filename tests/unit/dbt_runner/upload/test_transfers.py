@@ -11,8 +11,9 @@ from typing import Any
 from dbt_runner.bucket import PARALLEL, UploadError
 from dbt_runner.upload.transfers import Transfer, Transfers, Worth
 from dbt_runner.volume import Volume
-from tests.support.kube import PATIENCE, wait_for
+from tests.support.kube import PATIENCE
 from tests.support.sidecars import FakeStore
+from tests.support.waiting import eventually
 
 
 class Gated(FakeStore):
@@ -95,8 +96,7 @@ def upload(store: FakeStore, folder: Path, *names: str) -> Transfers:
     transfers = Transfers(Volume(folder), lambda: store)
     for name in names:
         transfers.add(Transfer(name, folder / name, Worth.RESULTS))
-        store.wait_for(name)
-        wait_for(f"{name} is stored", lambda name=name: transfers.all[name].is_stored)
+        eventually(lambda: all(each.is_stored for each in transfers.all.values()))
     transfers.finish(time.monotonic() + PATIENCE)
     return transfers
 

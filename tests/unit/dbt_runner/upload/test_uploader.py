@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -124,10 +123,8 @@ def test_what_failed_is_said_also_when_the_next_try_hangs(layout: Layout) -> Non
 
 def test_a_refusal_is_not_waited_out(layout: Layout) -> None:
     finish_step(layout, "1-build", **{"manifest.json": "{}"})
-    started = time.monotonic()
-    summary = Sidecar(layout, lambda: FakeStore(failures=1000, final=True), grace=60).end()
-    assert summary.error
-    assert time.monotonic() - started < 30
+    store = FakeStore(failures=1000, final=True)
+    assert Sidecar(layout, lambda: store, grace=10 * PATIENCE).end().error
 
 
 def test_without_artifacts_the_store_is_not_opened(layout: Layout) -> None:
@@ -511,10 +508,8 @@ def test_a_pipe_keeps_nobody_waiting(layout: Layout, place: str) -> None:
     path = layout.shared / place
     path.parent.mkdir(exist_ok=True)
     os.mkfifo(path)
-    started = time.monotonic()
-    summary = Sidecar(layout, FakeStore, grace=60).end()
+    summary = Sidecar(layout, FakeStore, grace=10 * PATIENCE).end()
     assert bool(summary.error) == (not place.startswith("."))
-    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("length", [1, 100_000])

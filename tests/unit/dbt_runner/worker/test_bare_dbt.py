@@ -24,7 +24,7 @@ from tests.support.both_ways import (
     make_database,
     make_duckdb,
 )
-from tests.support.pods import BIN, VERSION, Ended, step
+from tests.support.pods import BIN, Ended, step
 from tests.support.postgres import Postgres, postgres
 from tests.support.shaped_projects import BY_NAME, STATES
 
@@ -117,7 +117,8 @@ def test_what_went_wrong_is_told_by_name(compared: Compared) -> None:
         bad = {
             uid: status
             for uid, status in compared.bare[name].statuses.items()
-            if status not in GOOD
+            # dbt does not count an exposure that is skipped for what it depends on
+            if status not in GOOD and not uid.startswith("exposure.")
         }
         failures = compared.ended.step(name)["failures"]
         assert {each["unique_id"]: each["status"] for each in failures} == bad
