@@ -138,12 +138,14 @@ bench-soak: .venv/ready ## Measure runs and backfills alone against beside a nam
 crds: .venv/ready ## Generate the CRDs from the models
 	$(BIN)/python -m dbt_operator.api.crd crds charts/dbt-operator/templates/crds
 
-COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" pyproject.toml
+COMPILE_ALONE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock"
+COMPILE := $(COMPILE_ALONE) pyproject.toml
 lock: .venv/ready ## Pin the dependencies anew: of the environment, of each image, and of each version of dbt
 	$(COMPILE) --all-extras --group dev --output-file requirements.lock
 	for extra in operator runner dbt; do \
 	  $(COMPILE) --extra $$extra --constraint requirements.lock --output-file images/$$extra/requirements.lock; done
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" images/dbt/2.0/requirements.in --output-file images/dbt/2.0/requirements.lock
+	for folder in images/dbt/2.0 tests/data/dbt-2.0.0a4; do \
+	  $(COMPILE_ALONE) $$folder/requirements.in --output-file $$folder/requirements.lock; done
 	for version in $(notdir $(patsubst %/,%,$(wildcard images/dbt/1.*/))); do \
 	  cp images/dbt/requirements.lock images/dbt/$$version/requirements.lock; \
 	  $(COMPILE) --extra dbt --override images/dbt/$$version/overrides.txt --output-file images/dbt/$$version/requirements.lock; done

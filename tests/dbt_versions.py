@@ -67,13 +67,13 @@ def _make(target: Path, version: str, lock: Path) -> None:
 
 
 def _check(target: Path, overrides: Path) -> None:
-    """Check that nothing lacks what it asks for, but for what its overrides put in the place of
-    that.
+    """Check that nothing lacks what it asks for, but for what its overrides, if there are some, put
+    in the place of that.
     """
     argv: list[str | Path] = [_UV, "pip", "check", "--python", target / "bin" / "python"]
     done = subprocess.run(argv, check=False, text=True, stderr=subprocess.PIPE)
     lines = [line for line in done.stderr.splitlines() if line.startswith("The package `")]
-    chosen = {Requirement(line).name for line in _lines(overrides)}
+    chosen = {Requirement(line).name for line in _lines(overrides)} if overrides.exists() else set()
     wrong = [line for line in lines if Requirement(line.split("`")[3]).name not in chosen]
     if wrong or (done.returncode and not lines):
         raise CommandError(f"{target} cannot be used:\n{done.stderr}".rstrip())

@@ -46,7 +46,7 @@ def follow(
     its last line.
     """
     say(what)
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [str(word) for word in argv],
         cwd=cwd,
         env=env,
@@ -55,10 +55,10 @@ def follow(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-    )
-    assert process.stdout is not None
-    last = _watch(process.stdout, tell)
-    if process.wait():
+    ) as process:
+        assert process.stdout is not None
+        last = _watch(process.stdout, tell)
+    if process.returncode:
         raise CommandError(f"{_title(argv)} failed ({process.returncode}):\n" + "\n".join(last))
 
 

@@ -11,7 +11,7 @@ from tests.support import product
 from tests.support.kube import apply, kubectl
 from tests.support.scenarios import NAMESPACE, SCENARIOS, Scenario, location, manifests
 
-_ALIKE = ("green", "failing-model")
+_ALIKE = ("green", "failing-model", "stale")
 DBT_2 = (
     *(
         replace(scenario, name=f"{scenario.name}-2-0", image="dbt-2.0")
@@ -19,11 +19,11 @@ DBT_2 = (
         if scenario.name in _ALIKE
     ),
     Scenario(
-        "freshness-2-0",
+        "docs-2-0",
         reason="ConfigError",
-        message="does not do source freshness",
+        message="does not do docs generate",
         image="dbt-2.0",
-        run={"steps": [{"build": {}}, {"sourceFreshness": {}}]},
+        run={"steps": [{"build": {}}, {"docs": {}}]},
     ),
 )
 

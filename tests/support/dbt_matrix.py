@@ -38,6 +38,9 @@ TITLES = {
     _OF_PREVIEW: "[What dbt 2 does, and what it does not](dbt-2.md)",
     "dbt_runner/worker/command/test_main.py": "A dbt that is no Python program",
     "dbt_runner/worker/test_absent_state.py": "Selectors that compare with a state, without one",
+    "dbt_runner/worker/test_bare_dbt.py": (
+        "Three projects in the shape of real ones, as with bare dbt"
+    ),
     "dbt_runner/worker/test_counting.py": "What each command selects, and the verdict on it",
     "dbt_runner/worker/test_deps.py": "`dbt deps` before the first step",
     "dbt_runner/worker/test_emptiness.py": "Empty selections where warnings are errors",

@@ -166,7 +166,7 @@ def _results(seen: StepEvidence) -> list[Result]:
     return [
         Result(
             str(r.get("unique_id", "")),
-            str(r.get("status", "")),
+            str(r.get("status", "")).lower(),  # in sources.json dbt 2 has "Pass"
             str(r.get("message") or r.get("error") or log),
             not seen.fail_on_warn,
             codes.get(str(r.get("unique_id", "")), ""),

@@ -45,6 +45,7 @@ _DBT_2 = Engine("", tells_nodes=True, leaves_truth=False, misses_state=False)
 # A release that has been looked at is one line.
 _KNOWN = {
     "2.0.0-alpha.4": frozenset({("source", "freshness"), ("docs", "generate")}),
+    "2.0.0-preview.196": frozenset({("docs", "generate")}),
 }
 
 

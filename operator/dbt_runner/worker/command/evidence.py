@@ -33,6 +33,8 @@ _EXCEPTIONS = (
 _LACKS_STATE = re.compile(r"no comparison (?:manifest|run_results)", re.IGNORECASE)
 # What dbt 2 warns of, and nothing else comes of it.
 _UNHANDLED = re.compile(r"^\[warning\].{0,99}(?:Unhandled command|`dbt [^`]{0,40}` is not supp)")
+# What a command leaves whatever is selected.
+_LEAVES = {"source freshness": SOURCES, "docs generate": "catalog.json"}
 _SHOWN_LINES = 10
 # Commands that have nothing more to do where nothing is selected.
 _ENDS_EMPTY = ("build", "run", "seed", "snapshot", "test", "clone", "compile", "list", "source")
@@ -64,7 +66,7 @@ def gather_end(
         empty=any(_EMPTY.search(line) for line in ended.lines) or _lists_nothing(ended, argv),
     )
     if not ended.code:
-        return _refuse_unhandled(end, ended)
+        return _refuse_undone(end, ended, argv, folder)
     said = explain_failure(ended, argv)
     if not own and argv[0] in _ENDS_EMPTY and _has_selected_nothing(said.message, argv):
         # Whether that is a failure is for onEmptySelection to say, not for --warn-error.
@@ -80,9 +82,16 @@ def _lists_nothing(ended: ProgramEnd, argv: Sequence[str]) -> bool:
     return argv[0] == "list" and ended.events is not None and not ended.events.printed
 
 
-def _refuse_unhandled(end: DbtEnd, ended: ProgramEnd) -> DbtEnd:
-    """Take it for no success that dbt 2 has warned of a command that it does not do."""
-    said = next((line for line in ended.lines if ended.events and _UNHANDLED.search(line)), "")
+def _refuse_undone(end: DbtEnd, ended: ProgramEnd, argv: Sequence[str], folder: Path) -> DbtEnd:
+    """Take it for no success that dbt 2 has warned of a command that it does not do, or that what
+    the command is there for has not come of it.
+    """
+    if ended.events is None:
+        return end
+    said = next((line for line in ended.lines if _UNHANDLED.search(line)), "")
+    artifact = _LEAVES.get(" ".join(argv[:2]))
+    if not said and artifact and not (folder / artifact).exists():
+        said = f"dbt {' '.join(argv[:2])} ended as if it had succeeded, and left no {artifact}"
     return replace(end, reason="ConfigError", message=said) if said else end
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dbt_protocol.plans import Step, Window
-from tests.support.dbt_2 import make_pod
+from tests.support.dbt_2 import FIRST, IN_IMAGE, Release, make_pod
 from tests.support.dbt_projects import CANARY
 from tests.support.kube import wait_for
 from tests.support.pods import PROJECT, Ended, Pod, children, step
@@ -20,7 +20,9 @@ from tests.support.postgres import Postgres, postgres
 
 pytestmark = pytest.mark.one_dbt
 
-VERSION = "2.0.0-alpha.4"
+RELEASES = pytest.mark.parametrize(
+    "release", [IN_IMAGE, FIRST], ids=lambda release: release.name, scope="module"
+)
 SHOP = {
     "dbt_project.yml": PROJECT + 'on-run-start: select 1\non-run-end: "{{ hook() }}"\n',
     "macros/hook.sql": """
@@ -72,9 +74,9 @@ def pod(tmp_path: Path, server: Postgres) -> Pod:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory, server: Postgres) -> Ended:
+def ended(tmp_path_factory: pytest.TempPathFactory, server: Postgres, release: Release) -> Ended:
     """One run with many steps, each of which may fail."""
-    pod = make_pod(tmp_path_factory.mktemp("ended"), SHOP, server.make_profile())
+    pod = make_pod(tmp_path_factory.mktemp("ended"), SHOP, server.make_profile(), release)
     pod.env["WAREHOUSE_TOKEN"] = CANARY
     may_fail: dict[str, Any] = {"allow_failure": True}
     hook = ("--vars", '{"hook": "x"}')
@@ -96,9 +98,10 @@ def ended(tmp_path_factory: pytest.TempPathFactory, server: Postgres) -> Ended:
     )
 
 
-def test_its_steps_succeed_and_are_counted(ended: Ended) -> None:
+@RELEASES
+def test_its_steps_succeed_and_are_counted(ended: Ended, release: Release) -> None:
     assert (ended.code, ended.summary.reason) == (0, ""), ended.log
-    assert (ended.summary.engine, ended.summary.dbt_version) == ("Program", VERSION)
+    assert (ended.summary.engine, ended.summary.dbt_version) == ("Program", release.version)
     built = ended.step("build")["nodes"]
     assert (built["total"], built["success"], built["passed"], built["warn"]) == (5, 3, 1, 1)
     for name in ("seed", "runOperation", "compile", "list"):
@@ -108,6 +111,7 @@ def test_its_steps_succeed_and_are_counted(ended: Ended) -> None:
     assert CANARY not in ended.log
 
 
+@RELEASES
 @pytest.mark.parametrize(
     ("name", "reason", "named"),
     [
@@ -129,16 +133,17 @@ def test_a_failure_has_its_reason_and_names_its_cause(
     assert named in found["message"]
 
 
+@RELEASES
 def test_what_was_built_before_a_hook_failed_is_no_failure(ended: Ended) -> None:
     """dbt 2 calls it one."""
     failed = [each["unique_id"] for each in ended.step("hook")["failures"]]
     assert failed == ["operation.shop.shop-on-run-end-0"]
 
 
+@RELEASES
 @pytest.mark.parametrize(
     ("steps", "reason", "words"),
     [
-        ([step("seed"), step("sourceFreshness")], "ConfigError", "does not do source freshness"),
         ([step("seed"), step("docs", allow_failure=True)], "ConfigError", "not do docs generate"),
         (
             [step("seed"), step("build", "--select", "state:modified+")],
@@ -153,17 +158,70 @@ def test_what_was_built_before_a_hook_failed_is_no_failure(ended: Ended) -> None
         ([step("seed"), step("build")], "EnvironmentMismatch", "model.shop.elsewhere"),
         ([step("build", "--no-such-flag")], "ConfigError", "--no-such-flag"),
     ],
-    ids=["freshness", "docs", "no state", "lost state", "elsewhere", "flag"],
+    ids=["docs", "no state", "lost state", "elsewhere", "flag"],
 )
 def test_what_it_would_not_do_is_refused_before_the_first_statement(
-    tmp_path: Path, server: Postgres, steps: list[Step], reason: str, words: str
+    tmp_path: Path, server: Postgres, steps: list[Step], reason: str, words: str, release: Release
 ) -> None:
-    pod = make_pod(tmp_path, SHOP, server.make_profile(schema="refused"))
+    pod = make_pod(tmp_path, SHOP, server.make_profile(schema="refused"), release)
+    assert words in refuse(pod, server, steps, reason)
+
+
+def test_a_release_that_knows_no_source_freshness_is_not_asked_for_it(
+    tmp_path: Path, server: Postgres
+) -> None:
+    pod = make_pod(tmp_path, SHOP, server.make_profile(schema="refused"), FIRST)
+    steps = [step("seed"), step("sourceFreshness")]
+    assert "does not do source freshness" in refuse(pod, server, steps, "ConfigError")
+
+
+def refuse(pod: Pod, server: Postgres, steps: list[Step], reason: str) -> str:
+    """Run steps that are refused before anything is sent to the warehouse, and say why they are."""
+    server.execute("drop schema if exists refused cascade")
     ended = pod.run(*steps, schema_pattern="refused")
     assert ended.code != 0
     assert (ended.summary.engine, ended.summary.reason) == ("Program", reason), ended.log
-    assert words in ended.summary.message
     assert server.execute("select 1 from pg_namespace where nspname = 'refused'") == []
+    return ended.summary.message
+
+
+SOURCES = {
+    "models/sources.yml": """
+sources:
+  - name: raw
+    schema: sources
+    config:
+      loaded_at_field: at
+      freshness: {warn_after: {count: 1, period: hour}, error_after: {count: 1, period: day}}
+    tables: [{name: fresh}, {name: old}, {name: stale}, {name: lost}]
+""",
+}
+AGES = {"fresh": "0 hours", "old": "2 hours", "stale": "2 days"}
+
+
+def test_the_age_of_sources_is_what_it_says(tmp_path: Path, server: Postgres) -> None:
+    server.execute("create schema sources")
+    for name, age in AGES.items():
+        server.execute(f"create table sources.{name} as select now() - interval '{age}' as at")
+    pod = make_pod(tmp_path, SOURCES, server.make_profile())
+    may_fail: dict[str, Any] = {"allow_failure": True}
+    ended = pod.run(
+        step("sourceFreshness", "--select", "source:raw.fresh", "source:raw.old", name="good"),
+        step("sourceFreshness", "--exclude", "source:raw.lost", name="stale", **may_fail),
+        step("sourceFreshness", name="lost", **may_fail),
+        step("sourceFreshness", "--select", "tag:nothing", name="empty", **may_fail),
+    )
+    assert (ended.code, ended.summary.reason) == (0, ""), ended.log
+    good = ended.step("good")["nodes"]
+    assert (good["total"], good["passed"], good["warn"]) == (2, 1, 1)
+    assert ended.artifact("good/sources.json")["metadata"]["dbt_version"] == IN_IMAGE.version
+    stale = ended.step("stale")
+    assert stale["reason"] == "FreshnessFailed", stale
+    assert "source.shop.raw.stale" in stale["message"]
+    assert "source.shop.raw.old" not in stale["message"]
+    lost = ended.step("lost")
+    assert (lost["reason"], "sources.lost" in lost["message"]) == ("ModelError", True), lost
+    assert ended.step("empty")["reason"] == "NothingSelected"
 
 
 @pytest.mark.parametrize(

@@ -47,17 +47,17 @@ def test_a_later_one_is_not_whatever_release_it_is(version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "handles"),
+    ("argv", "handled_by"),
     [
-        (["source", "freshness", "--select", "source:raw"], False),
-        (["docs", "generate"], False),
-        (["build"], True),
+        (["source", "freshness", "--select", "source:raw"], ["preview.196", "2.0.9"]),
+        (["docs", "generate"], ["2.0.9"]),
+        (["build"], ["alpha.4", "preview.196", "2.0.9"]),
     ],
 )
 def test_what_a_release_does_not_do_is_known_of_those_that_were_looked_at(
-    argv: list[str], handles: bool
+    argv: list[str], handled_by: list[str]
 ) -> None:
-    known, unknown = identify_engine("dbt-core 2.0.0-alpha.4"), identify_engine("dbt 2.0.9")
-    assert known is not None
-    assert unknown is not None
-    assert (known.handles(argv), unknown.handles(argv)) == (handles, True)
+    answers = ("dbt-core 2.0.0-alpha.4", "dbt-fusion 2.0.0-preview.196", "dbt 2.0.9")
+    engines = [engine for engine in map(identify_engine, answers) if engine is not None]
+    handling = [engine.version for engine in engines if engine.handles(argv)]
+    assert [version.removeprefix("2.0.0-") for version in handling] == handled_by

@@ -10,6 +10,7 @@ import pytest
 
 from dbt_runner.worker.command.dbt_program import ProgramEnd
 from dbt_runner.worker.command.evidence import gather_end, is_own
+from dbt_runner.worker.command.node_events import NodeEvents, ignore
 from tests.support.step_evidence import MODEL
 
 STARTED = 1767323045.5  # 2026-01-02T03:04:05.5Z
@@ -71,3 +72,24 @@ def test_a_warning_that_nothing_is_selected_is_no_error(
     told = gather_end(ended, argv, tmp_path, STARTED, "uid-1")
     assert (told.empty, told.exit_code) == ((True, 0) if empty else (False, 2))
     assert bool(told.exception) is not empty
+
+
+@pytest.mark.parametrize(
+    ("argv", "left", "said"),
+    [
+        (["docs", "generate"], "catalog.json", ""),
+        (["docs", "generate"], "manifest.json", "left no catalog.json"),
+        (["source", "freshness", "--select", "a"], "sources.json", ""),
+        (["source", "freshness"], "manifest.json", "left no sources.json"),
+        (["build"], "manifest.json", ""),
+    ],
+)
+def test_of_a_release_that_is_not_known_success_is_what_it_leaves(
+    tmp_path: Path, argv: list[str], left: str, said: str
+) -> None:
+    """It may call a command another thing than a warning that is known."""
+    (tmp_path / left).write_text("{}")
+    ended = ProgramEnd(0, ["Skipped: no such command here"], NodeEvents(ignore))
+    told = gather_end(ended, argv, tmp_path, STARTED, "uid-1")
+    assert told.reason == ("ConfigError" if said else "")
+    assert said in told.message
