@@ -107,7 +107,9 @@ def merged(earlier: Iterable[Result], latest: Iterable[Result]) -> list[Result]:
 
 def done(results: Iterable[Result]) -> list[str]:
     """The nodes that need not run again."""
-    return [result.unique_id for result in results if result.is_good]
+    good = (result for result in results if result.is_good)
+    # A skipped exposure is no failure, but its turn comes with that of what it depends on.
+    return [result.unique_id for result in good if result.status != "skipped"]
 
 
 def _resume(seen: StepEvidence, latest: Sequence[Result]) -> str:

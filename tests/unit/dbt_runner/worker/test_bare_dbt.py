@@ -8,6 +8,7 @@ Every state is in the table below on both engines; which of them `make test` run
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -43,6 +44,7 @@ CHANGED = "select store_id, town, opened_on, is_online from {{ ref('stg_stores')
 # These show no nodes, as they would be counted twice.
 UNCOUNTED = ("list", "docs", "compile", "runOperation")
 GOOD = ("success", "pass", "warn", "no-op")
+BROKEN = re.compile(r"ERROR freshness of (\S+)")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,7 @@ def test_each_node_ends_as_with_bare_dbt(compared: Compared) -> None:
 def test_the_counts_are_those_of_bare_dbts_results(compared: Compared) -> None:
     total: Counter[str] = Counter()
     for each in compared.both.state.make_steps():
-        expected = {} if each.command in UNCOUNTED else count(compared.bare[each.name].statuses)
+        expected = {} if each.command in UNCOUNTED else count(list_told(compared, each.name))
         total.update(expected)
         assert without_zeros(compared.ended.step(each.name)["nodes"]) == without_zeros(expected)
     assert without_zeros(asdict(compared.ended.summary.nodes)) == without_zeros(total)
@@ -114,19 +116,15 @@ def test_the_counts_are_those_of_bare_dbts_results(compared: Compared) -> None:
 
 def test_what_went_wrong_is_told_by_name(compared: Compared) -> None:
     for name in names(compared):
-        bad = {
-            uid: status
-            for uid, status in compared.bare[name].statuses.items()
-            # dbt does not count an exposure that is skipped for what it depends on
-            if status not in GOOD and not uid.startswith("exposure.")
-        }
+        nodes = leave_exposures_out(list_told(compared, name))
+        bad = {uid: status for uid, status in nodes.items() if status not in GOOD}
         failures = compared.ended.step(name)["failures"]
         assert {each["unique_id"]: each["status"] for each in failures} == bad
 
 
 def test_the_warehouse_holds_what_bare_dbt_makes_of_it(compared: Compared) -> None:
     ours, theirs = compared.tables
-    assert len(theirs) > 20
+    assert len(theirs) > 10
     assert ours == theirs
 
 
@@ -139,6 +137,24 @@ def test_the_artifacts_say_what_bare_dbts_say(compared: Compared) -> None:
 
 def names(found: Compared) -> list[str]:
     return list(found.bare)
+
+
+def list_told(found: Compared, name: str) -> dict[str, str]:
+    """The statuses in what bare dbt leaves of a command, and the sources that it could not ask,
+    which it only logs.
+    """
+    bare, project = found.bare[name], found.both.state.project
+    broken = BROKEN.findall(bare.log)
+    return bare.statuses | {f"source.{project}.{name}": "runtime error" for name in broken}
+
+
+def leave_exposures_out(statuses: Mapping[str, str]) -> dict[str, str]:
+    """dbt does not count an exposure that is skipped for what it depends on."""
+    return {
+        uid: status
+        for uid, status in statuses.items()
+        if not (status == "skipped" and uid.startswith("exposure."))
+    }
 
 
 def without_zeros(counts: Mapping[str, int]) -> dict[str, int]:
@@ -174,7 +190,8 @@ def test_what_follows_is_what_follows_with_bare_dbt(compared: Compared) -> None:
 def check_retry(first: Compared, statement: str, reason: str) -> None:
     """An attempt after what was wrong is mended ends as dbt retry does."""
     both = first.both
-    steps = [each for each in both.state.make_steps() if each.name in ("land", "build")]
+    # Not the operation that loads: it would load again what is mended here.
+    steps = [each for each in both.state.make_steps() if each.name == "build"]
     before = both.run(steps)
     both.run_bare(steps, "again/")
     for warehouse in (both.ours, both.theirs):

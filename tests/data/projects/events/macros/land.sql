@@ -10,5 +10,4 @@
     "create table " ~ target.schema ~ ".landed_visits as select n as visit_id,"
     " cast('2024-01-01' as timestamp) + n * interval '1 hour' as began_at, 1 + n % 4 as device,"
     " " ~ bad ~ " as seconds from generate_series(0, 71) as numbers(n)") -%}
-  {%- do adapter.commit() -%}
 {% endmacro %}

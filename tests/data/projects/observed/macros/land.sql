@@ -22,6 +22,5 @@
       "create table " ~ schema ~ ".alerts as select 1 as alert_id, 2 as station_id,"
       " 'frost' as kind, " ~ arrived ~ " as arrived_at") -%}
   {%- endif -%}
-  {%- do adapter.commit() -%}
   {%- do log("landed: " ~ state, info=true) -%}
 {% endmacro %}

@@ -4,7 +4,6 @@
   {%- set columns = "(which text, name text, full_refresh boolean)" -%}
   {%- do run_query("create table if not exists " ~ watch.log_of('starts') ~ " " ~ columns) -%}
   {%- do run_query("create table if not exists " ~ watch.log_of('touches') ~ " " ~ columns) -%}
-  {%- do adapter.commit() -%}
   insert into {{ watch.log_of('starts') }} values (
     '{{ flags.WHICH }}', '{{ invocation_args_dict.which }}',
     {{ invocation_args_dict.get('full_refresh') is true }})

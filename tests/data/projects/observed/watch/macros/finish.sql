@@ -33,6 +33,5 @@
     {%- for some in rows | batch(50) -%}
       {%- do run_query("insert into " ~ found ~ " values " ~ some | join(", ")) -%}
     {%- endfor -%}
-    {%- do adapter.commit() -%}
   {%- endif -%}
 {% endmacro %}
