@@ -13,14 +13,13 @@ import yaml
 
 from tests.cluster.progress import run, say
 from tests.cluster.state import CACHE
-from tests.public.table import PublicProject, Repository
+from tests.public.table import PACKAGES, REPOSITORY, PublicProject, Repository
 
 _CHECKOUTS = CACHE / "public"
 _PUBLIC = "https://github.com/"
 _DECLARATIONS = ("packages.yml", "dependencies.yml", "package-lock.yml")
 # Pages and pictures, which some have many of. A package's descriptions may be anywhere else.
 _OF_NO_USE = ("/docs/", "/images/", "/static/", "/.github/")
-REPOSITORY, PACKAGES = "repository", "packages"  # the folders of what is put together
 
 
 def check_out(repository: Repository, mirror: str, left_out: Sequence[str] = ()) -> Path:

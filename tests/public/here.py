@@ -107,7 +107,7 @@ class Here:
 
 
 def _name_database(project: PublicProject, whose: str) -> str:
-    return f"{project.name}-{whose}"
+    return f"{project.name.replace('-', '_')}_{whose}"  # not all models quote it
 
 
 def _read_ours(ended: pods.Ended, seconds: float, project: PublicProject) -> Outcome:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dbt_runner.outcome.classify import NOT_COUNTED
+from dbt_runner.outcome.step_outcome import is_hook
 
 _SHOWN = 10  # differences of a kind
 _STATUSES = ("success", "error", "skipped", "pass", "warn", "fail", "no-op")  # what we count
@@ -35,15 +36,24 @@ class Outcome:
         cached = "cached" if parse.get("cached") else "not cached"
         self.parse = f"{parse.get('seconds') or 0:.1f} s, {cached}"
 
-    def count(self, *, all_steps: bool = True) -> dict[str, int]:
-        """How many nodes have ended how, over all steps or over those whose nodes we count."""
-        found = Counter(
-            status
-            for step, nodes in self.nodes.items()
-            for status, _ in nodes.values()
-            if all_steps or step not in NOT_COUNTED
+    def count(self) -> dict[str, int]:
+        """How many nodes have ended how, over all steps."""
+        return _count(self.nodes)
+
+    def count_what_counts(self) -> dict[str, int]:
+        """The same, as the product counts: no hooks, and no nodes of steps that only show some."""
+        return _count(
+            {
+                step: {name: how for name, how in nodes.items() if not is_hook(name)}
+                for step, nodes in self.nodes.items()
+                if step not in NOT_COUNTED
+            }
         )
-        return dict(sorted(found.items()))
+
+
+def _count(nodes: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, int]:
+    found = Counter(status for ended in nodes.values() for status, _ in ended.values())
+    return dict(sorted(found.items()))
 
 
 def read_bare(lines: Iterable[str]) -> Outcome:
@@ -84,7 +94,7 @@ def _compare_nodes(step: str, ours: dict[str, Any], bare: dict[str, Any]) -> Ite
 
 def _compare_counts(ours: Outcome) -> Iterator[str]:
     """What the product says of its nodes is what dbt has written of them."""
-    written = ours.count(all_steps=False)
+    written = ours.count_what_counts()
     for status in _STATUSES:
         if ours.counts.get(status, 0) != written.get(status, 0):
             yield f"{ours.counts.get(status, 0)} are said to be {status}: {written.get(status, 0)}"
