@@ -99,6 +99,14 @@ def test_what_succeeds_later_stands_and_is_counted_once() -> None:
     assert (second.nodes.total, second.nodes.success, second.nodes.passed) == (2, 1, 1)
 
 
+def test_a_skipped_exposure_is_no_failure_and_its_turn_comes_again() -> None:
+    board = "exposure.shop.board"
+    rows = (MODEL, "success"), (TEST, "fail"), (board, "skipped")
+    first = classify(seen("build", *rows, code=1))
+    assert [failure.unique_id for failure in first.failures] == [TEST]
+    assert done(first.results) == [MODEL]
+
+
 @pytest.mark.parametrize(
     ("case", "resume"),
     [
