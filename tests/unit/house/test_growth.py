@@ -190,7 +190,10 @@ PATTERNS = {
     "dbt_runner.worker.command.evidence:_UNHANDLED": Row(("[warning] `dbt ",)),
     "dbt_runner.worker.command.printer:_TIME": Row(("00:00:00", Pump("1", "00:00:00."))),
     "dbt_runner.worker.command.pretences:_BY_STATE": Row(),
-    "dbt_runner.worker.command.pretences:_MENTIONS_STATE": Row(),
+    "dbt_runner.worker.command.selectors_file:_COMPARES": Row(("method : ", "state")),
+    "dbt_runner.worker.command.selectors_file:_DEFAULT": Row(("default : ",)),
+    "dbt_runner.worker.command.selectors_file:_NAME": Row(("name : ",)),
+    "dbt_runner.worker.command.selectors_file:_REFERS": Row(("method : ",)),
     "dbt_runner.worker.command.step_flags:_ELSEWHERE": Row(("--target=", "-t")),
     "dbt_runner.worker.environment:_compile": Row(
         reason="the target owner's pattern meets names of schemas, in the pod of the run alone"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from dbt_protocol.plans import Step
 from dbt_runner.outcome.classify import LACKS_STATE, STATE_REMEDY
-from dbt_runner.outcome.steps import find_selection
+from dbt_runner.outcome.steps import find_selection, find_values
 from dbt_runner.project_words import read_text
 from dbt_runner.worker.command.engine import Engine
+from dbt_runner.worker.command.selectors_file import may_compare
 from dbt_runner.worker.failure import CannotRunError
 from dbt_runner.worker_messages import DbtEnd
 
 _BY_STATE = re.compile(r"\b(?:state|result|source_status):")
-_MENTIONS_STATE = re.compile(r"\b(?:state|result|source_status)\b")
 _LEAVE_OUT = {
     "source": "leave the step out, and have the age of sources checked by a run with dbt 1",
     "docs": "leave the step out, and have the documentation made by a run with dbt 1",
@@ -40,17 +41,19 @@ def refuse_unhandled(step: Step, engine: Engine) -> None:
 def refuse_lacking_state(step: Step, project: Path) -> None:
     """Refuse a selection by state where there is no state: dbt 2 selects nothing, and succeeds.
 
-    There is no YAML parser here: that selectors.yml mentions it is enough.
-
     Raises:
         CannotRunError: it is one.
     """
     if "--state" in step.argv:
         return
-    selectors = read_text(project / "selectors.yml")
-    by_selector = "--selector" in step.argv or (
-        "--select" not in step.argv and "default" in selectors
-    )
-    by_state = _BY_STATE.search(find_selection(step))
-    if by_state or (by_selector and _MENTIONS_STATE.search(selectors)):
+    names = find_values(step.argv, "--selector")
+    if _BY_STATE.search(find_selection(step)) or _selects_by_state(step, names, project):
         raise CannotRunError(DbtEnd(reason="ConfigError", message=f"{LACKS_STATE}{STATE_REMEDY}"))
+
+
+def _selects_by_state(step: Step, names: Sequence[str], project: Path) -> bool:
+    """Whether a selector of the project does, one that is named or the default one."""
+    if not names and "--select" in step.argv:
+        return False
+    text = read_text(project / "selectors.yml")
+    return any(may_compare(text, name) for name in names or [""])

@@ -14,6 +14,7 @@ from dbt_runner.worker.channel import Channel
 from dbt_runner.worker.command.belief import keep_believed
 from dbt_runner.worker.command.dbt_program import LINES, DbtProgram
 from dbt_runner.worker.command.evidence import gather_end
+from dbt_runner.worker.command.selectors_file import may_have_default
 from dbt_runner.worker.failure import CannotRunError
 from dbt_runner.worker.found_sources import hand_over_sources
 from dbt_runner.worker_messages import DbtEnd, StepOutcome
@@ -79,8 +80,6 @@ class StepProgram:
     def _count_left_out(self, step: Step) -> int | None:
         """None of the nodes that a build is asked for, where no selector can be the default; else
         that is not known.
-
-        There is no YAML parser here: a mention is enough of a doubt.
         """
         if step.argv[0] != "build" or "--selector" in step.argv:
             return None
@@ -90,4 +89,4 @@ class StepProgram:
             return 0
         except (OSError, ValueError):
             return None
-        return None if "default" in selectors else 0
+        return None if may_have_default(selectors) else 0

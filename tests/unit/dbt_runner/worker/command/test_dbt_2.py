@@ -175,6 +175,32 @@ def test_a_release_that_knows_no_source_freshness_is_not_asked_for_it(
     assert "does not do source freshness" in refuse(pod, server, steps, "ConfigError")
 
 
+SELECTORS = """
+selectors:
+  - name: usual
+    default: true
+    definition: {method: fqn, value: orders}
+  - name: changed
+    definition: {method: state, value: modified}
+"""
+
+
+def test_a_selector_by_state_stands_in_the_way_of_no_other(
+    tmp_path: Path, server: Postgres
+) -> None:
+    files, profiles = SHOP | {"selectors.yml": SELECTORS}, server.make_profile(schema="selectors")
+    ended = make_pod(tmp_path / "usual", files, profiles).run(
+        step("seed", "--select", "raw"), step("run"), step("run", "--selector", "usual", name="by")
+    )
+    assert (ended.code, ended.summary.reason) == (0, ""), ended.log
+    assert [ended.step(name)["nodes"]["total"] for name in ("run", "by")] == [1, 1]
+    ended = make_pod(tmp_path / "changed", files, profiles).run(
+        step("run", "--selector", "changed")
+    )
+    assert (ended.summary.reason, ended.summary.nodes.total) == ("ConfigError", 0)
+    assert "needs spec.state" in ended.summary.message
+
+
 def refuse(pod: Pod, server: Postgres, steps: list[Step], reason: str) -> str:
     """Run steps that are refused before anything is sent to the warehouse, and say why they are."""
     server.execute("drop schema if exists refused cascade")
