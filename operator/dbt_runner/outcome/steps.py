@@ -43,11 +43,9 @@ def summarize(steps: list[StepResult], version: str, stopped: str) -> Summary:
     stale = next((step for step in steps if step.state == NOT_FRESH), None)
     if decisive is None and stopped:
         reason = stopped
-        message = (
-            f"the run was stopped ({stopped}) between two steps"
-            if not allowed
-            else allowed[-1].message
-        )
+        has_begun = any(step.state != "Skipped" for step in steps)
+        when = "between two steps" if has_begun else "before its first step"
+        message = f"the run was stopped ({stopped}) {when}" if not allowed else allowed[-1].message
         code = 1
     elif decisive is None and stale:
         reason, message, code = NOT_FRESH, stale.message, 0

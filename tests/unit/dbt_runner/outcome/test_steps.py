@@ -44,6 +44,14 @@ def test_the_first_failure_that_counts_decides(
     assert (summary.reason, summary.exit_code) == (reason, code)
 
 
+@pytest.mark.parametrize(
+    ("before", "when"), [([], "before its first step"), ([OK], "between two steps")]
+)
+def test_a_stop_is_told_with_how_far_the_run_was(before: list[StepResult], when: str) -> None:
+    summary = summarize([*before, StepResult("docs", "docs", "Skipped")], "1.11.16", "Timeout")
+    assert summary.message == f"the run was stopped (Timeout) {when}"
+
+
 def test_a_name_that_was_lost_is_told_and_leaves_no_state() -> None:
     summary = summarize([OK, replace(OK, name="docs", lost_name="*****")], "1.11.16", "")
     assert (summary.reason, summary.leaves_state) == ("", False)
