@@ -14,7 +14,15 @@ from tests.support import product
 from tests.support.bare_dbt import Bare, Order, read_told
 from tests.support.both_ways import count
 from tests.support.kube import Manifest, apply, get, kubectl, resource, secret, wait_for
-from tests.support.scenarios import NAMESPACE, PROJECTS, artifacts, profiles, schema_of
+from tests.support.scenarios import (
+    CONFINED,
+    NAMESPACE,
+    PROJECTS,
+    UNPRIVILEGED,
+    artifacts,
+    profiles,
+    schema_of,
+)
 from tests.support.shaped_projects import BUILDS, BY_NAME, STATES, State
 
 # Without a cluster there are more, and more of each: tests/unit/dbt_runner/worker/test_bare_dbt.py.
@@ -22,6 +30,8 @@ DEFAULT = [state for state in STATES if state.name != "partly"]
 OTHERS = [BY_NAME[name] for name in ("retail-failing", "observed-warning", "events-green")]
 RUNS = [(state, "dbt") for state in DEFAULT]
 RUNS += [(state, f"dbt-{version}") for version in DBT_LOCKS for state in OTHERS]
+SCRATCH = "/scratch"  # of the Job's pod
+FOLDER = f"{SCRATCH}/project"
 COUNTED = {"passed": "pass", "no_op": "noOp"}  # the names of a status for those of summaries
 
 
@@ -82,13 +92,13 @@ def make_orders(project: str) -> list[Order]:
     """
     states = [state for state in DEFAULT if state.project == project]
     orders = [order for state in states for order in make_orders_of(state)]
-    return [Order("deps", ["deps"], "/work/project", {}, "/source/project.tar.gz"), *orders]
+    return [Order("deps", ["deps"], FOLDER, {}, "/source/project.tar.gz"), *orders]
 
 
 def make_orders_of(state: State) -> list[Order]:
     env = {"SCHEMA": schema_of(f"bare-{state}"), **state.env}
     words = [step.argv for step in state.make_steps() if step.name in ("land", "build")]
-    return [Order(f"{state} {argv[0]}", list(argv), "/work/project", env) for argv in words]
+    return [Order(f"{state} {argv[0]}", list(argv), FOLDER, env) for argv in words]
 
 
 def make_job(project: str, images: Mapping[str, str]) -> list[Manifest]:
@@ -96,39 +106,31 @@ def make_job(project: str, images: Mapping[str, str]) -> list[Manifest]:
     name = f"bare-{project}"
     orders = "".join(order.to_line() for order in make_orders(project))
     program = PROJECTS.parents[1] / "support" / "bare_dbt.py"
-    mounts = {"bare": "/bare", "source": "/source", "profiles": "/profiles", "work": "/work"}
+    mounts = {"bare": "/bare", "source": "/source", "profiles": "/profiles", "scratch": SCRATCH}
     container = {
         "name": "dbt",
         "image": images["dbt"],
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-I", "/bare/bare_dbt.py", "/bare/orders.jsonl"],
         "env": [
-            {"name": "HOME", "value": "/work"},
+            {"name": "HOME", "value": SCRATCH},
             {"name": "SCHEMA", "value": schema_of(name)},
             {"name": "DBT_PROFILES_DIR", "value": "/profiles"},
             {"name": "DBT_SEND_ANONYMOUS_USAGE_STATS", "value": "false"},
         ],
         "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONFINED,
         "volumeMounts": [{"name": key, "mountPath": path} for key, path in mounts.items()],
     }
     pod = {
         "restartPolicy": "Never",
         "containers": [container],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "fsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": {**UNPRIVILEGED, "fsGroup": UNPRIVILEGED["runAsUser"]},
         "volumes": [
             {"name": "bare", "configMap": {"name": name}},
             {"name": "source", "configMap": {"name": f"shaped-{project}"}},
             {"name": "profiles", "secret": {"secretName": "shaped"}},
-            {"name": "work", "emptyDir": {}},
+            {"name": "scratch", "emptyDir": {}},
         ],
     }
     job = {

@@ -323,6 +323,15 @@ def manifests(
     ]
 
 
+# What Pod Security asks for at its restricted level, of a container and of a pod.
+CONFINED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+UNPRIVILEGED = {
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
 def make_load(name: str, labels: Mapping[str, str], image: str, where: str = NAMESPACE) -> Manifest:
     """A Job that somebody else has made, as a load of data is."""
     container = {
@@ -331,19 +340,12 @@ def make_load(name: str, labels: Mapping[str, str], image: str, where: str = NAM
         "imagePullPolicy": "IfNotPresent",
         "command": ["true"],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONFINED,
     }
     pod = {
         "restartPolicy": "Never",
         "containers": [container],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": UNPRIVILEGED,
     }
     return {
         "apiVersion": "batch/v1",

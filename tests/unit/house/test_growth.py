@@ -190,6 +190,7 @@ PATTERNS = {
     "dbt_runner.worker.command.evidence:_UNHANDLED": Row(("[warning] `dbt ",)),
     "dbt_runner.worker.command.printer:_TIME": Row(("00:00:00", Pump("1", "00:00:00."))),
     "dbt_runner.worker.command.pretences:_BY_STATE": Row(),
+    "dbt_runner.worker.command.selectors_file:_ALIAS": Row(),
     "dbt_runner.worker.command.selectors_file:_COMPARES": Row(("method : ", "state")),
     "dbt_runner.worker.command.selectors_file:_DEFAULT": Row(("default : ",)),
     "dbt_runner.worker.command.selectors_file:_NAME": Row(("name : ",)),

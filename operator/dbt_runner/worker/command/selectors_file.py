@@ -17,6 +17,8 @@ _COMPARES = re.compile(
     r"|\b(?:state|result|source_status):"
 )
 _REFERS = re.compile(r"""\bmethod["']?\s{0,9}:\s{0,9}["']?selector\b|\bselector:""")
+# What stands elsewhere in the file.
+_ALIAS = re.compile(r"[\s\[{,:]\*\w")
 _NAME = re.compile(r"""\bname["']?\s{0,9}:\s{0,9}["']?([\w.-]{1,200})""")
 _DEFAULT = re.compile(
     r"""\bdefault["']?\s{0,9}:\s{0,9}["']?(?!false\b|no\b|off\b)[\w{]""", re.IGNORECASE
@@ -46,7 +48,8 @@ def may_compare(text: str, name: str = "") -> bool:
         name: of the selector; empty: the default one, if there is one.
     """
     found = {each.name: each for each in _take_apart(text)}
-    if not found or "" in found or (name and name not in found):
+    is_clear = found and "" not in found and not _ALIAS.search(text)
+    if not is_clear or (name and name not in found):
         return _COMPARES.search(text) is not None and (bool(name) or may_have_default(text))
     asked = [each for each in found.values() if (each.name == name if name else each.is_default)]
     known = {each.name for each in asked}

@@ -50,6 +50,14 @@ other:
 - name: rest
 """
 NO_DEFAULT = "selectors:\n  - name: a\n    definition: {method: source_status, value: fresher}\n"
+ALIASED = """\
+selectors:
+  - name: changed
+    definition: &changed {method: state, value: modified}
+  - name: usual
+    default: true
+    definition: *changed
+"""
 ONE_LINE = 'selectors: [{"name": "a", "definition": {"method": "state", "value": "new"}}]'
 IS_DEFAULT = ONE_LINE.replace('"name"', '"default": true, "name"')
 
@@ -69,6 +77,8 @@ IS_DEFAULT = ONE_LINE.replace('"name"', '"default": true, "name"')
         (DEFAULT_BY_TARGET, "rest", False),
         (NO_DEFAULT, "", False),
         (NO_DEFAULT, "a", True),
+        (ALIASED, "", True),
+        (ALIASED, "usual", True),
         (ONE_LINE, "", False),
         (ONE_LINE, "a", True),
         (IS_DEFAULT, "", True),
