@@ -442,6 +442,7 @@ import threading
 
 def model(dbt, session):
     quick = dbt.ref("quick")
+    print("from here on", flush=True)
     threading.Event().wait(600)
     return quick
 """
@@ -449,9 +450,9 @@ def model(dbt, session):
         tmp_path / "pod", {"models/quick.sql": SLOW["models/quick.sql"], "models/deaf.py": deaf}
     )
     process = pod.start(step("run"), grace_seconds=10)
-    pod.watch(process, lambda progress: progress.running == ("model.shop.deaf",))
+    log = pod.wait_for(process, "from here on")  # its statements before that can be interrupted
     process.send_signal(signal.SIGTERM)
-    ended = pod.finish(process)
+    ended = pod.finish(process, log)
     assert "killing it" in ended.log
     assert (ended.code, ended.summary.reason) == (137, "Cancelled")
     assert (ended.summary.nodes.total, ended.summary.nodes.success) == (1, 1)
