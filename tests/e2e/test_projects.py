@@ -32,6 +32,14 @@ RUNS = [(state, "dbt") for state in DEFAULT]
 RUNS += [(state, f"dbt-{version}") for version in DBT_LOCKS for state in OTHERS]
 SCRATCH = "/scratch"  # of the Job's pod
 FOLDER = f"{SCRATCH}/project"
+# The preview does not get through the others: it takes no names with blanks, and breaks down where
+# a package asks PostgreSQL for relations, and at unit tests. A failed hook it tells lies of.
+PREVIEW = "dbt-2.0"
+PREVIEWED = [BY_NAME[name] for name in ("observed-green", "observed-warning")]
+RUNS += [(state, PREVIEW) for state in PREVIEWED]
+JOBS = {(project, "dbt"): [s for s in DEFAULT if s.project == project] for project in BUILDS}
+JOBS["observed", PREVIEW] = PREVIEWED
+LEFT_OUT = {PREVIEW: "resource_type:unit_test"}
 COUNTED = {"passed": "pass", "no_op": "noOp"}  # the names of a status for those of summaries
 
 
@@ -43,11 +51,15 @@ def name_project(name: str, image: str) -> str:
     return f"shaped-{name}{image.removeprefix('dbt').replace('.', '-')}"
 
 
+def name_job(project: str, image: str) -> str:
+    return name_project(project, image).replace("shaped", "bare")
+
+
 def make_run(state: State, image: str) -> Manifest:
     """A run that loads the sources, if it has to, and builds everything."""
     name = name_run(state, image)
     start, end = (BUILDS["events"][1], BUILDS["events"][3])
-    build: Manifest = {"build": {}}
+    build: Manifest = {"build": {"exclude": [LEFT_OUT[image]]} if image in LEFT_OUT else {}}
     land = {"runOperation": {"macro": "land", "args": dict(state.args)}}
     spec: Manifest = {
         "projectRef": {"name": name_project(state.project, image)},
@@ -86,32 +98,35 @@ def make_config_map(name: str, **data: Mapping[str, str]) -> Manifest:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, **data}
 
 
-def make_orders(project: str) -> list[Order]:
+def make_orders(project: str, image: str) -> list[Order]:
     """What the Job has bare dbt do: each state of a project one after the other, in a schema of its
     own.
     """
-    states = [state for state in DEFAULT if state.project == project]
-    orders = [order for state in states for order in make_orders_of(state)]
+    orders = [order for state in JOBS[project, image] for order in make_orders_of(state, image)]
     return [Order("deps", ["deps"], FOLDER, {}, "/source/project.tar.gz"), *orders]
 
 
-def make_orders_of(state: State) -> list[Order]:
-    env = {"SCHEMA": schema_of(f"bare-{state}"), **state.env}
-    words = [step.argv for step in state.make_steps() if step.name in ("land", "build")]
-    return [Order(f"{state} {argv[0]}", list(argv), FOLDER, env) for argv in words]
+def make_orders_of(state: State, image: str) -> list[Order]:
+    name = name_run(state, image)
+    env = {"SCHEMA": schema_of(f"bare-{name}"), **state.env}
+    words = {step.name: list(step.argv) for step in state.make_steps()}
+    if image in LEFT_OUT:
+        words["build"] += ["--exclude", LEFT_OUT[image]]
+    told = {key: argv for key, argv in words.items() if key in ("land", "build")}
+    return [Order(f"{name} {key}", argv, FOLDER, env) for key, argv in told.items()]
 
 
-def make_job(project: str, images: Mapping[str, str]) -> list[Manifest]:
+def make_job(project: str, image: str, images: Mapping[str, str]) -> list[Manifest]:
     """A Job that prints what bare dbt makes of the states of a project."""
-    name = f"bare-{project}"
-    orders = "".join(order.to_line() for order in make_orders(project))
+    name = name_job(project, image)
+    orders = "".join(order.to_line() for order in make_orders(project, image))
     program = PROJECTS.parents[1] / "support" / "bare_dbt.py"
     mounts = {"bare": "/bare", "source": "/source", "profiles": "/profiles", "scratch": SCRATCH}
     container = {
         "name": "dbt",
-        "image": images["dbt"],
+        "image": images[image],
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-I", "/bare/bare_dbt.py", "/bare/orders.jsonl"],
+        "command": ["python3", "-I", "/bare/bare_dbt.py", "/bare/orders.jsonl"],
         "env": [
             {"name": "HOME", "value": SCRATCH},
             {"name": "SCHEMA", "value": schema_of(name)},
@@ -147,7 +162,7 @@ def make_job(project: str, images: Mapping[str, str]) -> list[Manifest]:
 def _started(warehouse: None, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it has to be there first
     """All runs and the Jobs, side by side."""
     runs = [make_run(*each) for each in RUNS]
-    jobs = [job for project in BUILDS for job in make_job(project, images)]
+    jobs = [job for each in JOBS for job in make_job(*each, images)]
     for kind, manifests in (("dbtrun", runs), ("job", jobs[1::2])):
         names = [each["metadata"]["name"] for each in manifests]
         kubectl("delete", kind, *names, "--ignore-not-found", "--wait", namespace=NAMESPACE)
@@ -171,7 +186,8 @@ def _started(warehouse: None, images: Mapping[str, str]) -> None:  # noqa: ARG00
 
 def drop_schemas() -> None:
     """What an earlier run of these tests has left, which an incremental model would add to."""
-    names = [name_run(*each) for each in RUNS] + [f"bare-{state}" for state in DEFAULT]
+    runs = [name_run(*each) for each in RUNS]
+    names = [*runs, *(f"bare-{name}" for name in runs)]
     like = " OR ".join(f"nspname LIKE '{schema_of(name)}%'" for name in names)
     found = product.psql(f"SELECT nspname FROM pg_namespace WHERE {like}", "-At").split()  # noqa: S608 -- our own words
     if found:
@@ -182,25 +198,28 @@ def drop_schemas() -> None:
 @pytest.fixture(scope="module")
 def bare(_started: None) -> dict[str, Bare]:
     """What bare dbt says, by state and command."""
-    return {told.name: told for project in BUILDS for told in wait_for_bare(project)}
+    return {told.name: told for each in JOBS for told in wait_for_bare(*each)}
 
 
-def wait_for_bare(project: str) -> list[Bare]:
+def wait_for_bare(project: str, image: str) -> list[Bare]:
+    name = name_job(project, image)
+
     def look() -> bool:
-        status = get("job", f"bare-{project}", NAMESPACE).get("status", {})
+        status = get("job", name, NAMESPACE).get("status", {})
         return bool(status.get("succeeded") or status.get("failed"))
 
-    wait_for(f"bare dbt is done with {project}", look)
-    text = kubectl("logs", f"job/bare-{project}", "--tail=-1", namespace=NAMESPACE)
+    wait_for(f"{name} is done", look)
+    text = kubectl("logs", f"job/{name}", "--tail=-1", namespace=NAMESPACE)
     found = read_told(text)
-    assert len(found) == len(make_orders(project)), text
+    assert len(found) == len(make_orders(project, image)), text
     return found
 
 
 @pytest.mark.parametrize(("state", "image"), RUNS, ids=[name_run(*each) for each in RUNS])
 def test_a_run_ends_as_bare_dbt_does(state: State, image: str, bare: dict[str, Bare]) -> None:
     run = product.wait_until_finished(name_run(state, image), NAMESPACE)
-    told, status = bare[f"{state} build"], run["status"]
+    bare_image = image if image == PREVIEW else "dbt"
+    told, status = bare[f"{name_run(state, bare_image)} build"], run["status"]
     assert (status["phase"], status.get("reason", "")) == (
         "Failed" if state.reason else "Succeeded",
         state.reason,

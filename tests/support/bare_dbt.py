@@ -2,10 +2,11 @@
 compared with.
 
 dbt is imported once, which takes seconds of a processor, and each command line has a process that
-is forked from that one. This file is also a program of its own, of the standard library and dbt
-alone: :func:`bare_dbt` starts it with the Python of the dbt that is tested, and Jobs of the e2e
-suite with that of an image. With -I, so that its folder is no place to import from: dbt would take
-modules of ours whose names begin as its own plugins' do.
+is forked from that one; where there is a program of dbt's alone, that is what it becomes. This file
+is also a program of its own, of the standard library and dbt alone: :func:`bare_dbt` starts it with
+the Python of the dbt that is tested, and Jobs of the e2e suite with that of an image. With -I, so
+that its folder is no place to import from: dbt would take modules of ours whose names begin as its
+own plugins' do.
 """
 
 from __future__ import annotations
@@ -96,12 +97,18 @@ def read_statuses(folder: Path) -> dict[str, str]:
 
 
 def _main() -> None:
-    import dbt.cli.main  # noqa: PLC0415 -- whoever imports this module need not have it
-
+    try:
+        from dbt.cli.main import cli  # noqa: PLC0415 -- whoever imports this module need not have it
+    except ImportError:  # of dbt 2
+        cli = _become_program
     with Path(sys.argv[1]).open(encoding="utf-8") if sys.argv[1:] else sys.stdin as orders:
         for line in orders:
-            found = _run(Order(**json.loads(line)), dbt.cli.main.cli)
+            found = _run(Order(**json.loads(line)), cli)
             print(_MARK + json.dumps(asdict(found)), flush=True)
+
+
+def _become_program() -> None:
+    os.execvp("dbt", sys.argv)  # noqa: S606 -- the one that is to be tested
 
 
 def _run(order: Order, cli: Any) -> Bare:
