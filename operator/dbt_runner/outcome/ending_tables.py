@@ -189,6 +189,7 @@ CLASSES: Mapping[str, Ending] = {
     "ReadTimeoutError": _LOST,
     "ProtocolError": _LOST,
     "TimeoutError": _LOST,
+    "TTransportException": _LOST,  # of Thrift
 }
 BY_SYSTEM: Mapping[str, Mapping[str, Ending]] = {
     "psycopg2": POSTGRES,
@@ -197,6 +198,7 @@ BY_SYSTEM: Mapping[str, Mapping[str, Ending]] = {
     "snowflake": SNOWFLAKE,
     "google": BIGQUERY,
     "databricks": DATABRICKS,
+    "spark": DATABRICKS,  # whose classes these are
     "duckdb": DUCKDB,
 }
 
@@ -217,6 +219,7 @@ WORDS: tuple[tuple[str, Ending], ...] = (
     ("(?:role|user) <name> does not exist", _REFUSED),
     ("role <name> is not permitted to log in", _REFUSED),
     ("incorrect username or password", _REFUSED),
+    (r"^bad status: 3 \(", _REFUSED),  # BAD of SASL, as Hive's and Spark's servers have it
     ("database <name> does not exist", SQLSTATES["3D000"]),
     ("permission denied for (?:database|schema)", _NO_RIGHT),
     ("certificate verify failed", CERTIFICATE),

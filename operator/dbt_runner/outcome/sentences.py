@@ -9,6 +9,9 @@ from dbt_protocol.result_file import NodeResult
 
 _BLANKS = re.compile(r"\s+")
 _LOCATION = re.compile(r"^(compiled code at|in macro|> in macro|> called by)\b", re.IGNORECASE)
+# Of a stack trace of Java's, as Spark's servers pass it on.
+_PLACE = re.compile(r"^(?:at [\w.$<>/]{1,400}\(|\.\.\. \d{1,9} more$)")
+_CAUSE = "Caused by: "
 
 
 def describe_results(results: Sequence[NodeResult]) -> str:
@@ -40,10 +43,21 @@ def first_lines(text: str, size: int = 300) -> str:
     and end in the places where compiled code and macros are, which help nobody who has no shell in
     the pod.
     """
-    lines = [line.strip() for line in text.strip().splitlines()]
+    lines = _leave_out_stack([line.strip() for line in text.strip().splitlines()])
     useful = [
         line for line in lines if line and not _LOCATION.match(line) and not set(line) <= set("^~ ")
     ]
     head, rest = useful[:1], " ".join(useful[1:4])
     joined = _BLANKS.sub(" ", ": ".join([*head, rest] if rest else head))
     return joined if len(joined) <= size else joined[: size - 3] + "..."
+
+
+def _leave_out_stack(lines: Sequence[str]) -> Sequence[str]:
+    """Of a stack trace, its title and what it was caused by in the end."""
+    places = [number for number, line in enumerate(lines) if _PLACE.match(line)]
+    causes = [number for number, line in enumerate(lines) if line.startswith(_CAUSE)]
+    if not places or not causes:
+        return [line for line in lines if not _PLACE.match(line)]
+    last = causes[-1]
+    end = next((number for number in places if number > last), len(lines))
+    return [lines[0], lines[last].removeprefix(_CAUSE), *lines[last + 1 : end]]

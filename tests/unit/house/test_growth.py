@@ -40,6 +40,7 @@ from dbt_runner.prepare import git_messages
 from dbt_runner.supervise.output import Output
 from dbt_runner.worker.command import evidence
 from dbt_runner.worker.command.dbt_program import ProgramEnd
+from dbt_runner.worker.invocation import spark_errors
 from tests.support.growth import Pump, Work, derive_pumps, find_excess
 from tests.support.places import OPERATOR, dotted, modules
 
@@ -150,9 +151,17 @@ PATTERNS = {
     ),
     "dbt_runner.worker.invocation.client_errors:_ERROR_CLASS": Row(("[A", "[AA.")),
     "dbt_runner.worker.invocation.client_errors:_SQLSTATE": Row(("SQLSTATE ", "SQLSTATE: (4200")),
+    "dbt_runner.worker.invocation.spark_errors:_BEGINNING": Row(
+        ("a.", "a.ASQLException: Error a a", "ASQLException: "), spark_errors.describe_server_error
+    ),
+    "dbt_runner.worker.invocation.spark_errors:_CLASS": Row(("[A", "[AA.")),
+    "dbt_runner.worker.invocation.spark_errors:_EXCEPTION": Row(("a.", "aa", "A.")),
     "dbt_runner.worker.invocation.driver_errors:_WORD": Row(("a", "a ")),
     "dbt_runner.outcome.sentences:_BLANKS": Row((" ", " a", "\n"), sentences.first_lines),
     "dbt_runner.outcome.sentences:_LOCATION": Row(("in macro\n", "^~ \n"), sentences.first_lines),
+    "dbt_runner.outcome.sentences:_PLACE": Row(
+        ("at a", "at a(\n", "... 1 more\n"), sentences.first_lines
+    ),
     "dbt_runner.outcome.steps:_PLACEHOLDER": Row(("$(a", "$(a)", "$((")),
     "dbt_runner.prepare.git:_COMMIT": Row(),
     "dbt_runner.prepare.git:_SHORT_HASH": Row(),

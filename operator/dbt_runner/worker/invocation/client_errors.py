@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from http import HTTPStatus
 
+from dbt_runner.worker.invocation.spark_errors import describe_server_error
+
 _DEEPEST = 10  # errors behind an error
 _DBT = ("dbt", "dbt_common", "dbt_adapters", "builtins", "click", "jinja2")
 _SHOWN = 4_000  # characters of a message that are looked at
@@ -17,9 +19,13 @@ _NO_SQLSTATE = "n/a"  # as Snowflake has it
 
 def describe_error(error: BaseException | None) -> dict[str, str]:
     """The classes, codes and words of the errors behind one of dbt's; nothing if none is the
-    client's or the system's.
+    client's, the server's or the system's.
     """
-    chain = [each for each in _chain(error) if _is_foreign(each)]
+    everything = list(follow(error))
+    said = [describe_server_error(_find_text(each)) for each in everything]
+    if any(said):
+        return next(filter(None, said))
+    chain = [each for each in everything if _is_foreign(each)]
     if not chain:
         return {}
     codes = dict.fromkeys(code for each in chain for code in _codes(each))
@@ -35,7 +41,7 @@ def describe_error(error: BaseException | None) -> dict[str, str]:
     }
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def follow(error: BaseException | None) -> Iterator[BaseException]:
     """An error, and those that it was raised out of."""
     for _ in range(_DEEPEST):
         if error is None:
@@ -55,13 +61,19 @@ def _is_foreign(error: BaseException) -> bool:
 
 
 def _find_text(error: BaseException) -> str:
-    """The words of an error; Redshift's are in a dictionary, of which it shows the representation:
-    the message and details.
+    """The words of an error.
+
+    Redshift's are in a dictionary, of which it shows the representation: the message and details.
+    Of an answer by Thrift they are in its status. dbt puts a title before its own.
     """
-    fields = error.args[0] if error.args else None
-    if isinstance(fields, dict):
-        return "\n".join(str(fields[key]) for key in ("M", "D") if key in fields)
-    return str(error)
+    words = error.args[0] if error.args else None
+    if isinstance(words, dict):
+        return "\n".join(str(words[key]) for key in ("M", "D") if key in words)
+    status = getattr(getattr(words, "status", None), "errorMessage", None)
+    if isinstance(status, str):
+        return status
+    is_dbts = not _is_foreign(error) and isinstance(words, str)
+    return words if is_dbts else str(error)
 
 
 def _codes(error: BaseException) -> Iterator[str]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dbt_runner.redact import Redactor
-from dbt_runner.worker.invocation.client_errors import describe_error
+from dbt_runner.worker.invocation.client_errors import describe_error, follow
 
 _COMMENTS = {"/*": "*/", "--": "\n"}
 _WORD = re.compile(r"[A-Za-z]+")
@@ -56,8 +56,8 @@ class DriverErrors:
             lasting: what the statement that was sent may have left behind all the same, as
                 :func:`find_lasting` has it.
         """
-        if getattr(error, _TAKEN, False):
-            return  # by a statement within this one
+        if any(getattr(each, _TAKEN, False) for each in follow(error)):
+            return  # by a statement within this one; some adapters make another error of it
         row = describe_error(error)
         if row:
             setattr(error, _TAKEN, True)
