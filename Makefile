@@ -87,10 +87,10 @@ e2e: .venv/ready ## The whole product on a real node
 
 test-full: test ## Everything, and what takes too long for every change
 	$(CLUSTER) up
-	$(CLUSTER) images --for-tests
+	$(CLUSTER) images --for-tests --for-full
 	DBT_OPERATOR_TEST_FULL=1 $(BIN)/pytest tests/unit/dbt_operator/reconcile/test_limits.py \
 	  tests/unit/dbt_runner/worker/test_bare_dbt.py $(SIDE_BY_SIDE)=2
-	DBT_OPERATOR_TEST_FULL=1 $(CLUSTER) exec -- pytest tests/faults tests/e2e/test_operator.py
+	DBT_OPERATOR_TEST_FULL=1 $(CLUSTER) exec -- pytest tests/faults tests/e2e/test_operator.py tests/e2e/test_spark.py
 	+DBT_OPERATOR_TEST_FULL=1 $(MAKE) unit-versions
 
 .PHONY: public-projects
@@ -139,6 +139,7 @@ crds: .venv/ready ## Generate the CRDs from the models
 	$(BIN)/python -m dbt_operator.api.crd crds charts/dbt-operator/templates/crds
 
 COMPILE_ALONE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock"
+TESTED := tests/cluster/images
 COMPILE := $(COMPILE_ALONE) pyproject.toml
 lock: .venv/ready ## Pin the dependencies anew: of the environment, of each image, and of each version of dbt
 	$(COMPILE) --all-extras --group dev --output-file requirements.lock
@@ -146,6 +147,9 @@ lock: .venv/ready ## Pin the dependencies anew: of the environment, of each imag
 	  $(COMPILE) --extra $$extra --constraint requirements.lock --output-file images/$$extra/requirements.lock; done
 	for folder in images/dbt/2.0 tests/data/dbt-2.0.0a4; do \
 	  $(COMPILE_ALONE) $$folder/requirements.in --output-file $$folder/requirements.lock; done
+	$(COMPILE_ALONE) --no-deps $(TESTED)/spark/requirements.in --output-file $(TESTED)/spark/requirements.lock
+	$(COMPILE_ALONE) $(TESTED)/dbt-spark/requirements.in --constraint images/dbt/requirements.lock \
+	  --output-file $(TESTED)/dbt-spark/requirements.lock
 	for version in $(notdir $(patsubst %/,%,$(wildcard images/dbt/1.*/))); do \
 	  cp images/dbt/requirements.lock images/dbt/$$version/requirements.lock; \
 	  $(COMPILE) --extra dbt --override images/dbt/$$version/overrides.txt --output-file images/dbt/$$version/requirements.lock; done

@@ -53,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="also what only tests use: other versions of dbt, a later release",
             )
+            command.add_argument(
+                "--for-full", action="store_true", help="also what only make test-full uses: Spark"
+            )
         if name == "exec":
             command.add_argument(
                 "argv",
@@ -101,7 +104,7 @@ def _status(_: argparse.Namespace) -> int:
 def _images(arguments: argparse.Namespace) -> int:
     _cluster().command(["true"])
     with _alone():
-        references = images.ensure(for_tests=arguments.for_tests)
+        references = images.ensure(for_tests=arguments.for_tests, for_full=arguments.for_full)
     print(json.dumps(references, indent=2))
     return 0
 

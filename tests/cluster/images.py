@@ -63,6 +63,7 @@ _ALL = {
         f"dbt-{version}": _dbt(str(lock.relative_to(REPOSITORY)))
         for version, lock in DBT_LOCKS.items()
     },
+    "dbt-spark": _dbt(f"{_TESTS}/dbt-spark/requirements.lock"),
     "dbt-2.0": Image("images/dbt/2.0/Dockerfile", ["images/dbt/2.0/requirements.lock"], "base"),
     "git": Image(f"{_TESTS}/git/Dockerfile", [f"{_TESTS}/git/server.py"], "base"),
     "minio": Image(f"{_TESTS}/minio/Dockerfile", program="minio"),
@@ -91,6 +92,14 @@ _ALL = {
         ],
         "base",
     ),
+    "spark": Image(
+        f"{_TESTS}/spark/Dockerfile",
+        [
+            f"{_TESTS}/spark/{name}"
+            for name in ("entrypoint.sh", "hive-site.xml", "requirements.lock")
+        ],
+        "base",
+    ),
     "shop": Image(
         "examples/shop/Dockerfile", ["examples/shop"], "dbt", "DBT_IMAGE", context="examples/shop"
     ),
@@ -102,14 +111,20 @@ _FOR_TESTS = (
     "dbt-2.0",
     *(f"dbt-{version}" for version in DBT_LOCKS),
 )
+_FOR_FULL = ("spark", "dbt-spark")
 _DERIVED = ("__pycache__", "dbt_packages", "logs", "target")
 
 
-def ensure(*, for_tests: bool = False) -> Mapping[str, str]:
-    """Build and load what is missing, if wanted also what only tests use: other versions of dbt,
-    and a later release of our own images; returns the reference of each image.
+def ensure(*, for_tests: bool = False, for_full: bool = False) -> Mapping[str, str]:
+    """Build and load what is missing; returns the reference of each image.
+
+    Args:
+        for_tests: also what only tests use: other versions of dbt, and a later release of our own
+            images.
+        for_full: also what only `make test-full` uses: Spark.
     """
-    references = load([*_FOR_PODS, *(_FOR_TESTS if for_tests else ())])
+    more = [*(_FOR_TESTS if for_tests else ()), *(_FOR_FULL if for_full else ())]
+    references = load([*_FOR_PODS, *more])
     write(IMAGES, json.dumps(references, indent=2) + "\n")
     return references
 

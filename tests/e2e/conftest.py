@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from tests.support import product
 from tests.support.kube import apply, namespace, require_cluster
 from tests.support.scenarios import NAMESPACE, create_user, secrets, start_all
+
+# What only `make test-full` has the images for, and the time.
+collect_ignore = [] if os.environ.get("DBT_OPERATOR_TEST_FULL") else ["test_spark.py"]
 
 
 @pytest.fixture(scope="session")
