@@ -33,8 +33,10 @@ RUNS += [(state, f"dbt-{version}") for version in DBT_LOCKS for state in OTHERS]
 SCRATCH = "/scratch"  # of the Job's pod
 FOLDER = f"{SCRATCH}/project"
 # The preview does not get through the others: it takes no names with blanks, and breaks down where
-# a package asks PostgreSQL for relations, and at unit tests. A failed hook it tells lies of.
+# a package asks PostgreSQL for relations, and at unit tests. A failed hook it tells lies of. What
+# it makes of an ephemeral model has no alias, which PostgreSQL 15 refuses: no state is green.
 PREVIEW = "dbt-2.0"
+PREVIEWS_REASON = "ModelError"
 PREVIEWED = [BY_NAME[name] for name in ("observed-green", "observed-warning")]
 RUNS += [(state, PREVIEW) for state in PREVIEWED]
 JOBS = {(project, "dbt"): [s for s in DEFAULT if s.project == project] for project in BUILDS}
@@ -220,11 +222,12 @@ def test_a_run_ends_as_bare_dbt_does(state: State, image: str, bare: dict[str, B
     run = product.wait_until_finished(name_run(state, image), NAMESPACE)
     bare_image = image if image == PREVIEW else "dbt"
     told, status = bare[f"{name_run(state, bare_image)} build"], run["status"]
+    reason = PREVIEWS_REASON if image == PREVIEW else state.reason
     assert (status["phase"], status.get("reason", "")) == (
-        "Failed" if state.reason else "Succeeded",
-        state.reason,
+        "Failed" if reason else "Succeeded",
+        reason,
     ), status["message"]
-    assert bool(told.code) is bool(state.reason), told.log
+    assert bool(told.code) is bool(reason), told.log
     counts = {COUNTED.get(name, name): number for name, number in count(told.statuses).items()}
     shown = {name: number for name, number in status["nodes"].items() if number}
     done = shown.pop("done")  # a text for a column

@@ -15,7 +15,7 @@ from tests.support.scenarios import NAMESPACE, Scenario, location, logs, manifes
 
 AGAIN = {"retry": {"maxAttempts": 3, "backoff": {"initial": "1s"}}}
 # Until the server is there again, which may take minutes.
-LONG = {"retry": {"maxAttempts": 20, "backoff": {"initial": "10s", "max": "15s"}}}
+LONG = {"retry": {"maxAttempts": 10, "backoff": {"initial": "30s", "max": "1m"}}}
 
 
 def profile(key: str) -> Manifest:

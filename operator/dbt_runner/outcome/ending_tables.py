@@ -212,6 +212,8 @@ CERTAIN_WORDS: tuple[tuple[str, str, Ending], ...] = (
     ("google", "aborted due to concurrent update", _SERIALIZATION),
     ("duckdb", "conflict on |write-write conflict|failed to commit", _SERIALIZATION),
     ("snowflake", "failed to connect to db:", _REFUSED),
+    ("spark", r"^java\.lang\.illegalstateexception: cannot call methods on a stopped", _LOST),
+    ("spark", r"^\S{1,80}: job \d{1,9} cancelled because sparkcontext was shut down", _LOST),
 )
 WORDS: tuple[tuple[str, Ending], ...] = (
     ("password authentication failed|no password supplied", _REFUSED),
@@ -233,6 +235,7 @@ WORDS: tuple[tuple[str, Ending], ...] = (
     ("could not set lock on file", away("another process has the file of DuckDB open")),
     ("deadlock detected", _DEADLOCK),
     ("server closed the connection|connection (?:is )?already closed", _LOST),
+    ("tsocket read 0 bytes", _LOST),
     ("could not (?:receive|send) data|ssl syscall error|broken ?pipe", _LOST),
     ("connection (?:reset|was closed|has been closed|is closed|not open)", _LOST),
     ("connection refused|connection timed out|timeout expired", _UNREACHABLE),

@@ -15,7 +15,8 @@ import re
 
 SYSTEM = "spark"
 _BEGINNING = re.compile(
-    r"(?:[a-z][a-z0-9]{0,40}\.){1,10}[A-Za-z]{0,40}SQLException: Error [a-z]{1,20} [A-Za-z]{1,40}: "
+    r"(?:[a-z][a-z0-9]{0,40}\.){1,10}[A-Za-z]{0,40}SQLException: "
+    r"(?:Error [a-z]{1,20} [A-Za-z]{1,40}: )?"
 )
 _CLASS = re.compile(r"\[([A-Z][A-Z0-9_.]{1,100})\]")
 _EXCEPTION = re.compile(r"(?:[a-z][a-z0-9]{0,40}\.){1,10}([A-Z][A-Za-z]{0,80})")

@@ -79,6 +79,19 @@ def test_the_class_of_an_error_counts_and_no_words(said: str, code: str, again: 
     assert (ending.reason, ending.again) == ("ModelError", again)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "java.lang.IllegalStateException: Cannot call methods on a stopped SparkContext.\nThis",
+        "org.apache.spark.SparkException: Job 7 cancelled because SparkContext was shut down",
+    ],
+)
+def test_a_server_that_is_shut_down_is_away(said: str) -> None:
+    row = describe_error(DbtDatabaseError(SERVER.partition("Error")[0] + said + PLACE))
+    ending = find_ending(row, logged_in=True)
+    assert (ending.reason, ending.again, ending.lost) == ("Unavailable", YES, True)
+
+
 def test_an_answer_by_thrift_has_the_words_in_its_status() -> None:
     status = SimpleNamespace(status=SimpleNamespace(errorMessage=answer(NO_TABLE)))
     assert describe_error(OperationalError(status))["codes"] == "TABLE_OR_VIEW_NOT_FOUND"
