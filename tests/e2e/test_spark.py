@@ -22,9 +22,11 @@ def profile(key: str) -> Manifest:
     return {"profiles": {"secretRef": {"name": spark.NAME, "key": key}}}
 
 
-def make(name: str, *verdict: str, key: str = "profiles.yml", **other: Any) -> Scenario:
+def make(
+    name: str, phase: str, reason: str | None = None, *, key: str = "profiles.yml", **other: Any
+) -> Scenario:
     target = {**profile(key), **other.pop("target", {})}
-    return Scenario(f"spark-{name}", *verdict, image="dbt-spark", target=target, **other)
+    return Scenario(f"spark-{name}", phase, reason, image="dbt-spark", target=target, **other)
 
 
 GREEN = make("green", "Succeeded")

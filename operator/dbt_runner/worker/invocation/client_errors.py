@@ -72,8 +72,9 @@ def _find_text(error: BaseException) -> str:
     status = getattr(getattr(words, "status", None), "errorMessage", None)
     if isinstance(status, str):
         return status
-    is_dbts = not _is_foreign(error) and isinstance(words, str)
-    return words if is_dbts else str(error)
+    if isinstance(words, str) and not _is_foreign(error):
+        return words
+    return str(error)
 
 
 def _codes(error: BaseException) -> Iterator[str]:
