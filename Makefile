@@ -82,16 +82,11 @@ test-faults: .venv/ready ## What goes wrong in clusters, done to real operators:
 
 e2e: .venv/ready ## The whole product on a real node
 	$(CLUSTER) up
-	$(CLUSTER) images --for-tests
+	$(CLUSTER) images --for-tests $(if $(DBT_OPERATOR_TEST_FULL),--for-full)
 	$(CLUSTER) exec -- pytest --durations=20 tests/e2e
 
-test-full: test ## Everything, and what takes too long for every change
-	$(CLUSTER) up
-	$(CLUSTER) images --for-tests --for-full
-	DBT_OPERATOR_TEST_FULL=1 $(BIN)/pytest tests/unit/dbt_operator/reconcile/test_limits.py \
-	  tests/unit/dbt_runner/worker/test_bare_dbt.py $(SIDE_BY_SIDE)=2
-	DBT_OPERATOR_TEST_FULL=1 $(CLUSTER) exec -- pytest tests/faults tests/e2e/test_operator.py tests/e2e/test_spark.py
-	+DBT_OPERATOR_TEST_FULL=1 $(MAKE) unit-versions
+test-full: ## The same with what takes too long for every change, in less than two hours
+	+DBT_OPERATOR_TEST_FULL=1 $(MAKE) test
 
 .PHONY: public-projects
 public-projects: .venv/ready ## Run projects of other people, and compare what becomes of them with dbt alone; OPTIONS='--mirror URL'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -56,7 +56,7 @@ ATTEMPTS = [(ENDINGS, 1), (REFUSED, 1), (AWAY, 3)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _started(warehouse: None, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it has to be there first
+def _started(warehouse: None, images: Mapping[str, str]) -> Iterator[None]:  # noqa: ARG001 -- it has to be there first
     """All of them side by side; the server is restarted once while a statement of one is at work,
     and another has been cancelled.
     """
@@ -74,6 +74,8 @@ def _started(warehouse: None, images: Mapping[str, str]) -> None:  # noqa: ARG00
             product.wait_until_finished(scenario.name, NAMESPACE)
     wait_for("the other is at work", lambda: spark.find_jobs(RESTARTED.name))
     spark.restart()
+    yield
+    kubectl("delete", "namespace", spark.NAMESPACE, "--wait")
 
 
 @pytest.mark.parametrize("scenario", EVERY, ids=lambda scenario: scenario.name)

@@ -15,6 +15,8 @@ from dbt_runner.outcome.meanings import find_again as find_again_of_endings
 from dbt_runner.outcome.step_outcome import Result, StepEvidence
 
 _ERRORS = {"error", "runtime error", "partial success"}
+# The titles of what dbt or a project says by itself, such as exceptions.raise_compiler_error.
+_NO_WAREHOUSES = ("Compilation Error", "Parsing Error")
 
 
 def find_again(seen: StepEvidence, results: Sequence[Result]) -> str:
@@ -61,8 +63,9 @@ def _find_node_ending(seen: StepEvidence, result: Result) -> Ending:
     cause = _find_cause(seen, "" if seen.command == "runOperation" else result.unique_id)
     if cause is not None:
         return find_ending(cause, logged_in=_had_logged_in(seen, cause))
-    found = find_ending_of_words(result.message) if result.status in _ERRORS else None
-    return found or OTHER
+    if result.status not in _ERRORS or any(title in result.message for title in _NO_WAREHOUSES):
+        return OTHER
+    return find_ending_of_words(result.message) or OTHER
 
 
 def _find_cause(seen: StepEvidence, node: str) -> Mapping[str, str] | None:

@@ -16,6 +16,8 @@ from dbt_runner.outcome.step_outcome import Outcome, Result, StepEvidence
 from tests.support.step_evidence import HOOK, MODEL, TEST, results, seen
 
 REFUSED = 'connection to server at "warehouse" (10.0.0.1), port 5432 failed: Connection refused'
+RAISED = f"Compilation Error in model a (models/a.sql)\n  {REFUSED}"
+BATCH = f"PARTIAL SUCCESS (1/3): batch 2024-01-02 of a: Exception on worker thread. {RAISED}"
 
 
 SOURCE = "source.shop.raw.orders"
@@ -61,6 +63,14 @@ def test_good_statuses_succeed(status: str) -> None:
             "1",
         ),
         (seen("build", (HOOK, "error", REFUSED), code=1), "Unavailable", "Connection refused"),
+        # A project may raise anything by itself.
+        (seen("build", (MODEL, "error", RAISED), code=1), "ModelError", "Connection refused"),
+        (seen("build", (MODEL, "partial success", BATCH), code=1), "ModelError", "1/3"),
+        (
+            seen("runOperation", ("macro.shop.grant", "error", ""), code=1, errors=[RAISED]),
+            "ModelError",
+            "Connection refused",
+        ),
         (
             seen("runOperation", ("macro.shop.grant", "error", ""), code=1, errors=["boom"]),
             "ModelError",
