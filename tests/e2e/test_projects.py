@@ -37,11 +37,18 @@ FOLDER = f"{SCRATCH}/project"
 # it makes of an ephemeral model has no alias, which PostgreSQL 15 refuses: no state is green.
 PREVIEW = "dbt-2.0"
 PREVIEWS_REASON = "ModelError"
+# They are no nodes in the results of dbt 1, and not in ours; the preview calls them skipped.
+EPHEMERAL = {
+    f"model.observed.{path.stem}"
+    for path in (PROJECTS / "observed" / "models" / "intermediate").glob("*.sql")
+}
 PREVIEWED = [BY_NAME[name] for name in ("observed-green", "observed-warning")]
 RUNS += [(state, PREVIEW) for state in PREVIEWED]
 JOBS = {(project, "dbt"): [s for s in DEFAULT if s.project == project] for project in BUILDS}
 JOBS["observed", PREVIEW] = PREVIEWED
 LEFT_OUT = {PREVIEW: "resource_type:unit_test"}
+# With all of them at once on a slow node the warehouse answers its probe too late, and is cut off.
+AT_A_TIME = 4
 COUNTED = {"passed": "pass", "no_op": "noOp"}  # the names of a status for those of summaries
 
 
@@ -162,7 +169,7 @@ def make_job(project: str, image: str, images: Mapping[str, str]) -> list[Manife
 
 @pytest.fixture(scope="module", autouse=True)
 def _started(warehouse: None, images: Mapping[str, str]) -> None:  # noqa: ARG001 -- it has to be there first
-    """All runs and the Jobs, side by side."""
+    """All runs and the Jobs, some of them side by side."""
     runs = [make_run(*each) for each in RUNS]
     jobs = [job for each in JOBS for job in make_job(*each, images)]
     for kind, manifests in (("dbtrun", runs), ("job", jobs[1::2])):
@@ -174,7 +181,7 @@ def _started(warehouse: None, images: Mapping[str, str]) -> None:  # noqa: ARG00
         "target": "prod",
         "profiles": {"secretRef": {"name": "shaped", "key": "profiles.yml"}},
         "schemaPattern": "^analytics(_.*)?$",
-        "maxConcurrentRuns": len(RUNS),
+        "maxConcurrentRuns": AT_A_TIME,
     }
     apply(
         secret("shaped", NAMESPACE, {"profiles.yml": profiles("shop")}),
@@ -228,7 +235,8 @@ def test_a_run_ends_as_bare_dbt_does(state: State, image: str, bare: dict[str, B
         reason,
     ), status["message"]
     assert bool(told.code) is bool(reason), told.log
-    counts = {COUNTED.get(name, name): number for name, number in count(told.statuses).items()}
+    theirs = {name: found for name, found in told.statuses.items() if name not in EPHEMERAL}
+    counts = {COUNTED.get(name, name): number for name, number in count(theirs).items()}
     shown = {name: number for name, number in status["nodes"].items() if number}
     done = shown.pop("done")  # a text for a column
     assert shown == {name: number for name, number in counts.items() if number}
