@@ -85,7 +85,7 @@ e2e: .venv/ready ## The whole product on a real node
 	$(CLUSTER) images --for-tests $(if $(DBT_OPERATOR_TEST_FULL),--for-full)
 	$(CLUSTER) exec -- pytest --durations=20 tests/e2e
 
-test-full: ## The same with what takes too long for every change, in less than two hours
+test-full: ## The same, with what takes too long for every change
 	+DBT_OPERATOR_TEST_FULL=1 $(MAKE) test
 
 .PHONY: public-projects

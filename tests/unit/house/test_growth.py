@@ -152,7 +152,8 @@ PATTERNS = {
     "dbt_runner.worker.invocation.client_errors:_ERROR_CLASS": Row(("[A", "[AA.")),
     "dbt_runner.worker.invocation.client_errors:_SQLSTATE": Row(("SQLSTATE ", "SQLSTATE: (4200")),
     "dbt_runner.worker.invocation.spark_errors:_BEGINNING": Row(
-        ("a.", "a.ASQLException: Error a a", "ASQLException: "), spark_errors.describe_server_error
+        ("org.apache.hive.", "org.apache.hive.a.", "HiveSQLException: Error a "),
+        spark_errors.describe_server_error,
     ),
     "dbt_runner.worker.invocation.spark_errors:_CLASS": Row(("[A", "[AA.")),
     "dbt_runner.worker.invocation.spark_errors:_EXCEPTION": Row(("a.", "aa", "A.")),

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import re
 
-SYSTEM = "spark"
+# Not any SQLException: other clients have Java's, whose words count.
 _BEGINNING = re.compile(
-    r"(?:[a-z][a-z0-9]{0,40}\.){1,10}[A-Za-z]{0,40}SQLException: "
+    r"org\.apache\.hive\.(?:[a-z]{1,40}\.){1,10}HiveSQLException: "
     r"(?:Error [a-z]{1,20} [A-Za-z]{1,40}: )?"
 )
 _CLASS = re.compile(r"\[([A-Z][A-Z0-9_.]{1,100})\]")
@@ -33,4 +33,4 @@ def describe_server_error(text: str) -> dict[str, str]:
     said = text[beginning.end() :].partition(_PLACE)[0]
     code = _CLASS.match(said) or _EXCEPTION.match(said)
     found = code[1] if code else "SQLException"
-    return {"system": SYSTEM, "classes": "", "codes": found, "text": said.strip()}
+    return {"system": "spark", "classes": "", "codes": found, "text": said.strip()}

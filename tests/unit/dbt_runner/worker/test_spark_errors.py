@@ -92,6 +92,12 @@ def test_a_server_that_is_shut_down_is_away(said: str) -> None:
     assert (ending.reason, ending.again, ending.lost) == ("Unavailable", YES, True)
 
 
+def test_words_of_javas_own_errors_count_as_before() -> None:
+    """As clients over JDBC raise them."""
+    row = describe_error(OperationalError("java.sql.SQLException: Connection refused"))
+    assert find_ending(row, logged_in=False).reason == "Unavailable"
+
+
 def test_an_answer_by_thrift_has_the_words_in_its_status() -> None:
     status = SimpleNamespace(status=SimpleNamespace(errorMessage=answer(NO_TABLE)))
     assert describe_error(OperationalError(status))["codes"] == "TABLE_OR_VIEW_NOT_FOUND"
