@@ -100,11 +100,12 @@ def test_watches_feed_the_store_and_the_queue_and_say_when_they_have_listed(
 
 def test_losing_rbac_on_one_namespace_does_not_stop_the_others(server: FakeAPIServer) -> None:
     watching = Watching(server)
-    with structlog.testing.capture_logs() as logs, watching.on("a", "b"):
+    with structlog.testing.capture_logs() as logs, watching.on("a", "b") as found:
         eventually(lambda: watching.health.missing() == [])
         server.refused.add("b")
         server.cut()
         eventually(lambda: [each for each in logs if each["event"].startswith("the watch ended")])
+        eventually(lambda: found["b"].sight.refused == watches.WATCHED)
         server.put("dbtruns", "a", "meanwhile")
         server.put("dbtruns", "b", "unseen")
         eventually(lambda: watching.knows("a", "meanwhile"))
@@ -113,6 +114,7 @@ def test_losing_rbac_on_one_namespace_does_not_stop_the_others(server: FakeAPISe
         eventually(lambda: watching.knows("b", "unseen"))
         server.put("dbtruns", "b", "again")
         eventually(lambda: watching.knows("b", "again"))
+        eventually(lambda: not found["b"].sight.refused)
     ends = [each for each in logs if each["event"].startswith("the watch ended")]
     assert {each["where"] for each in ends} == {"namespace b"}
     assert all("Forbidden" in each["cause"] for each in ends)
