@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass  # 3.11; the dbt image may have 3.9
-
-
 # Where things are in the pod. The shared volume is an emptyDir that all three containers mount.
 SHARED = "/dbt-operator"
 RUNNER = f"{SHARED}/runner.pyz"  # the zipapp of this package, put there by the init container

@@ -32,6 +32,7 @@ class NodeResult:
     message: str
     may_warn: bool = True  # a warning is no failure
     codes: str = ""  # of the error, as the warehouse's client has them
+    failures: int | None = None  # of a test: how many rows it found
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,8 @@ class UploadSummary(Message):
     # STATE_UPLOADED: all objects of the run's state are there; STATE_LACKS: they are not. Empty: an
     # older runner, which tells of all objects together, or one that was to leave no state.
     state: str = ""
+    # Its log holds a digest (:mod:`dbt_protocol.digests`).
+    digest: bool = False
     protocol: int = PROTOCOL
 
     def to_json(self) -> str:

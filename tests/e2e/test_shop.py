@@ -155,3 +155,6 @@ def test_a_project_that_none_of_us_wrote_ends_as_its_authors_meant_it_to(
     ]
     assert len(failed) == 1
     assert failed[0].startswith("test.starter.not_null_my_first_dbt_model_id")
+    assert run["status"]["failures"][0]["rows"] == 1
+    details = run["status"]["details"]
+    assert (details["failed"], details["skipped"], details.get("missing")) == (1, 3, None)

@@ -102,8 +102,8 @@ def failed_summary(reason: str = "ModelError") -> str:
     )
 
 
-def upload(error: str = "", windows: str = "", state: str = "") -> str:
-    found = UploadSummary("s3://artifacts/dbt/x", objects=9, size=1234, error=error)
+def upload(error: str = "", windows: str = "", state: str = "", *, digest: bool = False) -> str:
+    found = UploadSummary("s3://artifacts/dbt/x", objects=9, size=1234, error=error, digest=digest)
     return replace(found, windows=windows, state=state).to_json()
 
 
@@ -160,7 +160,7 @@ def pod_manifest(job: dict[str, Any], status: dict[str, Any], name: str = "pod")
 
 
 def ended_status(
-    exit_code: int = 0, message: str | None = None, windows: str = ""
+    exit_code: int = 0, message: str | None = None, windows: str = "", *, digest: bool = False
 ) -> dict[str, Any]:
     """The status of a pod whose dbt container has ended, with what the sidecar says of its
     windows.
@@ -170,7 +170,7 @@ def ended_status(
         "phase": "Failed" if exit_code else "Succeeded",
         "initContainerStatuses": [
             _ended("prepare", 0, json.dumps({})),
-            _ended("artifacts", 0, upload(windows=windows)),
+            _ended("artifacts", 0, upload(windows=windows, digest=digest)),
         ],
         "containerStatuses": [_ended("dbt", exit_code, text)],
     }

@@ -41,6 +41,7 @@ TITLES = {
     "dbt_runner/worker/test_bare_dbt.py": (
         "Three projects in the shape of real ones, as with bare dbt"
     ),
+    "dbt_runner/upload/test_digesting.py": "Who owns what failed, and what depends on it",
     "dbt_runner/worker/test_counting.py": "What each command selects, and the verdict on it",
     "dbt_runner/worker/test_deps.py": "`dbt deps` before the first step",
     "dbt_runner/worker/test_emptiness.py": "Empty selections where warnings are errors",

@@ -38,6 +38,7 @@ class FakeCluster:
         self.events: list[Event] = []
         self.warning_events: tuple[str, ...] = ()
         self.log_line = ""
+        self.log_lines: list[str] = []
         self.logs_read: list[tuple[str, str]] = []  # (pod, container)
         self.writes = 0
         self.before_write: Callable[[int], None] = lambda _: None
@@ -119,6 +120,10 @@ class FakeCluster:
     def last_log_line(self, _namespace: str, pod: str, container: str) -> str:
         self.logs_read.append((pod, container))
         return self.log_line
+
+    def last_log_lines(self, _namespace: str, pod: str, container: str) -> list[str]:
+        self.logs_read.append((pod, container))
+        return self.log_lines
 
     def create_job(self, manifest: Mapping[str, Any]) -> Manifest:
         def create() -> Manifest:

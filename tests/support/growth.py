@@ -69,9 +69,7 @@ def _compare(work: Work, short: str, long: str, limit: float) -> float:
     begun = time.thread_time()
     best = [_measure(work, text) for text in (long, short)]
     tries = 1
-    while best[0] > limit * best[1] and (
-        tries < _TRIES or time.thread_time() - begun < _SECONDS
-    ):
+    while best[0] > limit * best[1] and (tries < _TRIES or time.thread_time() - begun < _SECONDS):
         best = [
             min(least, _measure(work, text))
             for least, text in zip(best, (long, short), strict=True)

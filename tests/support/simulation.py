@@ -166,7 +166,7 @@ class Operator:
 
     def __getattr__(self, name: str) -> Callable[..., object]:
         """The cluster, as the reconciler sees it: every request waits for its step."""
-        if name not in (*READS, *WRITES, "post_event", "last_log_line"):
+        if name not in (*READS, *WRITES, "post_event", "last_log_line", "last_log_lines"):
             raise AttributeError(name)
         method = getattr(self._server, name)
 

@@ -24,6 +24,7 @@ from dbt_operator.planning.common.names import (
     TARGET_LABEL,
 )
 from dbt_operator.planning.common.plan import Event
+from dbt_protocol.digests import LINE_BYTES, LINES
 from dbt_protocol.json_input import parse_json
 
 Manifest = Mapping[str, Any]
@@ -34,6 +35,8 @@ _LEASE_TIMEOUT = (2, 2)
 _CONNECT_TIMEOUT = 5.0
 _GRACE = 15.0  # seconds after which a watch counts as lost that should have ended
 _LINE_BYTES = 2048
+# The sidecar's last lines: its digest, and what it says after that and between.
+_LAST_LINES = LINES + 16
 _PAGE = "500"  # objects; ten thousand runs at once would take more memory than everything else
 _MERGE, _STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 _PARTIAL = "application/json;as={};g=meta.k8s.io;v=v1"
@@ -172,10 +175,19 @@ class Cluster:
         """The last line that a container has printed, or as much of it as is sane; empty if there
         is none.
         """
-        query = {"container": container, "tailLines": "1", "limitBytes": str(_LINE_BYTES)}
+        return self._read_log_end(namespace, pod, container, 1, _LINE_BYTES).rstrip("\n")
+
+    def last_log_lines(self, namespace: str, pod: str, container: str) -> list[str]:
+        """The last lines that a container has printed, enough of them for a digest."""
+        size = _LAST_LINES * LINE_BYTES
+        text = self._read_log_end(namespace, pod, container, _LAST_LINES, size)
+        return text.split("\n")  # and not at all that Unicode calls the end of a line
+
+    def _read_log_end(self, namespace: str, pod: str, container: str, lines: int, size: int) -> str:
+        query = {"container": container, "tailLines": str(lines), "limitBytes": str(size)}
         path = f"{path_of('Pod', namespace, pod)}/log"
         answer = self._server.send(Request("GET", path, query, timeout=_LOG_TIMEOUT))
-        return answer.decode(errors="replace").rstrip("\n")
+        return answer.decode(errors="replace")
 
     # Writes
 

@@ -18,6 +18,7 @@ from dbt_operator.observing.awaited import look_at_upstreams
 from dbt_operator.observing.progress import ProgressReader
 from dbt_operator.observing.reader import Manifest, Reader, identity_of
 from dbt_operator.observing.recorded import find_record
+from dbt_operator.observing.reported import DigestReader
 from dbt_operator.planning.attempt.pod_facts import (
     GONE,
     AttemptFacts,
@@ -65,10 +66,12 @@ class Runs:
         self._reader = reader
         self._cluster, self._store, self._clock = reader.cluster, reader.store, reader.clock
         self._progress = ProgressReader(reader.cluster)
+        self._digests = DigestReader(reader.cluster)
 
     def forget(self, namespace: str, name: str) -> None:
         """A run that is not at work needs no memory."""
         self._progress.forget(namespace, name)
+        self._digests.forget(namespace, name)
 
     def observe(self, manifest: Manifest, *, acted: bool = False, asked: bool = False) -> RunFacts:
         """Everything about a run.
@@ -106,7 +109,7 @@ class Runs:
             runner_image=self._reader.runner_image,
         )
         if status.phase and status.phase.finished:
-            self._progress.forget(namespace, identity.name)
+            self.forget(namespace, identity.name)
             orders = self._orders(manifest) if run.spec.ttl_after_finished else None
             return replace(
                 facts,
@@ -269,6 +272,7 @@ class Runs:
             pod=about_pod,
             warnings=self._warnings(identity.namespace, job, pod),
             progress=self._how_far(facts, about_pod),
+            digest=self._digests.look(facts.identity, about_pod) if about_pod else None,
         )
 
     def _how_far(self, facts: RunFacts, pod: PodFacts | None) -> Progress | None:

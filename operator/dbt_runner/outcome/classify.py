@@ -172,6 +172,7 @@ def _results(seen: StepEvidence) -> list[Result]:
             str(r.get("message") or r.get("error") or log),
             not seen.fail_on_warn,
             codes.get(str(r.get("unique_id", "")), ""),
+            rows if type(rows := r.get("failures")) is int else None,
         )
         for r in _completed(seen, artifact.get("results", ()))
     ]
@@ -187,7 +188,7 @@ def _completed(
     for row in rows:
         better = reported.pop(row.get("unique_id", ""), None)
         is_better = better is not None and row.get("status") in ("skipped", better["status"])
-        yield better if better is not None and is_better else row
+        yield {**row, **better} if better is not None and is_better else row
     if not _interrupted(seen):  # else these are what the interrupt did to its queries
         yield from reported.values()
 

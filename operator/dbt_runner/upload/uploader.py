@@ -30,9 +30,10 @@ from dbt_runner.artifact_files import MANIFEST
 from dbt_runner.bucket import MinioStore
 from dbt_runner.layout import Layout
 from dbt_runner.presence import Watch
+from dbt_runner.upload.digesting import DIGEST, keep_digest, read_digest
 from dbt_runner.upload.discovery import Discovery
 from dbt_runner.upload.teller import Teller
-from dbt_runner.upload.transfers import Store, Transfer, Transfers
+from dbt_runner.upload.transfers import Store, Transfer, Transfers, Worth
 from dbt_runner.volume import Volume
 
 POLL_SECONDS = 0.2
@@ -57,6 +58,7 @@ class Uploader:
     _opened: Store | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
     _restoring: threading.Thread | None = None
+    _has_digest: bool = False
     _is_over: bool = False  # nothing more is to be said
 
     def __post_init__(self) -> None:
@@ -81,6 +83,10 @@ class Uploader:
             stop.wait(self.poll_seconds)
         deadline = time.monotonic() + self.grace_seconds
         self._take_in(self._discovery.find_rest())
+        self._has_digest = keep_digest(self.layout, self._volume)
+        if self._has_digest:
+            key, path = f"{self.plan.prefix}/{DIGEST}", self.layout.run / DIGEST
+            self._transfers.add(Transfer(key, path, Worth.RESULTS))
         self._transfers.finish(deadline)
         if self._restoring is not None:
             self._restoring.join(max(0.0, deadline - time.monotonic()))
@@ -89,6 +95,10 @@ class Uploader:
         if watch.over:
             self._keep_report(summary)
         return summary
+
+    def list_digest(self) -> list[str]:
+        """The lines of the digest, if there is one."""
+        return read_digest(self.layout, self._volume)
 
     @property
     def hangs(self) -> bool:
@@ -148,6 +158,7 @@ class Uploader:
             error=error,
             windows=self._read_windows(),
             state=self._judge_state(),
+            digest=self._has_digest,
         )
 
     def _judge_state(self) -> str:
@@ -182,7 +193,7 @@ def main(layout: Layout, plan: UploadPlan, env: Mapping[str, str]) -> int:
     summary = uploader.run(stop)
     summary = replace(summary, location=f"s3://{plan.bucket.name}/{plan.prefix}")
     layout.report(summary.to_json())
-    print(f"dbt-operator: {_told(summary)}")
+    print("\n".join([*(uploader.list_digest() if summary.digest else ()), _told(summary)]))
     sys.stdout.flush()
     code = 1 if summary.error else 0
     if summary.error or uploader.hangs:
@@ -191,5 +202,5 @@ def main(layout: Layout, plan: UploadPlan, env: Mapping[str, str]) -> int:
 
 
 def _told(summary: UploadSummary) -> str:
-    said = f"uploaded {summary.objects} objects, {summary.size} bytes, to {summary.location}"
-    return f"{said}; {summary.error}" if summary.error else said
+    what = f"{summary.objects} objects, {summary.size} bytes, to {summary.location}"
+    return f"dbt-operator: uploaded {what}" + (f"; {summary.error}" if summary.error else "")

@@ -39,7 +39,9 @@ PURE = {
         "__future__", "bisect", "calendar", "collections", "contextlib", "dataclasses", "datetime",
         "enum", "functools", "hashlib", "itertools", "json", "pathlib", "re", "typing", "zoneinfo",
     },
-    "dbt_protocol": {"__future__", "collections", "dataclasses", "enum", "json", "typing"},
+    "dbt_protocol": {
+        "__future__", "collections", "dataclasses", "enum", "hashlib", "json", "typing",
+    },
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Model, rules
 from dbt_operator.api.parts.queueing import Queue
@@ -19,6 +19,7 @@ from dbt_operator.api.parts.upstreams import Wait
 from dbt_operator.api.parts.windows import RunWindow, WindowCounts
 from dbt_operator.api.status import Condition, Phase, Reason
 from dbt_operator.api.texts import Known, Message, Moment, Note, Seconds, Short, Told
+from dbt_protocol.digests import MARK, MARKS, OWNERS
 
 
 class DbtRunSpec(RunTemplateSpec):
@@ -135,6 +136,50 @@ class NodeFailure(Model):
     """dbt's status."""
     message: Note | None = None
     """The error, shortened."""
+    rows: Annotated[int, Field(ge=0)] | None = None
+    """How many rows a test has found."""
+    stored_in: Told | None = None
+    """The relation that holds these rows, where store_failures is on."""
+    owners: Annotated[list[Told], Field(max_length=OWNERS)] | None = None
+    """Who owns it, or what it tests: meta.owner, and the owner of the group."""
+    group: Told | None = None
+    """dbt's group of it, or of what it tests."""
+
+
+class Exposure(Model):
+    """An exposure downstream of a node that failed."""
+
+    name: Told
+    """Its label, or its name."""
+    type: Told | None = None
+    """dbt's: dashboard, notebook, analysis, ml or application."""
+    owner: Told | None = None
+    """Its owner's name, or e-mail address."""
+
+
+class RunDetails(Model):
+    """What the pod has told of failures and warnings, beside the counts. Lists have the first
+    entries only.
+    """
+
+    failed: int
+    """How many nodes failed."""
+    failed_marks: Annotated[str, StringConstraints(max_length=MARKS * MARK)] | None = None
+    """What tells the set of the failed nodes from another one: for each of them the first eight
+    characters of its unique_id's SHA-256.
+    """
+    skipped: int
+    """How many nodes were skipped because of those."""
+    warned: int
+    """How many nodes warned."""
+    warnings: Annotated[list[NodeFailure], Field(max_length=10)] | None = None
+    """The nodes that warned."""
+    exposures: Annotated[list[Exposure], Field(max_length=10)] | None = None
+    """The exposures downstream of failed nodes, and of what failed tests have tested."""
+    affected_exposures: int
+    """How many of them there are."""
+    missing: Note | None = None
+    """Why owners and exposures are not known."""
 
 
 class ArtifactsStatus(Model):
@@ -191,6 +236,8 @@ class DbtRunStatus(Model):
     """How the windows stand, in a run that has some."""
     failures: Annotated[list[NodeFailure], Field(max_length=20)] | None = None
     """The first nodes that did not end well; all of them are in the artifacts."""
+    details: RunDetails | None = None
+    """More of what failed and warned; absent where nothing did, or the pod could not tell."""
     artifacts: ArtifactsStatus | None = None
     """Where the artifacts are."""
     cancel_requested_at: Moment | None = None

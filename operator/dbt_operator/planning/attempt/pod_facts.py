@@ -24,6 +24,7 @@ from dbt_operator.planning.common.names import (
     SLOT_GATE,
     STOP,
 )
+from dbt_protocol.digests import Digest
 from dbt_protocol.paths import ARTIFACTS_CONTAINER, DBT_CONTAINER, PREPARE_CONTAINER
 from dbt_protocol.plans import PLAN_VARIABLE
 from dbt_protocol.summaries import Progress
@@ -169,13 +170,14 @@ class AttemptFacts:
 
     ``job`` and ``pod`` are None where they are confirmed absent. ``warnings`` are the warning
     events about a pod or Job that has not started, the newest first; ``progress`` is how far dbt
-    was at the last look.
+    was at the last look; ``digest`` is what the pod that has ended tells of failures and warnings.
     """
 
     job: JobFacts | None = None
     pod: PodFacts | None = None
     warnings: tuple[str, ...] = ()
     progress: Progress | None = None
+    digest: Digest | None = None
 
     @property
     def over(self) -> bool:

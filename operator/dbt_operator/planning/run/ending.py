@@ -137,7 +137,7 @@ def finish(
         found = part.with_windows(
             found, facts, said_of_windows(facts.attempt.pod, verdict.summary), verdict.reason
         )
-    found = changed(found, **results(facts.attempt.pod, verdict.summary))
+    found = changed(found, **results(facts.attempt, verdict.summary))
     if facts.attempt.pod is not None and facts.attempt.pod.outlives_work:
         found = replace(found, requeue_after=0.0)  # to have it end, now that this is written
     if promoted is None:

@@ -53,7 +53,7 @@ def end_attempt(facts: RunFacts, verdict: Verdict, now: datetime, attempt: Attem
     found = part.with_windows(
         found, facts, said_of_windows(facts.attempt.pod, verdict.summary), verdict.reason
     )
-    found = changed(found, **results(facts.attempt.pod, verdict.summary))
+    found = changed(found, **results(facts.attempt, verdict.summary))
     lives_on = facts.attempt.pod is not None and facts.attempt.pod.outlives_work
     wait = 0.0 if lives_on else max(0.0, (following - now).total_seconds())
     return replace(found, requeue_after=wait)

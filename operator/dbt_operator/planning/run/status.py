@@ -10,10 +10,9 @@ from dbt_operator.api.kinds.run import (
     ArtifactsStatus,
     Attempt,
     NodeCounts,
-    NodeFailure,
 )
 from dbt_operator.api.status import ConditionType, Phase, Reason
-from dbt_operator.planning.attempt.pod_facts import PodFacts
+from dbt_operator.planning.attempt.pod_facts import AttemptFacts, PodFacts
 from dbt_operator.planning.attempt.verdict import Verdict, checked_out, uploaded
 from dbt_operator.planning.common.compose import compose as compose_status
 from dbt_operator.planning.common.conditions import Conditions
@@ -21,13 +20,14 @@ from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.names import job_name
 from dbt_operator.planning.common.plan import Plan
+from dbt_operator.planning.run.details import describe_digest, list_failures
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_protocol.summaries import FAILURES, Summary
 
 
-def results(pod: PodFacts | None, summary: Summary | None) -> dict[str, object]:
+def results(attempt: AttemptFacts, summary: Summary | None) -> dict[str, object]:
     """What the pod reported of nodes and artifacts."""
-    found: dict[str, object] = {}
+    found: dict[str, object] = {"details": describe_digest(attempt.digest)}
     if summary is not None:
         nodes = summary.nodes
         found["dbt_version"] = summary.dbt_version or None
@@ -36,11 +36,8 @@ def results(pod: PodFacts | None, summary: Summary | None) -> dict[str, object]:
             **{name: getattr(nodes, name) for name in NodeCounts.model_fields if name != "done"},
             done=f"{nodes.total - nodes.skipped}/{nodes.total}",
         )
-        found["failures"] = [
-            NodeFailure(unique_id=f.unique_id, status=f.status, message=f.message or None)
-            for f in summary.failures[:FAILURES]
-        ] or None
-    if (upload := uploaded(pod)) is not None:
+        found["failures"] = list_failures(summary.failures, attempt.digest)[:FAILURES] or None
+    if (upload := uploaded(attempt.pod)) is not None:
         found["artifacts"] = ArtifactsStatus(location=upload.location, objects=upload.objects)
     return found
 
