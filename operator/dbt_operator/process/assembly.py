@@ -4,7 +4,8 @@ Watches fill the store and the queue, in an event loop for each namespace. Worke
 since the kubernetes client blocks, and only in the operator that leads. One thread lists everything
 anew from time to time, for what watches miss, and one notices when the clock is set. The main
 thread waits for the end, of which there are two: a signal, after which everything is brought to an
-orderly end, and the loss of the Lease, after which nothing is.
+orderly end, and the loss of the Lease, after which nothing is: another program takes the place of
+this one in the same process, which stands by.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import sys
 import threading
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import structlog
@@ -46,6 +47,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # seconds for what is being worked on; the chart's terminationGracePeriodSeconds leaves some more
 LAST_WORK = 20.0
 _OTHER_THREADS = 2  # that make requests: election and resync
+_LOST = 1  # exit code
 _GLANCE = 0.5  # seconds between two looks at whether this operator still leads
 # Python's parser of JSON, by which kopf reads every watch, gives up at 1,000 levels of nesting, and
 # the API server stores 10,000 of them in spec.vars: one such object would hide all others.
@@ -113,7 +115,7 @@ class Operator:
                 log.error(
                     "ends: it does not hold the Lease any more", identity=self._elector.identity
                 )
-                return 1
+                return _LOST
         self._stop()
         return 0
 
@@ -220,8 +222,15 @@ def configure_logging(settings: Settings) -> None:
     )
 
 
-def main(terms: Terms = TERMS) -> NoReturn:
-    """Run until SIGTERM."""
+def main(terms: Terms = TERMS, argv: Sequence[str] = ()) -> NoReturn:
+    """Run until SIGTERM.
+
+    Args:
+        terms: of the election.
+        argv: what this process was started by. With it an operator that has lost the Lease begins
+            anew at once, where the kubelet would wait for up to five minutes before it starts the
+            container once more. Empty: the process ends.
+    """
     # Threads inherit the mask, and the main thread asks for signals when it is ready to deal with
     # them.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -237,7 +246,13 @@ def main(terms: Terms = TERMS) -> NoReturn:
     log.info(
         "starting", namespaces=settings.namespaces or "all", runner_image=settings.runner_image
     )
-    end(Operator(settings, terms).run())
+    code = Operator(settings, terms).run()
+    if code == _LOST and argv:
+        sys.stdout.flush()
+        # All threads end here, wherever they are, and no connection is handed on. A signal that
+        # comes meanwhile stays blocked, as the mask is handed on, and is found by the next.
+        os.execv(sys.executable, [*argv])  # noqa: S606 - it is what was started before
+    end(code)
 
 
 def end(code: int) -> NoReturn:

@@ -2,8 +2,9 @@
 who may when.
 
 The others stand by: they watch, so that they know everything when their turn comes, and do nothing.
-An operator that has led and does so no more ends its process. That is simpler than stopping
-whatever may be under way, and it is what happens to it anyway when its node dies.
+An operator that has led and does so no more ends, and its process begins anew as a standby. That is
+simpler than stopping whatever may be under way, and it is what happens to it anyway when its node
+dies.
 """
 
 from __future__ import annotations
@@ -166,7 +167,7 @@ class Elector:
 
     def _attempt(self) -> None:
         if self.lost():
-            return  # the process is about to end, and must not come back to life
+            return  # it is about to end, and must not come back to life
         lease = self._leases.get_lease(self._namespace, self._name)
         now = self._clock()
         self._seen = look(self._seen, record_of(lease) if lease else None, now)

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,15 @@ def holder(server: FakeAPIServer) -> str:
     return str(lease["spec"]["holderIdentity"]).partition("_")[0] if lease else ""
 
 
+def has_patched(server: FakeAPIServer, run: str) -> bool:
+    return (run, "first") in server.patched
+
+
+def has_lost(process: Process, times: int) -> bool:
+    """Whether the Lease was lost so many times."""
+    return process.log.read_text().count("does not hold the Lease") == times
+
+
 def test_a_standby_does_nothing_until_the_leader_is_asked_to_end(
     server: FakeAPIServer, tmp_path: Path, ports: list[int]
 ) -> None:
@@ -136,6 +146,27 @@ def test_a_leader_that_cannot_renew_ends_and_says_so(
             == 1
         )
         assert holder(server) == "first", "it expires"
+
+
+def test_a_leader_that_has_lost_the_lease_begins_anew_in_the_same_process(
+    server: FakeAPIServer, tmp_path: Path, ports: list[int]
+) -> None:
+    code = f"import sys; {SHORT.removesuffix('))')}), sys.orig_argv)"
+    with running(Process(server, tmp_path, "first", ports[0], "-c", code, **LEASE)) as process:
+        for times in range(1, 3):
+            eventually(lambda: holder(server) == "first" and process.ready())
+            server.put("dbtruns", "a", f"x{times}")
+            eventually(partial(has_patched, server, f"x{times}"))
+            server.away = True
+            eventually(partial(has_lost, process, times))
+            server.away = False
+            server.leases.clear()  # nobody waits until it expires
+        eventually(lambda: holder(server) == "first" and process.ready())
+        assert process.popen.poll() is None
+        assert process.log.read_text().count('"starting"') == 3
+        process.popen.terminate()
+        assert process.popen.wait(PATIENCE) == 0
+        assert holder(server) == ""
 
 
 def test_without_a_lease_everybody_works_at_once(
