@@ -205,8 +205,9 @@ def _learn(entries: Iterable[tuple[str, str, Any]]) -> _Known:
 
 def _learn_node(known: _Known, unique_id: str, entry: Mapping[str, Any]) -> None:
     config = entry.get("config") or {}
-    # dbt keeps meta and group in both places; which one is filled differs between its versions.
-    for meta in (config.get("meta"), entry.get("meta")):
+    # dbt keeps meta and group in both places; which one is filled differs between its versions. A
+    # table of a source may have none of its own.
+    for meta in (config.get("meta"), entry.get("meta"), entry.get("source_meta")):
         if owners := _list_owners(meta):
             known.owners.setdefault(unique_id, owners)
     if group := _text(config.get("group") or entry.get("group")):

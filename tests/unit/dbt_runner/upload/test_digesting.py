@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from dbt_protocol.digests import Digest, DigestExposure, DigestNode, mark
@@ -40,6 +41,18 @@ exposures:
   - {name: board, label: Weekly Board, type: dashboard, owner: {name: Dora}, depends_on: [ref('days')]}
   - {name: letter, type: application, owner: {email: e@example.com}, depends_on: [ref('after')]}
   - {name: other, type: notebook, owner: {name: Zoe}, depends_on: [ref('unowned')]}
+""",
+}
+STALE = {
+    "models/orders.sql": "select * from {{ source('raw', 'orders') }}",
+    "models/schema.yml": """
+sources:
+  - name: raw
+    schema: main
+    config: {meta: {owner: Ingest}, loaded_at_field: at, freshness: {error_after: {count: 1, period: day}}}
+    tables: [{name: orders}]
+exposures:
+  - {name: board, type: dashboard, owner: {name: Dora}, depends_on: [ref('orders')]}
 """,
 }
 BROKEN, UNIQUE = "model.shop.broken", "test.shop.unique_orders_id."
@@ -86,6 +99,21 @@ def test_what_failed_has_its_owners_and_what_depends_on_it(pod: Pod) -> None:
     assert digest.missing == ""
     assert digest.marks == "".join(sorted(mark(node.unique_id) for node in digest.failed))
     assert (digest.run_uid, digest.attempt) == ("uid-1", 1)
+
+
+@pytest.mark.dbt
+def test_a_source_that_is_too_old_has_an_owner(tmp_path: Path) -> None:
+    pod = Pod(tmp_path / "pod", STALE)
+    with duckdb.connect(str(pod.database)) as connection:
+        connection.execute(
+            "create table main.orders as select 1 as id, timestamp '2020-01-01' as at"
+        )
+    assert pod.run(step("sourceFreshness")).code == 1
+    digest = digest_of(pod)
+    assert digest is not None
+    (stale,) = digest.failed
+    assert (stale.unique_id, stale.owners) == ("source.shop.raw.orders", ["Ingest"])
+    assert [each.name for each in digest.exposures] == ["board"]
 
 
 @pytest.mark.one_dbt
