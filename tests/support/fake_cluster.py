@@ -39,6 +39,7 @@ class FakeCluster:
         self.warning_events: tuple[str, ...] = ()
         self.log_line = ""
         self.log_lines: list[str] = []
+        self.previous_log_lines: list[str] = []
         self.logs_read: list[tuple[str, str]] = []  # (pod, container)
         self.writes = 0
         self.before_write: Callable[[int], None] = lambda _: None
@@ -121,9 +122,11 @@ class FakeCluster:
         self.logs_read.append((pod, container))
         return self.log_line
 
-    def last_log_lines(self, _namespace: str, pod: str, container: str) -> list[str]:
+    def last_log_lines(
+        self, _namespace: str, pod: str, container: str, *, previous: bool = False
+    ) -> list[str]:
         self.logs_read.append((pod, container))
-        return self.log_lines
+        return self.previous_log_lines if previous else self.log_lines
 
     def create_job(self, manifest: Mapping[str, Any]) -> Manifest:
         def create() -> Manifest:

@@ -170,11 +170,11 @@ class Operator:
             raise AttributeError(name)
         method = getattr(self._server, name)
 
-        def request(*arguments: object) -> object:
+        def request(*arguments: object, **named: object) -> object:
             self.next = name
             self._pause()
             self.next = ""
-            return method(*arguments)
+            return method(*arguments, **named)
 
         return request
 

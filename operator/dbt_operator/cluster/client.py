@@ -175,16 +175,26 @@ class Cluster:
         """The last line that a container has printed, or as much of it as is sane; empty if there
         is none.
         """
-        return self._read_log_end(namespace, pod, container, 1, _LINE_BYTES).rstrip("\n")
+        query = {"container": container, "tailLines": "1", "limitBytes": str(_LINE_BYTES)}
+        return self._read_log(namespace, pod, query).rstrip("\n")
 
-    def last_log_lines(self, namespace: str, pod: str, container: str) -> list[str]:
-        """The last lines that a container has printed, enough of them for a digest."""
-        size = _LAST_LINES * LINE_BYTES
-        text = self._read_log_end(namespace, pod, container, _LAST_LINES, size)
+    def last_log_lines(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False
+    ) -> list[str]:
+        """The last lines that a container has printed, enough of them for a digest.
+
+        Args:
+            namespace: of the pod.
+            pod: its name.
+            container: its name.
+            previous: those of the container before it was started again.
+        """
+        size = str(_LAST_LINES * LINE_BYTES)
+        query = {"container": container, "tailLines": str(_LAST_LINES), "limitBytes": size}
+        text = self._read_log(namespace, pod, query | ({"previous": "true"} if previous else {}))
         return text.split("\n")  # and not at all that Unicode calls the end of a line
 
-    def _read_log_end(self, namespace: str, pod: str, container: str, lines: int, size: int) -> str:
-        query = {"container": container, "tailLines": str(lines), "limitBytes": str(size)}
+    def _read_log(self, namespace: str, pod: str, query: Mapping[str, str]) -> str:
         path = f"{path_of('Pod', namespace, pod)}/log"
         answer = self._server.send(Request("GET", path, query, timeout=_LOG_TIMEOUT))
         return answer.decode(errors="replace")

@@ -24,7 +24,9 @@ log = structlog.get_logger()
 class Logs(Protocol):
     """What is needed of a cluster."""
 
-    def last_log_lines(self, namespace: str, pod: str, container: str) -> list[str]:
+    def last_log_lines(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False
+    ) -> list[str]:
         """The last lines that a container has printed."""
 
 
@@ -54,16 +56,25 @@ class DigestReader:
         self._last.pop((namespace, run), None)
 
     def _read(self, run: Identity, pod: PodFacts) -> Digest | None:
-        try:
-            lines = self._logs.last_log_lines(run.namespace, pod.name, ARTIFACTS_CONTAINER)
-            digest = Digest.from_lines(lines)
-        except (ClusterError, ProtocolError) as error:
-            log.warning(
-                "details of a run cannot be read",
-                namespace=run.namespace,
-                name=run.name,
-                pod=pod.name,
-                error=str(error),
-            )
-            return None
-        return digest if digest.run_uid == run.uid else None
+        """What a log tells. Where a container of somebody else's goes on, the kubelet starts the
+        sidecar again, and what has told it is the one before.
+        """
+        why: list[str] = []
+        for previous in (False, True):
+            try:
+                lines = self._logs.last_log_lines(
+                    run.namespace, pod.name, ARTIFACTS_CONTAINER, previous=previous
+                )
+                digest = Digest.from_lines(lines)
+            except (ClusterError, ProtocolError) as error:
+                why.append(str(error))
+                continue
+            return digest if digest.run_uid == run.uid else None
+        log.warning(
+            "details of a run cannot be read",
+            namespace=run.namespace,
+            name=run.name,
+            pod=pod.name,
+            error=why[0],
+        )
+        return None

@@ -90,13 +90,20 @@ def test_a_log_that_cannot_be_read_holds_up_nothing(
 ) -> None:
     world = World()
 
-    def refuse(*_: object) -> list[str]:
+    def refuse(*_: object, **__: object) -> list[str]:
         raise error("kubelet is away")
 
     monkeypatch.setattr(world.cluster, "last_log_lines", refuse)
     end(world)
     assert world.status["phase"] == "Failed"
     assert "details" not in world.status
+
+
+def test_a_sidecar_that_was_started_again_has_told_it_before() -> None:
+    world = World()
+    world.cluster.previous_log_lines = DIGEST.to_lines()
+    end(world, "dbt-operator: waiting for artifacts")
+    assert world.status["details"]["failed"] == 2
 
 
 def test_a_pod_that_tells_of_none_is_not_asked() -> None:

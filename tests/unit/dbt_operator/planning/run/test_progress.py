@@ -24,6 +24,7 @@ from dbt_operator.cluster.errors import ClusterError, ConflictError, InvalidErro
 from dbt_operator.planning.attempt.pod_facts import ContainerFacts, PodFacts
 from dbt_operator.planning.run.planner import plan
 from dbt_operator.planning.run.progress import FIRST, LONGEST, can_be_seen, looks, shown
+from dbt_protocol.digests import LINE_BYTES, LINES
 from dbt_protocol.summaries import Progress
 from tests.support.builders import (
     ended,
@@ -376,6 +377,17 @@ def test_one_line_of_bounded_size_is_asked_for(body: bytes) -> None:
         ["1"],
         ["2048"],
     )
+
+
+@pytest.mark.parametrize("previous", [True, False])
+def test_enough_lines_for_a_digest_are_asked_for(*, previous: bool) -> None:
+    with api_server(200, "one\u2028still one\ntwo\n".encode()) as (cluster, asked):
+        lines = cluster.last_log_lines("analytics", "pod", "artifacts", previous=previous)
+    assert lines == ["one\u2028still one", "two", ""]
+    query = parse_qs(urlsplit(asked[0]).query)
+    assert int(query["tailLines"][0]) > LINES
+    assert int(query["limitBytes"][0]) > LINES * LINE_BYTES
+    assert query.get("previous") == (["true"] if previous else None)
 
 
 @pytest.mark.parametrize(
