@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from dbt_protocol.plans import Step, Window
+from dbt_runner.upload.digesting import make_digest
+from dbt_runner.volume import Volume
 from tests.support.dbt_2 import FIRST, IN_IMAGE, Release, make_pod
 from tests.support.dbt_projects import CANARY
 from tests.support.kube import wait_for
@@ -38,7 +40,12 @@ SHOP = {
     "models/after.sql": "select * from {{ ref('broken') }}",
     "models/slow.sql": "{{ config(materialized='table') }} select pg_sleep(6000)::text as s from {{ ref('orders') }}",
     "models/schema.yml": """
+groups:
+  - {name: finance, owner: {name: Finance Team}}
+exposures:
+  - {name: board, type: dashboard, owner: {name: Dora}, depends_on: [ref('after')]}
 models:
+  - {name: broken, config: {group: finance, meta: {owner: Ana}}}
   - name: orders
     columns:
       - name: id
@@ -96,6 +103,18 @@ def ended(tmp_path_factory: pytest.TempPathFactory, server: Postgres, release: R
         step("list", "--select", "tag:nothing", name="listed", **may_fail),
         schema_pattern="analytics|analytics_elsewhere",
     )
+
+
+@RELEASES
+def test_what_failed_has_its_owners_and_what_depends_on_it(ended: Ended) -> None:
+    digest = make_digest(ended.layout, Volume(ended.layout.shared))
+    assert digest is not None
+    assert digest.missing == ""
+    failed = {node.unique_id: node for node in digest.failed}
+    broken = failed["model.shop.broken"]
+    assert (broken.owners, broken.group) == (["Ana", "Finance Team"], "finance")
+    assert any(node.rows == 1 for name, node in failed.items() if name.startswith("test."))
+    assert [each.name for each in digest.exposures] == ["board"]
 
 
 @RELEASES
