@@ -22,18 +22,21 @@ OPTED_OUT = Scenario(
         }
     },
 )
+FAILING = Scenario("injected-failing", reason="ModelError", overlay="failing-model")
 
 
 @pytest.fixture(scope="module")
 def ended(warehouse: None, images: Mapping[str, str]) -> Iterator[dict[str, Manifest]]:  # noqa: ARG001 -- it has to be there first
-    """Two runs of one target with an injected container, and one that has opted out; by name."""
-    names = (INJECTED, NEXT, OPTED_OUT.name)
+    """Two runs of one target with an injected container, one that fails beside it, and one that has
+    opted out; by name.
+    """
+    names = (INJECTED, NEXT, FAILING.name, OPTED_OUT.name)
     kubectl("delete", "dbtrun", *names, "--ignore-not-found", "--wait", namespace=NAMESPACE)
     *others, first = manifests(Scenario(INJECTED, "Succeeded"), images)
     second = json.loads(json.dumps(first))
     second["metadata"]["name"] = NEXT
-    with mesh.installed(images["git"], NAMESPACE, [INJECTED, OPTED_OUT.name]):
-        apply(*others, first, *manifests(OPTED_OUT, images))
+    with mesh.installed(images["git"], NAMESPACE, [INJECTED, FAILING.name, OPTED_OUT.name]):
+        apply(*others, first, *manifests(OPTED_OUT, images), *manifests(FAILING, images))
         wait_for("the first run holds the slot", lambda: _holders() == [INJECTED])
         assert mesh.PROXY in wait_for("its pod", lambda: _containers(INJECTED))
         apply(second)
@@ -61,6 +64,15 @@ def test_the_run_ends_as_dbt_ended_and_its_pod_and_slot_are_free(
     assert product.condition(ended[name], "ArtifactsUploaded") == "True"
     wait_for("its pod is gone", lambda: not _pods(name))
     wait_for("its slot is free", lambda: name not in _holders())
+
+
+def test_what_failed_is_told_although_the_sidecar_is_started_again(
+    ended: dict[str, Manifest],
+) -> None:
+    status = ended[FAILING.name]["status"]
+    assert status["reason"] == FAILING.reason
+    assert status["details"]["failed"] == 1
+    wait_for("its pod is gone", lambda: not _pods(FAILING.name))
 
 
 def test_a_label_of_the_pods_keeps_the_container_out(ended: dict[str, Manifest]) -> None:
