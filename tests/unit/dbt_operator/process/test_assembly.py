@@ -98,9 +98,13 @@ def has_patched(server: FakeAPIServer, run: str) -> bool:
     return (run, "first") in server.patched
 
 
-def has_lost(process: Process, times: int) -> bool:
-    """Whether the Lease was lost so many times."""
-    return process.log.read_text().count("does not hold the Lease") == times
+def has_lost(process: Process, more_than: int) -> bool:
+    """Whether the Lease was lost more often than that; on a busy machine it may be so by itself."""
+    return _count_losses(process) > more_than
+
+
+def _count_losses(process: Process) -> int:
+    return process.log.read_text().count("does not hold the Lease")
 
 
 def test_a_standby_does_nothing_until_the_leader_is_asked_to_end(
@@ -157,13 +161,14 @@ def test_a_leader_that_has_lost_the_lease_begins_anew_in_the_same_process(
             eventually(lambda: holder(server) == "first" and process.ready())
             server.put("dbtruns", "a", f"x{times}")
             eventually(partial(has_patched, server, f"x{times}"))
+            before = _count_losses(process)
             server.away = True
-            eventually(partial(has_lost, process, times))
+            eventually(partial(has_lost, process, before))
             server.away = False
             server.leases.clear()  # nobody waits until it expires
         eventually(lambda: holder(server) == "first" and process.ready())
         assert process.popen.poll() is None
-        assert process.log.read_text().count('"starting"') == 3
+        assert process.log.read_text().count('"starting"') >= 3
         process.popen.terminate()
         assert process.popen.wait(PATIENCE) == 0
         assert holder(server) == ""
