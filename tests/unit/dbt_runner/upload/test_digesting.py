@@ -134,18 +134,16 @@ def test_a_node_that_fails_in_several_windows_counts_once(pod: Pod) -> None:
 
 
 @pytest.mark.one_dbt
-def test_the_sidecar_tells_it_and_tells_it_again(
-    pod: Pod, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_sidecar_keeps_it_and_tells_it_as_often_as_it_is_asked(pod: Pod) -> None:
     pod.run(step("build"))
     store = FakeStore()
     assert Sidecar(pod.layout, lambda: store).end().digest
     expected = digest_of(pod)
     assert expected is not None
     assert Digest.from_json(store.objects["runs/one/digest.json"].decode()) == expected.cut()
-    lines = read_digest(pod.layout, Volume(pod.layout.shared))
-    assert Digest.from_lines(lines) == expected.cut()
-    assert capsys.readouterr().out == ""
+    for _ in range(2):
+        lines = read_digest(pod.layout, Volume(pod.layout.shared))
+        assert Digest.from_lines(lines) == expected.cut()
 
 
 # What a project's code may have left
