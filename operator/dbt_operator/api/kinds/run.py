@@ -165,8 +165,8 @@ class RunDetails(Model):
     failed: int
     """How many nodes failed."""
     failed_marks: Annotated[str, StringConstraints(max_length=MARKS * MARK)] | None = None
-    """What tells the set of the failed nodes from another one: for each of them the first eight
-    characters of its unique_id's SHA-256.
+    """What tells the set of the failed nodes from another one: the first eight characters of each
+    unique_id's SHA-256, of at most 200 nodes.
     """
     skipped: int
     """How many nodes were skipped because of those."""

@@ -96,5 +96,6 @@ def _begin_next(facts: RunFacts, resolved: Resolved, last: Attempt, now: datetim
         attempts=[*(facts.status.attempts or []), make_attempt(facts.identity, number, now)],
         nodes=None,
         failures=None,
+        details=None,
         artifacts=None,
     )

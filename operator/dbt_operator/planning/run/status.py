@@ -27,7 +27,7 @@ from dbt_protocol.summaries import FAILURES, Summary
 
 def results(attempt: AttemptFacts, summary: Summary | None) -> dict[str, object]:
     """What the pod reported of nodes and artifacts."""
-    found: dict[str, object] = {"details": describe_digest(attempt.digest)}
+    found: dict[str, object] = {}
     if summary is not None:
         nodes = summary.nodes
         found["dbt_version"] = summary.dbt_version or None
@@ -36,7 +36,10 @@ def results(attempt: AttemptFacts, summary: Summary | None) -> dict[str, object]
             **{name: getattr(nodes, name) for name in NodeCounts.model_fields if name != "done"},
             done=f"{nodes.total - nodes.skipped}/{nodes.total}",
         )
-        found["failures"] = list_failures(summary.failures, attempt.digest)[:FAILURES] or None
+    if summary is not None or attempt.digest is not None:
+        told = summary.failures if summary else []
+        found["failures"] = list_failures(told, attempt.digest)[:FAILURES] or None
+        found["details"] = describe_digest(attempt.digest)
     if (upload := uploaded(attempt.pod)) is not None:
         found["artifacts"] = ArtifactsStatus(location=upload.location, objects=upload.objects)
     return found

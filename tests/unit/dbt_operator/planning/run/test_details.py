@@ -128,6 +128,29 @@ def test_what_a_later_attempt_ends_in_is_what_counts() -> None:
     assert "failures" not in world.status
 
 
+@pytest.mark.parametrize("digest", [True, False])
+def test_of_a_pod_that_was_killed_only_the_sidecar_tells(*, digest: bool) -> None:
+    """It can where the run has windows. What the attempt before has ended in is over."""
+    world = World()
+    world.cluster.objects["DbtRun", "nightly"]["spec"]["retry"] = {
+        "maxAttempts": 2,
+        "reasons": ["ModelError"],
+    }
+    end(world, *DIGEST.to_lines())
+    world.now = later(120)
+    world.settle()
+    assert not {"failures", "details"} & world.status.keys()
+    newer = replace(DIGEST, failed=DIGEST.failed[:1], failed_total=1)
+    world.cluster.log_lines = newer.to_lines()
+    world.pod(ended_status(137, "", digest=digest))
+    world.settle()
+    assert world.status["phase"] == "Failed"
+    assert ("failures" in world.status, "details" in world.status) == (digest, digest)
+    if digest:
+        assert world.status["details"]["failed"] == 1
+        assert [each["uniqueId"] for each in world.status["failures"]] == [ORDERS, DAYS]
+
+
 def test_a_status_has_room_for_the_longest_digest() -> None:
     longest = DigestNode("m" * 900, "error", "x" * 900, 3, "s" * 900, ["o" * 900] * 9, "g" * 900)
     many = [replace(longest, unique_id=f"{number}{longest.unique_id}") for number in range(60)]
