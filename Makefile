@@ -107,6 +107,13 @@ bench-backfill: .venv/ready ## Measure a DbtBackfill against xargs that starts d
 	$(CLUSTER) images
 	$(CLUSTER) exec -- python -m tests.bench.backfill
 
+.PHONY: bench-backfill-dbt-2
+bench-backfill-dbt-2: .venv/ready ## Measure a DbtBackfill with dbt 2 against a bare Job for each window, and against xargs
+	$(CLUSTER) up
+	$(CLUSTER) images --for-tests
+	$(BIN)/python -c 'from tests.support.dbt_2 import find_dbt_2; find_dbt_2()'
+	$(CLUSTER) exec -- python -m tests.bench.backfill_dbt_2
+
 .PHONY: bench-parse
 bench-parse: .venv/ready ## Measure the parse of an unchanged project with the cache against without
 	$(CLUSTER) up

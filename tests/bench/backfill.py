@@ -156,28 +156,27 @@ def _moment(text: str) -> float:
 # Without one
 
 
-def xargs(folder: Path, which: Sequence[str]) -> tuple[float, Spent]:
+def find_dbt() -> Path:
+    """The dbt that is installed beside these tests."""
+    return Path(sys.executable).with_name("dbt")
+
+
+def xargs(
+    folder: Path, which: Sequence[str], dbt: Path, env: Mapping[str, str]
+) -> tuple[float, Spent]:
     """Seconds of dbt's command line, once for each day. Each has a target folder of its own: they
     would meet in one.
     """
     with tempfile.TemporaryDirectory(dir=folder) as work:
         variables = '{"ds": "DAY"}'
-        dbt = [
-            str(Path(sys.executable).with_name("dbt")),
-            "--quiet",
-            "build",
-            "--select",
-            *SELECT,
-            "--vars",
-            variables,
-        ]
+        build = [str(dbt), "--quiet", "build", "--select", *SELECT, "--vars", variables]
         where = ["--project-dir", str(folder / "project"), "--profiles-dir", str(folder)]
         out = ["--target-path", f"{work}/DAY", "--log-path", f"{work}/DAY"]
         begin = time.monotonic()
         done = subprocess.run(
-            ["xargs", "-P", str(AT_A_TIME), "-I", "DAY", *dbt, *where, *out],
+            ["xargs", "-P", str(AT_A_TIME), "-I", "DAY", *build, *where, *out],
             input="\n".join(which),
-            env=os.environ | {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+            env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", **env},
             capture_output=True,
             text=True,
             check=False,
@@ -222,17 +221,17 @@ def batches(ways: Mapping[str, Way], which: list[str], count: int) -> dict[str, 
     return found
 
 
-def report(count: int, found: Mapping[str, Figures]) -> None:
-    """min, median and max of each way, and of the ratios to xargs, batch by batch."""
-    base = found[XARGS].seconds
+def report(count: int, found: Mapping[str, Figures], against: str = XARGS) -> None:
+    """min, median and max of each way, and of the ratios to one of them, batch by batch."""
+    base = found[against].seconds
     print(f"\n{count} windows, {AT_A_TIME} at a time, {len(base)} batches: min / median / max")
     for name, figures in found.items():
         print(f"  {name:16} {_three(figures.seconds)} s")
     for name, figures in found.items():
-        if name != XARGS:
+        if name != against:
             ratios = [ours / theirs for ours, theirs in zip(figures.seconds, base, strict=True)]
             of_medians = statistics.median(figures.seconds) / statistics.median(base)
-            print(f"  {name:16} {_three(ratios)} of {XARGS}; {of_medians:.2f} of the medians")
+            print(f"  {name:16} {_three(ratios)} of {against}; {of_medians:.2f} of the medians")
     for name, figures in found.items():
         for key in figures.spent[0]:
             print(f"    {name}: {key:36} {_three([spent[key] for spent in figures.spent])}")
@@ -259,10 +258,11 @@ def main() -> None:
         lay_project(case, folder)
         ways: dict[str, Way] = {
             AUTO: lambda which: backfill(case, which, None),
-            XARGS: lambda which: xargs(folder, which),
+            XARGS: lambda which: xargs(folder, which, find_dbt(), {}),
             ONE_EACH: lambda which: backfill(case, which, 1),
         }
-        xargs(folder, days(1))  # it is not measured what it takes to read dbt from the disk
+        # What it takes to read dbt from the disk is not measured.
+        xargs(folder, days(1), find_dbt(), {})
         report(7, batches(ways, days(7), options.batches))
         del ways[ONE_EACH]
         report(60, batches(ways, days(60), options.long_batches))

@@ -166,11 +166,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--models", type=int, default=1000)
+    parser.add_argument("--only", help="one situation, by a part of its title")
     parser.add_argument("--here", action="store_true", help="without a cluster")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         place = Here(options.models, Path(root)) if options.here else OnCluster(options.models)
         for situation in SITUATIONS:
+            if options.only and options.only not in situation.title:
+                continue
             pairs = list(measure_pairs(place.measure, situation, options.pairs))
             print(f"\n{situation.title}: {options.models} models, min / median / max")
             print_figures(pairs, "parse")

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,11 +69,16 @@ def write_source(models: int, *options: str, change: str = "") -> None:
         subprocess.run([*argv, folder], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
         model = min(Path(folder, "models/core").glob("*.sql"))
         model.write_text(model.read_text() + change)
-        data = base64.b64encode(product.packed(Path(folder))).decode()
+        put_source("generated", Path(folder))
+
+
+def put_source(name: str, folder: Path) -> None:
+    """Put a project into a ConfigMap."""
+    data = base64.b64encode(product.packed(folder)).decode()
     config_map = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": "generated", "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE},
         "binaryData": {"project.tar.gz": data},
     }
     apply(config_map)
@@ -134,7 +139,7 @@ def run(case: Case, name: str, steps: list[Manifest]) -> Manifest:
     return resource("DbtRun", name, NAMESPACE, references | {"steps": steps})
 
 
-def bare_job(case: Case, name: str) -> Manifest:
+def bare_job(case: Case, name: str, commands: Sequence[str] = COMMANDS) -> Manifest:
     """What people write without an operator: the same image, the dbt commands in a shell."""
     folder = case.project_dir
     unpack = (
@@ -142,7 +147,7 @@ def bare_job(case: Case, name: str) -> Manifest:
         if "configMap" in case.source
         else ""
     )
-    commands = " && ".join(f"dbt {command}" for command in COMMANDS)
+    script = " && ".join(f"dbt {command}" for command in commands)
     environment = {
         "DBT_PROFILES_DIR": "/profiles",
         "DBT_PROJECT_DIR": case.project_dir,
@@ -168,7 +173,7 @@ def bare_job(case: Case, name: str) -> Manifest:
             {
                 "name": "dbt",
                 "image": case.image,
-                "command": ["sh", "-ec", unpack + commands],
+                "command": ["sh", "-ec", unpack + script],
                 "env": [{"name": key, "value": value} for key, value in environment.items()],
                 "volumeMounts": mounts,
                 "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}},
