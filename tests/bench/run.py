@@ -116,22 +116,19 @@ def prepare(case: Case) -> None:
                 "profiles": {"secretRef": {"name": case.name, "key": "profiles.yml"}},
             },
         ),
-        resource(
-            "DbtProject",
-            case.name,
-            NAMESPACE,
-            {
-                "image": case.image,
-                "source": case.source,
-                "artifacts": scenarios.artifacts() | {"prefix": "bench"},
-            },
-        ),
+        make_project(case),
     )
     name = f"warm-{uuid.uuid4().hex[:6]}"
     apply(run(case, name, [{"seed": {}}, {"build": {}}]))
     ended = product.wait_until_finished(name, NAMESPACE, timeout=900)
     if ended["status"]["phase"] != "Succeeded":
         raise SystemExit(f"{case.name} does not build: {ended['status']['message']}")
+
+
+def make_project(case: Case) -> Manifest:
+    artifacts = scenarios.artifacts() | {"prefix": "bench"}
+    spec = {"image": case.image, "source": case.source, "artifacts": artifacts}
+    return resource("DbtProject", case.name, NAMESPACE, spec)
 
 
 def run(case: Case, name: str, steps: list[Manifest]) -> Manifest:

@@ -73,6 +73,7 @@ _ALL = {
         "images/operator/Dockerfile",
         [
             "images/operator/requirements.lock",
+            "operator/dbt_notifier",
             "operator/dbt_operator",
             "operator/dbt_protocol",
         ],

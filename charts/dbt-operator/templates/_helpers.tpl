@@ -68,3 +68,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get]
 {{- end }}
 {{- end }}
+
+{{- /* What the notifier knows of the channels. */ -}}
+{{- define "dbt-operator.channels" -}}
+{{- $channels := dict }}
+{{- range $name, $channel := .Values.notifications.channels }}
+{{- $_ := set $channels $name (omit $channel "secretName" "repeatHours") }}
+{{- end }}
+{{- toJson (dict "channels" $channels) }}
+{{- end }}
+
+{{- /* What the operator knows of them. */ -}}
+{{- define "dbt-operator.channelsOfOperator" -}}
+{{- $channels := dict }}
+{{- range $name, $channel := .Values.notifications.channels }}
+{{- $_ := set $channels $name (pick $channel "namespaces" "repeatHours") }}
+{{- end }}
+{{- toJson $channels }}
+{{- end }}

@@ -108,6 +108,7 @@ class ConditionType(StrEnum):
     ON_TIME = "OnTime"  # of a schedule: no occurrence waits for its success for too long
     CLOCK_AGREES = "ClockAgrees"  # of a schedule: False: the API server's clock differs
     METADATA_APPLIED = "MetadataApplied"  # of a schedule: False: some of its template's is left out
+    NOTIFIED = "Notified"  # whoever is to be told has been told
     SUSPENDED = "Suspended"  # of a schedule: nothing is begun
     READY = "Ready"
     RECONCILING = "Reconciling"

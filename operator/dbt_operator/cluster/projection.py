@@ -19,7 +19,7 @@ Manifest = Mapping[str, Any]
 _ENDS = {str(phase) for kind in KINDS for phase in kind.phases or () if phase.finished}
 
 # Keys of a manifest that is not whole: what is missing in it has to be asked for live.
-PROJECTED, MANAGED, EDITED = "projected", "managed", "edited"
+PROJECTED, MANAGED, EDITED, NOTIFYING = "projected", "managed", "edited", "notifying"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Projection:
     managed: bool  # somebody would create it again if it were deleted
     edited: bool  # since its status was written
     jobs: str  # UIDs of its Jobs, apart by a space
+    notifying: bool  # somebody is still to be told of its end
     owner: str  # UID of the backfill or schedule that it is of; empty for one of nobody's
 
     @classmethod
@@ -66,6 +67,7 @@ class Projection:
             jobs=" ".join(
                 attempt["jobUID"] for attempt in status.get("attempts") or () if "jobUID" in attempt
             ),
+            notifying=is_notifying(run),
             owner=sys.intern(controller_uid(run)),
         )
 
@@ -88,9 +90,18 @@ class Projection:
             PROJECTED: True,
             MANAGED: self.managed,
             EDITED: self.edited,
+            NOTIFYING: self.notifying,
         }
 
 
 def has_ended(run: Manifest) -> bool:
     """Whether a run or backfill has ended."""
     return run.get("status", {}).get("phase") in _ENDS
+
+
+def is_notifying(manifest: Manifest) -> bool:
+    """Whether a message about an object is still to be sent."""
+    if manifest.get(PROJECTED):
+        return bool(manifest[NOTIFYING])
+    messages = (manifest.get("status") or {}).get("notifications") or ()
+    return any(each["state"] == "Pending" for each in messages)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dbt_operator.common.awaited_kinds import AwaitedKind, parse_kinds
+from dbt_operator.common.channels import Channel, parse_channels
 
 _PREFIX = "DBT_OPERATOR_"
 
@@ -32,6 +33,8 @@ class Settings:
     lease_name: str = "dbt-operator"
     log_level: str = "INFO"
     log_format: str = "json"  # or console
+    channels: Mapping[str, Channel] = field(default_factory=dict)  # on which people are told
+    notifier_socket: str = ""  # of the notifier; needed where there are channels
     awaited_kinds: tuple[AwaitedKind, ...] = ()  # of others, that a run may wait for
 
     @classmethod
@@ -52,6 +55,8 @@ class Settings:
             lease_name=environment.get(f"{_PREFIX}LEASE_NAME", cls.lease_name),
             log_level=environment.get(f"{_PREFIX}LOG_LEVEL", cls.log_level).upper(),
             log_format=environment.get(f"{_PREFIX}LOG_FORMAT", cls.log_format),
+            channels=_channels(environment, "CHANNELS"),
+            notifier_socket=environment.get(f"{_PREFIX}NOTIFIER_SOCKET", cls.notifier_socket),
             awaited_kinds=_kinds(environment, "AWAITED_KINDS"),
         )
 
@@ -65,6 +70,13 @@ def _required(environment: Mapping[str, str], name: str) -> str:
 def _kinds(environment: Mapping[str, str], name: str) -> tuple[AwaitedKind, ...]:
     try:
         return parse_kinds(environment.get(_PREFIX + name, ""))
+    except ValueError as error:
+        raise SettingsError(f"{_PREFIX}{name}: {error}") from error
+
+
+def _channels(environment: Mapping[str, str], name: str) -> Mapping[str, Channel]:
+    try:
+        return parse_channels(environment.get(_PREFIX + name, ""))
     except ValueError as error:
         raise SettingsError(f"{_PREFIX}{name}: {error}") from error
 

@@ -37,8 +37,14 @@ def observe(reader: Reader, manifest: Manifest, *, asked: bool = False) -> Backf
     if status.phase and status.phase.finished:
         return facts
     _check_record(manifest, status)
-    facts = replace(facts, record=find_record(reader, manifest))
     spec, namespace = backfill.spec, identity.namespace
+    run = spec.run_template.spec
+    chosen = run.notify if spec.notify is None else spec.notify
+    facts = replace(
+        facts,
+        record=find_record(reader, manifest),
+        listeners=reader.find_listeners(chosen, run.project_ref.name, namespace),
+    )
     if status.definition is None and spec.resume_from is not None:
         facts = _with_earlier(reader, facts, spec.resume_from.name)
     if status.resolved is None and not facts.references.unreadable:

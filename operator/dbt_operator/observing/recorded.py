@@ -30,4 +30,8 @@ def find_record(reader: Reader, manifest: Mapping[str, Any]) -> Record | None:
         return replace(record, unreadable=error.why)
     uid = manifest["metadata"]["uid"]
     mine = next((run for run in status.active or () if run.uid == uid), None)
-    return replace(record, stands=mine is not None, replaced=bool(mine and mine.replaced))
+    if mine is None:
+        return record
+    # One over days of the past tells nothing of how things stand now.
+    series = () if mine.cause == "Backfill" else tuple(status.series or ())
+    return replace(record, stands=True, replaced=bool(mine.replaced), series=series)

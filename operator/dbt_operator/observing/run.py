@@ -107,6 +107,9 @@ class Runs:
             identity=identity,
             created_at=parse_time(manifest["metadata"]["creationTimestamp"]),
             runner_image=self._reader.runner_image,
+            listeners=self._reader.find_listeners(
+                run.spec.notify, run.spec.project_ref.name, namespace
+            ),
         )
         if status.phase and status.phase.finished:
             self.forget(namespace, identity.name)

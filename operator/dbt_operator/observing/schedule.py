@@ -7,15 +7,24 @@ from typing import Any
 
 import structlog
 
-from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleStatus, Success, Trigger
+from dbt_operator.api.kinds.schedule import (
+    DbtSchedule,
+    DbtScheduleSpec,
+    DbtScheduleStatus,
+    Success,
+    Trigger,
+)
+from dbt_operator.api.parts.run_template import RunTemplateSpec
 from dbt_operator.api.registry import RUN, SCHEDULE
 from dbt_operator.cluster.errors import InvalidError
+from dbt_operator.cluster.projection import is_notifying
 from dbt_operator.cluster.store import Store
 from dbt_operator.observing.reader import Reader, identity_of
 from dbt_operator.planning.common.manifests import find_upstreams
 from dbt_operator.planning.common.names import format_labels
 from dbt_operator.planning.common.reading import read
 from dbt_operator.planning.common.strays import find_strays
+from dbt_operator.planning.notifying.deciding import Listeners
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.runs import ScheduledRun, read_run
 from dbt_operator.planning.schedule.signals import Signal, find_last_job, name_trigger
@@ -41,8 +50,23 @@ def observe(reader: Reader, manifest: Manifest) -> ScheduleFacts:
             for trigger in schedule.spec.triggers or ()
         ),
         clock_offset=reader.cluster.clock_offset,
+        listeners=_find_listeners(reader, identity.namespace, schedule.spec),
         cycle=_find_cycle(reader.store, identity.namespace, identity.name),
     )
+
+
+def _find_listeners(reader: Reader, namespace: str, spec: DbtScheduleSpec) -> Listeners:
+    """Who is to be told of what only the schedule knows."""
+    chosen = [spec.notify]
+    run: RunTemplateSpec | None = spec.run_template.spec if spec.run_template else None
+    if spec.backfill_template is not None:
+        chosen.append(spec.backfill_template.spec.notify)
+        run = spec.backfill_template.spec.run_template.spec
+    if run is None:
+        return Listeners()  # the schema refuses that
+    chosen.append(run.notify)
+    first = next((each for each in chosen if each is not None), None)
+    return reader.find_listeners(first, run.project_ref.name, namespace)
 
 
 def _read_signal(reader: Reader, namespace: str, trigger: Trigger) -> Signal:
@@ -94,6 +118,7 @@ def _read_ended(run: Manifest) -> EndedRun:
         status["phase"],
         status.get("finishedAt") or "",
         run["kind"],
+        notifies=is_notifying(run),
     )
 
 

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import zoneinfo
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -33,8 +34,10 @@ from dbt_operator.process.clock_watch import ClockWatch
 from dbt_operator.process.health import Health, HealthServer
 from dbt_operator.process.leader import Candidacy, Elector
 from dbt_operator.process.workers import Workers
+from dbt_operator.reconcile.delivering import Deliveries, Post
 from dbt_operator.reconcile.kinds import find_concerned
 from dbt_operator.reconcile.loop import Reconciler
+from dbt_operator.reconcile.notifier import Notifier
 from dbt_operator.reconcile.waking import Change, find_concerned_by_part, key_of, run_key
 from dbt_operator.watching.foreign_jobs import ForeignJobs
 from dbt_operator.watching.watches import Watch, quieten_kopf
@@ -62,7 +65,8 @@ class Operator:
     def __init__(self, settings: Settings, terms: Terms = TERMS) -> None:
         self._settings = settings
         self._cluster = Cluster(
-            connections=settings.workers + _OTHER_THREADS, awaited_kinds=settings.awaited_kinds
+            connections=settings.workers + len(settings.channels) + _OTHER_THREADS,
+            awaited_kinds=settings.awaited_kinds,
         )
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()
@@ -82,6 +86,8 @@ class Operator:
             )
             for namespace in settings.namespaces or (None,)
         ]
+        self._deliveries = self._make_deliveries()
+        reconciler.tell_by(self._deliveries)
         self._foreign_jobs = ForeignJobs(self._cluster, self.store, self.queue, self.health.pulse)
         self._elector = self._make_elector(terms) if settings.lease_namespace else None
         self._stopped = threading.Event()
@@ -90,6 +96,11 @@ class Operator:
         pulse = self.health.pulse("election", _ELECTION)
         lease = Key("Lease", self._settings.lease_namespace, self._settings.lease_name)
         return Elector(self._cluster, lease, pulse, self._lead, Candidacy(terms=terms))
+
+    def _make_deliveries(self) -> Deliveries:
+        sender = Notifier(self._settings.notifier_socket)
+        post = Post(self._cluster, self.store, sender, self._leads)
+        return Deliveries(post, self._settings.channels, self.health.pulse)
 
     def _leads(self) -> bool:
         return self._elector is None or self._elector.leads()
@@ -128,6 +139,7 @@ class Operator:
         for kind in KINDS:
             for manifest in self.store.all(kind.kind):
                 self.queue.add(key_of(manifest))
+        self._deliveries.start()
         self._workers.start()
         self._foreign_jobs.start()
 
@@ -137,9 +149,13 @@ class Operator:
         for watch in self._watches:
             watch.stop()
         self._foreign_jobs.stop()
-        if not self._workers.stop(LAST_WORK):
+        begin = time.monotonic()
+        worked = self._workers.stop(LAST_WORK)
+        told = self._deliveries.stop(max(0.0, LAST_WORK - (time.monotonic() - begin)))
+        if not (worked and told):
             log.warning(
-                "a reconciliation did not end in time; a Lease is left to expire", seconds=LAST_WORK
+                "what was being done did not end in time; a Lease is left to expire",
+                seconds=LAST_WORK,
             )
         elif self._elector is not None:
             self._elector.release()

@@ -11,6 +11,7 @@ from dbt_operator.cluster.client import Cluster
 from dbt_operator.cluster.errors import ClusterError
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.plan import Event
+from dbt_operator.reconcile.delivering import Deliveries
 from dbt_operator.reconcile.kinds import find_concerned_by_write
 from dbt_operator.reconcile.waking import Written
 
@@ -25,11 +26,14 @@ class Effects:
     def __init__(self, cluster: Cluster, wake: Callable[[Key], None]) -> None:
         self._cluster = cluster
         self._wake = wake
+        self.deliveries: Deliveries | None = None  # of messages, where there are channels
 
     def follow(self, key: Key, written: Written, events: Iterable[Event]) -> None:
         """Post the events of a plan, and wake everybody whom the write concerns."""
         for event in events:
             self._post(key, written.manifest, event)
+        if self.deliveries is not None:
+            self.deliveries.look(key, written.manifest)
         for concerned in find_concerned_by_write(written):
             self._wake(concerned)
 

@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from dbt_notifier.messages import Message
 from dbt_operator.api.kinds.project import DbtProject
 from dbt_operator.api.kinds.target import DbtTarget
+from dbt_operator.api.parts.notify import Notification
 from dbt_operator.api.registry import BACKFILL, PROJECT, RUN, SCHEDULE, TARGET, Kind
 from dbt_operator.api.status import Phase
+from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.observing import backfill, schedule
 from dbt_operator.observing.reader import Reader, identity_of
@@ -25,7 +28,7 @@ from dbt_operator.planning.common.plan import Plan
 from dbt_operator.planning.common.reading import read
 from dbt_operator.planning.run import planner as run_planner
 from dbt_operator.planning.schedule import planner as schedule_planner
-from dbt_operator.reconcile import waking
+from dbt_operator.reconcile import letters, waking
 from dbt_operator.reconcile.waking import Change, ChangeRule, WriteRule, Written
 
 Manifest = Mapping[str, Any]
@@ -87,6 +90,8 @@ class Row:
     woken_by_write: tuple[WriteRule, ...] = ()
     # It has slots, which are settled before anything is planned.
     has_slots: bool = False
+    # Writes the message that a notification in its status stands for.
+    write_message: Callable[[Store, Manifest, Notification], Message] | None = None
     # A spec that cannot be read ends it, as it cannot be mended.
     ends_by_wrong_spec: bool = False
     # Whether an object that holds a slot may have to give it up to others who are queued.
@@ -121,6 +126,7 @@ ROWS = {
                 waking.find_parent,
                 waking.find_schedule_of_ended,
             ),
+            write_message=letters.write_of_run,
             ends_by_wrong_spec=True,
             may_yield=_backs_off,
         ),
@@ -137,6 +143,7 @@ ROWS = {
                 waking.find_given_runs,
                 waking.find_schedule_of_ended,
             ),
+            write_message=letters.write_of_backfill,
             may_yield=lambda _: True,
         ),
         Row(
@@ -144,6 +151,7 @@ ROWS = {
             _plan_schedule,
             woken_by_change=(waking.find_children, waking.find_waiting),
             woken_by_write=(waking.find_active_runs,),
+            write_message=letters.write_of_schedule,
         ),
     )
 }

@@ -27,6 +27,7 @@ from dbt_operator.planning.common.plan import Plan, SettleSlots
 from dbt_operator.planning.common.reading import UnreadableError, read
 from dbt_operator.planning.queueing.positions import LOOKS
 from dbt_operator.reconcile.actions import Actions
+from dbt_operator.reconcile.delivering import Deliveries
 from dbt_operator.reconcile.effects import Effects
 from dbt_operator.reconcile.endings import Endings
 from dbt_operator.reconcile.kinds import ROWS, Round, Sources
@@ -63,12 +64,20 @@ class Reconciler:
         self._clock = clock
         self._wake = wake
         reader = Reader(cluster, store, clock, runner_image)
+        self._reader = reader
+        self._deliveries: Deliveries | None = None
         self._runs = Runs(reader)
         self._sources = Sources(reader, self._runs)
         self._slots = Slots(cluster, store, clock)
         self._actions = Actions(cluster, store, self._slots, wake)
-        self._writer = Writer(cluster, store, Effects(cluster, wake))
+        self._effects = Effects(cluster, wake)
+        self._writer = Writer(cluster, store, self._effects)
         self._endings = Endings(self._writer, self._actions, self._runs, clock)
+
+    def tell_by(self, deliveries: Deliveries) -> None:
+        """Have people told of what happens. Without it there are no channels."""
+        self._deliveries = self._effects.deliveries = deliveries
+        self._reader.channels = deliveries.channels
 
     def reconcile(self, key: Key) -> float | None:
         """Reconcile an object; the seconds after which it wants to be looked at again, or None.
@@ -88,6 +97,8 @@ class Reconciler:
             return 0.0
 
     def _reconcile(self, key: Key, manifest: Manifest) -> float | None:
+        if self._deliveries is not None:
+            self._deliveries.look(key, manifest)
         try:
             if ROWS[key.kind].has_slots:
                 return self._reconcile_target(key, manifest)

@@ -13,16 +13,18 @@ import pytest
 
 from tests.support.places import OPERATOR, modules
 
-OURS = {"dbt_operator", "dbt_protocol", "dbt_runner"}
+OURS = {"dbt_notifier", "dbt_operator", "dbt_protocol", "dbt_runner"}
 PACKAGES: dict[str, set[str]] = {
+    "dbt_notifier": {"_typeshed", "aiohttp", "structlog"},  # the first for type checkers alone
+    "dbt_notifier/kinds": {"aiosmtplib"},
     "dbt_operator": set(),
     "dbt_operator/api": {"pydantic", "pydantic_core", "yaml"},
     "dbt_operator/cluster": {"kubernetes", "structlog", "urllib3"},
     "dbt_operator/common": set(),
-    "dbt_operator/observing": {"structlog"},
+    "dbt_operator/observing": {"pydantic", "structlog"},
     "dbt_operator/planning": {"cronsim", "pydantic", "tzdata"},
     "dbt_operator/process": {"structlog"},
-    "dbt_operator/reconcile": {"structlog"},
+    "dbt_operator/reconcile": {"pydantic", "structlog"},
     "dbt_operator/watching": {"aiohttp", "kopf", "structlog"},
     "dbt_protocol": {"typing_extensions"},  # for type checkers alone
     "dbt_runner": {"certifi", "minio", "urllib3"},
@@ -37,7 +39,8 @@ PACKAGES: dict[str, set[str]] = {
 PURE = {
     "dbt_operator/planning": {
         "__future__", "bisect", "calendar", "collections", "contextlib", "dataclasses", "datetime",
-        "enum", "functools", "hashlib", "itertools", "json", "pathlib", "re", "typing", "zoneinfo",
+        "enum", "functools", "hashlib", "itertools", "json", "pathlib", "re",
+        "statistics", "typing", "zoneinfo",
     },
     "dbt_protocol": {
         "__future__", "collections", "dataclasses", "enum", "hashlib", "json", "typing",

@@ -15,11 +15,15 @@ ONCE_A_KIND = {"facts", "planner", "status"}
 # A kind's model, what is read for it and what is planned for it have the kind's name.
 KINDS = {"backfill", "project", "run", "target", "schedule"}
 EXCEPTIONS = {
+    "channels": "who may use one, and what it takes to send on it",
+    "messages": "what two processes say to each other, for each pair of them",
+    "settings": "of each process",
     "main": "the start of each process of the dbt container",
     "progress": "what dbt says, what is read of it, and when it is looked at again",
     "retry": "the fields of the API, and the policy that they are about",
     "slots": "who gets a slot, and how that is written",
     "steps": "what is to be done, and what has become of it",
+    "texts": "how texts of others are cut, by whom they are shown",
     "windows": "the fields of the API, the windows that they stand for, and one at a time in a pod",
 }
 

@@ -12,6 +12,7 @@ from dbt_operator.api.parts.backfill_template import (
     MOST_AT_ONCE,
     BackfillTemplateSpec,
 )
+from dbt_operator.api.parts.notify import Notifications
 from dbt_operator.api.parts.queueing import Queue
 from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.parts.windows import WindowCounts, WindowKey, Windows
@@ -157,6 +158,8 @@ class DbtBackfillStatus(Model):
     """status.holders[].since of the slot that it works under."""
     ended_before_slot: int | None = None
     """How many windows had ended when it got that slot: it gives it up only after one more."""
+    notifications: Notifications | None = None
+    """Who is told of the end, and whether that has succeeded."""
     cancel_requested_at: Moment | None = None
     """When spec.cancel was first seen. From then on it holds, whatever becomes of the field."""
     started_at: Moment | None = None
@@ -166,7 +169,7 @@ class DbtBackfillStatus(Model):
     duration: Short | None = None
     """From startedAt to finishedAt."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
-    """Admitted, Succeeded, Finished, Ready, Reconciling, Stalled."""
+    """Admitted, Succeeded, Finished, Notified, Ready, Reconciling, Stalled."""
 
 
 class DbtBackfill(Model):

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Model, rules
+from dbt_operator.api.parts.notify import Notifications
 from dbt_operator.api.parts.queueing import Queue
 from dbt_operator.api.parts.resolved import Resolved
 from dbt_operator.api.parts.run_template import (
@@ -240,6 +241,8 @@ class DbtRunStatus(Model):
     """More of what failed and warned; absent where nothing did, or the pod could not tell."""
     artifacts: ArtifactsStatus | None = None
     """Where the artifacts are."""
+    notifications: Notifications | None = None
+    """Who is told of the end, and whether that has succeeded."""
     cancel_requested_at: Moment | None = None
     """When spec.cancel was first seen. From then on it holds, whatever becomes of the field."""
     started_at: Moment | None = None
@@ -249,8 +252,8 @@ class DbtRunStatus(Model):
     duration: Short | None = None
     """From startedAt to finishedAt."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
-    """Admitted, TestsPassed, ArtifactsUploaded, Succeeded, Finished, Expires, Ready, Reconciling,
-    Stalled.
+    """Admitted, TestsPassed, ArtifactsUploaded, Succeeded, Finished, Notified, Expires, Ready,
+    Reconciling, Stalled.
     """
 
 

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from dbt_operator.api.base import Duration, Model, ShortName, rules
 from dbt_operator.api.parts.backfill_template import BACKFILL_RULES, BackfillTemplateSpec
 from dbt_operator.api.parts.cron import Cron
+from dbt_operator.api.parts.notify import CHANNELS, NOTIFICATIONS, Notification, Notifies, Series
 from dbt_operator.api.parts.run_template import RUN_RULES, RunTemplateSpec
 from dbt_operator.api.parts.upstreams import JobSelector
 from dbt_operator.api.parts.windows import Zone
@@ -217,6 +218,10 @@ class DbtScheduleSpec(Model):
     finish_at: ClockTime | None = None
     """The time of day, in the schedule's timezone, by which it is to have succeeded: T07:00.
     Instead of finishWithin."""
+    notify: Notifies | None = None
+    """Who is told, instead of whom the template or the project's defaults name; empty: nobody. A
+    failure that goes on is told once a day, or as the channel's repeat says; one of other nodes, or
+    for another reason, at once."""
     run_template: ScheduledRunTemplate | None = None
     """The DbtRun of each occurrence."""
     backfill_template: ScheduledBackfillTemplate | None = None
@@ -409,11 +414,16 @@ class DbtScheduleStatus(Model):
     """What is to be made up for, as catchUp says."""
     history: Annotated[list[PastOccurrence], Field(max_length=HISTORY)] | None = None
     """What became of the last occurrences, the newest first."""
+    notifications: Annotated[list[Notification], Field(max_length=NOTIFICATIONS)] | None = None
+    """What is told of occurrences that are late or were missed, the last first. What is told of
+    runs stands in their own status."""
+    series: Annotated[list[Series], Field(max_length=CHANNELS)] | None = None
+    """The failures that channels were told of, and that no success has ended."""
     time_zones: Short | None = None
     """The version of the IANA time zone database that the occurrences were found with."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
-    """Ready, LastRunSucceeded, OnTime, Suspended, ClockAgrees, MetadataApplied, Reconciling,
-    Stalled.
+    """Ready, LastRunSucceeded, OnTime, Suspended, ClockAgrees, MetadataApplied, Notified,
+    Reconciling, Stalled.
     """
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from dbt_operator.api.base import Model, rules
+from dbt_operator.api.parts.notify import Notifies
 from dbt_operator.api.parts.run_template import (
     FULL_REFRESH,
     RUN_RULES,
@@ -97,6 +98,9 @@ class BackfillTemplateSpec(Model):
     """How many windows a pod works through, one after another, with dbt loaded once. Auto, the
     default: as many as share the windows out evenly among maxConcurrentWindows pods, but at most
     50."""
+    notify: Notifies | None = None
+    """Who is told of the end, instead of whom runTemplate or the project's defaults name; empty:
+    nobody. There is one message for the backfill, and none for its runs."""
     on_failure: Literal["Stop", "StopNow", "Continue"] | None = None
     """When a window fails. Stop, the default: begin nothing more. StopNow: also cancel the windows
     that are being worked on. Continue: go on with the others."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dbt_operator.api.base import Duration, Model
+from dbt_operator.api.parts.notify import Notifies
 from dbt_operator.api.status import Reason
 
 # Of specs and of what is resolved from them: waits are computed with both.
@@ -53,3 +54,5 @@ class Defaults(Model):
     """From the first start of dbt, retries included."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """dbt's --threads."""
+    notify: Notifies | None = None
+    """Who is told of the end of runs and backfills, and of schedules."""

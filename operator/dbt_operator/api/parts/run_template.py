@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from dbt_operator.api.base import Duration, Model, ObjectRef, PlainVariables, rules
+from dbt_operator.api.parts.notify import Notifies
 from dbt_operator.api.parts.pod import RunPod
 from dbt_operator.api.parts.retry import Retry
 from dbt_operator.api.parts.source import GitRef
@@ -206,6 +207,8 @@ class RunTemplateSpec(Model):
     neither queueTimeout nor timeout have begun."""
     retry: Retry | None = None
     """Whether a run that failed is tried again. Default: it is not."""
+    notify: Notifies | None = None
+    """Who is told of the end, instead of whom the project's defaults name; empty: nobody."""
     pod: RunPod | None = None
     """What is set on the pods, over what the project says."""
     ttl_after_finished: Duration | None = None

@@ -16,6 +16,7 @@ from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.record import Record
 from dbt_operator.planning.common.references import References
 from dbt_operator.planning.common.strays import Stray
+from dbt_operator.planning.notifying.deciding import Listeners
 from dbt_operator.planning.queueing.positions import Slot
 
 
@@ -28,6 +29,7 @@ class BackfillFacts:
     given to, by their names; what is missing is confirmed absent. ``strays`` are runs of the
     backfill that have not ended and do not stand in its ledger. ``refusal`` is what the API server
     has just had against creating a run. ``record`` is what the schedule that it is of knows of it.
+    ``listeners`` are whoever is to be told of its end.
     """
 
     backfill: DbtBackfill
@@ -41,6 +43,7 @@ class BackfillFacts:
     refusal: str = ""
     slot: Slot = field(default_factory=Slot)
     record: Record | None = None
+    listeners: Listeners = field(default_factory=Listeners)
 
     @property
     def status(self) -> DbtBackfillStatus:

@@ -22,6 +22,7 @@ from dbt_operator.planning.common.compose import changed, compose, conditions_of
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.plan import Plan
+from dbt_operator.planning.notifying.telling import tell_end
 from dbt_protocol.window_codes import reason_of
 
 _FAILURES = 20
@@ -87,7 +88,8 @@ def finish(
     found = compose(
         facts, conditions, end.phase, end.message, reason=end.reason, finished_at=ended_at
     )
-    return changed(found, duration=elapsed(facts.status.started_at, ended_at))
+    found = changed(found, duration=elapsed(facts.status.started_at, ended_at))
+    return tell_end(found, facts.identity, facts.listeners, facts.record, now)
 
 
 def said_of_end(status: DbtBackfillStatus, ledger: Ledger) -> str:

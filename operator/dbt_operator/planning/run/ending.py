@@ -14,6 +14,7 @@ from dbt_operator.planning.common.compose import changed, conditions_of, elapsed
 from dbt_operator.planning.common.conditions import Conditions
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.common.plan import Event, Plan
+from dbt_operator.planning.notifying.telling import tell_end
 from dbt_operator.planning.run import part, promotion
 from dbt_operator.planning.run.facts import RunFacts
 from dbt_operator.planning.run.status import (
@@ -138,6 +139,8 @@ def finish(
             found, facts, said_of_windows(facts.attempt.pod, verdict.summary), verdict.reason
         )
     found = changed(found, **results(facts.attempt, verdict.summary))
+    if facts.orders is None:  # else its backfill tells of all its runs
+        found = tell_end(found, facts.identity, facts.listeners, facts.record, now)
     if facts.attempt.pod is not None and facts.attempt.pod.outlives_work:
         found = replace(found, requeue_after=0.0)  # to have it end, now that this is written
     if promoted is None:

@@ -28,6 +28,8 @@ def plan(facts: RunFacts, now: datetime) -> Plan:
         return Plan(requeue_after=(due - now).total_seconds())
     if facts.orders is not None and (facts.orders.resolved is not None or facts.orders.unreadable):
         return Plan(requeue_after=_LOOK_AGAIN)  # its backfill has not read yet what became of it
+    if any(each.state == "Pending" for each in facts.status.notifications or ()):
+        return Plan(requeue_after=_LOOK_AGAIN)  # somebody is still to be told of its end
     return Plan(
         actions=(DeleteRun(facts.identity.name, facts.identity.uid),), requeue_after=_LOOK_AGAIN
     )

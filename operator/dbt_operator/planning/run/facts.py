@@ -11,6 +11,7 @@ from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.record import Record
 from dbt_operator.planning.common.references import References
 from dbt_operator.planning.common.strays import Stray
+from dbt_operator.planning.notifying.deciding import Listeners
 from dbt_operator.planning.queueing.positions import Slot
 from dbt_operator.planning.run.orders import Orders
 from dbt_operator.planning.run.successes import UpstreamFacts
@@ -28,6 +29,7 @@ class RunFacts:
     have failed and are not marked as ended. ``orders`` is what the
     backfill that it is part of says of it; ``record`` is what the schedule that it is of knows of
     it. ``upstreams`` are what it waits for, in the order of ``spec.waitFor``, as long as it does.
+    ``listeners`` are whoever is to be told of its end.
     """
 
     run: DbtRun
@@ -44,6 +46,7 @@ class RunFacts:
     orders: Orders | None = None
     record: Record | None = None
     upstreams: tuple[UpstreamFacts, ...] = ()
+    listeners: Listeners = field(default_factory=Listeners)
 
     @property
     def status(self) -> DbtRunStatus:

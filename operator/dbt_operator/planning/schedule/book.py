@@ -18,6 +18,7 @@ from dbt_operator.api.kinds.schedule import (
     TriggerStatus,
     WaitingOccurrence,
 )
+from dbt_operator.api.parts.notify import Notification, Series
 from dbt_operator.planning.common.durations import format_time, parse_time
 
 
@@ -40,6 +41,8 @@ class Book:
     paused_until: str | None = None
     triggers: tuple[TriggerStatus, ...] = ()
     triggered: Triggered | None = None
+    notifications: tuple[Notification, ...] = ()  # the last first
+    series: tuple[Series, ...] = ()
 
     @classmethod
     def of(cls, status: DbtScheduleStatus) -> Book:
@@ -60,6 +63,8 @@ class Book:
             status.paused_until,
             tuple(status.triggers or ()),
             status.triggered,
+            tuple(status.notifications or ()),
+            tuple(status.series or ()),
         )
 
     def move_cursor(self, moment: datetime) -> Book:
@@ -142,6 +147,8 @@ class Book:
             "paused_until": self.paused_until,
             "triggers": list(self.triggers) or None,
             "triggered": self.triggered,
+            "notifications": list(self.notifications) or None,
+            "series": list(self.series) or None,
         }
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from dbt_operator.api.kinds.schedule import DbtSchedule, DbtScheduleSpec, DbtScheduleStatus
 from dbt_operator.planning.common.identity import Identity
 from dbt_operator.planning.common.strays import Stray
+from dbt_operator.planning.notifying.deciding import Listeners
 from dbt_operator.planning.schedule.runs import ScheduledRun
 from dbt_operator.planning.schedule.signals import Signal
 from dbt_operator.planning.schedule.tidying import EndedRun
@@ -23,6 +24,7 @@ class ScheduleFacts:
     that have. ``refusal`` is what the API server has just had against creating a run. ``signals``
     tell of its triggers, in their order; ``cycle`` is how it is triggered by itself, through
     others. ``clock_offset`` is by how much the API server's clock is ahead of ours.
+    ``listeners`` are whoever is to be told of what only the schedule knows.
     """
 
     schedule: DbtSchedule
@@ -34,6 +36,7 @@ class ScheduleFacts:
     signals: tuple[Signal, ...] = ()
     cycle: str = ""
     clock_offset: timedelta = timedelta(0)
+    listeners: Listeners = field(default_factory=Listeners)
 
     @property
     def status(self) -> DbtScheduleStatus:

@@ -21,6 +21,7 @@ from dbt_operator.planning.schedule.concurrency import (
     make_missed,
 )
 from dbt_operator.planning.schedule.facts import ScheduleFacts
+from dbt_operator.planning.schedule.occurrence_messages import hear_messages
 from dbt_operator.planning.schedule.runs import Status, kind_of, make_manifest, read_mark
 
 _MESSAGE = 300  # characters of a run's
@@ -73,6 +74,7 @@ def _hear(facts: ScheduleFacts, book: Book, entry: ActiveRun, problem: str, now:
         return book.end(entry, _fail(entry, Reason.UNKNOWN, why, now))
     if run.status is None or not run.has_ended:
         return book
+    book = hear_messages(book, entry, run)
     return book.end(entry, _tell_end(entry, run.status, now))
 
 

@@ -25,6 +25,7 @@ from dbt_operator.planning.policy.refusals import refused_in_template
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.facts import ScheduleFacts
 from dbt_operator.planning.schedule.listening import find_due_actions, hear_runs
+from dbt_operator.planning.schedule.occurrence_messages import tell
 from dbt_operator.planning.schedule.occurrences import begin_next, decide
 from dbt_operator.planning.schedule.punctuality import judge
 from dbt_operator.planning.schedule.requests import (
@@ -71,6 +72,7 @@ def _plan(facts: ScheduleFacts, now: datetime) -> Plan:
             raise TimetableError(f"spec.triggers: {facts.cycle}: it would trigger itself")
     except (TimetableError, AnnotationError) as error:
         book = hear_runs(facts, book, str(error), now)
+        book = tell(facts, book, now)
         found = compose(facts, book, Timing(facts.status.timing_hash), now, str(error))
         return replace(found, requeue_after=_LOOK_SOON.total_seconds() if book.active else None)
     if not facts.refusal and (actions := find_due_actions(facts, timetable, now)):
@@ -79,7 +81,8 @@ def _plan(facts: ScheduleFacts, now: datetime) -> Plan:
     book = hear_runs(facts, book, facts.refusal, now)
     book, events = _decide(facts, book, timetable, pause, now)
     timing = _find_timing(facts, book, timetable, pause, now)
-    found = compose(facts, replace(book, late=timing.punctuality.late), timing, now)
+    book = tell(facts, replace(book, late=timing.punctuality.late), now)
+    found = compose(facts, book, timing, now)
     found = replace(found, events=(*found.events, *events))
     return _tidy(facts, replace(found, requeue_after=_find_wait(facts, timing, now)), now)
 

@@ -154,8 +154,17 @@ def make_manifest(
                 }
             ],
         },
-        "spec": _make_backfill(spec, run.days) if run.days else _fill_spec(spec, timetable, run),
+        "spec": _name_listeners(
+            spec, _make_backfill(spec, run.days) if run.days else _fill_spec(spec, timetable, run)
+        ),
     }
+
+
+def _name_listeners(schedule: DbtScheduleSpec, spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec of a run, with whom the schedule says is to be told."""
+    if schedule.notify is None or not spec:
+        return spec
+    return {**spec, "notify": [notify.to_dict() for notify in schedule.notify]}
 
 
 def _make_backfill(schedule: DbtScheduleSpec, days: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dbt_operator.planning.common.durations import duration, format_time
 from dbt_operator.planning.common.names import PAUSED_UNTIL
 from dbt_operator.planning.common.plan import Event, Plan
 from dbt_operator.planning.common.timetable import TIME_ZONES
+from dbt_operator.planning.notifying.deciding import set_notified
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.concurrency import NOT_IN_TIME, STILL_RUNNING, SUPERSEDED
 from dbt_operator.planning.schedule.facts import ScheduleFacts
@@ -108,6 +109,7 @@ def _set_conditions(
     _set_on_time(facts, conditions, book)
     _set_metadata_applied(facts, conditions)
     _set_clock_agrees(facts, conditions)
+    set_notified(conditions, book.notifications)
     before = facts.status.history or []
     last = _find_last_end(book)
     if last is not None and last not in before:

@@ -24,6 +24,7 @@ class EndedRun:
     phase: str
     finished_at: str
     kind: str = RUN.kind
+    notifies: bool = False  # somebody is still to be told of it
 
 
 def find_superfluous(
@@ -37,7 +38,8 @@ def find_superfluous(
     well = [run for run in latest if run.phase in _WELL]
     badly = [run for run in latest if run.phase not in _WELL]
     succeeded = [run for run in latest if run.phase == Phase.SUCCEEDED]
-    spared = {run.uid for run in (*latest[:1], *succeeded[:1])}
+    told_soon = [run for run in latest if run.notifies]
+    spared = {run.uid for run in (*latest[:1], *succeeded[:1], *told_soon)}
     superfluous = [
         *well[_count(history.succeeded) :],
         *badly[_count(history.failed) :],

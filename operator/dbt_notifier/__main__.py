@@ -1,0 +1,5 @@
+"""``python -m dbt_notifier``."""
+
+from dbt_notifier.process import main
+
+main()

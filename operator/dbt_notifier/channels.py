@@ -1,0 +1,52 @@
+"""The channels that the chart's values declare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from dbt_notifier.kinds import mail, slack, webhook
+from dbt_notifier.kinds.configuring import ChannelError
+from dbt_notifier.messages import Answer, Message
+from dbt_notifier.secret_files import SecretFiles
+from dbt_protocol.json_input import parse_json
+
+
+class Channel(Protocol):
+    """Where messages are sent to."""
+
+    async def send(self, message: Message, secrets: SecretFiles) -> Answer:
+        """Try once.
+
+        Raises:
+            MissingKeyError: the channel's Secret lacks something.
+        """
+
+
+_PARSERS: Mapping[str, Callable[[str, Mapping[str, Any]], Channel]] = {
+    mail.KIND: mail.Mail.parse,
+    slack.KIND: slack.Slack.parse,
+    webhook.KIND: webhook.Webhook.parse,
+}
+
+
+def read_channels(path: Path) -> dict[str, Channel]:
+    """Read channels.json.
+
+    Raises:
+        ChannelError: something in it is wrong.
+        OSError: it is not there.
+    """
+    try:
+        entries = parse_json(path.read_bytes())["channels"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ChannelError(f"{path.name}: {error!r}") from error
+    return {name: _parse(name, entry) for name, entry in entries.items()}
+
+
+def _parse(name: str, entry: Mapping[str, Any]) -> Channel:
+    kind = str(entry.get("kind"))
+    if kind not in _PARSERS:
+        raise ChannelError(f"{name}.kind: must be one of {', '.join(sorted(_PARSERS))}")
+    return _PARSERS[kind](name, entry)

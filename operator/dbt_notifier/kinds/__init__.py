@@ -1,0 +1,1 @@
+"""Kinds of channels: how a message is rendered for each, and how it is sent."""

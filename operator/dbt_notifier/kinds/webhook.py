@@ -1,0 +1,88 @@
+"""Any receiver of CloudEvents 1.0 by HTTP, in the structured mode.
+
+Requests are signed as Standard Webhooks has it (https://www.standardwebhooks.com), if the Secret
+has a key for that.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from dbt_notifier.kinds.configuring import refuse_unknown
+from dbt_notifier.messages import Answer, Message, encode
+from dbt_notifier.posting import Request, post
+from dbt_notifier.secret_files import SecretFiles
+
+KIND = "webhook"
+_TYPE = "application/cloudevents+json"
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A receiver of somebody's own."""
+
+    @classmethod
+    def parse(cls, name: str, entry: Mapping[str, Any]) -> Webhook:
+        """Read an entry of channels.json.
+
+        Raises:
+            ChannelError: it is wrong.
+        """
+        refuse_unknown(name, entry)
+        return cls()
+
+    def render(self, message: Message, now: datetime) -> dict[str, Any]:
+        """The event."""
+        about = message.about
+        return {
+            "specversion": "1.0",
+            "id": message.key,
+            "source": f"/dbt-operator/namespaces/{about.namespace}",
+            "type": f"dev.dbt-operator.{about.kind.lower()}.{message.event.lower()}",
+            "subject": about.name,
+            "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "datacontenttype": "application/json",
+            "data": _to_camel_case(encode(message)),
+        }
+
+    async def send(self, message: Message, secrets: SecretFiles) -> Answer:
+        """Try once."""
+        url, key = secrets.read("url"), secrets.find("hmacKey")
+        now = datetime.now(UTC)
+        body = json.dumps(self.render(message, now), ensure_ascii=False).encode("utf-8", "replace")
+        headers = {"Content-Type": _TYPE, "Idempotency-Key": message.key}
+        if key is not None:
+            headers |= sign(key, message.key, int(now.timestamp()), body)
+        return await post(Request(url, body, headers, secrets=(url, key or "")), secrets)
+
+
+def sign(key: str, identity: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers that prove who sent a request: HMAC-SHA256 over its ID, its time and its body."""
+    signed = f"{identity}.{timestamp}.".encode() + body
+    digest = hmac.digest(key.encode(), signed, sha256)
+    return {
+        "webhook-id": identity,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+def _to_camel_case(found: Any) -> Any:
+    """The same with the names that the API of Kubernetes would give."""
+    if isinstance(found, Mapping):
+        return {_name(key): _to_camel_case(value) for key, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [_to_camel_case(each) for each in found]
+    return found
+
+
+def _name(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.title() for part in rest)

@@ -1,0 +1,124 @@
+"""HTTP requests of channels, and what their answers mean."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import aiohttp
+
+from dbt_notifier.messages import Answer, Outcome
+from dbt_notifier.secret_files import SecretFiles
+from dbt_notifier.texts import defuse
+
+PATIENCE = 15.0  # seconds for a request, from its beginning to the end of the answer
+_LONGEST_WAIT = 3600.0  # seconds that a receiver may ask for
+_READ = 64 * 1024  # bytes of an answer
+_SHOWN = 200  # characters of it
+_LATER = frozenset({408, 425, 429})
+_REFUSED = frozenset({400, 413, 415, 422})
+_HIDDEN = "***"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A POST."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()  # what must not be told to anybody
+
+
+async def post(request: Request, secrets: SecretFiles) -> Answer:
+    """Send a request once. Redirects are not followed: what is sent is for one receiver only."""
+    try:
+        context = make_context(secrets)
+        async with asyncio.timeout(PATIENCE):
+            return await _post(request, context)
+    except TimeoutError:
+        return Answer(Outcome.UNAVAILABLE, f"there was no answer within {PATIENCE:g} s")
+    except aiohttp.ClientConnectorCertificateError as error:
+        return _fail(Outcome.MISCONFIGURED, "the certificate is not valid", error, request)
+    except (aiohttp.InvalidURL, ssl.SSLError) as error:
+        return _fail(Outcome.MISCONFIGURED, "", error, request)
+    except (aiohttp.ClientError, OSError) as error:
+        return _fail(Outcome.UNAVAILABLE, "it cannot be reached", error, request)
+
+
+async def _post(request: Request, context: ssl.SSLContext) -> Answer:
+    timeout = aiohttp.ClientTimeout(total=PATIENCE)
+    async with (
+        aiohttp.ClientSession(trust_env=True, timeout=timeout) as session,
+        session.post(
+            request.url,
+            data=request.body,
+            headers=request.headers,
+            ssl=context,
+            allow_redirects=False,
+        ) as response,
+    ):
+        text = (await response.content.read(_READ)).decode("utf-8", "replace")
+        return _judge(response.status, response.headers, hide(text, request.secrets))
+
+
+def make_context(secrets: SecretFiles) -> ssl.SSLContext:
+    """How TLS is checked: by the system's authorities, and the one in the channel's Secret.
+
+    Raises:
+        ssl.SSLError: what is in the Secret is no certificate.
+    """
+    context = ssl.create_default_context()
+    if authority := secrets.find("ca.crt"):
+        context.load_verify_locations(cadata=authority)
+    return context
+
+
+def hide(text: str, secrets: tuple[str, ...]) -> str:
+    """A text without what must not be told."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, _HIDDEN)
+    return text
+
+
+def _judge(status: int, headers: Mapping[str, str], text: str) -> Answer:
+    """What a status means."""
+    said = defuse(text, _SHOWN)
+    answer = f"it answers {status}" + (f": {said}" if said else "")
+    if 200 <= status < 300:
+        return Answer(Outcome.SENT)
+    if 300 <= status < 400:
+        return Answer(Outcome.MISCONFIGURED, f"{answer}; redirects are not followed: mend its url")
+    if status in _LATER or status >= 500:
+        return Answer(Outcome.UNAVAILABLE, answer, read_retry_after(headers.get("Retry-After")))
+    if status in _REFUSED:
+        return Answer(Outcome.REFUSED, answer)
+    return Answer(Outcome.MISCONFIGURED, answer)
+
+
+def read_retry_after(text: str | None, now: datetime | None = None) -> float | None:
+    """The seconds that a receiver asks for, as a number or a date (RFC 9110, 10.2.3); None if it
+    asks for none.
+    """
+    if not text:
+        return None
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), _LONGEST_WAIT)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    left = (moment - (now or datetime.now(UTC))).total_seconds()
+    return min(max(left, 0.0), _LONGEST_WAIT)
+
+
+def _fail(outcome: Outcome, what: str, error: Exception, request: Request) -> Answer:
+    said = defuse(hide(str(error), request.secrets), _SHOWN)
+    return Answer(outcome, ": ".join(part for part in (what, said) if part))

@@ -1,0 +1,1 @@
+"""Who is told of an end, and what they are told."""
