@@ -150,6 +150,8 @@ lock: .venv/ready ## Pin the dependencies anew: of the environment, of each imag
 	for folder in images/dbt/2.0 tests/data/dbt-2.0.0a4; do \
 	  $(COMPILE_ALONE) $$folder/requirements.in --output-file $$folder/requirements.lock; done
 	$(COMPILE_ALONE) --no-deps $(TESTED)/spark/requirements.in --output-file $(TESTED)/spark/requirements.lock
+	$(COMPILE_ALONE) $(TESTED)/receiver/requirements.in --constraint requirements.lock \
+	  --output-file $(TESTED)/receiver/requirements.lock
 	$(COMPILE_ALONE) $(TESTED)/dbt-spark/requirements.in --constraint images/dbt/requirements.lock \
 	  --output-file $(TESTED)/dbt-spark/requirements.lock
 	for version in $(notdir $(patsubst %/,%,$(wildcard images/dbt/1.*/))); do \

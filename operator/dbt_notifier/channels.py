@@ -20,7 +20,7 @@ class Channel(Protocol):
         """Try once.
 
         Raises:
-            MissingKeyError: the channel's Secret lacks something.
+            SecretError: somebody has to mend the channel's Secret.
         """
 
 
@@ -39,14 +39,19 @@ def read_channels(path: Path) -> dict[str, Channel]:
         OSError: it is not there.
     """
     try:
-        entries = parse_json(path.read_bytes())["channels"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ChannelError(f"{path.name}: {error!r}") from error
+        found = parse_json(path.read_bytes())
+    except ValueError as error:
+        raise ChannelError(f"{path.name}: {error}") from error
+    entries = found.get("channels") if isinstance(found, Mapping) else None
+    if not isinstance(entries, Mapping):
+        raise ChannelError(f"{path.name}: must have an object of channels")
     return {name: _parse(name, entry) for name, entry in entries.items()}
 
 
-def _parse(name: str, entry: Mapping[str, Any]) -> Channel:
-    kind = str(entry.get("kind"))
-    if kind not in _PARSERS:
+def _parse(name: str, entry: object) -> Channel:
+    if not isinstance(entry, Mapping):
+        raise ChannelError(f"{name}: must be an object")
+    kind = entry.get("kind")
+    if not isinstance(kind, str) or kind not in _PARSERS:
         raise ChannelError(f"{name}.kind: must be one of {', '.join(sorted(_PARSERS))}")
     return _PARSERS[kind](name, entry)

@@ -153,6 +153,7 @@ def decode(found: Mapping[str, Any]) -> Message:
     Raises:
         KeyError, TypeError, ValueError: it is none.
     """
+    found = _expect_object(found)
     nodes, windows = found.get("nodes"), found.get("windows")
     more = {
         "event": Event(found["event"]),
@@ -166,6 +167,7 @@ def decode(found: Mapping[str, Any]) -> Message:
 
 
 def _decode_nodes(found: Mapping[str, Any]) -> Nodes:
+    found = _expect_object(found)
     more = {
         "failures": tuple(_make(FailedNode, each) for each in found.get("failures") or ()),
         "warnings": tuple(_make(FailedNode, each) for each in found.get("warnings") or ()),
@@ -174,12 +176,18 @@ def _decode_nodes(found: Mapping[str, Any]) -> Nodes:
     return _make(Nodes, {**found, **more})
 
 
+def _expect_object(found: Any) -> Mapping[str, Any]:
+    if not isinstance(found, Mapping):
+        raise TypeError(f"an object was expected, and not {type(found).__name__}")
+    return found
+
+
 def _make(kind: type[_Part], found: Mapping[str, Any]) -> _Part:
     known = {field.name for field in fields(kind)}
     return kind(
         **{
             name: tuple(value) if isinstance(value, list) else value
-            for name, value in found.items()
+            for name, value in _expect_object(found).items()
             if name in known
         }
     )

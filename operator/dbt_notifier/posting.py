@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import html
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from urllib.parse import quote, unquote
 
 import aiohttp
 
 from dbt_notifier.messages import Answer, Outcome
-from dbt_notifier.secret_files import SecretFiles
+from dbt_notifier.secret_files import SecretError, SecretFiles
 from dbt_notifier.texts import defuse
 
 PATIENCE = 15.0  # seconds for a request, from its beginning to the end of the answer
@@ -22,6 +24,7 @@ _SHOWN = 200  # characters of it
 _LATER = frozenset({408, 425, 429})
 _REFUSED = frozenset({400, 413, 415, 422})
 _HIDDEN = "***"
+_SHORTEST = 6  # characters of a part of a URL that is hidden by itself
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,24 @@ class Request:
 
 
 async def post(request: Request, secrets: SecretFiles) -> Answer:
-    """Send a request once. Redirects are not followed: what is sent is for one receiver only."""
+    """Send a request once. Redirects are not followed: what is sent is for one receiver only.
+
+    Raises:
+        SecretError: the channel's own authority is no certificate.
+    """
+    context = make_context(secrets)
     try:
-        context = make_context(secrets)
         async with asyncio.timeout(PATIENCE):
             return await _post(request, context)
     except TimeoutError:
         return Answer(Outcome.UNAVAILABLE, f"there was no answer within {PATIENCE:g} s")
     except aiohttp.ClientConnectorCertificateError as error:
         return _fail(Outcome.MISCONFIGURED, "the certificate is not valid", error, request)
-    except (aiohttp.InvalidURL, ssl.SSLError) as error:
-        return _fail(Outcome.MISCONFIGURED, "", error, request)
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+        # These say nothing but the URL.
+        return Answer(Outcome.MISCONFIGURED, f"{secrets.name('url')} is no URL of HTTP: mend it")
+    except ssl.SSLError as error:
+        return _fail(Outcome.MISCONFIGURED, "TLS", error, request)
     except (aiohttp.ClientError, OSError) as error:
         return _fail(Outcome.UNAVAILABLE, "it cannot be reached", error, request)
 
@@ -62,36 +72,86 @@ async def _post(request: Request, context: ssl.SSLContext) -> Answer:
             allow_redirects=False,
         ) as response,
     ):
-        text = (await response.content.read(_READ)).decode("utf-8", "replace")
-        return _judge(response.status, response.headers, hide(text, request.secrets))
+        if 200 <= response.status < 300:
+            # It is taken, whatever else the answer says, and however slowly.
+            return Answer(Outcome.SENT)
+        text = hide(await _read(response), request.secrets)
+        return _judge(response.status, response.headers, text)
+
+
+async def _read(response: aiohttp.ClientResponse) -> str:
+    """The beginning of a body. What has not come in time is not waited for: the status is enough.
+    It is read in one piece, as half of a secret would not be found.
+    """
+    found = b""
+    try:
+        async with asyncio.timeout(PATIENCE / 2):
+            async for part in response.content.iter_any():
+                found += part
+                if len(found) > _READ:
+                    break
+    except (TimeoutError, aiohttp.ClientError):
+        return ""
+    return found[:_READ].decode("utf-8", "replace")
 
 
 def make_context(secrets: SecretFiles) -> ssl.SSLContext:
     """How TLS is checked: by the system's authorities, and the one in the channel's Secret.
 
     Raises:
-        ssl.SSLError: what is in the Secret is no certificate.
+        SecretError: what is in the Secret is no certificate.
     """
     context = ssl.create_default_context()
     if authority := secrets.find("ca.crt"):
-        context.load_verify_locations(cadata=authority)
+        try:
+            context.load_verify_locations(cadata=authority)
+        except (ssl.SSLError, TypeError) as error:
+            raise SecretError(
+                f"{secrets.name('ca.crt')} is no certificate in PEM: mend it ({error})"
+            ) from None
     return context
 
 
 def hide(text: str, secrets: tuple[str, ...]) -> str:
-    """A text without what must not be told."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, _HIDDEN)
+    """A text without what must not be told, and without the parts of it where it is a URL: a server
+    tells of the path that it does not know, and the path is what is secret.
+    """
+    found = {form for secret in secrets for part in _list_parts(secret) for form in _write(part)}
+    # The longest first, so that nothing is left of it.
+    for secret in sorted(found, key=len, reverse=True):
+        text = text.replace(secret, _HIDDEN)
     return text
+
+
+def _list_parts(secret: str) -> Iterable[str]:
+    """A secret; of a URL also what follows on its host, and each part of that."""
+    if not secret:
+        return
+    yield secret
+    scheme, found, rest = secret.partition("://")
+    if not found or not scheme.isalnum():
+        return
+    login = rest.partition("/")[0].rpartition("@")[0]
+    yield from (part for part in (login, *login.split(":")) if part)
+    behind = rest.partition("/")[2]
+    pieces = behind
+    for separator in "?&=#;":
+        pieces = pieces.replace(separator, "/")
+    yield from (part for part in (behind, *pieces.split("/")) if len(part) >= _SHORTEST)
+
+
+def _write(secret: str) -> Iterable[str]:
+    """The ways in which a server may write it."""
+    yield secret
+    yield unquote(secret)
+    yield quote(secret)
+    yield html.escape(secret)
 
 
 def _judge(status: int, headers: Mapping[str, str], text: str) -> Answer:
     """What a status means."""
     said = defuse(text, _SHOWN)
     answer = f"it answers {status}" + (f": {said}" if said else "")
-    if 200 <= status < 300:
-        return Answer(Outcome.SENT)
     if 300 <= status < 400:
         return Answer(Outcome.MISCONFIGURED, f"{answer}; redirects are not followed: mend its url")
     if status in _LATER or status >= 500:
@@ -121,4 +181,4 @@ def read_retry_after(text: str | None, now: datetime | None = None) -> float | N
 
 def _fail(outcome: Outcome, what: str, error: Exception, request: Request) -> Answer:
     said = defuse(hide(str(error), request.secrets), _SHOWN)
-    return Answer(outcome, ": ".join(part for part in (what, said) if part))
+    return Answer(outcome, f"{what}: {said}")

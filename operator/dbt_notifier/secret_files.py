@@ -10,8 +10,8 @@ from pathlib import Path
 _LARGEST = 1024 * 1024  # bytes; a Secret is no larger
 
 
-class MissingKeyError(Exception):
-    """A Secret has no such key; the message says what to do."""
+class SecretError(Exception):
+    """A Secret lacks a key, or has nonsense there; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -24,27 +24,29 @@ class SecretFiles:
         """A key of it, without the newline that many files end with.
 
         Raises:
-            MissingKeyError: there is none, or it is no text.
+            SecretError: there is none, or it is no text.
         """
         if (found := self.find(key)) is None:
-            raise MissingKeyError(
-                f"the Secret of channel {self.folder.name} has no key {key}: add it"
-            )
+            raise SecretError(f"the Secret of channel {self.folder.name} has no key {key}: add it")
         return found
 
     def find(self, key: str) -> str | None:
         """The same; None where there is no such key, or nothing in it.
 
         Raises:
-            MissingKeyError: it is no text.
+            SecretError: it is no text, or may not be read.
         """
         try:
             with (self.folder / key).open("rb") as file:
                 found = file.read(_LARGEST).decode().strip()
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise SecretError(f"{self.name(key)} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise MissingKeyError(
-                f"key {key} in the Secret of channel {self.folder.name} is no text in UTF-8"
-            ) from None
+            raise SecretError(f"{self.name(key)} is no text in UTF-8: write it anew") from None
         return found or None
+
+    def name(self, key: str) -> str:
+        """A key as people are told of it."""
+        return f"key {key} in the Secret of channel {self.folder.name}"

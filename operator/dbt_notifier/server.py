@@ -15,7 +15,8 @@ from aiohttp import web
 
 from dbt_notifier.channels import Channel
 from dbt_notifier.messages import Answer, Message, Outcome, decode
-from dbt_notifier.secret_files import MissingKeyError, SecretFiles
+from dbt_notifier.secret_files import SecretError, SecretFiles
+from dbt_protocol.json_input import parse_json
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ class Sending:
             return Answer(Outcome.MISCONFIGURED, f"the notifier knows no channel {name}")
         try:
             return await channel.send(message, SecretFiles(self._secrets / name))
-        except MissingKeyError as error:
+        except SecretError as error:
             return Answer(Outcome.MISCONFIGURED, str(error))
         except Exception as error:
             # An error of ours must not look like one of the receiver's; it may be of this message
@@ -68,7 +69,7 @@ class Sending:
 
     async def _take(self, request: web.Request) -> web.Response:
         try:
-            found = await request.json()
+            found = parse_json(await request.read())
             channel, message = str(found["channel"]), decode(found["message"])
         except (ValueError, KeyError, TypeError) as error:
             return web.Response(status=400, text=f"no message: {error!r}")

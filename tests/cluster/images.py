@@ -83,6 +83,11 @@ _ALL = {
     "postgres": Image(
         f"{_TESTS}/postgres/Dockerfile", [f"{_TESTS}/postgres/entrypoint.sh"], "base"
     ),
+    "receiver": Image(
+        f"{_TESTS}/receiver/Dockerfile",
+        [f"{_TESTS}/receiver/{name}" for name in ("requirements.lock", "server.py")],
+        "base",
+    ),
     "runner": Image(
         "images/runner/Dockerfile",
         [
@@ -107,6 +112,7 @@ _ALL = {
 }
 _FOR_PODS = ("operator", "runner", "dbt", "shop", "postgres", "minio", "git")
 _FOR_TESTS = (
+    "receiver",
     "next-operator",
     "next-runner",
     "dbt-2.0",

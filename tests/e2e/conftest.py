@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.support import product
+from tests.support import product, receivers
 from tests.support.kube import apply, namespace, require_cluster
 from tests.support.scenarios import NAMESPACE, create_user, secrets, start_all
 
@@ -24,7 +24,8 @@ def images() -> Mapping[str, str]:
 @pytest.fixture(scope="session")
 def installed(images: Mapping[str, str]) -> None:
     product.install_services(images)
-    product.install_chart(images)
+    receivers.install(images)
+    product.install_chart(images, more=receivers.make_values())
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from dbt_operator.common.channels import Channel
 from dbt_operator.common.keys import Key
 from dbt_operator.common.pulse import Pulse
 from dbt_operator.reconcile.delivering import Carrier, Deliveries, Post
-from dbt_operator.reconcile.loop import Reconciler
 from dbt_operator.reconcile.letters import read_notifications
+from dbt_operator.reconcile.loop import Reconciler
 from tests.support.fake_cluster import FakeCluster
 
 CHANNEL = "data-team"

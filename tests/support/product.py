@@ -70,14 +70,19 @@ def install_services(images: Mapping[str, str]) -> None:
             client.make_bucket(BUCKET)
 
 
-def install_chart(images: Mapping[str, str], release: str = "") -> None:
-    """helm install, or upgrade; to the images of another release, if one is named."""
+def install_chart(
+    images: Mapping[str, str], release: str = "", more: Mapping[str, Any] | None = None
+) -> None:
+    """helm install, or upgrade; to the images of another release, if one is named. What other
+    values say stays as it is unless ``more`` says otherwise.
+    """
     names = {"image": "operator", "runnerImage": "runner"}
-    values = {key: _image(images[release + name]) for key, name in names.items()}
+    values: dict[str, Any] = {key: _image(images[release + name]) for key, name in names.items()}
+    values |= more or {}
     command(
         "helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "dbt-operator"),
         "--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--take-ownership",
-        "--wait", "--timeout", f"{PATIENCE:g}s", "--values", "-",
+        "--reset-then-reuse-values", "--wait", "--timeout", f"{PATIENCE:g}s", "--values", "-",
         stdin=json.dumps(values),
     )  # fmt: skip
 

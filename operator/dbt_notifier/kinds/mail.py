@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -29,13 +30,14 @@ from dbt_notifier.kinds.configuring import ChannelError, read_text, read_texts, 
 from dbt_notifier.messages import Answer, Message, Outcome
 from dbt_notifier.posting import hide, make_context
 from dbt_notifier.secret_files import SecretFiles
-from dbt_notifier.texts import cut, defuse
-from dbt_notifier.wording import Section, Wording, join, put_into_words
+from dbt_notifier.texts import defuse
+from dbt_notifier.wording import Section, Wording, fit, join, put_into_words
 
 KIND = "mail"
 PATIENCE = 30.0  # seconds for each step; servers look for spam before they answer
-_SUBJECT = 150  # characters
+_LAST_PORT = 65_535
 _PORTS = {"starttls": 587, "tls": 465}
+_LARGEST = 24_000  # bytes of text and HTML, which become more when they are encoded
 _SHOWN = 200  # characters of an answer
 _TRANSIENT, _PERMANENT = 400, 500
 _STYLE = (
@@ -67,8 +69,8 @@ class Mail:
         if security not in _PORTS:
             raise ChannelError(f"{name}.security: must be starttls or tls")
         port = entry.get("port", _PORTS[security])
-        if not isinstance(port, int) or isinstance(port, bool):
-            raise ChannelError(f"{name}.port: must be a number")
+        if not isinstance(port, int) or isinstance(port, bool) or not 0 < port <= _LAST_PORT:
+            raise ChannelError(f"{name}.port: must be a number from 1 to {_LAST_PORT}")
         recipients = read_texts(name, entry, "to")
         if not recipients:
             raise ChannelError(f"{name}.to: must name at least one address")
@@ -82,9 +84,9 @@ class Mail:
 
     def render(self, message: Message, now: datetime) -> EmailMessage:
         """The mail."""
-        words = put_into_words(message)
+        words = fit(put_into_words(message), _measure, _LARGEST)
         mail = EmailMessage(policy=SMTP)
-        mail["Subject"] = cut(words.preview, _SUBJECT)
+        mail["Subject"] = words.subject
         mail["From"] = self.sender
         mail["To"] = self.recipients
         mail["Date"] = format_datetime(now)
@@ -117,8 +119,6 @@ class Mail:
                 start_tls=self.security == "starttls" or None,
                 tls_context=make_context(secrets),
             )
-        except ssl.SSLError as error:
-            return Answer(Outcome.MISCONFIGURED, _say("TLS", error, hidden))
         except (SMTPException, OSError) as error:
             return _judge(error, hidden)
         if not refused:
@@ -132,7 +132,7 @@ def _parse_address(name: str, field: str, text: str) -> Address:
     display, _, rest = text.rpartition("<")
     try:
         return Address(display.strip(' "'), addr_spec=rest.removesuffix(">").strip())
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, MessageError) as error:
         raise ChannelError(f"{name}.{field}: {text!r} is no e-mail address: {error}") from None
 
 
@@ -140,15 +140,22 @@ def _judge(error: Exception, hidden: tuple[str, ...]) -> Answer:
     """What an error means. Codes are those of RFC 5321; a certificate that is not valid comes as
     the cause of another error.
     """
-    if _is_about_certificates(error):
-        return Answer(Outcome.MISCONFIGURED, _say("the certificate is not valid", error, hidden))
-    if isinstance(error, SMTPNotSupported):
-        why = "the server offers no STARTTLS, or no login: set security, or another port"
+    if (found := _find_tls_error(error)) is not None:
+        if isinstance(found, ssl.SSLCertVerificationError):
+            what = "the certificate is not valid"
+            return Answer(Outcome.MISCONFIGURED, _say(what, found, hidden))
+        what = "TLS does not begin: set security, or another port"
+        return Answer(Outcome.MISCONFIGURED, _say(what, found, hidden))
+    if isinstance(error, SMTPNotSupported) or type(error) is SMTPException:
+        # Its own class where something in the mail is not supported, else the one of all.
+        why = "the server does not do what is asked of it: set security, or another port"
         return Answer(Outcome.MISCONFIGURED, _say(why, error, hidden))
     if isinstance(error, SMTPRecipientsRefused):
         codes = [each.code for each in error.recipients]
         outcome = Outcome.MISCONFIGURED if min(codes) >= _PERMANENT else Outcome.UNAVAILABLE
-        return Answer(outcome, _say("no recipient was taken", error, hidden))
+        first = error.recipients[0]
+        what = f"no recipient was taken: {first.recipient}: {first.code}"
+        return Answer(outcome, _say(what, first, hidden))
     if not isinstance(error, SMTPResponseException):
         return Answer(Outcome.UNAVAILABLE, _say("it cannot be reached", error, hidden))
     said = _say(f"it answers {error.code}", error, hidden)
@@ -162,26 +169,32 @@ def _judge(error: Exception, hidden: tuple[str, ...]) -> Answer:
     return Answer(outcome, said)
 
 
-def _is_about_certificates(error: BaseException | None) -> bool:
+def _find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
     while error is not None:
         if isinstance(error, ssl.SSLError):
-            return True
+            return error
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def _say(what: str, error: Exception, hidden: tuple[str, ...]) -> str:
-    return f"{what}: {defuse(hide(str(error), hidden), _SHOWN)}"
+    said = error.message if isinstance(error, SMTPException) else ""
+    text = str(said or error) or type(error).__name__
+    return f"{what}: {defuse(hide(text, hidden), _SHOWN)}"
 
 
 # What people read
+
+
+def _measure(words: Wording) -> int:
+    return len(write_text(words).encode()) + len(write_html(words).encode())
 
 
 def write_text(words: Wording) -> str:
     """The mail for programs that show no HTML."""
     parts = [words.headline, "", words.reason] if words.reason else [words.headline, ""]
     if words.first is not None:
-        parts.append(f"First: {join(words.first)}")
+        parts.append(join(words.first))
     parts.append(f"More: {words.command}")
     for section in words.sections:
         parts += ["", f"{section.title}:", *(f"- {join(entry)}" for entry in section.entries)]

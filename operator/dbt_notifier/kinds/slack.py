@@ -18,13 +18,15 @@ from dbt_notifier.messages import Answer, Event, Message
 from dbt_notifier.posting import Request, post
 from dbt_notifier.secret_files import SecretFiles
 from dbt_notifier.texts import cut
-from dbt_notifier.wording import HEADLINE, Section, Wording, put_into_words
+from dbt_notifier.wording import HEADLINE, Section, Wording, fit, put_into_words
 
 KIND = "slack"
 _TYPE = "application/json"
 _USER, _GROUP = "<@", "<!subteam^"
-_BLOCK = 2900  # characters of a block; Slack takes 3,000
+_BLOCK = 2600  # characters of a list's entries; a block has at most 3,000
+_BODY = 38_000  # bytes
 _PREVIEW = 600  # characters
+_MENTIONS = 10
 _SIGNS = {
     Event.FAILED: "\N{LARGE RED CIRCLE}",
     Event.RECOVERED: "\N{LARGE GREEN CIRCLE}",
@@ -59,7 +61,13 @@ class Slack:
 
     def render(self, message: Message) -> dict[str, Any]:
         """The body of the request."""
-        words = put_into_words(message)
+        words = fit(put_into_words(message), lambda found: len(self._write(message, found)), _BODY)
+        return self._make_body(message, words)
+
+    def _write(self, message: Message, words: Wording) -> bytes:
+        return json.dumps(self._make_body(message, words), ensure_ascii=False).encode()
+
+    def _make_body(self, message: Message, words: Wording) -> dict[str, Any]:
         headline = f"{_SIGNS[message.event]} {words.headline}"
         sections = [block for section in words.sections for block in _list_entries(section)]
         return {
@@ -70,17 +78,17 @@ class Slack:
             "unfurl_links": False,
             "unfurl_media": False,
             "blocks": [
-                {"type": "header", "text": _plain(cut(headline, HEADLINE))},
+                {"type": "header", "text": _plain(cut(headline, HEADLINE - 1))},
                 _rich(self._begin(words)),
                 *sections,
-                _rich([_section([_text("\n".join(words.facts))])]),
+                *([_rich([_section([_text("\n".join(words.facts))])])] if words.facts else []),
             ],
         }
 
     async def send(self, message: Message, secrets: SecretFiles) -> Answer:
         """Try once."""
         url = secrets.read("url")
-        body = json.dumps(self.render(message)).encode()
+        body = json.dumps(self.render(message), ensure_ascii=False).encode()
         return await post(Request(url, body, {"Content-Type": _TYPE}, secrets=(url,)), secrets)
 
     def _begin(self, words: Wording) -> list[Element]:
@@ -93,7 +101,7 @@ class Slack:
             lines.append(_text(f" {words.first.text}\n"))
         lines.append(_text(words.command, code=True))
         called = [self.mentions[owner] for owner in words.owners if owner in self.mentions]
-        for mention in called:
+        for mention in called[:_MENTIONS]:
             lines += [_text(" "), mention]
         return [_section(lines)]
 
@@ -116,17 +124,22 @@ def _is_id(text: str, first: str) -> bool:
 
 
 def _list_entries(section: Section) -> Iterable[Element]:
-    """A section: its title, and as many of its entries as a block takes."""
+    """A section: its title, and its entries in as many blocks as they need."""
+    begin = [_section([_text(section.title, bold=True)])]
     lines: list[Element] = []
     size = 0
     for entry in section.entries:
         size += len(entry.name) + len(entry.text) + 2
-        if size > _BLOCK:
-            break
+        if size > _BLOCK and lines:
+            yield _rich([*begin, _list(lines)])
+            begin, lines, size = [], [], 0
         text = [_text(f" {entry.text}")] if entry.text else []
         lines.append(_section([_text(entry.name, code=True), *text]))
-    title = _section([_text(section.title, bold=True)])
-    yield _rich([title, {"type": "rich_text_list", "style": "bullet", "elements": lines}])
+    yield _rich([*begin, _list(lines)])
+
+
+def _list(lines: list[Element]) -> Element:
+    return {"type": "rich_text_list", "style": "bullet", "elements": lines}
 
 
 def _rich(elements: list[Element]) -> Element:

@@ -13,15 +13,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbt_notifier.kinds.configuring import refuse_unknown
 from dbt_notifier.messages import Answer, Message, encode
 from dbt_notifier.posting import Request, post
 from dbt_notifier.secret_files import SecretFiles
+from dbt_notifier.texts import cut
 
 KIND = "webhook"
 _TYPE = "application/cloudevents+json"
+_LARGEST = 40_000  # bytes of a body
+
+
+class _Bounds(NamedTuple):
+    characters: int  # of a text
+    entries: int  # of a list
+
+
+# The first ones under which a message is not too large. Names of objects have 253 characters.
+_BOUNDS = (
+    _Bounds(1000, 20),
+    _Bounds(300, 20),
+    _Bounds(253, 5),
+    _Bounds(253, 1),
+    _Bounds(100, 1),
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,7 @@ class Webhook:
     def render(self, message: Message, now: datetime) -> dict[str, Any]:
         """The event."""
         about = message.about
-        return {
+        event: dict[str, Any] = {
             "specversion": "1.0",
             "id": message.key,
             "source": f"/dbt-operator/namespaces/{about.namespace}",
@@ -49,14 +66,19 @@ class Webhook:
             "subject": about.name,
             "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "datacontenttype": "application/json",
-            "data": _to_camel_case(encode(message)),
         }
+        data = encode(message)
+        for bounds in _BOUNDS:
+            event["data"] = _convert(data, bounds)
+            if len(_write(event)) <= _LARGEST:
+                break
+        return event
 
     async def send(self, message: Message, secrets: SecretFiles) -> Answer:
         """Try once."""
         url, key = secrets.read("url"), secrets.find("hmacKey")
         now = datetime.now(UTC)
-        body = json.dumps(self.render(message, now), ensure_ascii=False).encode("utf-8", "replace")
+        body = _write(self.render(message, now))
         headers = {"Content-Type": _TYPE, "Idempotency-Key": message.key}
         if key is not None:
             headers |= sign(key, message.key, int(now.timestamp()), body)
@@ -74,12 +96,23 @@ def sign(key: str, identity: str, timestamp: int, body: bytes) -> dict[str, str]
     }
 
 
-def _to_camel_case(found: Any) -> Any:
-    """The same with the names that the API of Kubernetes would give."""
+def _write(event: Mapping[str, Any]) -> bytes:
+    """As JSON in ASCII, so that nothing in it is of another direction, or not seen, for whoever
+    looks at it.
+    """
+    return json.dumps(event).encode()
+
+
+def _convert(found: Any, bounds: _Bounds) -> Any:
+    """The same with the names that the API of Kubernetes would give, and no longer than it may be.
+    What UTF-8 cannot say is left out; else texts are as they came, as programs read them.
+    """
     if isinstance(found, Mapping):
-        return {_name(key): _to_camel_case(value) for key, value in found.items()}
+        return {_name(key): _convert(value, bounds) for key, value in found.items()}
     if isinstance(found, list | tuple):
-        return [_to_camel_case(each) for each in found]
+        return [_convert(each, bounds) for each in found[: bounds.entries]]
+    if isinstance(found, str):
+        return cut(found, bounds.characters).encode(errors="replace").decode()
     return found
 
 
