@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from dbt_notifier.kinds import mail, slack, webhook
+from dbt_notifier.kinds import mail, pagerduty, slack, teams, webhook
 from dbt_notifier.kinds.configuring import ChannelError
 from dbt_notifier.messages import Answer, Message
 from dbt_notifier.secret_files import SecretFiles
@@ -26,7 +26,9 @@ class Channel(Protocol):
 
 _PARSERS: Mapping[str, Callable[[str, Mapping[str, Any]], Channel]] = {
     mail.KIND: mail.Mail.parse,
+    pagerduty.KIND: pagerduty.PagerDuty.parse,
     slack.KIND: slack.Slack.parse,
+    teams.KIND: teams.Teams.parse,
     webhook.KIND: webhook.Webhook.parse,
 }
 

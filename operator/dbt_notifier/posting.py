@@ -18,6 +18,7 @@ from dbt_notifier.secret_files import SecretError, SecretFiles
 from dbt_notifier.texts import defuse
 
 PATIENCE = 15.0  # seconds for a request, from its beginning to the end of the answer
+_BODY_PATIENCE = 5.0  # seconds for the body of an answer
 _LONGEST_WAIT = 3600.0  # seconds that a receiver may ask for
 _READ = 64 * 1024  # bytes of an answer
 _SHOWN = 200  # characters of it
@@ -85,7 +86,7 @@ async def _read(response: aiohttp.ClientResponse) -> str:
     """
     found = b""
     try:
-        async with asyncio.timeout(PATIENCE / 2):
+        async with asyncio.timeout(_BODY_PATIENCE):
             async for part in response.content.iter_any():
                 found += part
                 if len(found) > _READ:

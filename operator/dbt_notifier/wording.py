@@ -13,7 +13,7 @@ from dbt_notifier.messages import About, Event, FailedNode, Message, Nodes
 from dbt_notifier.texts import cut, defuse, say_duration, say_moment
 
 HEADLINE = 150  # characters
-_SUBJECT, _SUBJECT_HEADLINE = 150, 90  # characters
+_SUBJECT, _SUBJECT_HEADLINE = 120, 80  # characters
 # The beginning holds all that matters at three in the morning; what is left of it after headline,
 # reason and command is for the first failure.
 _BEGINNING = 580  # characters
@@ -180,7 +180,7 @@ def _is_summary_first(message: Message) -> bool:
 
 def _count_more(message: Message) -> int:
     nodes, shown = message.nodes, _list_concerned(message)
-    if nodes is None or not shown:
+    if nodes is None or not shown or message.other_count:
         return 0
     total = nodes.failed if message.event is Event.FAILED else nodes.warned
     return _bound(max(total, len(shown)) - 1)

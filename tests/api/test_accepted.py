@@ -39,6 +39,7 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
         ("DbtTarget", {"allowedRunLabels": []}),
         ("DbtTarget", {"allowedRunLabels": ["team", "cost.example.com/*", "*", "a.b/C_d-9"]}),
         ("DbtTarget", {"maxConcurrentRuns": 100}),
+        ("DbtProject", {"defaults": {"notify": [{"channel": "data-team"}]}}),
         ("DbtProject", {"defaults": {"retry": {"maxAttempts": 2}, "timeout": "1h", "threads": 4}}),
         (
             "DbtTarget",
@@ -167,6 +168,17 @@ BACKFILL = {"runTemplate": {"spec": DAYS}, "windows": {"dates": {"last": "7d"}}}
             {"env": [{"name": "PGHOSTADDR", "value": "10.0.0.1"}]},
         ),  # the planner's to refuse: a stricter rule would keep stored runs from being cancelled
         ("DbtRun", {"priority": -5}),
+        ("DbtRun", {"notify": []}),
+        ("DbtRun", {"notify": [{"channel": "data-team"}]}),
+        (
+            "DbtRun",
+            {
+                "notify": [
+                    {"channel": "data-team", "events": ["Failed", "Recovered", "Warned"]},
+                    {"channel": "on-call", "events": ["Late", "Missed", "Succeeded"]},
+                ]
+            },
+        ),
         (
             "DbtRun",
             {"pod": {"resources": {"limits": {"memory": "4Gi"}}, "nodeSelector": {"disk": "fast"}}},

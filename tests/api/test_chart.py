@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from dbt_notifier.channels import read_channels
 from dbt_operator.api.registry import KINDS
 from dbt_operator.common.awaited_kinds import parse_kinds
+from dbt_operator.common.channels import Channel, parse_channels
 from dbt_operator.process.assembly import LAST_WORK
 from tests.support.kube import ROOT
 
@@ -59,6 +63,25 @@ OTHER: dict[str, tuple[str, ...]] = {
         "networkPolicy.enabled=true",
         "networkPolicy.apiServerPorts={8443}",
     ),
+    "networkPolicy.channelPorts": (
+        "networkPolicy.enabled=true",
+        "notifications.channels.team.kind=slack",
+        "notifications.channels.team.secretName=x",
+        "networkPolicy.channelPorts={8443}",
+    ),
+    "notifications.channels": (
+        "notifications.channels.team.kind=slack,notifications.channels.team.secretName=x",
+    ),
+    "notifications.env": (
+        "notifications.channels.team.kind=slack",
+        "notifications.channels.team.secretName=x",
+        "notifications.env.HTTPS_PROXY=http://proxy:3128",
+    ),
+    "notifications.resources": (
+        "notifications.channels.team.kind=slack",
+        "notifications.channels.team.secretName=x",
+        "notifications.resources.limits.cpu=1",
+    ),
     "log.level": ("log.level=DEBUG",),
     "log.format": ("log.format=console",),
     "workers": ("workers=3",),
@@ -101,7 +124,7 @@ def test_every_value_is_known_here() -> None:
 @pytest.mark.parametrize("value", OTHER)
 def test_no_value_is_without_effect(value: str) -> None:
     *before, last = OTHER[value]
-    without = before if value == "networkPolicy.apiServerPorts" else []
+    without = before if value.startswith(("networkPolicy.", "notifications.")) else []
     assert template(*without, *before, last) != template(*without)
 
 
@@ -304,3 +327,66 @@ def test_a_kind_that_cannot_be_waited_for_is_refused(settings: tuple[str, ...]) 
     done = run_helm("template", "x", str(CHART), "--kube-version=1.34.4", *flags)
     assert done.returncode != 0
     assert "waitFor" in done.stderr
+
+
+TEAM = ("kind=slack", "secretName=slack-team", "namespaces={analytics}", "repeatHours=12")
+
+
+def declare(*settings: str, name: str = "team") -> tuple[str, ...]:
+    return tuple(f"notifications.channels.{name}.{setting}" for setting in settings)
+
+
+def test_the_notifier_alone_has_the_secrets_of_channels_and_no_token() -> None:
+    made = template(*declare(*TEAM))
+    (deployment,) = [m for m in made if m["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    operator, notifier = pod["containers"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounted = [
+        {mount["name"] for mount in container["volumeMounts"]} for container in (operator, notifier)
+    ]
+    assert mounted == [
+        {"tmp", "notifier", "token"},
+        {"notifier", "channels", "channel-team"},
+    ]
+    assert volumes["channel-team"]["secret"]["secretName"] == "slack-team"
+    # Without its Secret a channel fails, and not the operator.
+    assert volumes["channel-team"]["secret"]["optional"] is True
+    assert notifier["securityContext"] == operator["securityContext"]
+    assert len(template()) == len(made) - 1
+
+
+def test_operator_and_notifier_know_the_channels() -> None:
+    made = template(*declare(*TEAM), *declare("mentions.finance=<@U012345>"))
+    (deployment,) = [m for m in made if m["kind"] == "Deployment"]
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    (text,) = [each["value"] for each in env if each["name"] == "DBT_OPERATOR_CHANNELS"]
+    assert parse_channels(text) == {"team": Channel("team", ("analytics",), 12 * 3600.0)}
+    (config,) = [m for m in made if m["kind"] == "ConfigMap"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "channels.json"
+        path.write_text(config["data"]["channels.json"])
+        assert list(read_channels(path)) == ["team"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (("kind=pigeon", "secretName=x"), "kind"),
+        (("kind=slack",), "secretName"),
+        (("kind=slack", "secretName=x", "host=mail"), "host"),
+        (("kind=slack", "secretName=x", "mentions.all=<!channel>"), "mentions"),
+        (("kind=mail", "secretName=x", "from=a@b.c", "to={d@e.f}"), "host"),
+        (("kind=mail", "secretName=x", "host=h", "from=a@b.c", "to={d@e.f}", "port=0"), "port"),
+        (("kind=webhook", "secretName=x", "repeatHours=0"), "repeatHours"),
+        (("kind=webhook", "secretName=x", "url=https://example.com"), "url"),
+    ],
+)
+def test_a_channel_that_is_declared_wrongly_is_refused(
+    settings: tuple[str, ...], named: str
+) -> None:
+    flags = [f"--set={setting}" for setting in declare(*settings)]
+    done = run_helm("template", "x", str(CHART), "--kube-version=1.34.4", *flags)
+    assert done.returncode != 0
+    assert named in done.stderr

@@ -412,6 +412,16 @@ def with_marks(**metadata: dict[str, str]) -> Manifest:
             )
         ),
         ("DbtProject", {"defaults": {"timeout": "0s"}}, "must be at least 1s"),
+        (
+            "DbtProject",
+            {"defaults": {"notify": [{"channel": "a"}, {"channel": "b"}, {"channel": "a"}]}},
+            "names a channel twice",
+        ),
+        ("DbtRun", {"notify": [{"channel": "#data-team"}]}, "spec.notify[0].channel"),
+        ("DbtRun", {"notify": [{"channel": "a", "events": []}]}, "spec.notify[0].events"),
+        ("DbtRun", {"notify": [{"channel": "a", "events": ["Broken"]}]}, "Unsupported value"),
+        ("DbtRun", {"notify": [{"channel": f"c{n}"} for n in range(11)]}, "at most 10"),
+        ("DbtSchedule", {"notify": [{"events": ["Late"]}]}, "spec.notify[0].channel"),
         ("DbtProject", {"defaults": {"threads": 0}}, "spec.defaults.threads"),
         (
             "DbtProject",

@@ -112,6 +112,7 @@ class MailRules:
     data_answer: str = "250 taken"
     login: bool = True  # one is required
     hang: bool = False  # it says nothing at all
+    hang_at_quit: bool = False
 
 
 @dataclass
@@ -198,6 +199,11 @@ class _Mailbox:
             self._server.got.append(bytes(envelope.original_content or b""))
             self._server.recipients.append(list(envelope.rcpt_tos))
         return self._rules.data_answer
+
+    async def handle_QUIT(self, _: SMTP, __: Session, ___: Envelope) -> str:  # noqa: N802
+        if self._rules.hang_at_quit:
+            await asyncio.Event().wait()
+        return "221 goodbye"
 
 
 def _check(_: SMTP, __: Session, ___: Envelope, ____: str, data: object) -> AuthResult:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import ssl
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.errors import MessageError
@@ -35,6 +37,8 @@ from dbt_notifier.wording import Section, Wording, fit, join, put_into_words
 
 KIND = "mail"
 PATIENCE = 30.0  # seconds for each step; servers look for spam before they answer
+# Seconds for all steps, and to say goodbye: less than the operator waits for the answer.
+_WHOLE_PATIENCE, _FAREWELL = 70.0, 5.0
 _LAST_PORT = 65_535
 _PORTS = {"starttls": 587, "tls": 465}
 _LARGEST = 24_000  # bytes of text and HTML, which become more when they are encoded
@@ -107,24 +111,36 @@ class Mail:
                 Outcome.MISCONFIGURED, "the Secret needs both username and password, or neither"
             )
         hidden = (password or "",)
+        client = aiosmtplib.SMTP(
+            hostname=self.host,
+            port=self.port,
+            username=username,
+            password=password,
+            timeout=PATIENCE,
+            use_tls=self.security == "tls",
+            start_tls=self.security == "starttls",
+            tls_context=make_context(secrets),
+        )
         try:
-            refused, _ = await aiosmtplib.send(
-                self.render(message, datetime.now(UTC)),
-                hostname=self.host,
-                port=self.port,
-                username=username,
-                password=password,
-                timeout=PATIENCE,
-                use_tls=self.security == "tls",
-                start_tls=self.security == "starttls" or None,
-                tls_context=make_context(secrets),
-            )
+            async with asyncio.timeout(_WHOLE_PATIENCE):
+                await client.connect()
+                refused, _ = await client.send_message(self.render(message, datetime.now(UTC)))
+            await _say_goodbye(client)
         except (SMTPException, OSError) as error:
             return _judge(error, hidden)
+        finally:
+            client.close()
         if not refused:
             return Answer(Outcome.SENT)
         names = ", ".join(sorted(refused))
         return Answer(Outcome.SENT, f"it was refused for {defuse(names, _SHOWN)}")
+
+
+async def _say_goodbye(client: aiosmtplib.SMTP) -> None:
+    """The mail has been taken, whatever comes of this."""
+    with suppress(SMTPException, OSError):
+        async with asyncio.timeout(_FAREWELL):
+            await client.quit()
 
 
 def _parse_address(name: str, field: str, text: str) -> Address:

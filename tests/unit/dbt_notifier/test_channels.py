@@ -9,7 +9,9 @@ import pytest
 from dbt_notifier.channels import read_channels
 from dbt_notifier.kinds.configuring import ChannelError
 from dbt_notifier.kinds.mail import Mail
+from dbt_notifier.kinds.pagerduty import PagerDuty
 from dbt_notifier.kinds.slack import Slack
+from dbt_notifier.kinds.teams import Teams
 from dbt_notifier.kinds.webhook import Webhook
 
 MAIL = {"kind": "mail", "host": "smtp.example.com", "from": "a@b.c", "to": ["d@e.f"]}
@@ -26,12 +28,16 @@ def test_each_kind_is_known(tmp_path: Path) -> None:
         "team": {"kind": "slack", "namespaces": ["*"]},
         "post": {**MAIL, "namespaces": []},
         "hook": {"kind": "webhook"},
+        "chat": {"kind": "teams", "mentions": {}},
+        "pager": {"kind": "pagerduty"},
     }
     found = read_channels(write(tmp_path, json.dumps({"channels": channels})))
     assert {name: type(each) for name, each in found.items()} == {
         "team": Slack,
         "post": Mail,
         "hook": Webhook,
+        "chat": Teams,
+        "pager": PagerDuty,
     }
 
 
@@ -51,6 +57,11 @@ def test_there_may_be_no_channel(tmp_path: Path) -> None:
         ({"kind": "slack", "url": "x"}, "team.url: kind slack knows mentions"),
         ({"kind": "slack", "mentions": {"a": "@here"}}, "team.mentions[a]: must be a member"),
         ({"kind": "webhook", "url": "x"}, "team.url: kind webhook knows no more fields"),
+        ({"kind": "pagerduty", "endpoint": "x"}, "team.endpoint: must be a URL"),
+        ({"kind": "pagerduty", "endpoint": 1}, "team.endpoint: must be a text"),
+        ({"kind": "pagerduty", "routingKey": "x"}, "team.routingKey: kind pagerduty knows"),
+        ({"kind": "teams", "mentions": {"a": "@team"}}, "team.mentions[a]: must be a person"),
+        ({"kind": "teams", "url": "x"}, "team.url: kind teams knows mentions"),
         ({**MAIL, "port": "x"}, "team.port: must be a number"),
         ({**MAIL, "to": None}, "team.to: must name at least one address"),
         ({"kind": "mail"}, "team.to: must name at least one address"),

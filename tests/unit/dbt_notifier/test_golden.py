@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 
 from dbt_notifier.kinds.mail import Mail
+from dbt_notifier.kinds.pagerduty import PagerDuty
 from dbt_notifier.kinds.slack import Slack
+from dbt_notifier.kinds.teams import Teams
 from dbt_notifier.kinds.webhook import Webhook
 from dbt_notifier.messages import (
     Event,
@@ -46,6 +48,12 @@ MAIL = Mail(
 )
 SLACK_MENTIONS = {"finance": "<@U0FINANCE>", "ingestion": "<!subteam^S0INGEST>"}
 SLACK = Slack.parse("team", {"kind": "slack", "mentions": SLACK_MENTIONS})
+TEAMS_MENTIONS = {
+    "finance": "Finance O'Neil <finance@example.com>",
+    "ingestion": "Ada Lovelace <00000000-0000-4000-8000-000000000001>",
+}
+TEAMS = Teams.parse("team", {"kind": "teams", "mentions": TEAMS_MENTIONS})
+ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 LARGEST = 40_000  # bytes
 BEGINNING = 600  # characters
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -88,6 +96,8 @@ def render(name: str) -> dict[str, str]:
         "slack.json": dump(SLACK.render(message)),
         "mail.txt": headers + "\n" + read_part(mail, "plain"),
         "mail.html": read_part(mail, "html"),
+        "teams.json": dump(TEAMS.render(message)),
+        "pagerduty.json": dump(PagerDuty().render(message, ROUTING_KEY)),
         "webhook.json": json.dumps(Webhook().render(message, NOW), indent=2) + "\n",
     }
 
@@ -212,7 +222,7 @@ def test_a_mail_has_our_headers_only(name: str) -> None:
     ]
     subject = str(mail["Subject"])
     assert "\n" not in subject
-    assert len(subject) <= 150
+    assert len(subject) <= 120
     assert MESSAGES[name].reason in subject
     expect_clean(subject)
     assert mail.defects == []
@@ -258,6 +268,62 @@ def test_mail_of_one_series_stands_together() -> None:
 
 
 @each_message
+def test_teams_takes_it(name: str) -> None:
+    body = TEAMS.render(MESSAGES[name])
+    assert len(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()) <= 28_000
+    (attachment,) = body["attachments"]
+    card = attachment["content"]
+    assert (body["type"], card["type"], card["version"]) == ("message", "AdaptiveCard", "1.4")
+    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+    assert all(part["text"] for part in walk(card) if "text" in part)
+
+
+@each_message
+def test_teams_makes_nothing_of_what_somebody_wrote(name: str) -> None:
+    card = TEAMS.render(MESSAGES[name])["attachments"][0]["content"]
+    assert {part.get("type") for part in walk(card["body"])} <= {
+        "RichTextBlock",
+        "TextRun",
+        "TextBlock",
+    }
+    texts = [part["text"] for part in walk(card["body"]) if part.get("type") == "TextBlock"]
+    entities = card["msteams"]["entities"]
+    assert texts == ([" ".join(each["text"] for each in entities)] if entities else [])
+    known = [each.text for each in TEAMS.mentions.values()]
+    assert all(each["text"] in known for each in entities)
+    for part in walk(card["body"]):
+        if "text" in part:
+            expect_clean(part["text"])
+
+
+@each_message
+def test_teams_says_first_what_matters(name: str) -> None:
+    blocks = TEAMS.render(MESSAGES[name])["attachments"][0]["content"]["body"]
+    visible = "\n".join(
+        "".join(part["text"] for part in walk([block]) if "text" in part) for block in blocks
+    )
+    expect_beginning(visible, MESSAGES[name])
+
+
+@each_message
+def test_pagerduty_takes_it(name: str) -> None:
+    body = PagerDuty().render(MESSAGES[name], ROUTING_KEY)
+    assert len(json.dumps(body, ensure_ascii=False).encode()) <= LARGEST
+    assert body["routing_key"] == ROUTING_KEY
+    assert 0 < len(body["dedup_key"]) <= 255
+    payload = body["payload"]
+    assert 0 < len(payload["summary"]) <= 1024
+    assert MESSAGES[name].reason in payload["summary"]
+    assert payload["severity"] in ("critical", "error", "warning", "info")
+    assert payload["source"]
+    expect_clean(json.dumps(payload, ensure_ascii=False))
+    words = put_into_words(MESSAGES[name])
+    details = payload["custom_details"]
+    assert details["command"] == words.command
+    assert words.reason in details.get("reason", "")
+
+
+@each_message
 def test_a_webhook_gets_data(name: str) -> None:
     event = Webhook().render(MESSAGES[name], NOW)
     assert len(json.dumps(event)) <= LARGEST
@@ -276,6 +342,8 @@ def test_nothing_grows_without_a_limit(filler: str) -> None:
     assert len(MAIL.render(message, NOW).as_bytes()) <= LARGEST
     assert len(json.dumps(SLACK.render(message), ensure_ascii=False).encode()) <= LARGEST
     assert len(json.dumps(Webhook().render(message, NOW))) <= LARGEST
+    for body in (TEAMS.render(message), PagerDuty().render(message, ROUTING_KEY)):
+        assert len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()) <= 28_000
 
 
 def fill(text: str) -> Message:

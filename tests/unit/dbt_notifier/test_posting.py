@@ -145,7 +145,7 @@ def test_an_answer_that_does_not_end_counts_by_its_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert answer_with(Answer(200, trickle=True), tmp_path).outcome is Outcome.SENT
-    monkeypatch.setattr(posting, "PATIENCE", 2.0)
+    monkeypatch.setattr(posting, "_BODY_PATIENCE", 0.2)
     told = answer_with(Answer(404, trickle=True), tmp_path)
     assert told == Told(Outcome.MISCONFIGURED, "it answers 404")
 

@@ -226,6 +226,23 @@ def test_a_server_that_says_nothing_is_tried_again(
         assert sender.send().outcome is Outcome.UNAVAILABLE
 
 
+def test_all_steps_together_have_an_end(
+    tmp_path: Path, certificate: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail, "_WHOLE_PATIENCE", 0.5)
+    with make_sender(tmp_path, certificate, rules=MailRules(hang=True)) as sender:
+        assert sender.send().outcome is Outcome.UNAVAILABLE
+
+
+def test_a_mail_that_is_taken_is_sent_however_the_server_says_goodbye(
+    tmp_path: Path, certificate: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail, "_FAREWELL", 0.2)
+    with make_sender(tmp_path, certificate, rules=MailRules(hang_at_quit=True)) as sender:
+        assert sender.send() == Answer(Outcome.SENT)
+        assert len(sender.server.got) == 1
+
+
 def test_an_authority_that_is_none_is_somebodys_to_mend(tmp_path: Path, certificate: Tls) -> None:
     with (
         make_sender(tmp_path, certificate) as sender,
