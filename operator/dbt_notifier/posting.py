@@ -17,7 +17,7 @@ from dbt_notifier.messages import Answer, Outcome
 from dbt_notifier.secret_files import SecretError, SecretFiles
 from dbt_notifier.texts import defuse
 
-PATIENCE = 15.0  # seconds for a request, from its beginning to the end of the answer
+PATIENCE = 15.0  # seconds for a request, until its answer begins
 _BODY_PATIENCE = 5.0  # seconds for the body of an answer
 _LONGEST_WAIT = 3600.0  # seconds that a receiver may ask for
 _READ = 64 * 1024  # bytes of an answer
@@ -46,7 +46,7 @@ async def post(request: Request, secrets: SecretFiles) -> Answer:
     """
     context = make_context(secrets)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE + _BODY_PATIENCE):
             return await _post(request, context)
     except TimeoutError:
         return Answer(Outcome.UNAVAILABLE, f"there was no answer within {PATIENCE:g} s")
@@ -62,6 +62,7 @@ async def post(request: Request, secrets: SecretFiles) -> Answer:
 
 
 async def _post(request: Request, context: ssl.SSLContext) -> Answer:
+    # The whole has its end in post(), so that a slow body leaves the status to be judged.
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
     async with (
         aiohttp.ClientSession(trust_env=True, timeout=timeout) as session,
