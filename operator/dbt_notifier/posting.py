@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 
@@ -45,18 +45,25 @@ async def post(request: Request, secrets: SecretFiles) -> Answer:
         SecretError: the channel's own authority is no certificate.
     """
     context = make_context(secrets)
+    not_a_url = Answer(Outcome.MISCONFIGURED, f"{secrets.name('url')} is no URL of HTTP: mend it")
+    if not is_url(request.url):
+        return not_a_url
     try:
         async with asyncio.timeout(PATIENCE + _BODY_PATIENCE):
             return await _post(request, context)
     except TimeoutError:
         return Answer(Outcome.UNAVAILABLE, f"there was no answer within {PATIENCE:g} s")
     except aiohttp.ClientConnectorCertificateError as error:
-        return _fail(Outcome.MISCONFIGURED, "the certificate is not valid", error, request)
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-        # These say nothing but the URL.
-        return Answer(Outcome.MISCONFIGURED, f"{secrets.name('url')} is no URL of HTTP: mend it")
+        found = error.certificate_error
+        return _fail(Outcome.MISCONFIGURED, "the certificate is not valid", found, request)
+    except (aiohttp.InvalidURL, UnicodeError):
+        return not_a_url
     except ssl.SSLError as error:
         return _fail(Outcome.MISCONFIGURED, "TLS", error, request)
+    except aiohttp.ClientConnectorError as error:
+        # Its own text has an address in memory, which is another one at each try.
+        what = f"it cannot be reached: host {defuse(error.host, 100)}, port {error.port}"
+        return _fail(Outcome.UNAVAILABLE, what, error.os_error, request)
     except (aiohttp.ClientError, OSError) as error:
         return _fail(Outcome.UNAVAILABLE, "it cannot be reached", error, request)
 
@@ -112,6 +119,15 @@ def make_context(secrets: SecretFiles) -> ssl.SSLContext:
                 f"{secrets.name('ca.crt')} is no certificate in PEM: mend it ({error})"
             ) from None
     return context
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is a URL of HTTP, as far as that can be told without a network."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def hide(text: str, secrets: tuple[str, ...]) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from dbt_notifier.messages import About, Event, FailedNode, Message, Nodes
 from dbt_notifier.texts import cut, defuse, say_duration, say_moment
 
-HEADLINE = 150  # characters
-_SUBJECT, _SUBJECT_HEADLINE = 120, 80  # characters
+_HEADLINE = 140  # characters; a sign before it fits into a header of Slack
+_SUBJECT, _SUBJECT_HEADLINE, _LEAST = 120, 70, 10  # characters
 # The beginning holds all that matters at three in the morning; what is left of it after headline,
 # reason and command is for the first failure.
 _BEGINNING = 580  # characters
@@ -83,12 +83,14 @@ class Wording:
     @property
     def subject(self) -> str:
         """The same in a few words, for a list of messages."""
-        first = self.first.name if self.first is not None else ""
-        if self.more:
-            first += f" and {self.more} more"
-        why = ": ".join(part for part in (self.code, first) if part)
         headline = cut(self.headline, _SUBJECT_HEADLINE)
-        return cut(" - ".join(part for part in (headline, why) if part), _SUBJECT)
+        found = f"{headline} - {self.code}" if self.code else headline
+        if self.first is None:
+            return found
+        found += ": " if self.code else " - "
+        more = f" and {self.more} more" if self.more else ""
+        room = max(_SUBJECT - len(found) - len(more), _LEAST)
+        return found + cut(self.first.name, room) + more
 
 
 def fit(words: Wording, measure: Callable[[Wording], int], largest: int) -> Wording:
@@ -132,12 +134,12 @@ def _say_headline(message: Message) -> str:
     about = message.about
     if message.other_count:
         return f"dbt failed: {_bound(message.other_count + 1)} runs, for the same reason"
-    of_backfill = about.kind == "DbtBackfill" and message.event is not Event.TEST
-    found = f"dbt {'backfill ' if of_backfill else ''}{_HEADLINES[message.event]}"
+    what = "dbt" if message.windows is None else "dbt backfill"
+    found = f"{what} {_HEADLINES[message.event]}"
     if about.project:
         found += f": {defuse(about.project, _PLACE)} on {defuse(about.target, _PLACE)}"
     # A run of a schedule has a name that only says when it began.
-    return cut(f"{found} ({defuse(about.schedule or about.name, _PLACE)})", HEADLINE)
+    return cut(f"{found} ({defuse(about.schedule or about.name, _PLACE)})", _HEADLINE)
 
 
 def _say_reason(message: Message) -> str:

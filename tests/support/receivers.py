@@ -38,7 +38,8 @@ CHANNELS: dict[str, Manifest] = {
         "to": ["team@example.com"],
     },
     "hook": {"kind": "webhook", **OPEN},
-    "flaky": {"kind": "webhook", **OPEN},
+    "slow": {"kind": "webhook", **OPEN},
+    "busy": {"kind": "webhook", **OPEN},
     "closed": {"kind": "webhook"},
     "unset": {"kind": "webhook", **OPEN},  # without a Secret
 }

@@ -18,11 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from dbt_notifier.kinds.configuring import ChannelError, read_text, refuse_unknown
 from dbt_notifier.messages import Answer, Event, Message, Outcome
-from dbt_notifier.posting import Request, post
+from dbt_notifier.posting import Request, is_url, post
 from dbt_notifier.secret_files import SecretFiles
 from dbt_notifier.texts import defuse
 from dbt_notifier.wording import Wording, fit, join, put_into_words
@@ -62,8 +61,7 @@ class PagerDuty:
         refuse_unknown(name, entry, "endpoint")
         endpoint = read_text(name, entry, "endpoint", ENDPOINT)
         # Plain HTTP is for a proxy of one's own: the key of the service is in the body.
-        parts = urlsplit(endpoint)
-        if parts.scheme not in ("https", "http") or not parts.hostname:
+        if not is_url(endpoint):
             raise ChannelError(f"{name}.endpoint: must be a URL such as {ENDPOINT}")
         return cls(endpoint)
 

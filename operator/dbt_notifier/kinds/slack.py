@@ -18,7 +18,7 @@ from dbt_notifier.messages import Answer, Event, Message
 from dbt_notifier.posting import Request, post
 from dbt_notifier.secret_files import SecretFiles
 from dbt_notifier.texts import cut
-from dbt_notifier.wording import HEADLINE, Section, Wording, fit, put_into_words
+from dbt_notifier.wording import Section, Wording, fit, put_into_words
 
 KIND = "slack"
 _TYPE = "application/json"
@@ -78,7 +78,7 @@ class Slack:
             "unfurl_links": False,
             "unfurl_media": False,
             "blocks": [
-                {"type": "header", "text": _plain(cut(headline, HEADLINE - 1))},
+                {"type": "header", "text": _plain(headline)},
                 _rich(self._begin(words)),
                 *sections,
                 *([_rich([_section([_text("\n".join(words.facts))])])] if words.facts else []),

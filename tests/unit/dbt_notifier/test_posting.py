@@ -158,13 +158,37 @@ def test_an_answer_of_any_size_is_cut(tmp_path: Path) -> None:
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    told = send(f"http://{HOST}:{find_free_port()}{PLACE}", tmp_path)
+    port = find_free_port()
+    told, again = (send(f"http://{HOST}:{port}{PLACE}", tmp_path) for _ in range(2))
     assert told.outcome is Outcome.UNAVAILABLE
-    assert told.text.startswith("it cannot be reached")
+    assert told.text.startswith(f"it cannot be reached: host {HOST}, port {port}: ")
     assert "canary" not in told.text.lower()
+    # It stands in a status, which is not to be written for nothing.
+    assert told == again
 
 
-@pytest.mark.parametrize("url", ["hooks.example.com/x", "http://", "ftp://a/canary", "http://[/"])
+def test_what_is_sent_goes_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve_http() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        assert send("http://receiver.invalid/canary", tmp_path).outcome is Outcome.SENT
+        (got,) = proxy.got
+    assert (got.path, got.headers["Host"]) == ("/canary", "receiver.invalid")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hooks.example.com/x",
+        "//hooks.example.com/canary",
+        "http://",
+        "http:canary",
+        "ftp://a/canary",
+        "http://[/",
+        "http://a..invalid/canary",
+        "http://a.invalid:99999/canary",
+        f"http://{'a' * 300}/canary",
+    ],
+)
 def test_what_is_no_url_is_somebodys_to_mend(tmp_path: Path, url: str) -> None:
     told = send(url, tmp_path)
     assert told.outcome is Outcome.MISCONFIGURED

@@ -81,7 +81,7 @@ def test_a_mail_arrives(tmp_path: Path, certificate: Tls, security: str, message
     read = email.message_from_bytes(got, policy=email.policy.default)
     assert read["From"] == "dbt <dbt@example.com>"
     assert read["To"] == "data@example.com, On call <oncall@example.com>"
-    assert str(read["Subject"]).startswith("dbt failed: ")
+    assert str(read["Subject"]).startswith(("dbt failed: ", "dbt backfill failed: "))
     assert read["Auto-Submitted"] == "auto-generated"
 
 
