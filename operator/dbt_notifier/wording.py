@@ -113,7 +113,6 @@ def join(entry: Entry) -> str:
 
 def put_into_words(message: Message) -> Wording:
     """The words of a message."""
-    nodes = message.nodes
     headline, reason = _say_headline(message), _say_reason(message)
     command = defuse(message.command, _COMMAND)
     room = _BEGINNING - len(headline) - len(reason) - len(command)
@@ -125,7 +124,7 @@ def put_into_words(message: Message) -> Wording:
         command=command,
         sections=tuple(_list_sections(message)),
         facts=tuple(_state_facts(message)),
-        owners=_find_owners(nodes) if nodes else (),
+        owners=_find_owners(message),
         more=_count_more(message),
     )
 
@@ -290,7 +289,7 @@ def _state_facts(message: Message) -> Iterable[str]:
         yield f"Attempts: {_bound(message.attempts)}."
     if message.event is Event.FAILED and message.summary and not _is_summary_first(message):
         yield f"It says: {defuse(message.summary, _SUMMARY)}"
-    owners = _find_owners(message.nodes) if message.nodes else ()
+    owners = _find_owners(message)
     if len(owners) > 1:
         yield f"Owners: {_list_owners(owners, _OWNERS)}."
     if message.artifacts:
@@ -342,7 +341,12 @@ def _say_seconds(seconds: float) -> str:
     return say_duration(min(seconds, _LARGEST_COUNT))
 
 
-def _find_owners(nodes: Nodes) -> tuple[str, ...]:
-    """Whoever owns something that failed or warned, once each."""
-    found = [owner for node in (*nodes.failures, *nodes.warnings) for owner in node.owners]
+def _find_owners(message: Message) -> tuple[str, ...]:
+    """Whoever owns something that the message is about, once each: what failed, or, where nothing
+    did, what warned. Nobody is called for somebody else's failure.
+    """
+    nodes = message.nodes
+    if nodes is None:
+        return ()
+    found = [owner for node in nodes.failures or nodes.warnings for owner in node.owners]
     return tuple(dict.fromkeys(found))

@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-_PROGRAMS = ("chromium", "/usr/bin/chromium")
+from tests.cluster import packages
+
+_CHROMIUM = "chromium"  # Debian's package, and its program
 _PATIENCE = 300  # seconds
 # Each page is in a frame of the width that is asked for: a window of Chromium is at least 500 wide.
 _MEASURE = """
@@ -30,9 +32,16 @@ addEventListener("load", () => {
 _BEGIN, _END = '<pre id="widths">', "</pre>"
 
 
-def find_chromium() -> str | None:
-    """The program; None where there is none. Debian's package is called chromium as well."""
-    return next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
+def install_chromium() -> str:
+    """The program, which is installed if need be.
+
+    Raises:
+        ClusterError: that is not possible here.
+    """
+    packages.install({_CHROMIUM: _CHROMIUM})
+    found = shutil.which(_CHROMIUM)
+    assert found is not None
+    return found
 
 
 def measure_widths(program: str, pages: Mapping[str, str], width: int) -> dict[str, int]:

@@ -177,7 +177,10 @@ def _judge(error: Exception, hidden: tuple[str, ...]) -> Answer:
     said = _say(f"it answers {error.code}", error, hidden)
     if _TRANSIENT <= error.code < _PERMANENT:
         return Answer(Outcome.UNAVAILABLE, said)
-    if isinstance(error, SMTPAuthenticationError | SMTPSenderRefused):
+    if isinstance(error, SMTPAuthenticationError):
+        # Servers may answer with the command, which has the password in it.
+        return Answer(Outcome.MISCONFIGURED, f"it answers {error.code}: the login is refused")
+    if isinstance(error, SMTPSenderRefused):
         return Answer(Outcome.MISCONFIGURED, said)
     if isinstance(error, SMTPDataError):
         return Answer(Outcome.REFUSED, said)

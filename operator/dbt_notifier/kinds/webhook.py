@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 from dbt_notifier.kinds.configuring import refuse_unknown
 from dbt_notifier.messages import Answer, Message, encode
 from dbt_notifier.posting import Request, post
-from dbt_notifier.secret_files import SecretFiles
+from dbt_notifier.secret_files import SecretError, SecretFiles
 from dbt_notifier.texts import cut
 
 KIND = "webhook"
+_PREFIX = "whsec_"
 _TYPE = "application/cloudevents+json"
 _LARGEST = 40_000  # bytes of a body
 
@@ -86,14 +87,28 @@ class Webhook:
 
 
 def sign(key: str, identity: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers that prove who sent a request: HMAC-SHA256 over its ID, its time and its body."""
+    """The headers that prove who sent a request: HMAC-SHA256 over its ID, its time and its body.
+
+    Raises:
+        SecretError: the key begins as those of Standard Webhooks do, and goes on otherwise.
+    """
     signed = f"{identity}.{timestamp}.".encode() + body
-    digest = hmac.digest(key.encode(), signed, sha256)
+    digest = hmac.digest(_read_key(key), signed, sha256)
     return {
         "webhook-id": identity,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
     }
+
+
+def _read_key(key: str) -> bytes:
+    """The bytes of a key: those of Standard Webhooks are written in base64 behind a prefix."""
+    if not key.startswith(_PREFIX):
+        return key.encode()
+    try:
+        return base64.b64decode(key.removeprefix(_PREFIX), validate=True)
+    except ValueError:
+        raise SecretError(f"key hmacKey goes on after {_PREFIX} with what is no base64") from None
 
 
 def _write(event: Mapping[str, Any]) -> bytes:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from tests.support.notifier_browser import find_chromium, measure_widths
+from tests.support.notifier_browser import install_chromium, measure_widths
 
 GOLDEN = Path(__file__).parent / "golden"
 WIDTH = 360
@@ -15,9 +13,7 @@ WIDE = "<!DOCTYPE html><p style='white-space:nowrap'>" + "word " * 100
 
 
 def test_no_mail_is_wider_than_a_telephone() -> None:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("there is no Chromium here: apt-get install chromium")
+    program = install_chromium()
     pages = {
         path.name.removesuffix(ENDING): path.read_text("utf-8")
         for path in GOLDEN.glob(f"*{ENDING}")

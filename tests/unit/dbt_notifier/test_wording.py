@@ -102,3 +102,13 @@ def test_a_window_is_named_where_the_summary_does_not() -> None:
     found = replace(BACKFILL_FAILED, summary="it failed", windows=Windows(3, 0, 3, ("2025-01-01",)))
     assert put_into_words(found).first == Entry("window 2025-01-01", "it failed")
     assert put_into_words(BACKFILL_FAILED).first == Entry(BACKFILL_FAILED.summary, "")
+
+
+def test_owners_of_what_only_warned_are_not_called_for_a_failure() -> None:
+    failed = FailedNode("model.a", "error", owners=("finance",))
+    warned = FailedNode("test.b", "warn", owners=("sales",))
+    nodes = Nodes(total=9, failed=1, warned=1, failures=(failed,), warnings=(warned,))
+    assert put_into_words(replace(MODEL_ERROR, nodes=nodes)).owners == ("finance",)
+    nodes = Nodes(total=9, warned=1, warnings=(warned,))
+    message = replace(MODEL_ERROR, event=Event.WARNED, nodes=nodes)
+    assert put_into_words(message).owners == ("sales",)

@@ -135,8 +135,8 @@ def test_a_wrong_password_is_somebodys_to_mend(
     with make_sender(tmp_path, certificate, security) as sender:
         answer = sender.send(password="canary-wrong")  # noqa: S106
         assert answer.outcome is Outcome.MISCONFIGURED
-        assert answer.text.startswith("it answers 535")
-        assert "canary" not in answer.text
+        # Nothing of what the server says: it may repeat the password, in base64.
+        assert answer.text == "it answers 535: the login is refused"
         assert sender.send(password=PASSWORD).outcome is Outcome.SENT
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dbt_notifier.kinds.configuring import ChannelError
-from dbt_notifier.kinds.webhook import Webhook
+from dbt_notifier.kinds.webhook import Webhook, sign
 from dbt_notifier.messages import Outcome
 from dbt_notifier.secret_files import SecretError
 from tests.support.notifier_messages import HOSTILE, LATE, MODEL_ERROR
@@ -92,3 +92,16 @@ def test_a_receiver_without_a_url_is_told_so(tmp_path: Path) -> None:
 def test_fields_that_it_does_not_know_are_refused() -> None:
     with pytest.raises(ChannelError, match=r"hook\.mentions: kind webhook knows no more fields"):
         Webhook.parse("hook", {"kind": "webhook", "mentions": {}})
+
+
+def test_a_key_as_standard_webhooks_writes_them_is_read_as_their_libraries_do() -> None:
+    key = bytes(range(24))
+    written = f"whsec_{base64.b64encode(key).decode()}"
+    headers = sign(written, "msg_1", 1700000000, b"{}")
+    digest = hmac.new(key, b"msg_1.1700000000.{}", hashlib.sha256).digest()
+    assert headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
+
+
+def test_a_key_that_only_begins_so_is_somebodys_to_mend() -> None:
+    with pytest.raises(SecretError, match="hmacKey"):
+        sign("whsec_no base64", "msg_1", 1700000000, b"{}")
