@@ -11,13 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 
-from dbt_notifier.messages import Answer
+from dbt_notifier.messages import Answer, Message
 from dbt_operator.api.parts.notify import Notification
 from dbt_operator.cluster import live
 from dbt_operator.cluster.client import Cluster
@@ -35,6 +35,7 @@ from dbt_operator.planning.notifying.outcomes import (
     record_try,
     replace_notification,
 )
+from dbt_operator.reconcile.bursts import Bursts, Letter, is_shared
 from dbt_operator.reconcile.kinds import ROWS
 from dbt_operator.reconcile.letters import read_notifications
 from dbt_operator.reconcile.notifier import Sender
@@ -42,9 +43,11 @@ from dbt_operator.reconcile.notifier import Sender
 log = structlog.get_logger()
 
 Manifest = Mapping[str, Any]
-Letter = tuple[Key, str]  # an object, and the key of a message about it
 
 _WRITES = 5  # tries to write down what became of a message, before it is tried later
+_NAMED = 20  # objects that a message about many names
+_ALL_HEARD = timedelta(hours=1)  # this operator knows all messages that are to become one
+_WAIT_FOR_SPEAKER = 30.0  # seconds; the one that speaks for all is on its way
 _WAIT_FOR_OTHER = 5.0  # seconds; a message that has to be sent before is on its way
 _SLOWEST = 600.0  # seconds that a thread may be at one message
 
@@ -127,6 +130,7 @@ class Carrier:
         # What the receiver has answered and is not written down yet: it is not asked again.
         self._answers: dict[str, Answer] = {}
         self._tries: dict[str, int] = {}
+        self._bursts = Bursts()
         self._held_until: datetime | None = None  # the receiver has asked to be left alone
 
     def offer(self, letter: Letter) -> None:
@@ -182,7 +186,7 @@ class Carrier:
         manifest = self._get(key)
         notification = _find(manifest, message_key) if manifest else None
         if manifest is None or notification is None:
-            self._forget(message_key)
+            self._forget(letter)
             return None
         now = self._post.clock()
         if message_key not in self._answers:
@@ -193,26 +197,104 @@ class Carrier:
                 return obstacle
             if obstacle is not None:
                 why = obstacle
-                self._write(key, notification, lambda found: keep_silent(found, why))
+                self._write(letter, lambda found: keep_silent(found, why))
                 return None
-            write = ROWS[key.kind].write_message
-            if write is None or not self._post.leads():
+        if is_shared(manifest, notification):
+            return self._deliver_shared(letter, notification)
+        if message_key not in self._answers:
+            answer = self._send(letter, self._compose(key, manifest, notification))
+            if answer is None:
                 return None
-            message = write(self._post.store, manifest, notification)
-            answer = self._post.sender.send(self._channel, message)
-            self._answers[message_key] = answer
-            self._say(key, notification, answer)
-            if answer.retry_after is not None:
-                self._held_until = now + timedelta(seconds=answer.retry_after)
-        return self._record(key, notification, self._answers[message_key])
+        return self._record(letter, notification, self._answers[message_key])
 
-    def _say(self, key: Key, notification: Notification, answer: Answer) -> None:
+    def _compose(self, key: Key, manifest: Manifest, notification: Notification) -> Message | None:
+        write = ROWS[key.kind].write_message
+        return write(self._post.store, manifest, notification) if write else None
+
+    def _send(self, letter: Letter, message: Message | None) -> Answer | None:
+        """Try once, and keep the answer; None where that is not up to this operator."""
+        if message is None or not self._post.leads():
+            return None
+        key, message_key = letter
+        answer = self._post.sender.send(self._channel, message)
+        self._answers[message_key] = answer
+        self._say(key, message, answer)
+        if answer.retry_after is not None:
+            self._held_until = self._post.clock() + timedelta(seconds=answer.retry_after)
+        return answer
+
+    def _deliver_shared(self, letter: Letter, notification: Notification) -> float | None:
+        """A message about what may have struck many runs: alone, or as one for all of them."""
+        now = self._post.clock()
+        self._bursts.hear(letter, notification, now)
+        if (wait := self._bursts.find_wait(letter, now)) > 0:
+            return wait
+        group = notification.group
+        if group is None:
+            others = self._bursts.find_others(letter)
+            group = letter[1] if others else None
+            for member in (letter, *others) if others else ():
+                self._join(member, letter[1], now)
+        if group is None:
+            members = [letter]
+        else:
+            members = self._bursts.list_group(group)
+            if members[0] != letter:
+                return _WAIT_FOR_SPEAKER
+        return self._deliver_for(members, group)
+
+    def _join(self, letter: Letter, group: str, now: datetime) -> None:
+        """Write down that a message has become one with others."""
+        self._write(letter, lambda found: found.model_copy(update={"group": group}))
+        manifest = self._get(letter[0])
+        joined = _find(manifest, letter[1]) if manifest else None
+        if joined is None:
+            self._bursts.forget(letter)
+        else:
+            self._bursts.hear(letter, joined, now - _ALL_HEARD)
+
+    def _deliver_for(self, members: list[Letter], group: str | None) -> float | None:
+        """Send one message for all of them, and write down what became of it: of the one that
+        speaks for them last, so that whoever goes on after a kill knows what to do.
+        """
+        first = members[0]
+        found = []
+        for member in members:
+            manifest = self._get(member[0])
+            notification = _find(manifest, member[1]) if manifest else None
+            if manifest is None or notification is None:
+                self._bursts.forget(member)
+            elif message := self._compose(member[0], manifest, notification):
+                found.append((member, notification, message))
+        if not found or found[0][0] != first:
+            return _WAIT_FOR_SPEAKER
+        message = found[0][2]
+        if group is not None:
+            others = tuple(each.about for _, _, each in found[1:])
+            message = replace(
+                message,
+                key=group,
+                series=f"{group}/{self._channel}",
+                others=others[:_NAMED],
+                other_count=len(others),
+            )
+        answer = self._answers.get(first[1]) or self._send(first, message)
+        if answer is None:
+            return None
+        wait = None
+        for member, notification, _ in reversed(found):
+            wait = self._record(member, notification, answer)
+            if wait is None:
+                self._bursts.forget(member)
+        return wait
+
+    def _say(self, key: Key, message: Message, answer: Answer) -> None:
         log.info(
             "message",
             **vars(key),
             channel=self._channel,
-            about=notification.event,
-            key=notification.key,
+            about=str(message.event),
+            key=message.key,
             outcome=str(answer.outcome),
             answer=answer.text,
         )
@@ -238,30 +320,27 @@ class Carrier:
             return "nobody was told of the failure before"
         return None
 
-    def _record(self, key: Key, notification: Notification, answer: Answer) -> float | None:
+    def _record(self, letter: Letter, notification: Notification, answer: Answer) -> float | None:
         """Write down what became of a message; the seconds after which it is tried again."""
-        tries = self._tries.get(notification.key, notification.tries or 0) + 1
+        message_key = letter[1]
+        tries = self._tries.get(message_key, notification.tries or 0) + 1
         now = self._post.clock()
         wait = find_wait(answer, tries, parse_time(notification.since), now)
         ended = wait is None
-        self._write(
-            key, notification, lambda found: record_try(found, answer, tries, now, ended=ended)
-        )
-        self._answers.pop(notification.key, None)
+        self._write(letter, lambda found: record_try(found, answer, tries, now, ended=ended))
+        self._answers.pop(message_key, None)
         if wait is None:
-            self._forget(notification.key)
+            self._forget(letter)
             return None
-        self._tries[notification.key] = tries
+        self._tries[message_key] = tries
         return wait
 
-    def _write(
-        self, key: Key, notification: Notification, change: Callable[[Notification], Notification]
-    ) -> None:
+    def _write(self, letter: Letter, change: Callable[[Notification], Notification]) -> None:
         """Change what a status says of a message that is still to be sent, whoever else writes."""
-        post = self._post
+        post, (key, message_key) = self._post, letter
         for _ in range(_WRITES):
             manifest = self._get(key)
-            known = _find(manifest, notification.key) if manifest else None
+            known = _find(manifest, message_key) if manifest else None
             if manifest is None or known is None:
                 return
             patch = replace_notification(manifest, change(known), post.clock())
@@ -278,9 +357,10 @@ class Carrier:
     def _get(self, key: Key) -> Manifest | None:
         return live.get(self._post.cluster, self._post.store, key.kind, key.namespace, key.name)
 
-    def _forget(self, message_key: str) -> None:
-        self._answers.pop(message_key, None)
-        self._tries.pop(message_key, None)
+    def _forget(self, letter: Letter) -> None:
+        self._answers.pop(letter[1], None)
+        self._tries.pop(letter[1], None)
+        self._bursts.forget(letter)
 
 
 def _find(manifest: Manifest, message_key: str) -> Notification | None:

@@ -404,6 +404,8 @@ class DbtScheduleStatus(Model):
     """The value of the annotation dbt-operator.dev/retry that was last seen."""
     last_backfill: Known | None = None
     """The value of the annotation dbt-operator.dev/backfill that was last seen."""
+    last_test_message: Known | None = None
+    """The value of the annotation dbt-operator.dev/test-message that was last seen."""
     paused_until: Known | None = None
     """Until when the annotation dbt-operator.dev/paused-until has it begin nothing."""
     active: Annotated[list[ActiveRun], Field(max_length=10)] | None = None

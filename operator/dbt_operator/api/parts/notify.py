@@ -16,6 +16,7 @@ _TOLD = 3  # failures of a series that are remembered, of each channel
 NOTIFICATIONS = 20  # of a schedule
 
 EventName = Literal["Failed", "Recovered", "Warned", "Late", "Missed", "Succeeded"]
+Told = Literal["Failed", "Recovered", "Warned", "Late", "Missed", "Succeeded", "Test"]
 
 
 class Notify(Model):
@@ -50,8 +51,8 @@ class Notification(Model):
 
     channel: Known
     """The channel."""
-    event: EventName
-    """What it tells."""
+    event: Told
+    """What it tells; Test: nothing, but that the channel works."""
     key: Known
     """What each copy of it carries: should an operator be killed between the receiver's answer and
     this record, there may be a second one."""
@@ -68,6 +69,9 @@ class Notification(Model):
     """Why it is not sent, or was not sent the last time."""
     after: Known | None = None
     """The run whose message has to be sent before this one, and without which this is not sent."""
+    group: Known | None = None
+    """The key of the one message that tells of this and of other runs, where many failed at once.
+    """
     occurrence: Moment | None = None
     """The occurrence that it is about, of a schedule."""
 

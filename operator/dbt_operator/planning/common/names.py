@@ -30,6 +30,7 @@ FORCE_RELEASE = (
 RUN_NOW = f"{GROUP}/run-now"  # each new value is one run
 RETRY = f"{GROUP}/retry"  # the run whose occurrence is to have another one
 BACKFILL = f"{GROUP}/backfill"  # the days over whose occurrences a backfill is to go
+TEST_MESSAGE = f"{GROUP}/test-message"  # each new value is one on each channel
 PAUSED_UNTIL = f"{GROUP}/paused-until"  # RFC 3339, or forever: nothing is due before
 STOP = f"{GROUP}/stop-after-window"  # annotation of a pod: it begins no further window
 KUEUE = "kueue.x-k8s.io/"  # what its labels begin with

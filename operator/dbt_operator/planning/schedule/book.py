@@ -41,6 +41,7 @@ class Book:
     paused_until: str | None = None
     triggers: tuple[TriggerStatus, ...] = ()
     triggered: Triggered | None = None
+    last_test_message: str | None = None
     notifications: tuple[Notification, ...] = ()  # the last first
     series: tuple[Series, ...] = ()
 
@@ -63,6 +64,7 @@ class Book:
             status.paused_until,
             tuple(status.triggers or ()),
             status.triggered,
+            status.last_test_message,
             tuple(status.notifications or ()),
             tuple(status.series or ()),
         )
@@ -147,6 +149,7 @@ class Book:
             "paused_until": self.paused_until,
             "triggers": list(self.triggers) or None,
             "triggered": self.triggered,
+            "last_test_message": self.last_test_message,
             "notifications": list(self.notifications) or None,
             "series": list(self.series) or None,
         }

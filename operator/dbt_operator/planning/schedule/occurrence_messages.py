@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from dbt_operator.api.kinds.schedule import ActiveRun, PastOccurrence
-from dbt_operator.api.parts.notify import NOTIFICATIONS, EventName, Notification
+from dbt_operator.api.parts.notify import NOTIFICATIONS, EventName, Notification, Told
 from dbt_operator.api.status import Reason
 from dbt_operator.planning.common.durations import format_time
 from dbt_operator.planning.notifying.deciding import (
@@ -42,13 +42,19 @@ def tell(facts: ScheduleFacts, book: Book, now: datetime) -> Book:
     known = facts.status.history or []
     for past in reversed([each for each in book.history if each not in known]):
         if past.phase == "Missed" and not _goes_on(past, known):
-            book = _add(book, _make(facts, "Missed", past.occurrence, now))
+            book = _add(book, _make_wanted(facts, "Missed", past.occurrence, now))
         elif past.phase == "Failed" and not _tells_itself(facts, past):
             book = _tell_failure(facts, book, past, now)
     late, before = book.late, facts.status.late
     if late is not None and (before is None or before.occurrence != late.occurrence):
-        book = _add(book, _make(facts, "Late", late.occurrence, now))
+        book = _add(book, _make_wanted(facts, "Late", late.occurrence, now))
     return book
+
+
+def send_test(facts: ScheduleFacts, book: Book, value: str, now: datetime) -> Book:
+    """With a message to each channel that says nothing but that it works."""
+    wanted = facts.listeners.wanted
+    return _add(book, (_make(facts, notify.channel, "Test", now, value) for notify in wanted))
 
 
 def _goes_on(past: PastOccurrence, known: list[PastOccurrence]) -> bool:
@@ -73,21 +79,28 @@ def _tell_failure(facts: ScheduleFacts, book: Book, past: PastOccurrence, now: d
     return _follow(_add(book, messages), past.run or "", end, messages)
 
 
-def _make(
+def _make_wanted(
     facts: ScheduleFacts, event: EventName, occurrence: str, now: datetime
 ) -> Iterator[Notification]:
     for notify in facts.listeners.wanted:
         if event in (notify.events or DEFAULT_EVENTS):
-            refusal = facts.listeners.refuse(notify.channel)
-            yield Notification(
-                channel=notify.channel,
-                event=event,
-                key=make_key(facts.identity.uid, notify.channel, event, occurrence),
-                state="Failed" if refusal else "Pending",
-                message=refusal or None,
-                since=format_time(now),
-                occurrence=occurrence,
-            )
+            message = _make(facts, notify.channel, event, now, occurrence)
+            yield message.model_copy(update={"occurrence": occurrence})
+
+
+def _make(
+    facts: ScheduleFacts, channel: str, event: Told, now: datetime, what: str
+) -> Notification:
+    """A message about the schedule; ``what`` tells it from others of its event."""
+    refusal = facts.listeners.refuse(channel)
+    return Notification(
+        channel=channel,
+        event=event,
+        key=make_key(facts.identity.uid, channel, event, what),
+        state="Failed" if refusal else "Pending",
+        message=refusal or None,
+        since=format_time(now),
+    )
 
 
 def _follow(book: Book, run: str, end: End, messages: Iterable[Notification]) -> Book:

@@ -14,12 +14,19 @@ from hashlib import sha256
 
 from dbt_operator.api.kinds.schedule import Cause, PastOccurrence
 from dbt_operator.planning.common.durations import parse_time
-from dbt_operator.planning.common.names import BACKFILL, PAUSED_UNTIL, RETRY, RUN_NOW
+from dbt_operator.planning.common.names import (
+    BACKFILL,
+    PAUSED_UNTIL,
+    RETRY,
+    RUN_NOW,
+    TEST_MESSAGE,
+)
 from dbt_operator.planning.common.plan import Event
 from dbt_operator.planning.common.timetable import Timetable
 from dbt_operator.planning.schedule.book import Book
 from dbt_operator.planning.schedule.concurrency import Wanted, take_in
 from dbt_operator.planning.schedule.facts import ScheduleFacts
+from dbt_operator.planning.schedule.occurrence_messages import send_test
 from dbt_operator.planning.schedule.runs import mark_request, mark_retry
 from dbt_operator.planning.schedule.triggers import FAR_AWAY
 
@@ -98,6 +105,7 @@ def remember_requests(annotations: Mapping[str, str], book: Book) -> Book:
         last_run_now=_read(annotations, RUN_NOW),
         last_retry=_read(annotations, RETRY),
         last_backfill=_read(annotations, BACKFILL),
+        last_test_message=_read(annotations, TEST_MESSAGE),
     )
 
 
@@ -128,6 +136,9 @@ def take_requests(
         else:
             mark = mark_request(backfill, now, "b")
             book = take_in(facts, book, Wanted(now, mark, "Backfill", days=backfill), now)
+    test = _read(annotations, TEST_MESSAGE)
+    if test is not None and test != book.last_test_message:
+        book = send_test(facts, replace(book, last_test_message=test), test, now)
     return book, events
 
 

@@ -188,3 +188,19 @@ def test_recovery_waits_for_the_failure_and_follows_none_that_nobody_heard_of() 
         assert waits == ([5.0] if state == "Pending" else [])
         (message,) = world.runs[green]["status"]["notifications"]
         assert message["state"] == {"Failed": "Silent"}.get(state, state)
+
+
+def test_a_test_message_goes_to_every_channel_once_for_each_value() -> None:
+    world = ToldWorld(notify=[{"channel": CHANNEL, "events": ["Late"]}, {"channel": "others"}])
+    world.annotate(**{"dbt-operator.dev/test-message": "1"})
+    world.look()
+    assert world.deliver() == ["Test"]
+    states = {each["channel"]: each["state"] for each in world.status["notifications"]}
+    assert states == {CHANNEL: "Sent", "others": "Failed"}
+    world.restart()
+    world.look()
+    assert world.deliver() == ["Test"]
+    world.annotate(**{"dbt-operator.dev/test-message": "2"})
+    world.look()
+    assert world.deliver() == ["Test", "Test"]
+    assert len({message.key for _, message in world.receivers.got}) == 2
