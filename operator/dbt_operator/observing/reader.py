@@ -80,6 +80,17 @@ class Reader:
             chosen = self._read_default_listeners(project, namespace)
         return Listeners(chosen, self.channels, namespace)
 
+    def find_readable_listeners(
+        self, chosen: Sequence[object], project: str, namespace: str
+    ) -> Listeners:
+        """The same for an object that may name what cannot be read: then it names nobody."""
+        for each in chosen:
+            try:
+                return Listeners(_NOTIFIES.validate_python(each), self.channels, namespace)
+            except ValidationError:
+                continue
+        return self.find_listeners(None, project, namespace)
+
     def _read_default_listeners(self, project: str, namespace: str) -> Sequence[Notify]:
         manifest = self.store.get("DbtProject", namespace, project)
         defaults = manifest["spec"].get("defaults") if manifest else None

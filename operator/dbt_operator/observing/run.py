@@ -34,6 +34,7 @@ from dbt_operator.planning.common.names import ATTEMPT_LABEL, job_name
 from dbt_operator.planning.common.reading import UnreadableError, read, read_part
 from dbt_operator.planning.common.references import References
 from dbt_operator.planning.common.strays import Stray
+from dbt_operator.planning.notifying.deciding import Listeners
 from dbt_operator.planning.queueing.positions import Slot, look, look_of_part
 from dbt_operator.planning.queueing.ranking import Ranking
 from dbt_operator.planning.run.facts import RunFacts
@@ -242,6 +243,15 @@ class Runs:
         return Left(
             tuple(Stray(job["metadata"]["name"], job["metadata"]["uid"]) for job in jobs), at_work
         )
+
+    def listeners_of(self, manifest: Manifest) -> Listeners:
+        """Who is to be told of the end of something whose spec cannot be read as a whole."""
+        spec = manifest["spec"]
+        run = ((spec.get("runTemplate") or {}).get("spec") or {}) or spec
+        chosen = [each["notify"] for each in (spec, run) if each.get("notify") is not None]
+        project = str((run.get("projectRef") or {}).get("name", ""))
+        namespace = manifest["metadata"]["namespace"]
+        return self._reader.find_readable_listeners(chosen, project, namespace)
 
     def _observe_attempt(self, facts: RunFacts, attempt: Attempt) -> AttemptFacts:
         """Job and pod of an attempt. Absence is confirmed live: the store may not have heard yet,

@@ -29,6 +29,7 @@ from dbt_operator.common.keys import Key
 from dbt_operator.common.pulse import Pulse
 from dbt_operator.common.workqueue import WorkQueue
 from dbt_operator.planning.common.durations import parse_time
+from dbt_operator.planning.common.reading import UnreadableError
 from dbt_operator.planning.notifying.outcomes import (
     find_wait,
     keep_silent,
@@ -37,7 +38,7 @@ from dbt_operator.planning.notifying.outcomes import (
 )
 from dbt_operator.reconcile.bursts import Bursts, Letter, is_shared
 from dbt_operator.reconcile.kinds import ROWS
-from dbt_operator.reconcile.letters import read_notifications
+from dbt_operator.reconcile.letters import read_notifications, write_bare
 from dbt_operator.reconcile.notifier import Sender
 
 log = structlog.get_logger()
@@ -209,7 +210,10 @@ class Carrier:
 
     def _compose(self, key: Key, manifest: Manifest, notification: Notification) -> Message | None:
         write = ROWS[key.kind].write_message
-        return write(self._post.store, manifest, notification) if write else None
+        try:
+            return write(self._post.store, manifest, notification) if write else None
+        except UnreadableError:
+            return write_bare(manifest, notification)
 
     def _send(self, letter: Letter, message: Message | None) -> Answer | None:
         """Try once, and keep the answer; None where that is not up to this operator."""

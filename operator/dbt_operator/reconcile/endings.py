@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from dbt_operator.api.status import Reason
 from dbt_operator.api.texts import NOTE, cut
@@ -15,8 +16,11 @@ from dbt_operator.cluster.projection import has_ended
 from dbt_operator.common.keys import Key
 from dbt_operator.observing.run import Runs
 from dbt_operator.planning.common import reading
+from dbt_operator.planning.common.manifests import parent_of
 from dbt_operator.planning.common.plan import DeleteJob, Event
 from dbt_operator.planning.common.reading import UnreadableError
+from dbt_operator.planning.notifying.deciding import End, decide
+from dbt_operator.planning.notifying.outcomes import add_notifications
 from dbt_operator.reconcile.actions import Actions
 from dbt_operator.reconcile.kinds import ROWS
 from dbt_operator.reconcile.write import Writer
@@ -97,9 +101,26 @@ class Endings:
         patch = reading.ended(ROWS[key.kind].kind, manifest, why, self._clock())
         if not patch:
             return None
+        patch = self._tell_end(manifest, patch)
         event = Event("Warning", Reason.INVALID_SPEC, cut(why, NOTE))
         try:
             return self._writer.write_patch(key, manifest, patch, (event,))
         except TooLargeError:
             # It is full to the brim. An end needs nothing that Jobs are built from.
             return self._writer.write_patch(key, manifest, patch | {"resolved": None}, (event,))
+
+    def _tell_end(self, manifest: Manifest, patch: dict[str, Any]) -> dict[str, Any]:
+        """What is written of the end, with whom that is told; a backfill tells of its runs."""
+        metadata, now = manifest["metadata"], self._clock()
+        if parent_of(manifest) is not None:
+            return patch
+        try:
+            end = End(metadata["uid"], failed=True, succeeded=False, reason=Reason.INVALID_SPEC)
+            messages = decide(end, self._runs.listeners_of(manifest), (), now)
+            if not messages:
+                return patch
+            return add_notifications(patch, metadata["generation"], messages, now)
+        except (ValidationError, AttributeError, KeyError, TypeError) as error:
+            # It ends all the same: whatever is written there, the end is what counts.
+            log.warning("nobody is told", name=metadata["name"], error=str(error))
+            return patch

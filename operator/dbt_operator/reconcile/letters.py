@@ -20,6 +20,7 @@ from dbt_operator.planning.common.reading import UnreadableError, read
 from dbt_operator.planning.notifying.composing import (
     Context,
     compose_backfill,
+    compose_bare,
     compose_run,
     compose_schedule,
 )
@@ -65,6 +66,11 @@ def write_of_run(store: Store, manifest: Manifest, notification: Notification) -
     """
     run, identity = read(DbtRun, manifest), identity_of(manifest)
     return compose_run(run, identity, notification, _find_context(store, manifest))
+
+
+def write_bare(manifest: Manifest, notification: Notification) -> Message:
+    """The message about an object that the models refuse."""
+    return compose_bare(manifest, identity_of(manifest), notification)
 
 
 def _find_context(store: Store, manifest: Manifest) -> Context | None:

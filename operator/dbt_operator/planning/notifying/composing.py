@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dbt_notifier.messages import (
     About,
@@ -95,6 +96,18 @@ def compose_backfill(
             context,
         ),
     )
+
+
+def compose_bare(
+    manifest: Mapping[str, Any], identity: Identity, notification: Notification
+) -> Message:
+    """The message about an object whose spec cannot be read: what its status says."""
+    kind, status = manifest["kind"], manifest.get("status") or {}
+    about = About(kind, identity.namespace, identity.name, identity.uid)
+    reason = status.get("reason")
+    known = Reason(reason) if reason in set(Reason) else None
+    found = _begin(notification, about, known, None)
+    return replace(found, summary=str(status.get("message") or ""))
 
 
 def compose_schedule(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -82,6 +82,20 @@ def replace_notification(
     conditions = Conditions.of(known, manifest["metadata"]["generation"], now)
     set_notified(conditions, messages)
     return {
+        "notifications": [each.to_dict() for each in messages],
+        "conditions": [each.to_dict() for each in conditions.list()],
+    }
+
+
+def add_notifications(
+    patch: Mapping[str, Any], generation: int, messages: Sequence[Notification], now: datetime
+) -> dict[str, Any]:
+    """What is written of an end, with whom that is told."""
+    known = _CONDITIONS.validate_python(patch["conditions"])
+    conditions = Conditions.of(known, generation, now)
+    set_notified(conditions, messages)
+    return {
+        **patch,
         "notifications": [each.to_dict() for each in messages],
         "conditions": [each.to_dict() for each in conditions.list()],
     }

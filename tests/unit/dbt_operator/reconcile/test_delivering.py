@@ -203,3 +203,26 @@ def test_a_kill_before_the_answer_is_followed_by_the_same_message() -> None:
     world.restart()
     assert world.deliver() == []
     assert world.receivers.events == ["Failed"]
+
+
+def test_a_run_whose_spec_cannot_be_read_is_told_of_too() -> None:
+    made = run(notify=NOTIFY)
+    made["spec"]["steps"] = [{"build": {"select": 7}}]
+    world = ToldWorld(made, project(), target())
+    world.settle()
+    assert (world.status["phase"], world.status["reason"]) == ("Failed", "InvalidSpec")
+    assert world.deliver() == []
+    ((_, message),) = world.receivers.got
+    assert (message.reason, message.nodes) == ("InvalidSpec", None)
+    assert "spec.steps" in message.summary
+    assert world.notified == ("True", "Notified")
+
+
+def test_whoever_cannot_be_read_among_listeners_is_nobody() -> None:
+    made = run()
+    made["spec"]["notify"] = [{"channel": 7}]
+    world = ToldWorld(made, project(defaults={"notify": NOTIFY}), target())
+    world.settle()
+    assert world.status["reason"] == "InvalidSpec"
+    assert world.deliver() == []
+    assert world.receivers.events == ["Failed"]
