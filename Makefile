@@ -68,6 +68,7 @@ unit: .venv/ready ## Without a cluster
 	$(BIN)/python -m tests.support.judge
 	$(BIN)/python -m tests.support.git_programs
 	$(BIN)/python -c 'from tests.support.notifier_browser import install_chromium; install_chromium()'
+	$(BIN)/python -c 'from tests.support.promtool import install_promtool; install_promtool()'
 	$(BIN)/pytest tests/unit $(SIDE_BY_SIDE)=4
 
 unit-versions: .venv/ready ## The tests that start dbt, against the other versions of dbt

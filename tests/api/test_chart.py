@@ -82,6 +82,20 @@ OTHER: dict[str, tuple[str, ...]] = {
         "notifications.channels.team.secretName=x",
         "notifications.resources.limits.cpu=1",
     ),
+    "metrics.service": ("metrics.service=true",),
+    "metrics.serviceMonitor.enabled": ("metrics.serviceMonitor.enabled=true",),
+    "metrics.serviceMonitor.labels": (
+        "metrics.serviceMonitor.enabled=true",
+        "metrics.serviceMonitor.labels.x=y",
+    ),
+    "metrics.serviceMonitor.interval": (
+        "metrics.serviceMonitor.enabled=true",
+        "metrics.serviceMonitor.interval=1m",
+    ),
+    "metrics.rules.enabled": ("metrics.rules.enabled=true",),
+    "metrics.rules.labels": ("metrics.rules.enabled=true", "metrics.rules.labels.x=y"),
+    "metrics.dashboard.enabled": ("metrics.dashboard.enabled=true",),
+    "metrics.dashboard.labels": ("metrics.dashboard.enabled=true", "metrics.dashboard.labels.x=y"),
     "log.level": ("log.level=DEBUG",),
     "log.format": ("log.format=console",),
     "workers": ("workers=3",),
@@ -105,6 +119,10 @@ OTHER: dict[str, tuple[str, ...]] = {
 }
 
 
+# Values that mean something only beside others of their section.
+_NESTED = ("networkPolicy.", "notifications.", "metrics.")
+
+
 def find_values(known: dict[str, Any], allowed: dict[str, Any], path: str = "") -> set[str]:
     """The paths of all values that the schema names the parts of."""
     found = set()
@@ -124,7 +142,7 @@ def test_every_value_is_known_here() -> None:
 @pytest.mark.parametrize("value", OTHER)
 def test_no_value_is_without_effect(value: str) -> None:
     *before, last = OTHER[value]
-    without = before if value.startswith(("networkPolicy.", "notifications.")) else []
+    without = before if value.startswith(_NESTED) else []
     assert template(*without, *before, last) != template(*without)
 
 

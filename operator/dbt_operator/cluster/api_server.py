@@ -5,7 +5,7 @@ end here.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -60,9 +60,17 @@ class ApiServer:
     anyway.
     """
 
-    def __init__(self, client: Any | None = None, connections: int = 4) -> None:
-        """``connections`` are kept open: as many as threads make requests."""
+    def __init__(
+        self,
+        client: Any | None = None,
+        connections: int = 4,
+        count: Callable[[str, int | None], None] = lambda _method, _code: None,
+    ) -> None:
+        """``connections`` are kept open: as many as threads make requests. ``count`` is told of
+        each request, and of the code of its answer, None where there is none.
+        """
         self._client = client or _connect(connections)
+        self._count = count
         # By how much its clock was ahead of ours at the last answer.
         self.clock_offset = timedelta(0)
 
@@ -109,7 +117,14 @@ class ApiServer:
             headers, [], ["BearerToken"], request.path, method, body
         )
         url = request.url_at(self._client.configuration.host)
-        answer = self._client.call_api(method, url, headers, body, _request_timeout=request.timeout)
+        try:
+            answer = self._client.call_api(
+                method, url, headers, body, _request_timeout=request.timeout
+            )
+        except Exception:
+            self._count(method, None)
+            raise
+        self._count(method, answer.status)
         self._compare_clocks(answer.headers.get("Date"))
         return answer
 

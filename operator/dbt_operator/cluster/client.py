@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -53,11 +53,13 @@ class Cluster:
         client: Any | None = None,
         connections: int = 4,
         awaited_kinds: Iterable[AwaitedKind] = (),
+        count: Callable[[str, int | None], None] = lambda _method, _code: None,
     ) -> None:
         """``connections`` are kept open: as many as threads make requests. ``awaited_kinds`` are
-        those of others that runs may wait for.
+        those of others that runs may wait for. ``count`` is told the method of each request, and
+        the code of its answer, None where there is none.
         """
-        self._server = ApiServer(client, connections)
+        self._server = ApiServer(client, connections, count)
         self._awaited_kinds = {(kind.group, kind.kind): kind for kind in awaited_kinds}
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from dbt_operator.api.registry import BY_NAME, RUN
-from dbt_operator.cluster.projection import Projection, has_ended
+from dbt_operator.cluster.projection import Projection, has_ended, is_notifying
 from dbt_operator.planning.attempt.pod_facts import GONE, foreign, job_facts, pod_facts
 from dbt_operator.planning.common.manifests import (
     controller_uid,
@@ -139,11 +139,13 @@ class Store:
             queue = self._queues.get((namespace, target))
             return queue.rank(now) if queue is not None else Ranking()
 
-    def all_unfinished(self, namespace: str) -> list[Manifest]:
-        """The runs and backfills of a namespace that have not ended."""
+    def all_unfinished(self, namespace: str | None = None) -> list[Manifest]:
+        """The runs and backfills of a namespace, or of all, that have not ended."""
         with self._lock:
             targets = [
-                kinds for (where, _), kinds in self._unfinished.items() if where == namespace
+                kinds
+                for (where, _), kinds in self._unfinished.items()
+                if namespace in (None, where)
             ]
             return [
                 _manifest(self._objects[kind][uid])
@@ -189,6 +191,13 @@ class Store:
         with self._lock:
             found = list(self._objects.get(kind, {}).values())
         return [_manifest(kept) for kept in found]
+
+    def find_notifying(self) -> list[Manifest]:
+        """The objects that somebody is still to be told of."""
+        with self._lock:
+            kinds = [kind for kind in self._objects if kind in BY_NAME]
+            found = [kept for kind in kinds for kept in self._objects[kind].values()]
+        return [_manifest(kept) for kept in found if _is_notifying(kept)]
 
     def retain(
         self, kind: str, present: Collection[str], version: str, namespace: str | None = None
@@ -333,6 +342,10 @@ def _version(kept: Kept) -> int:
 
 def _namespace(kept: Kept) -> str:
     return kept.namespace if isinstance(kept, Projection) else str(kept["metadata"]["namespace"])
+
+
+def _is_notifying(kept: Kept) -> bool:
+    return kept.notifying if isinstance(kept, Projection) else is_notifying(kept)
 
 
 def _owner(kept: Kept) -> str:

@@ -103,6 +103,16 @@ class WorkQueue(Generic[Key]):
             self._closed = True
             self._changed.notify_all()
 
+    def count_keys(self) -> dict[str, int]:
+        """How many keys stand how; those that failed the last time are among the others."""
+        with self._changed:
+            return {
+                "ready": len(self._ready),
+                "working": len(self._working),
+                "delayed": len(self._due),
+                "failing": len(self._failures),
+            }
+
     def __len__(self) -> int:
         with self._changed:
             return len(self._ready)

@@ -10,7 +10,6 @@ this one in the same process, which stands by.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -29,10 +28,13 @@ from dbt_operator.cluster.store import PARTS, Store
 from dbt_operator.common.keys import Key
 from dbt_operator.common.settings import Settings, SettingsError
 from dbt_operator.common.workqueue import WorkQueue
+from dbt_operator.metrics.counted_sender import CountedSender
+from dbt_operator.metrics.operator_metrics import OperatorMetrics, Sources, WatchAges
 from dbt_operator.planning.leadership import TERMS, Terms
 from dbt_operator.process.clock_watch import ClockWatch
 from dbt_operator.process.health import Health, HealthServer
 from dbt_operator.process.leader import Candidacy, Elector
+from dbt_operator.process.logs import configure_logging
 from dbt_operator.process.workers import Workers
 from dbt_operator.reconcile.delivering import Deliveries, Post
 from dbt_operator.reconcile.kinds import find_concerned
@@ -64,19 +66,20 @@ class Operator:
 
     def __init__(self, settings: Settings, terms: Terms = TERMS) -> None:
         self._settings = settings
+        self.store = Store()
+        self._metrics = OperatorMetrics(self.store, settings.channels)
         self._cluster = Cluster(
             connections=settings.workers + len(settings.channels) + _OTHER_THREADS,
             awaited_kinds=settings.awaited_kinds,
+            count=self._metrics.count_request,
         )
-        self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()
         self.health = Health()
         reconciler = Reconciler(
             self._cluster, self.store, settings.runner_image, wake=self.queue.add
         )
-        self._workers = Workers(
-            self.queue, reconciler.reconcile, self.health, self._leads, settings.workers
-        )
+        reconcile = self._metrics.measure(reconciler.reconcile)
+        self._workers = Workers(self.queue, reconcile, self.health, self._leads, settings.workers)
         self._watches = [
             Watch(
                 namespace,
@@ -88,9 +91,11 @@ class Operator:
         ]
         self._deliveries = self._make_deliveries()
         reconciler.tell_by(self._deliveries)
+        reconciler.count_ends_by(self._metrics.count_end)
         self._foreign_jobs = ForeignJobs(self._cluster, self.store, self.queue, self.health.pulse)
         self._elector = self._make_elector(terms) if settings.lease_namespace else None
         self._stopped = threading.Event()
+        self._metrics.show(Sources(self._leads, self._knows_all, self.queue, self._find_watch_ages))
 
     def _make_elector(self, terms: Terms) -> Elector:
         pulse = self.health.pulse("election", _ELECTION)
@@ -98,18 +103,28 @@ class Operator:
         return Elector(self._cluster, lease, pulse, self._lead, Candidacy(terms=terms))
 
     def _make_deliveries(self) -> Deliveries:
-        sender = Notifier(self._settings.notifier_socket)
+        sender = CountedSender(
+            Notifier(self._settings.notifier_socket), self._metrics.count_message
+        )
         post = Post(self._cluster, self.store, sender, self._leads)
         return Deliveries(post, self._settings.channels, self.health.pulse)
 
     def _leads(self) -> bool:
         return self._elector is None or self._elector.leads()
 
+    def _knows_all(self) -> bool:
+        return not any(watch.say_missing() for watch in self._watches)
+
+    def _find_watch_ages(self) -> list[WatchAges]:
+        return [
+            WatchAges(watch.namespace or "", watch.sight.find_ages()) for watch in self._watches
+        ]
+
     def run(self) -> int:
         """Work until SIGTERM, or until another operator leads; the exit code. SIGNALS have to be
         blocked.
         """
-        HealthServer(self.health, self._settings.health_port).start()
+        HealthServer(self.health, self._settings.health_port, self._metrics.render).start()
         for watch in self._watches:
             self.health.ready_once(watch.say_missing)
             watch.start()
@@ -212,30 +227,6 @@ def _asked_to_end(seconds: float) -> bool:
     """
     found = signal.sigtimedwait(SIGNALS, seconds)
     return found is not None and found.si_signo in SIGNALS
-
-
-def configure_logging(settings: Settings) -> None:
-    """One JSON object a line, or colours for a terminal; kopf and the client speak up only when
-    something is wrong.
-    """
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer()
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelName(settings.log_level)
-        ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
-    )
 
 
 def main(terms: Terms = TERMS, argv: Sequence[str] = ()) -> NoReturn:

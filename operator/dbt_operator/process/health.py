@@ -1,10 +1,12 @@
-"""Whether this process is alive and ready, told over HTTP to the kubelet.
+"""Whether this process is alive and ready, told over HTTP to the kubelet; and its metrics, to
+Prometheus.
 
 Alive means that nothing in it hangs: every thread that matters shows signs of life, and one that is
 at the same thing for longer than anything can take is named in the log. How the API server is has
 no part in that, since an operator that is started anew reaches it no better.
 
-Whoever reaches the port may ask, so an answer names no namespace and no object.
+Whoever reaches the port may ask, so an answer to the kubelet names no namespace and no object. The
+metrics name targets and schedules; the chart's network policy may say who reaches them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from dbt_operator.common.pulse import Clock, Pulse
 log = structlog.get_logger()
 
 Check = Callable[[], str]  # what is wrong; empty when nothing is
+# What is accepted -> content type, and what the page says.
+Page = Callable[[str], tuple[str, bytes]]
+_TEXT = "text/plain; charset=utf-8"
 
 
 class Health:
@@ -62,11 +67,12 @@ class Health:
 
 class HealthServer:
     """Answers GET /healthz and GET /readyz: 200, or 503 with how many things are wrong. What they
-    are is logged, whenever it changes.
+    are is logged, whenever it changes. GET /metrics is answered where there are some.
     """
 
-    def __init__(self, health: Health, port: int) -> None:
-        self._server = _Server(port, {"/healthz": health.hangs, "/readyz": health.missing})
+    def __init__(self, health: Health, port: int, metrics: Page | None = None) -> None:
+        answers = {"/healthz": health.hangs, "/readyz": health.missing}
+        self._server = _Server(port, answers, metrics)
         self.port: int = self._server.server_address[1]
 
     def start(self) -> None:
@@ -84,8 +90,11 @@ class _Server(ThreadingHTTPServer):
     # The kubelet asks at the pod's address, which is an IPv6 one in some clusters.
     address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
 
-    def __init__(self, port: int, answers: dict[str, Callable[[], list[str]]]) -> None:
+    def __init__(
+        self, port: int, answers: dict[str, Callable[[], list[str]]], metrics: Page | None
+    ) -> None:
         self._answers = answers
+        self._metrics = metrics
         self._told: dict[str, list[str]] = {}  # by path, what was wrong at the last request
         super().__init__(("", port), _Handler)
 
@@ -100,6 +109,17 @@ class _Server(ThreadingHTTPServer):
         self._told[path] = list(map(_without_numbers, wrong))
         many = f"{len(wrong)} " + ("thing is" if len(wrong) == 1 else "things are")
         return (503, f"{many} wrong: see the operator's log") if wrong else (200, "ok")
+
+    def show_metrics(self, accept: str) -> tuple[int, str, bytes]:
+        """The status for the metrics, the content type and the page."""
+        if self._metrics is None:
+            return 404, _TEXT, b"not found\n"
+        try:
+            return 200, *self._metrics(accept)
+        except Exception:
+            # Whoever asks sees that there is no answer; why is seen here alone.
+            log.exception("cannot show the metrics")
+            return 500, _TEXT, b"see the operator's log\n"
 
     def server_bind(self) -> None:
         if self.address_family == socket.AF_INET6:
@@ -120,10 +140,15 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
+        if self.path.partition("?")[0] == "/metrics":
+            self._answer(*self.server.show_metrics(self.headers.get("Accept", "")))
+            return
         status, text = self.server.answer(self.path)
-        body = f"{text}\n".encode()
+        self._answer(status, _TEXT, f"{text}\n".encode())
+
+    def _answer(self, status: int, content_type: str, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -79,6 +79,10 @@ class Reconciler:
         self._deliveries = self._effects.deliveries = deliveries
         self._reader.channels = deliveries.channels
 
+    def count_ends_by(self, count: Callable[[str, Manifest], None]) -> None:
+        """Have each run and backfill counted that ends, by its kind and as it is then."""
+        self._effects.count_end = count
+
     def reconcile(self, key: Key) -> float | None:
         """Reconcile an object; the seconds after which it wants to be looked at again, or None.
 

@@ -60,6 +60,8 @@ class Sight:
         self._began = clock()
         self._asked: dict[str, float] = {}  # the last time
         self._listed: dict[str, float] = {}  # the first time
+        # The last time that a request was granted, or when this process began.
+        self._answered = dict.fromkeys(WATCHED, self._began)
         self.refused: set[str] = set()
         self.settled = False  # since this process began
 
@@ -95,9 +97,16 @@ class Sight:
             )
             self.refused.add(kind)
             self._settle()
-        elif status < 400 and kind in self.refused:
-            log.info("sees again", what=kind, where=self._where)
-            self.refused.discard(kind)
+        elif status < 400:
+            self._answered[kind] = self._clock()
+            if kind in self.refused:
+                log.info("sees again", what=kind, where=self._where)
+                self.refused.discard(kind)
+
+    def find_ages(self) -> dict[str, float]:
+        """How many seconds ago the API server has last granted a request, for each kind."""
+        now = self._clock()
+        return {kind: now - answered for kind, answered in self._answered.items()}
 
     def trouble(self) -> str:
         """Why kopf has to be started anew, if it does not see that itself."""
@@ -141,7 +150,7 @@ class Watch:
         conduct: Conduct | None = None,
     ) -> None:
         conduct = conduct or Conduct()
-        self._namespace = namespace
+        self.namespace = namespace
         self._where = f"namespace {namespace}" if namespace else "all namespaces"
         self._store, self._queue = store, queue
         self._pulse = pulse
@@ -209,8 +218,8 @@ class Watch:
             kopf.operator(
                 registry=self._registry(ending),
                 settings=settings,
-                clusterwide=self._namespace is None,
-                namespaces=[self._namespace] if self._namespace else [],
+                clusterwide=self.namespace is None,
+                namespaces=[self.namespace] if self.namespace else [],
                 standalone=True,
                 # By default kopf looks for the name of the user, and in a container the user has
                 # none.

@@ -21,6 +21,7 @@ PACKAGES: dict[str, set[str]] = {
     "dbt_operator/api": {"pydantic", "pydantic_core", "yaml"},
     "dbt_operator/cluster": {"kubernetes", "structlog", "urllib3"},
     "dbt_operator/common": set(),
+    "dbt_operator/metrics": {"prometheus_client", "structlog"},
     "dbt_operator/observing": {"pydantic", "structlog"},
     "dbt_operator/planning": {"cronsim", "pydantic", "tzdata"},
     "dbt_operator/process": {"structlog"},

@@ -1,0 +1,1 @@
+"""What Prometheus is told: at most what docs/metrics.md lists, and never a node of a project."""
