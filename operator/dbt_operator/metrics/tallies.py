@@ -64,9 +64,10 @@ class Distribution:
 
     def observe(self, value: float, *labels: str) -> None:
         """Count a value."""
+        place = bisect_left(self._bounds, value)
         with self._lock:
             counts = self._counts.setdefault(labels, [0] * len(self._bounds))
-            counts[bisect_left(self._bounds, value)] += 1
+            counts[place] += 1
             self._sums[labels] = self._sums.get(labels, 0) + value
 
     def retain(self, keep: Keep) -> None:
