@@ -6,9 +6,10 @@ import re
 
 import yaml
 
-from tests.support.kube import ROOT, Manifest, create
+from tests.support.kube import ROOT, Manifest, command, create
 from tests.support.product import EXAMPLES
 
+VALUES = "# values of the chart"
 OURS = "dbt-operator.dev/v1alpha1"
 
 
@@ -17,8 +18,24 @@ def moved(manifest: Manifest, where: str) -> Manifest:
     return manifest | {"metadata": manifest["metadata"] | {"namespace": where}}
 
 
+def find_blocks() -> list[str]:
+    """Each block of YAML in the README."""
+    text = (ROOT / "README.md").read_text()
+    return re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_values_of_the_readme_are_accepted() -> None:
+    blocks = [block for block in find_blocks() if block.startswith(VALUES)]
+    assert blocks
+    chart = str(ROOT / "charts" / "dbt-operator")
+    for block in blocks:
+        argv = ("template", "x", chart, "--kube-version=1.34.4", "--values", "-")
+        rendered = command("helm", *argv, stdin=block)
+        assert all(name in rendered for name in yaml.safe_load(block)["notifications"]["channels"])
+
+
 def test_the_manifests_of_the_readme_are_accepted(where: str) -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = [block for block in find_blocks() if not block.startswith(VALUES)]
     manifests = [manifest for block in blocks for manifest in yaml.safe_load_all(block)]
     assert {manifest["kind"] for manifest in manifests} == {
         "DbtTarget",
