@@ -6,7 +6,7 @@ at the same thing for longer than anything can take is named in the log. How the
 no part in that, since an operator that is started anew reaches it no better.
 
 Whoever reaches the port may ask, so an answer to the kubelet names no namespace and no object. The
-metrics name targets and schedules; the chart's network policy may say who reaches them.
+metrics name projects, targets and schedules, and who reaches the port is up to the cluster.
 """
 
 from __future__ import annotations
