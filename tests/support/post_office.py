@@ -53,6 +53,7 @@ class PostOffice:
         self._receivers = receivers
         self._clock = clock
         self.leads = True
+        self.channels = dict(CHANNELS)
 
     def open(self, reconciler: Reconciler, store: Store) -> None:
         """Have a new operator tell of what happens."""
@@ -64,8 +65,11 @@ class PostOffice:
             self._clock,
         )
         pulse = Pulse("a channel", 1.0, lambda: 0.0)
-        reconciler.tell_by(Deliveries(post, CHANNELS, lambda _, __: pulse))
-        self._carriers = {name: Carrier(post, name, pulse) for name in CHANNELS}
+        reconciler.tell_by(Deliveries(post, self.channels, lambda _, __: pulse))
+        self._carriers = {
+            name: Carrier(post, name, pulse, channel) for name, channel in self.channels.items()
+        }
+        self._lost = Carrier(post, "", pulse)
 
     def deliver(self, key: Key) -> list[float]:
         """Try everything once that is to be sent about an object; the waits in seconds before what
@@ -73,7 +77,7 @@ class PostOffice:
         """
         manifest = self._cluster.get(key.kind, key.namespace, key.name)
         waits = [
-            self._carriers[message.channel].deliver((key, message.key))
+            self._carriers.get(message.channel, self._lost).deliver((key, message.key))
             for message in read_notifications(manifest)
             if message.state == "Pending"
         ]

@@ -32,6 +32,7 @@ from dbt_operator.planning.common.durations import parse_time
 from dbt_operator.planning.common.reading import UnreadableError
 from dbt_operator.planning.notifying.outcomes import (
     find_wait,
+    give_up,
     keep_silent,
     record_try,
     replace_notification,
@@ -46,6 +47,10 @@ log = structlog.get_logger()
 Manifest = Mapping[str, Any]
 
 _WRITES = 5  # tries to write down what became of a message, before it is tried later
+_NOT_DECLARED = (
+    "notifications.channels of the chart's values does not declare the channel any more, or not for"
+    " this namespace"
+)
 _NAMED = 20  # objects that a message about many names
 _ALL_HEARD = timedelta(hours=1)  # this operator knows all messages that are to become one
 _WAIT_FOR_SPEAKER = 30.0  # seconds; the one that speaks for all is on its way
@@ -76,22 +81,25 @@ class Deliveries:
         self.channels = channels
         self._post = post
         self._carriers = {
-            name: Carrier(post, name, pulse(f"channel {name}", _SLOWEST)) for name in channels
+            name: Carrier(post, name, pulse(f"channel {name}", _SLOWEST), channel)
+            for name, channel in channels.items()
         }
+        # Of channels that were declared once: nothing must wait for them for ever.
+        self._lost = Carrier(post, "", pulse("lost channels", _SLOWEST))
 
     def start(self) -> None:
         """Begin to deliver."""
-        for carrier in self._carriers.values():
+        for carrier in self._list_carriers():
             carrier.thread.start()
 
     def stop(self, seconds: float) -> bool:
         """Begin to send no more, and wait for what is being sent. Whether that has ended in
         time.
         """
-        for carrier in self._carriers.values():
+        for carrier in self._list_carriers():
             carrier.close()
         deadline = time.monotonic() + seconds
-        threads = [carrier.thread for carrier in self._carriers.values()]
+        threads = [carrier.thread for carrier in self._list_carriers()]
         for thread in threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
@@ -104,7 +112,7 @@ class Deliveries:
         Raises:
             ClusterError: the API server refused or did not answer.
         """
-        if not self._carriers or not is_notifying(manifest):
+        if not is_notifying(manifest):
             return
         if manifest.get(PROJECTED):
             post = self._post
@@ -113,18 +121,26 @@ class Deliveries:
                 return
             manifest = whole
         for message in read_notifications(manifest):
-            if message.state == "Pending" and message.channel in self._carriers:
-                self._carriers[message.channel].offer((key, message.key))
+            if message.state == "Pending":
+                carrier = self._carriers.get(message.channel, self._lost)
+                carrier.offer((key, message.key))
+
+    def _list_carriers(self) -> list[Carrier]:
+        return [*self._carriers.values(), self._lost]
 
 
 class Carrier:
     """Delivers on one channel, one message after another."""
 
-    def __init__(self, post: Post, channel: str, pulse: Pulse) -> None:
+    def __init__(
+        self, post: Post, channel: str, pulse: Pulse, declared: Channel | None = None
+    ) -> None:
+        """``declared`` is what the chart says of the channel; None where it says nothing."""
         self.thread = threading.Thread(target=self._run, name=f"channel-{channel}", daemon=True)
         self._post = post
         self._channel = channel
         self._pulse = pulse
+        self._declared = declared
         self._queue: WorkQueue[Letter] = WorkQueue()
         self._lock = threading.Lock()
         self._known: set[Letter] = set()  # whatever is in the queue, waits there or is being sent
@@ -187,6 +203,10 @@ class Carrier:
         manifest = self._get(key)
         notification = _find(manifest, message_key) if manifest else None
         if manifest is None or notification is None:
+            self._forget(letter)
+            return None
+        if self._declared is None or not self._declared.admits(key.namespace):
+            self._write(letter, lambda found: give_up(found, _NOT_DECLARED))
             self._forget(letter)
             return None
         now = self._post.clock()

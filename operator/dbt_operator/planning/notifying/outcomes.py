@@ -64,6 +64,11 @@ def record_try(
     return _change(message, state=state, tries=tries, message=answer.text)
 
 
+def give_up(message: Notification, why: str) -> Notification:
+    """A message that cannot be sent any more."""
+    return _change(message, state="Failed", message=why)
+
+
 def keep_silent(message: Notification, why: str) -> Notification:
     """A message that is not to be sent after all."""
     return _change(message, state="Silent", message=why)

@@ -11,6 +11,7 @@ import pytest
 
 from dbt_notifier.messages import Answer, Outcome
 from dbt_operator.cluster.errors import ConflictError
+from dbt_operator.common.channels import Channel
 from tests.support.builders import (
     ended_status,
     failed_summary,
@@ -226,3 +227,32 @@ def test_whoever_cannot_be_read_among_listeners_is_nobody() -> None:
     assert world.status["reason"] == "InvalidSpec"
     assert world.deliver() == []
     assert world.receivers.events == ["Failed"]
+
+
+@pytest.mark.parametrize("namespaces", [None, ()])
+def test_a_channel_that_is_taken_away_meanwhile_is_waited_for_by_nobody(
+    namespaces: tuple[str, ...] | None,
+) -> None:
+    world = ToldWorld()
+    world.fail()
+    assert world.office is not None
+    if namespaces is None:
+        del world.office.channels[CHANNEL]
+    else:
+        world.office.channels[CHANNEL] = Channel(CHANNEL, namespaces)
+    world.restart()
+    assert world.deliver() == []
+    assert (world.message["state"], world.receivers.got) == ("Failed", [])
+    assert "does not declare the channel any more" in world.message["message"]
+    assert world.notified == ("False", "NotSent")
+
+
+def test_what_is_to_be_told_is_looked_for_though_no_channel_is_left() -> None:
+    world = ToldWorld()
+    world.fail()
+    assert world.office is not None
+    world.office.channels.clear()
+    world.restart()
+    world.settle()  # whatever is pending of an ended run is asked for live
+    assert world.deliver() == []
+    assert world.message["state"] == "Failed"
