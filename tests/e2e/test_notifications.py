@@ -32,7 +32,7 @@ def receiver(warehouse: None) -> Iterator[Receivers]:  # noqa: ARG001 -- it has 
 def _started(receiver: Receivers, images: Mapping[str, str]) -> None:
     """The runs of all tests, so that those that wait do so side by side."""
     apply(*secrets(TOLD))
-    receiver.answer("slow", [{"delay": 20}])  # longer than a request may take
+    receiver.answer("slow", [{"hang": True}])
     receiver.answer("busy", [{"status": 500}, {"status": 429, "headers": {"Retry-After": "1"}}])
     start(GREEN, "told-in-the-end", images, "slow", "busy", "hook", events=["Succeeded"])
     start(FAILING, "told-of-a-failure", images, "slack", "mail", "hook", "closed", "unset")
@@ -164,6 +164,10 @@ def test_a_schedule_tells_when_it_is_green_again(
     assert recovered["data"]["series"] == failed["data"]["series"]
     wait_for("the end", lambda: "series" not in get("dbtschedule", name, TOLD)["status"])
     assert len(receiver.got("hook", name)) == 2
+    mark = "dbt-operator.dev/test-message=1"
+    kubectl("annotate", "dbtschedule", name, mark, "--overwrite", namespace=TOLD)
+    wait_for("the test message", lambda: look("test"))
+    assert states(wait_until_told(name, "dbtschedule")) == {"hook": "Sent"}
 
 
 def test_a_receiver_that_hangs_or_refuses_delays_nobody_else(receiver: Receivers) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from tests.support import kube, product
 from tests.support.certificates import tls
 from tests.support.kube import PATIENCE, Manifest, kubectl
+from tests.support.scenarios import CONFINED, UNPRIVILEGED
 
 NAMESPACE = "receivers"
 TOLD = "e2e-told"  # the namespace that may use the channels
@@ -143,24 +144,14 @@ def _deployment(image: str, version: str) -> Manifest:
         "ports": [{"containerPort": 8080}, {"containerPort": 2525}],
         "readinessProbe": {"httpGet": {"path": "/got", "port": 8080}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": {**CONFINED, "readOnlyRootFilesystem": True},
         "volumeMounts": [{"name": "keys", "mountPath": _KEYS}],
     }
     template = {
         "metadata": {"labels": labels, "annotations": {"dbt-operator.dev/keys": version}},
         "spec": {
             "automountServiceAccountToken": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "runAsGroup": 65532,
-                "fsGroup": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": {**UNPRIVILEGED, "fsGroup": UNPRIVILEGED["runAsUser"]},
             "containers": [container],
             "volumes": [{"name": "keys", "secret": {"secretName": _SECRET, "defaultMode": 0o440}}],
         },

@@ -47,3 +47,15 @@ def read_texts(name: str, entry: Mapping[str, Any], field: str) -> tuple[str, ..
     if not isinstance(found, list) or not all(isinstance(each, str) and each for each in found):
         raise ChannelError(f"{name}.{field}: must be a list of texts")
     return tuple(found)
+
+
+def read_map(name: str, entry: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    """A field that has names, each with something.
+
+    Raises:
+        ChannelError: it has not.
+    """
+    found = entry.get(field) or {}
+    if not isinstance(found, Mapping):
+        raise ChannelError(f"{name}.{field}: must say who stands for which owner")
+    return found

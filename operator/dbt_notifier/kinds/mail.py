@@ -25,7 +25,6 @@ from aiosmtplib.errors import (
     SMTPNotSupported,
     SMTPRecipientsRefused,
     SMTPResponseException,
-    SMTPSenderRefused,
 )
 
 from dbt_notifier.kinds.configuring import ChannelError, read_text, read_texts, refuse_unknown
@@ -175,13 +174,11 @@ def _judge(error: Exception, hidden: tuple[str, ...]) -> Answer:
     if not isinstance(error, SMTPResponseException):
         return Answer(Outcome.UNAVAILABLE, _say("it cannot be reached", error, hidden))
     said = _say(f"it answers {error.code}", error, hidden)
-    if _TRANSIENT <= error.code < _PERMANENT:
-        return Answer(Outcome.UNAVAILABLE, said)
     if isinstance(error, SMTPAuthenticationError):
         # Servers may answer with the command, which has the password in it.
-        return Answer(Outcome.MISCONFIGURED, f"it answers {error.code}: the login is refused")
-    if isinstance(error, SMTPSenderRefused):
-        return Answer(Outcome.MISCONFIGURED, said)
+        said = f"it answers {error.code}: the login is refused"
+    if _TRANSIENT <= error.code < _PERMANENT:
+        return Answer(Outcome.UNAVAILABLE, said)
     if isinstance(error, SMTPDataError):
         return Answer(Outcome.REFUSED, said)
     outcome = Outcome.MISCONFIGURED if error.code >= _PERMANENT else Outcome.UNAVAILABLE

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dbt_notifier.kinds.configuring import ChannelError, refuse_unknown
+from dbt_notifier.kinds.configuring import ChannelError, read_map, refuse_unknown
 from dbt_notifier.messages import Answer, Event, Message
 from dbt_notifier.posting import Request, post
 from dbt_notifier.secret_files import SecretFiles
@@ -54,9 +54,7 @@ class Slack:
             ChannelError: it is wrong.
         """
         refuse_unknown(name, entry, "mentions")
-        mentions = entry.get("mentions") or {}
-        if not isinstance(mentions, Mapping):
-            raise ChannelError(f"{name}.mentions: must say who stands for which owner")
+        mentions = read_map(name, entry, "mentions")
         return cls({owner: _parse_mention(name, owner, each) for owner, each in mentions.items()})
 
     def render(self, message: Message) -> dict[str, Any]:

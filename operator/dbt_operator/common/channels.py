@@ -35,7 +35,7 @@ def parse_channels(text: str) -> dict[str, Channel]:
     """
     entries = parse_json(text.encode()) if text.strip() else {}
     if not isinstance(entries, dict):
-        raise ValueError("must be an object, with an entry for each channel")  # noqa: TRY004 - of a setting
+        raise ValueError("must be an object of channels")  # noqa: TRY004 - of a setting
     return {name: _parse_channel(name, entry) for name, entry in entries.items()}
 
 

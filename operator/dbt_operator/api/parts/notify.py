@@ -12,7 +12,7 @@ from dbt_operator.api.texts import Known, Moment, Note
 from dbt_protocol.digests import MARK, MARKS
 
 CHANNELS = 10  # of one object
-_TOLD = 3  # failures of a series that are remembered, of each channel
+REMEMBERED = 3  # failures of a series that are remembered, of each channel
 NOTIFICATIONS = 20  # of a schedule
 
 EventName = Literal["Failed", "Recovered", "Warned", "Late", "Missed", "Succeeded"]
@@ -101,5 +101,5 @@ class Series(Model):
     """The run that was told of last."""
     since: Moment
     """When the first run of the series ended."""
-    told: Annotated[list[ToldFailure], Field(max_length=_TOLD)]
+    told: Annotated[list[ToldFailure], Field(max_length=REMEMBERED)]
     """What was told, the last first."""

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from dbt_operator.api.parts.notify import EventName, Notification, Notify, Series, ToldFailure
+from dbt_operator.api.parts.notify import (
+    REMEMBERED,
+    EventName,
+    Notification,
+    Notify,
+    Series,
+    ToldFailure,
+)
 from dbt_operator.api.status import ConditionType, Reason
 from dbt_operator.common.channels import Channel
 from dbt_operator.planning.common.conditions import Conditions
@@ -21,7 +28,6 @@ from dbt_protocol.digests import MARK
 
 DEFAULT_EVENTS: tuple[EventName, ...] = ("Failed", "Recovered", "Late", "Missed")
 _KEY = 32  # characters
-_TOLD = 3  # failures of a series that are remembered
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,7 @@ def follow_series(
             channel=message.channel,
             run=run,
             since=before.since if before else message.since,
-            told=[told, *others][:_TOLD],
+            told=[told, *others][:REMEMBERED],
         )
     return list(found.values())
 

@@ -21,7 +21,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 5.0, 600.0  # seconds
 # Where somebody has to do something, and each try may count against an account.
 _WAIT_FOR_PEOPLE = 1800.0
 # After that nobody needs the news any more.
-GIVEN_UP_AFTER = timedelta(hours=24)
+_GIVEN_UP_AFTER = timedelta(hours=24)
 
 _NOTIFICATIONS = TypeAdapter(list[Notification])
 _CONDITIONS = TypeAdapter(list[Condition])
@@ -43,7 +43,7 @@ def find_wait(answer: Answer, tries: int, since: datetime, now: datetime) -> flo
     else:
         wait = min(_FIRST_WAIT * 2.0 ** min(tries - 1, 16), _LONGEST_WAIT)
     wait = max(wait, answer.retry_after or 0.0)
-    return wait if now + timedelta(seconds=wait) < since + GIVEN_UP_AFTER else None
+    return wait if now + timedelta(seconds=wait) < since + _GIVEN_UP_AFTER else None
 
 
 def record_try(

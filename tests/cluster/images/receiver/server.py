@@ -1,7 +1,7 @@
 """What stands behind the channels of the tests.
 
 HTTP on port 8080: a POST to /NAME is kept, and answered as PUT /answers/NAME says, a JSON list of
-{"status": 429, "headers": {...}, "delay": seconds} for the next ones; after them all are taken. GET
+{"status": 429, "headers": {...}} or {"hang": true} for the next ones; after them all are taken. GET
 /got tells all that was kept. SMTP with STARTTLS and a login on port 2525: mail is kept as /mail.
 """
 
@@ -9,7 +9,6 @@ import json
 import os
 import ssl
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +25,7 @@ _answers: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
 def keep(name: str, headers: Mapping[str, str], body: str) -> None:
     with _lock:
-        _got.append({"name": name, "headers": headers, "body": body, "at": time.time()})
+        _got.append({"name": name, "headers": headers, "body": body})
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -48,7 +47,9 @@ class Handler(BaseHTTPRequestHandler):
         with _lock:
             answers = _answers[name]
             answer = answers.pop(0) if answers else {}
-        time.sleep(answer.get("delay", 0))
+        if answer.get("hang"):
+            self.rfile.read(1)  # there is nothing more, until whoever asks gives up
+            return
         status = answer.get("status", 200)
         if status < 300:
             keep(name, dict(self.headers), body)

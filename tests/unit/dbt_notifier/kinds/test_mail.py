@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiosmtplib.errors import SMTPAuthenticationError
 
 from dbt_notifier.kinds import mail
 from dbt_notifier.kinds.configuring import ChannelError
@@ -285,3 +286,11 @@ def test_a_wrong_field_is_named(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ChannelError) as error:
         Mail.parse("post", {**ENTRY, **wrong})
     assert str(error.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"), [(454, Outcome.UNAVAILABLE), (535, Outcome.MISCONFIGURED)]
+)
+def test_what_a_server_says_of_a_login_is_shown_to_nobody(code: int, outcome: Outcome) -> None:
+    error = SMTPAuthenticationError(code, "AUTH PLAIN Y2FuYXJ5 is not accepted")
+    assert mail._judge(error, ()) == Answer(outcome, f"it answers {code}: the login is refused")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
 from dbt_notifier.messages import Answer, Outcome
+from dbt_operator.cluster.errors import ClusterError
 from dbt_operator.cluster.store import Store
 from dbt_operator.common.keys import Key
 from dbt_operator.planning.common.conditions import Conditions
@@ -115,6 +118,32 @@ def test_an_operator_that_takes_over_late_hears_of_all_before_it_tells() -> None
     outage.now += timedelta(minutes=10)
     outage.look_until(120)
     assert len(outage.receivers.got) == 1
+
+
+def test_an_api_server_that_does_not_answer_makes_no_second_copy() -> None:
+    for number in range(1, 40):
+        outage = Outage(MANY)
+        refusals = iter([number])
+
+        def refuse(count: int, refused: Iterator[int] = refusals, at: int = number) -> None:
+            if count == at and next(refused, None):
+                raise ClusterError("it does not answer")
+
+        outage.cluster.before_write = refuse
+        for _ in range(60):
+            with suppress(ClusterError):
+                outage.look()
+            outage.now += timedelta(seconds=10)
+        assert outage.states == {"Sent"}
+        named = [
+            about.name
+            for _, message in outage.receivers.got
+            for about in (message.about, *message.others)
+        ]
+        assert sorted(named) == outage.runs, number
+        if outage.cluster.writes < number:
+            return
+    raise AssertionError("there were writes that were all answered")
 
 
 @pytest.mark.parametrize("after", [False, True])

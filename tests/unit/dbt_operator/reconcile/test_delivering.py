@@ -256,3 +256,15 @@ def test_what_is_to_be_told_is_looked_for_though_no_channel_is_left() -> None:
     world.settle()  # whatever is pending of an ended run is asked for live
     assert world.deliver() == []
     assert world.message["state"] == "Failed"
+
+
+def test_a_run_is_not_deleted_before_everybody_has_been_told() -> None:
+    world = ToldWorld(run(notify=NOTIFY, ttlAfterFinished="1m"), project(), target())
+    world.fail()
+    world.now += timedelta(hours=1)
+    world.settle()
+    assert ("DbtRun", "nightly") in world.cluster.objects
+    assert world.deliver() == []
+    assert world.receivers.events == ["Failed"]
+    world.settle()
+    assert ("DbtRun", "nightly") not in world.cluster.objects
